@@ -1,0 +1,172 @@
+"""Every exception the project raises on purpose.
+
+    IpvsctlError
+    |- ConfigError(field, value, reason)      a setting, flag or configuration file
+    |- BadObject(ref, field, value, reason)   an API object or manifest
+    |- WireError(offset, reason)              bytes that are not what they should be
+    '- KernelError(errno, op)                 the kernel said no
+       |- NotFound                            ENOENT, ESRCH, EADDRNOTAVAIL, ENODEV
+       |- Exists                              EEXIST
+       |- Busy                                EBUSY
+       |- NotPermitted                        EPERM, EACCES
+       '- DumpInterrupted                     the table changed while it was read
+
+Errors carry data; the text is composed from it in one place.
+"""
+
+import errno
+
+_NOT_FOUND = frozenset(
+    {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV},
+)
+_IPSET_ERR_BUSY = frozenset({4100, 4108})
+
+
+class IpvsctlError(Exception):
+    """Base of all errors the project raises on purpose."""
+
+
+class ConfigError(IpvsctlError):
+    """A setting cannot be used.
+
+    Attributes:
+        field: path of the setting, e.g. `ipvs.scheduler` or `--cluster-cidr`.
+        value: what was given.
+        reason: why it cannot be used.
+    """
+
+    def __init__(self, *, field: str, value: object, reason: str) -> None:
+        super().__init__(f"{field}: {value!r}: {reason}")
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+
+class BadObject(IpvsctlError):
+    """An object cannot be understood at all; it is skipped, others are not.
+
+    Attributes:
+        ref: which object, `Service default/web` or `file.yaml document 3`.
+        field: path inside the object, `spec.ports[0].port`, or "" for the whole.
+        value: what was there.
+        reason: why it cannot be used.
+    """
+
+    def __init__(self, *, ref: str, field: str, value: object, reason: str) -> None:
+        where = f"{ref}: {field}" if field else ref
+        shown = "" if value is None else f": {value!r}"
+        super().__init__(f"{where}{shown}: {reason}")
+        self.ref = ref
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+
+class WireError(IpvsctlError):
+    """Bytes or text from the kernel that do not follow the protocol.
+
+    Attributes:
+        offset: where in the message, bytes from its start (lines for text).
+        reason: what is wrong there.
+    """
+
+    def __init__(self, *, offset: int, reason: str) -> None:
+        super().__init__(f"at offset {offset}: {reason}")
+        self.offset = offset
+        self.reason = reason
+
+
+class KernelError(IpvsctlError):
+    """The kernel refused a request.
+
+    Attributes:
+        errno: positive errno (ipset's private codes start at 4096).
+        op: what was asked, in words.
+    """
+
+    def __init__(self, *, errno: int, op: str, reason: str = "") -> None:
+        super().__init__(f"{op}: {reason or describe_errno(errno)}")
+        self.errno = errno
+        self.op = op
+        self.reason = reason or describe_errno(errno)
+
+    @staticmethod
+    def of(code: int, op: str, reason: str = "") -> "KernelError":
+        """The subclass that fits `code`."""
+        kind: type[KernelError] = KernelError
+        if code in _NOT_FOUND:
+            kind = NotFound
+        elif code == errno.EEXIST:
+            kind = Exists
+        elif code == errno.EBUSY or code in _IPSET_ERR_BUSY:
+            kind = Busy
+        elif code in {errno.EPERM, errno.EACCES}:
+            kind = NotPermitted
+        elif code == errno.EINTR:
+            kind = DumpInterrupted
+        return kind(errno=code, op=op, reason=reason)
+
+
+class NotFound(KernelError):
+    """The object is not there (also: the module or family is not loaded)."""
+
+
+class Exists(KernelError):
+    """The object is there already."""
+
+
+class Busy(KernelError):
+    """The object is in use, e.g. a set that a rule refers to."""
+
+
+class NotPermitted(KernelError):
+    """CAP_NET_ADMIN is missing."""
+
+
+class DumpInterrupted(KernelError):
+    """The table changed during a dump (NLM_F_DUMP_INTR); read it again."""
+
+
+# uapi/linux/netfilter/ipset/ip_set.h and ip_set_hash.h; ipset's codes are above the
+# errno range.
+_IPSET_ERRORS = {
+    4097: "ipset protocol error",
+    4098: "set type not supported by this kernel",
+    4099: "no room for more sets",
+    4100: "set is in use",
+    4101: "second set does not exist",
+    4102: "sets are of different types",
+    4103: "entry is there already, or is not there",
+    4104: "invalid CIDR",
+    4105: "invalid netmask",
+    4106: "invalid address family",
+    4107: "set has no timeout support",
+    4108: "set is in use",
+    4109: "invalid IPv4 address",
+    4110: "invalid IPv6 address",
+    4114: "set has no skbinfo support",
+    4352: "set is full (maxelem), or port out of range",
+}
+
+# What an operator most often meets, in words.
+_ERRNO_WORDS = {
+    errno.EPERM: "not permitted (CAP_NET_ADMIN is needed)",
+    errno.ENOENT: "not there",
+    errno.ESRCH: "not there",
+    errno.EEXIST: "there already",
+    errno.EBUSY: "in use",
+    errno.EINVAL: "invalid for this kernel",
+    errno.ENOBUFS: "no buffer space",
+    errno.ENOMEM: "out of memory",
+    errno.EOPNOTSUPP: "not supported by this kernel",
+    errno.EADDRNOTAVAIL: "address is not there",
+}
+
+
+def describe_errno(code: int) -> str:
+    """`ENOENT (not there)`, or ipset's own codes in words."""
+    if code in _IPSET_ERRORS:
+        return f"ipset error {code} ({_IPSET_ERRORS[code]})"
+    name = errno.errorcode.get(code, f"errno {code}")
+    words = _ERRNO_WORDS.get(code)
+    return f"{name} ({words})" if words else name

@@ -1,0 +1,62 @@
+"""ipsets as values."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+
+
+class SetType(StrEnum):
+    """Set types in use, in the kernel's spelling."""
+
+    HASH_IP = "hash:ip"
+    HASH_IP_PORT = "hash:ip,port"
+    HASH_IP_PORT_IP = "hash:ip,port,ip"
+    HASH_IP_PORT_NET = "hash:ip,port,net"
+    BITMAP_PORT = "bitmap:port"
+
+
+class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A set without its entries.
+
+    Attributes:
+        name: at most 31 characters [IPSET_MAXNAMELEN - 1].
+        family: None for `bitmap:port`, which has none.
+        maxelem: most entries it takes; 0 for `bitmap:port` (range 0-65535).
+    """
+
+    name: str
+    type: SetType
+    family: IPFamily | None = None
+    maxelem: int = 0
+
+
+class SetEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of a set; the set's type says which fields are used.
+
+    `hash:ip` address; `hash:ip,port` address, protocol, port; `hash:ip,port,ip` also
+    second_address; `hash:ip,port,net` also network; `bitmap:port` port alone.
+    """
+
+    address: IPAddress | None = None
+    protocol: Protocol | None = None
+    port: int | None = None
+    second_address: IPAddress | None = None
+    network: IPNetwork | None = None
+
+    def __str__(self) -> str:
+        """As `ipset save` prints it: `10.96.0.1,tcp:443,10.0.0.0/16`."""
+        if self.address is None:
+            return str(self.port)
+        text = str(self.address)
+        if self.protocol is not None:
+            text += f",{self.protocol.label}:{self.port}"
+        if self.second_address is not None:
+            text += f",{self.second_address}"
+        if self.network is not None:
+            # ipset prints a full-length network as a bare address.
+            net = self.network
+            full = net.prefixlen == net.max_prefixlen
+            text += f",{net.network_address}" if full else f",{net}"
+        return text

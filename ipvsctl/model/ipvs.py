@@ -1,0 +1,138 @@
+"""IPVS objects as values. Kernel names in brackets are those of `uapi/linux/ip_vs.h`.
+
+Identity and equality are different types: a key finds, the value compares, and
+counters live in `...Stats`, outside equality.
+"""
+
+from enum import IntEnum, IntFlag
+
+import msgspec
+
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol, format_host_port
+
+
+class ServiceFlags(IntFlag):
+    """Virtual server flags [IP_VS_SVC_F_*].
+
+    HASHED is the kernel's own mark on every live virtual server; reading drops it.
+    SCHED1..3 mean what the scheduler makes of them: for `sh` SCHED1 is sh-fallback
+    and SCHED2 sh-port; for `mh` SCHED1 is mh-fallback and SCHED2 mh-port.
+    """
+
+    NONE = 0
+    PERSISTENT = 0x0001
+    HASHED = 0x0002
+    ONEPACKET = 0x0004
+    SCHED1 = 0x0008
+    SCHED2 = 0x0010
+    SCHED3 = 0x0020
+
+
+class ForwardingMethod(IntEnum):
+    """How packets reach a real server [IP_VS_CONN_F_*, masked by FWD_MASK]."""
+
+    MASQUERADE = 0
+    LOCAL_NODE = 1
+    TUNNEL = 2
+    DIRECT_ROUTE = 3
+    BYPASS = 4
+
+
+class VirtualServerKey(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """What finds a virtual server: an address, protocol and port, or a fwmark.
+
+    Attributes:
+        family: always set; a fwmark's endpoints are of one family too.
+        fwmark: 0 for an address virtual server; else `address` and `protocol` are
+            None and `port` is 0.
+    """
+
+    family: IPFamily
+    protocol: Protocol | None = None
+    address: IPAddress | None = None
+    port: int = 0
+    fwmark: int = 0
+
+    def __str__(self) -> str:
+        if self.address is None or self.protocol is None:
+            return f"fwmark {self.fwmark:#x}"
+        return f"{self.protocol.label} {format_host_port(self.address, self.port)}"
+
+
+class RealServerKey(msgspec.Struct, frozen=True, order=True):
+    """What finds a real server inside its virtual server."""
+
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        return format_host_port(self.address, self.port)
+
+
+class RealServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A destination of a virtual server.
+
+    Attributes:
+        weight: 0 takes no new connections (it drains).
+        upper_threshold: connections above which it takes no more; 0 is no limit.
+        lower_threshold: connections below which it takes some again.
+    """
+
+    key: RealServerKey
+    weight: int = 1
+    forwarding: ForwardingMethod = ForwardingMethod.MASQUERADE
+    upper_threshold: int = 0
+    lower_threshold: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.forwarding.name.lower()} weight {self.weight}"
+
+
+class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the IPVS table, without its real servers.
+
+    Attributes:
+        scheduler: kernel spelling (`rr`, `wrr`, `lc`, `sh`, `mh`, ...).
+        flags: without HASHED.
+        timeout_s: persistence timeout; 0 unless PERSISTENT.
+        netmask_bits: prefix length clients are grouped by for persistence; the full
+            length of the family for one client an address.
+        pe_name: persistence engine, "" for none (only foreign ones have one).
+    """
+
+    key: VirtualServerKey
+    scheduler: str
+    flags: ServiceFlags = ServiceFlags.NONE
+    timeout_s: int = 0
+    netmask_bits: int
+    pe_name: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.key} {self.scheduler}"
+        if ServiceFlags.PERSISTENT in self.flags:
+            text += f" persistent {self.timeout_s}s"
+        return text
+
+
+class RealServerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of a real server, not part of what it is.
+
+    Attributes:
+        active: established TCP (or SCTP) connections.
+        inactive: connections in any other state, and all UDP ones.
+        persistent: persistence templates that point at it.
+    """
+
+    active: int = 0
+    inactive: int = 0
+    persistent: int = 0
+
+
+class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Traffic of a virtual server since it was made."""
+
+    connections: int = 0
+    packets_in: int = 0
+    packets_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0

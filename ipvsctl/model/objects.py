@@ -1,0 +1,197 @@
+"""Kubernetes objects as values: only the fields a service proxy uses, parsed.
+
+Field names follow the API; what the API leaves out is already defaulted here the way
+the API server would (see `cluster/`, which builds these).
+"""
+
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.problem import ObjectRef
+
+
+class ServiceType(StrEnum):
+    """`spec.type`."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+    EXTERNAL_NAME = "ExternalName"
+
+
+class TrafficPolicy(StrEnum):
+    """`spec.internalTrafficPolicy` and `spec.externalTrafficPolicy`."""
+
+    CLUSTER = "Cluster"
+    LOCAL = "Local"
+
+
+class ServicePort(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `spec.ports`.
+
+    Attributes:
+        name: "" when the Service has one unnamed port.
+        node_port: 0 when there is none.
+    """
+
+    name: str
+    protocol: Protocol
+    port: int
+    node_port: int = 0
+
+
+class ServicePortName(msgspec.Struct, frozen=True, order=True):
+    """What a virtual server is for: one port of one Service."""
+
+    service: ObjectRef
+    port: str
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        suffix = f":{self.port}" if self.port else ""
+        return f"{self.service}{suffix}"
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A Service.
+
+    Attributes:
+        created: `metadata.creationTimestamp` as written (RFC 3339 in UTC sorts as
+            text); "" when unknown. Decides who keeps an address two Services claim.
+        proxied: False for what a service proxy must leave alone (headless,
+            ExternalName, given to another proxy by label); such a Service has no
+            other meaning here.
+        cluster_ips: at most one of each family, in `spec.clusterIPs` order.
+        ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
+        source_ranges: `loadBalancerSourceRanges`, or its annotation; empty is "all".
+        affinity_timeout_s: None without session affinity.
+        has_selector: False when its endpoints are written by hand.
+        health_check_node_port: 0 when there is none.
+        annotations: only those that steer the proxy (`ipvsctl.io/`,
+            `kube-router.io/service.`).
+    """
+
+    ref: ObjectRef
+    created: str = ""
+    type: ServiceType = ServiceType.CLUSTER_IP
+    proxied: bool = True
+    ports: tuple[ServicePort, ...] = ()
+    cluster_ips: tuple[IPAddress, ...] = ()
+    external_ips: tuple[IPAddress, ...] = ()
+    ingress_vips: tuple[IPAddress, ...] = ()
+    source_ranges: tuple[IPNetwork, ...] = ()
+    internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    affinity_timeout_s: int | None = None
+    allocate_node_ports: bool = True
+    has_selector: bool = True
+    health_check_node_port: int = 0
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+class SlicePort(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a slice's `ports`."""
+
+    name: str
+    protocol: Protocol
+    port: int
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One address of a slice with its conditions resolved.
+
+    Attributes:
+        ready: `conditions.ready` true or unset.
+        serving: `conditions.serving` true, or unset and ready.
+        terminating: `conditions.terminating` true.
+        node_name: "" when unknown, e.g. an address outside the cluster.
+        hint_zones: `hints.forZones` names.
+        hint_nodes: `hints.forNodes` names.
+    """
+
+    address: IPAddress
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    node_name: str = ""
+    hint_zones: frozenset[str] = frozenset()
+    hint_nodes: frozenset[str] = frozenset()
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """An EndpointSlice, or one subset of a plain Endpoints object.
+
+    Attributes:
+        ref: name of the slice (of the Endpoints object, suffixed with the subset).
+        service: the Service it belongs to.
+        family: of every endpoint in it.
+        from_endpoints: True if it was a plain Endpoints object; such a slice counts
+            for selectorless Services only.
+        trigger_time: `endpoints.kubernetes.io/last-change-trigger-time` as written,
+            "" when absent.
+    """
+
+    ref: ObjectRef
+    service: ObjectRef
+    family: IPFamily
+    ports: tuple[SlicePort, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    from_endpoints: bool = False
+    trigger_time: str = ""
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A Node.
+
+    Attributes:
+        addresses: `status.addresses` of type InternalIP and ExternalIP, in order.
+        pod_cidrs: `spec.podCIDRs`.
+        zone: label `topology.kubernetes.io/zone`, "" when absent.
+    """
+
+    name: str
+    addresses: tuple[IPAddress, ...] = ()
+    pod_cidrs: tuple[IPNetwork, ...] = ()
+    zone: str = ""
+
+
+class NodeContext(msgspec.Struct, frozen=True, kw_only=True):
+    """All that compiling a Service needs to know about this node and its peers.
+
+    Attributes:
+        name: this node's name.
+        zone: this node's zone, "" when unknown.
+        pod_cidrs: this node's `spec.podCIDRs`.
+        node_addresses: `status.addresses` of this Node object, in order.
+        host_addresses: addresses on this node's own links, without loopback, IPv6
+            link-local ones and those on the VIP link; sorted.
+        peer_addresses: addresses of every other Node object.
+    """
+
+    name: str
+    zone: str = ""
+    pod_cidrs: tuple[IPNetwork, ...] = ()
+    node_addresses: tuple[IPAddress, ...] = ()
+    host_addresses: tuple[IPAddress, ...] = ()
+    peer_addresses: frozenset[IPAddress] = frozenset()
+
+    @classmethod
+    def of(cls, name: str, nodes: dict[str, Node]) -> Self:
+        """The context of node `name` among `nodes`, with no host address known yet."""
+        own = nodes.get(name, Node(name=name))
+        peers = frozenset(
+            address
+            for node in nodes.values()
+            if node.name != name
+            for address in node.addresses
+        )
+        return cls(
+            name=name,
+            zone=own.zone,
+            pod_cidrs=own.pod_cidrs,
+            node_addresses=own.addresses,
+            peer_addresses=peers,
+        )

@@ -1,0 +1,47 @@
+"""Problems: what is wrong with one object, as a value."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ObjectRef(msgspec.Struct, frozen=True, order=True):
+    """The name of a namespaced object; `namespace` is "" for Nodes."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Kind(StrEnum):
+    """The kinds of object that are read."""
+
+    SERVICE = "Service"
+    ENDPOINT_SLICE = "EndpointSlice"
+    ENDPOINTS = "Endpoints"
+    NODE = "Node"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """One thing about one object that cannot be honoured.
+
+    The rest of the object, and every other object, is.
+
+    Attributes:
+        kind: kind of the object that has it.
+        ref: which object.
+        field: path inside it, `spec.ports[1].nodePort`.
+        value: what was there, as text.
+        reason: why it cannot be honoured, a clause without a full stop.
+    """
+
+    kind: Kind
+    ref: ObjectRef
+    field: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ref}: {self.field}: {self.value}: {self.reason}"

@@ -1,0 +1,63 @@
+"""The state of a node: what the kernel holds, or should hold, as one value."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    TrafficStats,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.rules import Chains
+
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+class NodeState(msgspec.Struct, frozen=True, kw_only=True):
+    """Desired and observed states are the same type, so a plan is their difference.
+
+    Attributes:
+        vip_link_up: the VIP link exists and is up.
+        sysctls: name relative to `/proc/sys` (`net/ipv4/vs/conntrack`) to value.
+            Desired: those that matter. Observed: those that could be read.
+        sets: by name; observed holds only sets in our catalogue.
+        entries: by set name; a set without entries may be absent.
+        chains: by family, chains of ours and our jumps.
+        virtual_servers: observed holds foreign ones as well.
+        real_servers: by virtual server; one without real servers may be absent.
+        addresses: on the VIP link, without IPv6 link-local ones.
+    """
+
+    vip_link_up: bool = False
+    sysctls: Mapping[str, str] = EMPTY
+    sets: Mapping[str, SetSpec] = EMPTY
+    entries: Mapping[str, frozenset[SetEntry]] = EMPTY
+    chains: Mapping[IPFamily, Chains] = EMPTY
+    virtual_servers: Mapping[VirtualServerKey, VirtualServer] = EMPTY
+    real_servers: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]] = EMPTY
+    addresses: frozenset[IPAddress] = frozenset()
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read from the kernel: the state, and facts that are not state.
+
+    Attributes:
+        connections: counters of each real server, by virtual server.
+        traffic: counters of each virtual server.
+        host_addresses: addresses on this node's other links (see `NodeContext`).
+    """
+
+    state: NodeState
+    connections: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServerStats]] = (
+        EMPTY
+    )
+    traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
+    host_addresses: frozenset[IPAddress] = frozenset()

@@ -1,0 +1,4 @@
+"""What the kernel should hold, and what must change: pure functions of values.
+
+Nothing here awaits, opens, logs or reads a clock.
+"""

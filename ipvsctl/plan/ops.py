@@ -1,0 +1,240 @@
+"""Operations: every change to the kernel as a value, and the order they run in."""
+
+import msgspec
+
+from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.rules import RulesChange
+
+
+class SetSysctl(msgspec.Struct, frozen=True, tag=True):
+    """Write a sysctl; `name` is relative to `/proc/sys`."""
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"set sysctl {self.name}={self.value}"
+
+
+class EnsureVipLink(msgspec.Struct, frozen=True, tag=True):
+    """Create the dummy link if it is not there, and set it up."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"add link {self.name}"
+
+
+class DeleteVipLink(msgspec.Struct, frozen=True, tag=True):
+    """Delete the dummy link, with every address on it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"delete link {self.name}"
+
+
+class CreateSet(msgspec.Struct, frozen=True, tag=True):
+    """Create an empty set."""
+
+    spec: SetSpec
+
+    def __str__(self) -> str:
+        return f"create set {self.spec.name} {self.spec.type}"
+
+
+class SwapSets(msgspec.Struct, frozen=True, tag=True):
+    """Exchange the contents of two sets of one type, atomically."""
+
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"swap sets {self.first} {self.second}"
+
+
+class DestroySet(msgspec.Struct, frozen=True, tag=True):
+    """Delete a set that no rule refers to."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"destroy set {self.name}"
+
+
+class ChangeRules(msgspec.Struct, frozen=True, tag=True):
+    """Run one `iptables-restore --noflush` for one family."""
+
+    change: RulesChange
+
+    def __str__(self) -> str:
+        change = self.change
+        tool = "iptables" if change.family is IPFamily.IPV4 else "ip6tables"
+        parts = [f"write {len(change.write)} chains"] if change.write else []
+        if change.link:
+            parts.append(f"link {sum(len(rules) for _, rules in change.link)} jumps")
+        if change.unlink:
+            parts.append(f"unlink {len(change.unlink)} jumps")
+        if change.remove:
+            parts.append(f"remove {len(change.remove)} chains")
+        return f"change {tool} rules: {', '.join(parts)}"
+
+
+class AddEntry(msgspec.Struct, frozen=True, tag=True):
+    """Put an entry into a set; fine if it is there."""
+
+    set_name: str
+    entry: SetEntry
+
+    def __str__(self) -> str:
+        return f"add entry {self.set_name} {self.entry}"
+
+
+class DeleteEntry(msgspec.Struct, frozen=True, tag=True):
+    """Take an entry out of a set; fine if it is not there."""
+
+    set_name: str
+    entry: SetEntry
+
+    def __str__(self) -> str:
+        return f"delete entry {self.set_name} {self.entry}"
+
+
+class AddVirtualServer(msgspec.Struct, frozen=True, tag=True):
+    """Add a virtual server; fails with Exists if there is one with its key."""
+
+    server: VirtualServer
+
+    def __str__(self) -> str:
+        return f"add virtual server {self.server}"
+
+
+class UpdateVirtualServer(msgspec.Struct, frozen=True, tag=True):
+    """Change scheduler, flags or persistence in place; NotFound if it is not there.
+
+    Real servers and connections stay.
+    """
+
+    server: VirtualServer
+
+    def __str__(self) -> str:
+        return f"update virtual server {self.server}"
+
+
+class DeleteVirtualServer(msgspec.Struct, frozen=True, tag=True):
+    """Delete a virtual server with its real servers."""
+
+    key: VirtualServerKey
+
+    def __str__(self) -> str:
+        return f"delete virtual server {self.key}"
+
+
+class AddRealServer(msgspec.Struct, frozen=True, tag=True):
+    """Add a real server; fails with Exists if there is one with its key."""
+
+    virtual_server: VirtualServerKey
+    server: RealServer
+
+    def __str__(self) -> str:
+        return f"add real server {self.virtual_server} -> {self.server}"
+
+
+class UpdateRealServer(msgspec.Struct, frozen=True, tag=True):
+    """Change weight, forwarding or thresholds in place; connections stay.
+
+    Weight 0 starts a drain, a weight restored ends one.
+    """
+
+    virtual_server: VirtualServerKey
+    server: RealServer
+
+    def __str__(self) -> str:
+        return f"update real server {self.virtual_server} -> {self.server}"
+
+
+class DeleteRealServer(msgspec.Struct, frozen=True, tag=True):
+    """Delete a real server."""
+
+    virtual_server: VirtualServerKey
+    key: RealServerKey
+
+    def __str__(self) -> str:
+        return f"delete real server {self.virtual_server} -> {self.key}"
+
+
+class BindAddress(msgspec.Struct, frozen=True, tag=True):
+    """Put an address on the VIP link with a full-length prefix; fine if it is there."""
+
+    address: IPAddress
+
+    def __str__(self) -> str:
+        return f"bind address {self.address}"
+
+
+class UnbindAddress(msgspec.Struct, frozen=True, tag=True):
+    """Take an address off the VIP link; fine if it is not there."""
+
+    address: IPAddress
+
+    def __str__(self) -> str:
+        return f"unbind address {self.address}"
+
+
+Op = (
+    SetSysctl
+    | EnsureVipLink
+    | DeleteVipLink
+    | CreateSet
+    | SwapSets
+    | DestroySet
+    | ChangeRules
+    | AddEntry
+    | DeleteEntry
+    | AddVirtualServer
+    | UpdateVirtualServer
+    | DeleteVirtualServer
+    | AddRealServer
+    | UpdateRealServer
+    | DeleteRealServer
+    | BindAddress
+    | UnbindAddress
+)
+
+Plan = tuple[Op, ...]
+"""Operations in the order they must run; any prefix leaves a legal state."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a plan.
+
+    Attributes:
+        applied: how many ops the kernel accepted.
+        failed: the others, with why; unrelated ops ran all the same.
+    """
+
+    applied: int
+    failed: tuple["FailedOp", ...] = ()
+
+
+class FailedOp(msgspec.Struct, frozen=True, kw_only=True):
+    """An op the kernel refused.
+
+    Attributes:
+        errno: positive errno; ipset's own codes start at 4096.
+        reason: in words.
+    """
+
+    op: Op
+    errno: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.reason}"

@@ -1,0 +1,1 @@
+"""What the daemon offers to others on this node."""
