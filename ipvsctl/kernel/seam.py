@@ -7,6 +7,7 @@ contract.
 from collections.abc import Iterable
 from typing import Protocol
 
+from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.ops import Plan, Report
@@ -14,6 +15,10 @@ from ipvsctl.plan.ops import Plan, Report
 
 class Kernel(Protocol):
     """A kernel that holds a node's state. Calls block; one at a time."""
+
+    def facts(self) -> KernelFacts:
+        """What this kernel and its tools can do; read once, then remembered."""
+        ...
 
     def observe(self) -> Observed:
         """Read the complete state.

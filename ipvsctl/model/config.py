@@ -86,3 +86,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def masquerade_mark(self) -> int:
         """The packet mark bit as a number, 0x4000 by default."""
         return 1 << self.masquerade_bit
+
+    @property
+    def is_kube_proxy(self) -> bool:
+        """Packets go where kube-proxy would send them, its mistakes included."""
+        return self.compatibility is Compatibility.KUBE_PROXY

@@ -4,6 +4,7 @@ Field names follow the API; what the API leaves out is already defaulted here th
 the API server would (see `cluster/`, which builds these).
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -169,6 +170,7 @@ class NodeContext(msgspec.Struct, frozen=True, kw_only=True):
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.
+        families: address families this node's kernel has.
     """
 
     name: str
@@ -177,9 +179,10 @@ class NodeContext(msgspec.Struct, frozen=True, kw_only=True):
     node_addresses: tuple[IPAddress, ...] = ()
     host_addresses: tuple[IPAddress, ...] = ()
     peer_addresses: frozenset[IPAddress] = frozenset()
+    families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
 
     @classmethod
-    def of(cls, name: str, nodes: dict[str, Node]) -> Self:
+    def of(cls, name: str, nodes: Mapping[str, Node]) -> Self:
         """The context of node `name` among `nodes`, with no host address known yet."""
         own = nodes.get(name, Node(name=name))
         peers = frozenset(

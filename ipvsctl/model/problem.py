@@ -6,7 +6,7 @@ import msgspec
 
 
 class ObjectRef(msgspec.Struct, frozen=True, order=True):
-    """The name of a namespaced object; `namespace` is "" for Nodes."""
+    """The name of an object; `namespace` is "" for Nodes, and for a manifest's path."""
 
     namespace: str
     name: str
@@ -16,12 +16,13 @@ class ObjectRef(msgspec.Struct, frozen=True, order=True):
 
 
 class Kind(StrEnum):
-    """The kinds of object that are read."""
+    """The kinds of object that are read, and the files they may come from."""
 
     SERVICE = "Service"
     ENDPOINT_SLICE = "EndpointSlice"
     ENDPOINTS = "Endpoints"
     NODE = "Node"
+    MANIFEST = "Manifest"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, order=True):

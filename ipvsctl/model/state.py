@@ -1,6 +1,7 @@
 """The state of a node: what the kernel holds, or should hold, as one value."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any
 
@@ -39,11 +40,11 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     vip_link_up: bool = False
     sysctls: Mapping[str, str] = EMPTY
     sets: Mapping[str, SetSpec] = EMPTY
-    entries: Mapping[str, frozenset[SetEntry]] = EMPTY
+    entries: Mapping[str, AbstractSet[SetEntry]] = EMPTY
     chains: Mapping[IPFamily, Chains] = EMPTY
     virtual_servers: Mapping[VirtualServerKey, VirtualServer] = EMPTY
     real_servers: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]] = EMPTY
-    addresses: frozenset[IPAddress] = frozenset()
+    addresses: AbstractSet[IPAddress] = frozenset()
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Final
 
 from ipvsctl.model.ipset import SetSpec, SetType
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.problem import ObjectRef
 
 MAX_SET_NAME: Final = 31
 """IPSET_MAXNAMELEN - 1; longer names are cut, as kube-proxy does."""
@@ -120,3 +121,13 @@ SET_NAMES: Final = frozenset(
 
 KNOWN_SET_NAMES: Final = SET_NAMES | KUBE_PROXY_SET_NAMES
 """Every set that is read and, when not wanted, destroyed. No other is touched."""
+
+URGENT_SERVICES: Final = frozenset(
+    {
+        ObjectRef("default", "kubernetes"),
+        ObjectRef("kube-system", "kube-dns"),
+        ObjectRef("kube-system", "coredns"),
+    }
+)
+"""Programmed before all others on a cold start: everything else on a new node, its
+CNI plugin first, waits for the API server and DNS (k/k#133773)."""

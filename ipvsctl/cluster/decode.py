@@ -1,0 +1,116 @@
+"""Bytes or plain Python values to the wire shapes of `api`, with errors that say where.
+
+JSON bytes (from the API) and dicts (from YAML) take the same path from here on.
+"""
+
+import re
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ipvsctl.cluster.api import ObjectMeta
+from ipvsctl.model.errors import BadObject
+from ipvsctl.model.problem import Kind, ObjectRef
+
+T = TypeVar("T")
+
+RawObject = bytes | msgspec.Raw | dict[str, object]
+"""One object: its JSON text, or what a YAML reader made of it."""
+
+_CANNOT_DECODE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_PATH = re.compile(
+    r"^(?P<reason>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`$", re.DOTALL
+)
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+class ShapeDecoder(Generic[T]):
+    """Decodes one kind of object into its wire shape."""
+
+    def __init__(self, kind: str, shape: type[T]) -> None:
+        self._kind = kind
+        self._shape = shape
+        self._json = msgspec.json.Decoder(shape)
+
+    def decode(self, raw: RawObject) -> T:
+        """The wire shape of `raw`.
+
+        Raises:
+            BadObject: not JSON, or a field of another type than the API's.
+        """
+        try:
+            if isinstance(raw, dict):
+                return msgspec.convert(raw, self._shape)
+            return self._json.decode(raw)
+        except _CANNOT_DECODE as exc:
+            raise _bad_object(self._kind, raw, exc) from exc
+
+
+def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
+    """The name of a namespaced object; no namespace is `default`, as for kubectl.
+
+    Raises:
+        BadObject: no name.
+    """
+    if meta is None or not meta.name:
+        raise BadObject(
+            ref=f"{kind} without a name",
+            field="metadata.name",
+            value=None,
+            reason="is missing",
+        )
+    return ObjectRef(meta.namespace or "default", meta.name)
+
+
+def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
+    whole = _plain(raw)
+    if isinstance(exc, RecursionError):
+        return BadObject(
+            ref=_describe(kind, whole), field="", value=None, reason="nested too deep"
+        )
+    match = _PATH.match(str(exc))
+    if match is None:
+        return BadObject(
+            ref=_describe(kind, whole), field="", value=None, reason=str(exc)
+        )
+    path = match["path"]
+    return BadObject(
+        ref=_describe(kind, whole),
+        field=path,
+        value=_value_at(whole, path),
+        reason=match["reason"],
+    )
+
+
+def _plain(raw: RawObject) -> object:
+    if isinstance(raw, dict):
+        return raw
+    try:
+        return msgspec.json.decode(raw)
+    except _CANNOT_DECODE:
+        return None
+
+
+def _describe(kind: str, whole: object) -> str:
+    """`Service default/web`, as far as the object tells."""
+    meta = whole.get("metadata") if isinstance(whole, dict) else None
+    name = meta.get("name") if isinstance(meta, dict) else None
+    if not isinstance(name, str) or not isinstance(meta, dict):
+        return f"{kind} without a name"
+    if kind == Kind.NODE:
+        return f"{kind} {name}"
+    namespace = meta.get("namespace")
+    return f"{kind} {namespace if isinstance(namespace, str) else 'default'}/{name}"
+
+
+def _value_at(whole: object, path: str) -> object:
+    """What is at `spec.ports[0].port`; None where the path does not lead."""
+    value = whole
+    for index, name in _STEP.findall(path):
+        if isinstance(value, list) and index and int(index) < len(value):
+            value = value[int(index)]
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        else:
+            return None
+    return value

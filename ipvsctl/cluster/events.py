@@ -1,0 +1,58 @@
+"""What a source tells about the cluster, as values."""
+
+import msgspec
+
+from ipvsctl.model.objects import EndpointSlice, Node, Service
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+
+Value = Service | EndpointSlice | Node
+
+
+class Upserted(msgspec.Struct, frozen=True, kw_only=True):
+    """An object is there, or has changed; also what parsing one object gives.
+
+    Attributes:
+        kind: kind of the object that was read.
+        ref: its name, with namespace "" for a Node.
+        values: what the object stands for: one value; none for a slice of no Service;
+            one slice for each family in each subset of an Endpoints object.
+        problems: parts of the object that cannot be honoured.
+    """
+
+    kind: Kind
+    ref: ObjectRef
+    values: tuple[Value, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """An object is gone, and its problems with it."""
+
+    kind: Kind
+    ref: ObjectRef
+
+
+class Invalid(msgspec.Struct, frozen=True, kw_only=True):
+    """An object or manifest file that cannot be understood.
+
+    Its last good state stays in force; the problems stay until the next `Upserted` or
+    `Deleted` of the same kind and ref.
+    """
+
+    kind: Kind
+    ref: ObjectRef
+    problems: tuple[Problem, ...]
+
+
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind was listed anew: its objects with other names are gone."""
+
+    kind: Kind
+    refs: frozenset[ObjectRef]
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """The source has told its complete first state."""
+
+
+Event = Upserted | Deleted | Invalid | Replaced | Synced

@@ -1,0 +1,141 @@
+"""Field values that may be wrong: the value if it can be used, else a problem.
+
+What cannot be used is left out alone; the object it belongs to works without it.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TypeVar
+
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    Protocol,
+    parse_address,
+    parse_network,
+)
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+
+E = TypeVar("E", bound=StrEnum)
+
+_SHOWN = 120
+_VERSIONS = {IPFamily.IPV4: 4, IPFamily.IPV6: 6}
+_PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
+
+
+class Findings:
+    """Reads field values of one object and collects what is wrong with them."""
+
+    def __init__(self, kind: Kind, ref: ObjectRef) -> None:
+        self._kind = kind
+        self._ref = ref
+        self._problems: list[Problem] = []
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was found, in the order it was found."""
+        return tuple(self._problems)
+
+    def add(self, field: str, value: object, reason: str) -> None:
+        """Note that `field` cannot be honoured."""
+        self._problems.append(
+            Problem(
+                kind=self._kind,
+                ref=self._ref,
+                field=field,
+                value=str(value)[:_SHOWN],
+                reason=reason,
+            )
+        )
+
+    def port(self, field: str, value: int | None) -> int | None:
+        """A port number, 1-65535."""
+        if value is not None and 0 < value < 65536:
+            return value
+        if value is None:
+            self.add(field, "", "is missing")
+        else:
+            self.add(field, value, "not a port number (1-65535)")
+        return None
+
+    def protocol(self, field: str, text: str | None) -> Protocol | None:
+        """A transport protocol; TCP when unset."""
+        protocol = _PROTOCOLS.get(text or "TCP")
+        if protocol is None:
+            self.add(field, text, "not one of TCP, UDP, SCTP")
+        return protocol
+
+    def choice(self, field: str, text: str | None, default: E) -> E:
+        """A Kubernetes word; `default` when unset or unknown."""
+        if not text:
+            return default
+        try:
+            return type(default)(text)
+        except ValueError:
+            known = ", ".join(type(default))
+            self.add(field, text, f"not one of {known}; {default} is used")
+            return default
+
+    def address(self, field: str, text: str) -> IPAddress | None:
+        """An address that packets between hosts can have."""
+        try:
+            return usable_address(text)
+        except ValueError as exc:
+            self.add(field, text, str(exc))
+            return None
+
+    def addresses(self, field: str, texts: Iterable[str]) -> tuple[IPAddress, ...]:
+        """The addresses in a list, each once, in order."""
+        found = (
+            self.address(f"{field}[{index}]", text) for index, text in enumerate(texts)
+        )
+        return tuple(dict.fromkeys(a for a in found if a is not None))
+
+    def network(self, field: str, text: str) -> IPNetwork | None:
+        """A CIDR."""
+        try:
+            return parse_network(text)
+        except ValueError:
+            self.add(field, text, "not a network (address/length)")
+            return None
+
+    def networks(self, field: str, texts: Iterable[str]) -> tuple[IPNetwork, ...]:
+        """The networks in a list, each once, in order."""
+        found = (
+            self.network(f"{field}[{index}]", text) for index, text in enumerate(texts)
+        )
+        return tuple(dict.fromkeys(n for n in found if n is not None))
+
+
+def usable_address(text: str, family: IPFamily | None = None) -> IPAddress:
+    """Parse an address that a VIP or an endpoint can have.
+
+    The API server refuses the others too (`ValidateNonSpecialIP`), but manifests on
+    disk pass no API server, and 127.0.0.1 on the VIP link would cost the node its
+    loopback.
+
+    Args:
+        text: as Kubernetes writes it.
+        family: the only family to accept; None is either.
+
+    Raises:
+        ValueError: with the reason, for a `Problem`.
+    """
+    if not text:
+        raise ValueError("is missing")
+    try:
+        address = parse_address(text)
+    except ValueError:
+        raise ValueError("not an IP address") from None
+    number = int(address)
+    if address.version == 4:
+        top = number >> 24
+        special = top in {0, 127} or top >= 224 or number >> 16 == 0xA9FE
+    else:
+        special = number < 2 or number >> 118 == 0x3FA or number >> 120 == 0xFF
+    if special:
+        raise ValueError("unspecified, loopback, link-local or multicast address")
+    if family is not None and address.version != _VERSIONS[family]:
+        raise ValueError(f"not an {family.label} address")
+    return address

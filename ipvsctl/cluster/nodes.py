@@ -1,0 +1,58 @@
+"""A Node of the API to the value the rest works with."""
+
+from ipvsctl.cluster.api import ApiNode, NodeSpec
+from ipvsctl.cluster.decode import RawObject, ShapeDecoder
+from ipvsctl.cluster.events import Upserted
+from ipvsctl.cluster.findings import Findings
+from ipvsctl.model.errors import BadObject
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import Node
+from ipvsctl.model.problem import Kind, ObjectRef
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+_decoder = ShapeDecoder("Node", ApiNode)
+
+
+def parse_node(raw: RawObject) -> Upserted:
+    """Read one Node.
+
+    Returns:
+        Exactly one value.
+
+    Raises:
+        BadObject: not a Node, or without a name.
+    """
+    api = _decoder.decode(raw)
+    meta = api.metadata
+    if meta is None or not meta.name:
+        raise BadObject(
+            ref="Node without a name",
+            field="metadata.name",
+            value=None,
+            reason="is missing",
+        )
+    ref = ObjectRef("", meta.name)
+    found = Findings(Kind.NODE, ref)
+    spec = api.spec or NodeSpec()
+    cidrs = spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else [])
+    node = Node(
+        name=meta.name,
+        addresses=_addresses(api, found),
+        pod_cidrs=found.networks("spec.podCIDRs", cidrs),
+        zone=(meta.labels or {}).get(ZONE_LABEL, ""),
+    )
+    return Upserted(kind=Kind.NODE, ref=ref, values=(node,), problems=found.problems)
+
+
+def _addresses(api: ApiNode, found: Findings) -> tuple[IPAddress, ...]:
+    listed = (api.status.addresses if api.status else None) or ()
+    addresses: dict[IPAddress, None] = {}
+    for index, entry in enumerate(listed):
+        if entry.type not in {"InternalIP", "ExternalIP"}:
+            continue
+        field = f"status.addresses[{index}].address"
+        address = found.address(field, entry.address or "")
+        if address is not None:
+            addresses[address] = None
+    return tuple(addresses)

@@ -1,0 +1,252 @@
+"""A Service of the API to the value the rest works with."""
+
+from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, ServiceStatus
+from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
+from ipvsctl.cluster.events import Upserted
+from ipvsctl.cluster.findings import Findings
+from ipvsctl.model.net import IPAddress, IPNetwork
+from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
+from ipvsctl.model.problem import Kind
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
+
+_STEERING_PREFIXES = ("ipvsctl.io/", "kube-router.io/service.")
+_DEFAULT_AFFINITY_S = 10800
+_MAX_AFFINITY_S = 86400
+
+_decoder = ShapeDecoder("Service", ApiService)
+
+
+def parse_service(raw: RawObject) -> Upserted:
+    """Read one Service.
+
+    Returns:
+        Exactly one value. A Service that is not ours to proxy (headless,
+        ExternalName, another proxy's) is a bare one with `proxied=False`.
+
+    Raises:
+        BadObject: not a Service, or without a name.
+    Source: kube-proxy pkg/proxy/serviceport.go, pkg/proxy/util/utils.go.
+    """
+    api = _decoder.decode(raw)
+    ref = object_ref(Kind.SERVICE, api.metadata)
+    found = Findings(Kind.SERVICE, ref)
+    service = _service(api, found)
+    return Upserted(
+        kind=Kind.SERVICE, ref=ref, values=(service,), problems=found.problems
+    )
+
+
+def given_away(labels: dict[str, str]) -> bool:
+    """Whether the labels give an object to another proxy; their values do not count.
+
+    kube-proxy leaves such objects out of its watches by a label selector
+    (cmd/kube-proxy/app/server.go), EndpointSlices as well as Services.
+    """
+    return PROXY_NAME_LABEL in labels or HEADLESS_LABEL in labels
+
+
+def _service(api: ApiService, found: Findings) -> Service:
+    ref = object_ref(Kind.SERVICE, api.metadata)
+    meta = api.metadata
+    created = meta.creation_timestamp if meta else None
+    labels = meta.labels if meta else None
+    annotations = (meta.annotations if meta else None) or {}
+    spec = api.spec or ServiceSpec()
+    if not _is_proxied(spec, labels or {}):
+        return Service(ref=ref, created=created or "", proxied=False)
+    kind = found.choice("spec.type", spec.type, ServiceType.CLUSTER_IP)
+    external = found.choice(
+        "spec.externalTrafficPolicy",
+        spec.external_traffic_policy,
+        TrafficPolicy.CLUSTER,
+    )
+    allocate = spec.allocate_load_balancer_node_ports
+    vips = _ingress_vips(api.status or ServiceStatus(), found)
+    ranges = _source_ranges(kind, spec, annotations, found)
+    if ranges is None:
+        ranges, vips = (), ()
+    return Service(
+        ref=ref,
+        created=created or "",
+        type=kind,
+        ports=_ports(spec.ports or [], kind, found),
+        cluster_ips=_cluster_ips(spec, found),
+        external_ips=found.addresses("spec.externalIPs", spec.external_ips or ()),
+        ingress_vips=vips,
+        source_ranges=ranges,
+        internal_traffic_policy=found.choice(
+            "spec.internalTrafficPolicy",
+            spec.internal_traffic_policy,
+            TrafficPolicy.CLUSTER,
+        ),
+        external_traffic_policy=external,
+        affinity_timeout_s=_affinity_timeout(spec, found),
+        allocate_node_ports=allocate is None or allocate,
+        has_selector=bool(spec.selector),
+        health_check_node_port=_health_check_node_port(spec, kind, external, found),
+        annotations=tuple(
+            sorted(
+                a for a in annotations.items() if a[0].startswith(_STEERING_PREFIXES)
+            )
+        ),
+    )
+
+
+def _is_proxied(spec: ServiceSpec, labels: dict[str, str]) -> bool:
+    cluster_ips = _cluster_ip_texts(spec)
+    return (
+        spec.type != ServiceType.EXTERNAL_NAME
+        and bool(cluster_ips)
+        and "None" not in cluster_ips
+        and not given_away(labels)
+    )
+
+
+def _cluster_ip_texts(spec: ServiceSpec) -> list[str]:
+    if spec.cluster_ips:
+        return spec.cluster_ips
+    return [spec.cluster_ip] if spec.cluster_ip else []
+
+
+def _cluster_ips(spec: ServiceSpec, found: Findings) -> tuple[IPAddress, ...]:
+    field = "spec.clusterIPs" if spec.cluster_ips else "spec.clusterIP"
+    by_family: dict[int, IPAddress] = {}
+    for index, text in enumerate(_cluster_ip_texts(spec)):
+        path = f"{field}[{index}]" if spec.cluster_ips else field
+        address = found.address(path, text)
+        if address is None:
+            continue
+        if by_family.setdefault(address.version, address) != address:
+            found.add(path, text, f"a second cluster IP of IPv{address.version}")
+    return tuple(by_family.values())
+
+
+def _ports(
+    ports: list[ApiServicePort], kind: ServiceType, found: Findings
+) -> tuple[ServicePort, ...]:
+    kept: list[ServicePort] = []
+    for index, api in enumerate(ports):
+        field = f"spec.ports[{index}]"
+        protocol = found.protocol(f"{field}.protocol", api.protocol)
+        number = found.port(f"{field}.port", api.port)
+        if protocol is None or number is None:
+            continue
+        name = api.name or ""
+        rivals = [port for port in kept if port.protocol is protocol]
+        if any(port.port == number for port in rivals):
+            found.add(f"{field}.port", number, "an earlier port has this number")
+        elif any(port.name == name for port in rivals):
+            found.add(f"{field}.name", name, "an earlier port has this name")
+        else:
+            taken = {port.node_port for port in rivals}
+            node_port = _node_port(f"{field}.nodePort", api.node_port, kind, found)
+            if node_port and node_port in taken:
+                found.add(
+                    f"{field}.nodePort", node_port, "an earlier port has this number"
+                )
+                node_port = 0
+            kept.append(
+                ServicePort(
+                    name=name, protocol=protocol, port=number, node_port=node_port
+                )
+            )
+    return tuple(kept)
+
+
+def _node_port(
+    field: str, value: int | None, kind: ServiceType, found: Findings
+) -> int:
+    """The node port, 0 for none.
+
+    One that is written down is honoured even if `allocateLoadBalancerNodePorts` is
+    false: that setting stops the API server from choosing one, no more.
+    """
+    if not value:
+        return 0
+    if kind not in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER}:
+        found.add(field, value, f"type {kind} has no node ports")
+        return 0
+    return found.port(field, value) or 0
+
+
+def _ingress_vips(status: ServiceStatus, found: Findings) -> tuple[IPAddress, ...]:
+    balancer = status.load_balancer
+    vips: dict[IPAddress, None] = {}
+    for index, ingress in enumerate((balancer and balancer.ingress) or ()):
+        field = f"status.loadBalancer.ingress[{index}]"
+        if not ingress.ip or ingress.ip_mode == "Proxy":
+            continue
+        if ingress.ip_mode not in {None, "", "VIP"}:
+            found.add(f"{field}.ipMode", ingress.ip_mode, "not one of VIP, Proxy")
+            continue
+        address = found.address(f"{field}.ip", ingress.ip)
+        if address is not None:
+            vips[address] = None
+    return tuple(vips)
+
+
+def _source_ranges(
+    kind: ServiceType,
+    spec: ServiceSpec,
+    annotations: dict[str, str],
+    found: Findings,
+) -> tuple[IPNetwork, ...] | None:
+    """The ranges; () is "all", None that no VIP may be open.
+
+    A list of which nothing can be used must not open the load balancer to everyone.
+    """
+    if kind is not ServiceType.LOAD_BALANCER:
+        return ()
+    if spec.load_balancer_source_ranges:
+        field = "spec.loadBalancerSourceRanges"
+        texts = spec.load_balancer_source_ranges
+    else:
+        field = f"metadata.annotations.{SOURCE_RANGES_ANNOTATION}"
+        text = annotations.get(SOURCE_RANGES_ANNOTATION, "")
+        texts = text.split(",") if text.strip() else []
+    ranges = found.networks(field, texts)
+    if texts and not ranges:
+        found.add(
+            field, ",".join(texts), "no usable range; the ingress VIPs are left out"
+        )
+        return None
+    return ranges
+
+
+def _affinity_timeout(spec: ServiceSpec, found: Findings) -> int | None:
+    if spec.session_affinity in {None, "", "None"}:
+        return None
+    if spec.session_affinity != "ClientIP":
+        found.add(
+            "spec.sessionAffinity", spec.session_affinity, "not one of None, ClientIP"
+        )
+        return None
+    config = spec.session_affinity_config
+    timeout = config.client_ip.timeout_seconds if config and config.client_ip else None
+    if timeout is None:
+        return _DEFAULT_AFFINITY_S
+    if not 0 < timeout <= _MAX_AFFINITY_S:
+        found.add(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            timeout,
+            f"not 1-{_MAX_AFFINITY_S}; {_DEFAULT_AFFINITY_S} is used",
+        )
+        return _DEFAULT_AFFINITY_S
+    return timeout
+
+
+def _health_check_node_port(
+    spec: ServiceSpec, kind: ServiceType, external: TrafficPolicy, found: Findings
+) -> int:
+    """The port a load balancer probes; only Local load balancers have one."""
+    value = spec.health_check_node_port
+    if (
+        not value
+        or kind is not ServiceType.LOAD_BALANCER
+        or external is not TrafficPolicy.LOCAL
+    ):
+        return 0
+    return found.port("spec.healthCheckNodePort", value) or 0

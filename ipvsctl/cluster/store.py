@@ -1,0 +1,229 @@
+"""What is known of the cluster, and what of it changed since the last look.
+
+The end state depends on the events of each object alone, not on how the events of
+different objects were interleaved. Every event costs what it changes.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeVar, cast
+
+import msgspec
+
+from ipvsctl.cluster.events import (
+    Deleted,
+    Event,
+    Invalid,
+    Replaced,
+    Synced,
+    Upserted,
+    Value,
+)
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+
+T = TypeVar("T", Service, Node)
+
+
+class Dirty(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be compiled again; false if nothing.
+
+    Attributes:
+        services: these, whether they are still there or not.
+        node_changed: this node's own zone, addresses or pod networks are others, which
+            concerns every Service and the node program.
+    """
+
+    services: frozenset[ObjectRef] = frozenset()
+    node_changed: bool = False
+
+    def __bool__(self) -> bool:
+        return self.node_changed or bool(self.services)
+
+
+class Store:
+    """Holds the last good value of every object; one per node."""
+
+    def __init__(self, node_name: str) -> None:
+        self._node_name = node_name
+        self._synced = False
+        self._values: dict[Kind, dict[ObjectRef, tuple[Value, ...]]] = {
+            kind: {} for kind in Kind
+        }
+        self._problems: dict[Kind, dict[ObjectRef, tuple[Problem, ...]]] = {
+            kind: {} for kind in Kind
+        }
+        self._services: dict[ObjectRef, Service] = {}
+        self._slices: dict[ObjectRef, dict[ObjectRef, EndpointSlice]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._claimants: dict[IPAddress, set[ObjectRef]] = {}
+        self._context: NodeContext | None = None
+        self._dirty_services: set[ObjectRef] = set()
+        self._node_changed = False
+
+    @property
+    def is_synced(self) -> bool:
+        """The source has told its complete first state."""
+        return self._synced
+
+    @property
+    def services(self) -> Mapping[ObjectRef, Service]:
+        """Every Service, those that are not proxied too."""
+        return MappingProxyType(self._services)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every Node by name."""
+        return MappingProxyType(self._nodes)
+
+    def service(self, ref: ObjectRef) -> Service | None:
+        """One Service."""
+        return self._services.get(ref)
+
+    def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
+        """The slices that count for a Service, sorted by name.
+
+        Those of plain Endpoints objects do only if the Service has no selector: for
+        the others a controller writes EndpointSlices, and Endpoints may be stale.
+        """
+        service = self._services.get(ref)
+        return tuple(
+            piece
+            for _, piece in sorted(self._slices.get(ref, {}).items())
+            if service is None or _counts(piece, service)
+        )
+
+    def node_context(self) -> NodeContext:
+        """What compiling needs of the Nodes; host addresses are not known here."""
+        if self._context is None:
+            self._context = NodeContext.of(self._node_name, self._nodes)
+        return self._context
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything wrong with the objects themselves, sorted."""
+        return tuple(
+            sorted(
+                problem
+                for by_ref in self._problems.values()
+                for problems in by_ref.values()
+                for problem in problems
+            )
+        )
+
+    def take_dirty(self) -> Dirty:
+        """What changed since this was last asked."""
+        dirty = Dirty(
+            services=frozenset(self._dirty_services), node_changed=self._node_changed
+        )
+        self._dirty_services = set()
+        self._node_changed = False
+        return dirty
+
+    def apply(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case Upserted(kind=kind, ref=ref, values=values, problems=problems):
+                self._put(kind, ref, values)
+                self._note(kind, ref, problems)
+            case Deleted(kind=kind, ref=ref):
+                self._put(kind, ref, ())
+                self._note(kind, ref, ())
+            case Invalid(kind=kind, ref=ref, problems=problems):
+                self._note(kind, ref, problems)
+            case Replaced(kind=kind, refs=refs):
+                known = self._values[kind].keys() | self._problems[kind].keys()
+                for ref in known - refs:
+                    self._put(kind, ref, ())
+                    self._note(kind, ref, ())
+            case Synced():
+                self._synced = True
+
+    def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
+        if problems:
+            self._problems[kind][ref] = problems
+        else:
+            self._problems[kind].pop(ref, None)
+
+    def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> None:
+        held = self._values[kind]
+        old = held.get(ref, ())
+        if old == new:
+            return
+        if new:
+            held[ref] = new
+        else:
+            del held[ref]
+        match kind:
+            case Kind.SERVICE:
+                self._change_service(ref, _only(Service, old), _only(Service, new))
+            case Kind.NODE:
+                self._change_node(ref.name, _only(Node, old), _only(Node, new))
+            case _:
+                self._change_slices(
+                    cast("tuple[EndpointSlice, ...]", old),
+                    cast("tuple[EndpointSlice, ...]", new),
+                )
+
+    def _change_service(
+        self, ref: ObjectRef, old: Service | None, new: Service | None
+    ) -> None:
+        if old is not None:
+            for address in _claims(old):
+                claimants = self._claimants[address]
+                claimants.discard(ref)
+                if not claimants:
+                    del self._claimants[address]
+        if new is None:
+            del self._services[ref]
+        else:
+            self._services[ref] = new
+            for address in _claims(new):
+                self._claimants.setdefault(address, set()).add(ref)
+        # What was not proxied and still is not has nothing in the kernel.
+        if (old is not None and old.proxied) or (new is not None and new.proxied):
+            self._dirty_services.add(ref)
+
+    def _change_slices(
+        self, old: Iterable[EndpointSlice], new: Iterable[EndpointSlice]
+    ) -> None:
+        for piece in old:
+            siblings = self._slices[piece.service]
+            del siblings[piece.ref]
+            if not siblings:
+                del self._slices[piece.service]
+        for piece in new:
+            self._slices.setdefault(piece.service, {})[piece.ref] = piece
+        for piece in (*old, *new):
+            service = self._services.get(piece.service)
+            if service is not None and service.proxied and _counts(piece, service):
+                self._dirty_services.add(piece.service)
+
+    def _change_node(self, name: str, old: Node | None, new: Node | None) -> None:
+        if new is None:
+            del self._nodes[name]
+        else:
+            self._nodes[name] = new
+        self._context = None
+        if name == self._node_name:
+            self._node_changed = True
+            return
+        # Of a peer only the addresses matter: a VIP must not be one of them.
+        before = set(old.addresses) if old else set()
+        after = set(new.addresses) if new else set()
+        for address in before ^ after:
+            self._dirty_services |= self._claimants.get(address, set())
+
+
+def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:
+    return next((value for value in values if isinstance(value, kind)), None)
+
+
+def _counts(piece: EndpointSlice, service: Service) -> bool:
+    return not (piece.from_endpoints and service.has_selector)
+
+
+def _claims(service: Service) -> frozenset[IPAddress]:
+    return frozenset(
+        (*service.cluster_ips, *service.external_ips, *service.ingress_vips)
+    )

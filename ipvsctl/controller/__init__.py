@@ -1,0 +1,1 @@
+"""Owns the tasks: watch, pace, sync, audit. Decides nothing about packets."""

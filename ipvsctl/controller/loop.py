@@ -1,0 +1,198 @@
+"""The daemon's tasks: watch events, sync what they change, audit, end drains.
+
+One lock keeps the calls to the reconciler apart. Reads and writes of the kernel run in
+a thread, so that events keep coming in (and probes keep being answered) meanwhile.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from tenacity import AsyncRetrying, retry_if_result, wait_exponential_jitter
+
+from ipvsctl.cluster.events import Synced
+from ipvsctl.controller.reconciler import Reconciler, SyncReport
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.state import Observed
+from ipvsctl.sources.source import Source
+
+_log = structlog.get_logger("ipvsctl")
+
+DRAIN_CHECK_S = 5.0
+"""Seconds between looks at draining real servers: how long one may outlive its last
+connection."""
+
+
+class LoopState(msgspec.Struct, kw_only=True):
+    """How the loop is doing, for health checks and status.
+
+    Attributes:
+        synced: the source has delivered its complete first state and one audit has
+            imposed it.
+        last_audit: report of the last one, None before the first.
+        audits, syncs: how many ran.
+        failed_ops: failed ops of the last audit or sync.
+    """
+
+    synced: bool = False
+    last_audit: SyncReport | None = None
+    audits: int = 0
+    syncs: int = 0
+    failed_ops: int = 0
+
+
+class Loop:
+    """Runs one reconciler on one source until it is cancelled."""
+
+    def __init__(
+        self,
+        *,
+        reconciler: Reconciler,
+        source: Source,
+        config: ProxyConfig,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._reconciler = reconciler
+        self._source = source
+        self._config = config
+        self._sleep = sleep
+        self._lock = asyncio.Lock()
+        self._complete = asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._audited = asyncio.Event()
+        self._audit_wanted = asyncio.Event()
+        self._known_problems: frozenset[Problem] = frozenset()
+        self.state = LoopState()
+
+    async def run(self) -> None:
+        """Run every task; the first one to fail ends the others with its reason."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="watch")
+            tasks.create_task(self._audit_forever(), name="audit")
+            tasks.create_task(self._sync_forever(), name="sync")
+            tasks.create_task(self._end_drains_forever(), name="drains")
+
+    async def look(self) -> Observed:
+        """Read the kernel between two syncs, for whoever asks for the state."""
+        async with self._lock:
+            return await asyncio.to_thread(self._reconciler.observe)
+
+    async def _watch(self) -> None:
+        async for event in self._source.events():
+            if isinstance(event, Synced):
+                _log.info("source complete", source=self._source.name)
+                self._complete.set()
+            else:
+                self._reconciler.take_event(event)
+            self._dirty.set()
+
+    async def _audit_forever(self) -> None:
+        # Nothing is programmed before the whole cluster is known: a half-known one
+        # would take away what is not known yet.
+        await self._complete.wait()
+        while True:
+            await self._audit_until_clean()
+            self._audit_wanted.clear()
+            timer = asyncio.ensure_future(self._sleep(self._config.sync_period_s))
+            wanted = asyncio.ensure_future(self._audit_wanted.wait())
+            try:
+                await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                wanted.cancel()
+
+    async def _audit_until_clean(self) -> None:
+        """Audit; if ops failed, again after growing pauses, until none does."""
+        retrying = AsyncRetrying(
+            wait=wait_exponential_jitter(initial=0.5, max=30, jitter=1),
+            retry=retry_if_result(lambda clean: not clean),
+            sleep=self._sleep,
+        )
+        await retrying(self._audit)
+
+    async def _audit(self) -> bool:
+        async with self._lock:
+            try:
+                self._reconciler.prepare()
+                observed = await asyncio.to_thread(self._reconciler.observe)
+                self._reconciler.absorb(observed)
+                report = await asyncio.to_thread(self._reconciler.impose, observed)
+            except KernelError as error:
+                _log.error("audit failed", reason=str(error))
+                return False
+        self.state.audits += 1
+        self.state.synced = True
+        self._audited.set()
+        self.state.last_audit = report
+        self._tell("audit", report)
+        return not report.report.failed
+
+    async def _sync_forever(self) -> None:
+        await self._audited.wait()
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self._sync()
+            await self._sleep(self._config.min_sync_period_s)
+
+    async def _sync(self) -> None:
+        async with self._lock:
+            change = self._reconciler.prepare()
+            if change.needs_audit:
+                self._audit_wanted.set()
+                return
+            try:
+                report = await asyncio.to_thread(self._reconciler.sync, change)
+            except KernelError as error:
+                _log.error("sync failed", reason=str(error))
+                self._audit_wanted.set()
+                return
+        self.state.syncs += 1
+        self._tell("sync", report)
+        if report.report.failed:
+            self._audit_wanted.set()
+
+    async def _end_drains_forever(self) -> None:
+        while True:
+            await self._sleep(DRAIN_CHECK_S)
+            if not self._reconciler.draining:
+                continue
+            async with self._lock:
+                change = self._reconciler.recheck_drains()
+                try:
+                    report = await asyncio.to_thread(self._reconciler.sync, change)
+                except KernelError as error:
+                    _log.error("drain check failed", reason=str(error))
+                    self._audit_wanted.set()
+                    continue
+            if report.plan:
+                self._tell("drain check", report)
+
+    def _tell(self, what: str, report: SyncReport) -> None:
+        """Log a sync in one line, its ops at debug, and problems as they appear."""
+        failed = report.report.failed
+        self.state.failed_ops = len(failed)
+        _log.info(
+            what,
+            ops=len(report.plan),
+            failed=len(failed),
+            duration_ms=round(report.duration_s * 1000, 1),
+        )
+        for op in report.plan:
+            _log.debug("op", op=str(op))
+        for failure in failed:
+            _log.error("op failed", op=str(failure.op), reason=failure.reason)
+        problems = frozenset(self._reconciler.problems())
+        for problem in sorted(problems - self._known_problems):
+            _log.warning(
+                "problem",
+                kind=problem.kind.value,
+                object=str(problem.ref),
+                field=problem.field,
+                value=problem.value,
+                reason=problem.reason,
+            )
+        self._known_problems = problems

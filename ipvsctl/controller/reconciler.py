@@ -1,0 +1,207 @@
+"""From objects to the kernel and back: compile what is dirty, compare, apply.
+
+Plain calls that may block; tasks and pace are the loop's business.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.drains import DrainClock
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.compile import compile_service
+from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
+from ipvsctl.plan.node import NodeProgram, compile_node
+from ipvsctl.plan.ops import Plan, Report
+
+
+class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sync or audit did.
+
+    Attributes:
+        plan: the ops that were to be done.
+        report: what became of them.
+        duration_s: reading, comparing and applying.
+    """
+
+    plan: Plan
+    report: Report
+    duration_s: float
+
+
+class Reconciler:
+    """One node's desired state, kept up with events and imposed on its kernel.
+
+    Two kinds of calls: those that compute on the desired state (`take_event`,
+    `prepare`, `absorb`) and those that talk to the kernel and only read it (`observe`,
+    `sync`, `impose`). A loop may run the second kind in a thread, but no two calls at
+    once, except for `take_event`, which only fills the store.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: Kernel,
+        config: ProxyConfig,
+        node_name: str,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kernel = kernel
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._facts = kernel.facts()
+        self._context = NodeContext(name=node_name, families=self._facts.families)
+        self._desired = Desired(self._compile_node())
+        self._drain_clock = DrainClock(config.drain_timeout_s)
+
+    @property
+    def desired(self) -> Desired:
+        """Every Service's program and their union."""
+        return self._desired
+
+    @property
+    def context(self) -> NodeContext:
+        """What is known of this node."""
+        return self._context
+
+    @property
+    def draining(self) -> frozenset[VirtualServerKey]:
+        """Virtual servers with a real server that drains."""
+        return self._drain_clock.keys
+
+    def drain_ages_s(self) -> Mapping[Drain, float]:
+        """For how many seconds each drain has been seen."""
+        now = self._clock()
+        return {drain: now - since for drain, since in self._drain_clock.since.items()}
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything wrong with any object: as read, and as compiled; sorted."""
+        return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
+
+    def take_event(self, event: Event) -> None:
+        """Put an event into the store."""
+        self._store.apply(event)
+
+    def prepare(self) -> Change:
+        """Compile what is dirty; return what that changed."""
+        dirty = self._store.take_dirty()
+        if dirty.node_changed:
+            self._recompile(self._context.host_addresses)
+        else:
+            self._compile(dirty.services)
+        return self._desired.take_change()
+
+    def recheck_drains(self) -> Change:
+        """The virtual servers that drain, to be looked at again."""
+        return self._desired.unchanged(self.draining)
+
+    def sync(self, change: Change) -> SyncReport:
+        """Impose a change on the kernel, reading only what it touches."""
+        begun = self._clock()
+        seen = self._kernel.observe_virtual_servers(change.keys)
+        observed = msgspec.structs.replace(
+            seen,
+            state=msgspec.structs.replace(
+                change.presumed,
+                virtual_servers=seen.state.virtual_servers,
+                real_servers=seen.state.real_servers,
+            ),
+        )
+        return self._apply(observed, change.desired, change.keys, begun)
+
+    def observe(self) -> Observed:
+        """Read the whole kernel state."""
+        return self._kernel.observe()
+
+    def absorb(self, observed: Observed) -> None:
+        """Recompile for the node's own addresses, if they are not what they were."""
+        hosts = tuple(
+            sorted(observed.host_addresses, key=lambda a: (a.version, int(a)))
+        )
+        if hosts != self._context.host_addresses:
+            self._recompile(hosts)
+            self._desired.take_change()
+
+    def impose(self, observed: Observed) -> SyncReport:
+        """Impose the whole desired state on the kernel."""
+        return self._apply_all(observed, self._clock())
+
+    def plan(self, observed: Observed) -> Plan:
+        """What `impose` would do."""
+        return self._diff(observed, self._desired.state())
+
+    def audit(self) -> SyncReport:
+        """Everything at once: compile, read, impose."""
+        begun = self._clock()
+        observed = self.survey()
+        return self._apply_all(observed, begun)
+
+    def survey(self) -> Observed:
+        """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
+        self.prepare()
+        observed = self.observe()
+        self.absorb(observed)
+        return observed
+
+    def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
+        # Every drain known of is looked at again, or its virtual server is gone.
+        return self._apply(
+            observed, self._desired.state(), self._drain_clock.keys, begun_s
+        )
+
+    def _apply(
+        self,
+        observed: Observed,
+        desired: NodeState,
+        looked_at: AbstractSet[VirtualServerKey],
+        begun_s: float,
+    ) -> SyncReport:
+        plan = self._diff(observed, desired)
+        report = self._kernel.apply(plan) if plan else Report(applied=0)
+        now = self._clock()
+        self._drain_clock.update(looked_at, drains(observed, desired), now)
+        return SyncReport(plan=plan, report=report, duration_s=now - begun_s)
+
+    def _diff(self, observed: Observed, desired: NodeState) -> Plan:
+        options = DiffOptions(
+            vip_link=self._config.vip_link,
+            urgent=self._desired.urgent_addresses(),
+            expired_drains=self._drain_clock.expired(self._clock()),
+        )
+        return diff(observed, desired, options)
+
+    def _compile_node(self) -> NodeProgram:
+        return compile_node(self._context, self._config, self._facts)
+
+    def _recompile(self, host_addresses: tuple[IPAddress, ...]) -> None:
+        self._context = msgspec.structs.replace(
+            NodeContext.of(self._context.name, self._store.nodes),
+            host_addresses=host_addresses,
+            families=self._facts.families,
+        )
+        self._desired.set_node(self._compile_node())
+        self._compile({*self._store.services, *self._desired.programs})
+
+    def _compile(self, refs: Iterable[ObjectRef]) -> None:
+        for ref in refs:
+            service = self._store.service(ref)
+            if service is None:
+                self._desired.remove(ref)
+                continue
+            slices = self._store.slices_of(ref)
+            self._desired.put(
+                compile_service(service, slices, self._context, self._config)
+            )

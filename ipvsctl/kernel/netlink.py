@@ -1,0 +1,262 @@
+"""A netlink socket: batches of requests, single questions, dumps. Calls block.
+
+The kernel works through a request inside `send`, so an answer is there when `send`
+returns; the time limit only ends a wait for an answer that was lost.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from ipvsctl.model.errors import DumpInterrupted, KernelError
+from ipvsctl.wire.netlink import (
+    NLM_F_DUMP_INTR,
+    Ack,
+    MessageType,
+    NetlinkProtocol,
+    decode_ack,
+    done_errno,
+    iter_messages,
+    numbered,
+    stamp,
+)
+
+T = TypeVar("T")
+
+Decode = Callable[[bytes, int, int], T]
+"""From a buffer, and where a payload starts and ends in it, to a value."""
+
+BATCH_MESSAGES: Final = 200
+"""Requests in one `send`: their answers fit into the receive buffer, however small,
+and the kernel is not held for long."""
+
+BATCH_BYTES: Final = 128 * 1024
+"""Bytes in one `send`; the default send buffer takes 208 KiB."""
+
+_RECEIVE_BUFFER_BYTES: Final = 4 << 20
+_DATAGRAM_BYTES: Final = 64 * 1024
+"""The kernel fills dump datagrams of up to 32 KiB for a reader with such a buffer
+(af_netlink.c:netlink_dump)."""
+
+_MAX_SEQUENCE: Final = 0xFFFFFFFF
+_ANSWER_TIMEOUT: Final = struct.pack("@ll", 10, 0)
+_DUMP_TRIES: Final = 5
+
+_SOL_NETLINK: Final = 270
+_NETLINK_CAP_ACK: Final = 10
+_NETLINK_EXT_ACK: Final = 11
+_SO_RCVBUFFORCE: Final = 33
+
+_NO_ANSWER: Final = Ack(errno.ENODATA, "the kernel gave no answer")
+_LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
+
+
+class NetlinkSocket:
+    """One socket of one netlink protocol, in the caller's network namespace.
+
+    Raises:
+        KernelError: the socket cannot be opened; from any method, that it is dead.
+    """
+
+    def __init__(self, protocol: NetlinkProtocol) -> None:
+        self._sequence = 1
+        self._name = f"netlink {protocol.name.lower()} socket"
+        try:
+            self._socket = _open(protocol)
+        except OSError as error:
+            raise self._dead(error) from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def apply(self, messages: Iterable[bytes]) -> dict[int, Ack]:
+        """Run change requests in order; one that is refused does not stop the next.
+
+        Returns:
+            Why those that were refused were, by their place in `messages`.
+        """
+        refused: dict[int, Ack] = {}
+        first = 0
+        for batch in _batches(messages):
+            for place, ack in self._apply_batch(batch).items():
+                refused[first + place] = ack
+            first += len(batch)
+        return refused
+
+    def ask(self, messages: Iterable[bytes], decode: Decode[T]) -> list[T | Ack]:
+        """The answers to questions that are not dumps, in their order.
+
+        A question that was refused has an Ack in place of its answer.
+        """
+        answers: list[T | Ack] = []
+        for batch in _batches(messages):
+            answers += self._ask_batch(batch, decode)
+        return answers
+
+    def dump(self, request: bytes, decode: Decode[T], what: str) -> list[T]:
+        """All that a dump lists, consistent: read again if the table changed meanwhile.
+
+        Args:
+            what: the request in words, for errors.
+
+        Raises:
+            KernelError: it was refused; DumpInterrupted, it changed time and again.
+        """
+        for _ in range(_DUMP_TRIES):
+            values, interrupted = self._dump_once(request, decode, what)
+            if not interrupted:
+                return values
+        raise DumpInterrupted(errno=errno.EINTR, op=what)
+
+    def _apply_batch(self, batch: Sequence[bytes]) -> dict[int, Ack]:
+        first = self._send(batch)
+        refused: dict[int, Ack] = {}
+        while True:
+            try:
+                datagram = self._receive()
+            except _AnswersLostError:
+                return dict.fromkeys(range(len(batch)), _LOST_ANSWER)
+            for kind, flags, sequence, start, end in iter_messages(datagram):
+                place = sequence - first
+                if kind != MessageType.ERROR or not 0 <= place < len(batch):
+                    continue
+                ack = decode_ack(datagram, flags, start, end)
+                if ack.errno:
+                    refused[place] = ack
+                if ack.errno == errno.EPERM:
+                    return _refuse_rest(refused, place, len(batch), ack)
+                if place == len(batch) - 1:
+                    return refused
+
+    def _ask_batch(self, batch: Sequence[bytes], decode: Decode[T]) -> list[T | Ack]:
+        first = self._send(batch)
+        answers: dict[int, T | Ack] = {}
+        places = range(len(batch))
+        while True:
+            try:
+                datagram = self._receive()
+            except _AnswersLostError:
+                return [answers.get(place, _LOST_ANSWER) for place in places]
+            for kind, flags, sequence, start, end in iter_messages(datagram):
+                place = sequence - first
+                if place not in places:
+                    continue
+                if kind != MessageType.ERROR:
+                    answers[place] = decode(datagram, start, end)
+                    continue
+                ack = decode_ack(datagram, flags, start, end)
+                if ack.errno:
+                    answers[place] = ack
+                if place == places[-1]:
+                    return [answers.get(place, _NO_ANSWER) for place in places]
+
+    def _dump_once(
+        self, request: bytes, decode: Decode[T], what: str
+    ) -> tuple[list[T], bool]:
+        wanted = self._next_sequences(1)
+        self._send_bytes(numbered(request, wanted))
+        values: list[T] = []
+        interrupted = False
+        while True:
+            try:
+                datagram = self._receive()
+            except _AnswersLostError as error:
+                raise KernelError.of(errno.ENOBUFS, what) from error
+            for kind, flags, sequence, start, end in iter_messages(datagram):
+                if sequence != wanted:
+                    continue
+                if flags & NLM_F_DUMP_INTR:
+                    interrupted = True
+                if kind == MessageType.DONE:
+                    ack = Ack(done_errno(datagram, start, end), "")
+                elif kind == MessageType.ERROR:
+                    ack = decode_ack(datagram, flags, start, end)
+                else:
+                    values.append(decode(datagram, start, end))
+                    continue
+                if ack.errno:
+                    raise KernelError.of(ack.errno, what, ack.reason)
+                return values, interrupted
+
+    def _send(self, batch: Sequence[bytes]) -> int:
+        """Send whole messages; the sequence number of the first."""
+        lengths = list(map(len, batch))
+        data = bytearray(b"".join(batch))
+        first = self._next_sequences(len(batch))
+        stamp(data, lengths, first)
+        self._send_bytes(data)
+        return first
+
+    def _next_sequences(self, count: int) -> int:
+        # Numbers tell an answer from one to an earlier batch that was given up.
+        if self._sequence + count > _MAX_SEQUENCE:
+            self._sequence = 1
+        first = self._sequence
+        self._sequence += count
+        return first
+
+    def _send_bytes(self, data: bytes | bytearray) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise self._dead(error) from error
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_DATAGRAM_BYTES)
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                raise _AnswersLostError from error
+            raise self._dead(error) from error
+
+    def _dead(self, error: OSError) -> KernelError:
+        code = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno
+        return KernelError.of(code or errno.EIO, self._name)
+
+
+class _AnswersLostError(Exception):
+    """The receive buffer was too small for the kernel's answers (ENOBUFS)."""
+
+
+def _open(protocol: NetlinkProtocol) -> socket.socket:
+    opened = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
+    )
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    # Who may not ask for a larger buffer may not change anything either.
+    with contextlib.suppress(PermissionError):
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+    opened.bind((0, 0))
+    return opened
+
+
+def _batches(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Runs of messages that may go in one `send`."""
+    batch: list[bytes] = []
+    size = 0
+    for message in messages:
+        if len(batch) == BATCH_MESSAGES or (
+            batch and size + len(message) > BATCH_BYTES
+        ):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message)
+    if batch:
+        yield batch
+
+
+def _refuse_rest(
+    refused: dict[int, Ack], place: int, count: int, ack: Ack
+) -> dict[int, Ack]:
+    """Netfilter answers once for a batch that it will not look at.
+
+    Source: nfnetlink.c:nfnetlink_rcv.
+    """
+    return refused | dict.fromkeys(range(place, count), ack)

@@ -1,0 +1,19 @@
+"""What a kernel and its tools can do, as far as it changes what is asked of them."""
+
+import msgspec
+
+from ipvsctl.model.net import IPFamily
+
+
+class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about one node, read once at start.
+
+    Attributes:
+        release: major and minor of `uname -r`.
+        families: address families the kernel has (IPv6 can be switched off).
+        random_fully: `MASQUERADE --random-fully` is understood.
+    """
+
+    release: tuple[int, int] = (6, 1)
+    families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
+    random_fully: bool = True

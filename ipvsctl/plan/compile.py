@@ -1,0 +1,502 @@
+"""What a Service means: the only place that decides it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+from zlib import crc32
+
+import msgspec
+
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    ServiceFlags,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of
+from ipvsctl.model.objects import (
+    EndpointSlice,
+    NodeContext,
+    Service,
+    ServicePort,
+    ServicePortName,
+    ServiceType,
+    TrafficPolicy,
+)
+from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.plan.catalogue import SetRole, set_name
+from ipvsctl.plan.endpoints import (
+    PortEndpoint,
+    UsableEndpoints,
+    port_endpoints,
+    usable_endpoints,
+)
+from ipvsctl.plan.node_addresses import node_ip, node_port_addresses
+from ipvsctl.plan.program import (
+    HealthCheck,
+    NamedEntry,
+    ServerProgram,
+    ServiceProgram,
+    WayIn,
+)
+
+# Flags that keep a hashing scheduler from dropping packets: without fallback, `sh` and
+# `mh` keep choosing a real server of weight 0 and drop the packet (ip_vs_sh.c,
+# ip_vs_mh.c). `mh` hashes the port as well, as kube-proxy has it.
+_SCHEDULER_FLAGS: Mapping[str, ServiceFlags] = {
+    "sh": ServiceFlags.SCHED1,
+    "mh": ServiceFlags.SCHED1 | ServiceFlags.SCHED2,
+}
+
+
+_Addressed = TypeVar("_Addressed", IPAddress, IPNetwork)
+
+
+class _Door(msgspec.Struct, frozen=True, kw_only=True):
+    """One address and port a client can knock at."""
+
+    way: WayIn
+    address: IPAddress
+    port: int
+    policy: TrafficPolicy
+    roles: tuple[SetRole, ...]
+    field: str
+
+
+def compile_service(
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> ServiceProgram:
+    """Compile one Service on its own.
+
+    Args:
+        service: as the store has it.
+        slices: those of this Service, any order and family.
+        node: this node and its peers' addresses.
+        config: settings.
+
+    Returns:
+        An empty program for a Service that a proxy leaves alone.
+
+    Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncProxyRules`), v1.36.
+    """
+    if not service.proxied:
+        return ServiceProgram(ref=service.ref)
+    slices = tuple(slices)
+    families = tuple(
+        family_of(address)
+        for address in service.cluster_ips
+        if family_of(address) in node.families
+    )
+    refused = (
+        frozenset() if config.is_kube_proxy else frozenset(_node_vips(service, node))
+    )
+    ports = [
+        _compile_port(service, index, family, slices, refused, node, config)
+        for family in families
+        for index in range(len(service.ports))
+    ]
+    servers, clashes = _merge_servers(service, ports)
+    bound = frozenset(_bound(service, families, refused, node))
+    entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
+    entries.update(dict.fromkeys(_health_entries(service, families)))
+    entries.update(dict.fromkeys(_bound_entries(bound)))
+    return ServiceProgram(
+        ref=service.ref,
+        created=service.created,
+        servers=servers,
+        addresses=bound,
+        entries=tuple(entries),
+        has_ingress_vip=any(vip in bound for vip in service.ingress_vips),
+        health_check=_health_check(service, ports),
+        problems=(
+            *_family_problems(service, families),
+            *_refusals(service, refused),
+            *clashes,
+        ),
+    )
+
+
+class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """One port of the Service in one family."""
+
+    servers: tuple[ServerProgram, ...]
+    loop_back: tuple[NamedEntry, ...]
+    local_ready: int
+
+
+def _compile_port(
+    service: Service,
+    index: int,
+    family: IPFamily,
+    slices: tuple[EndpointSlice, ...],
+    refused: frozenset[IPAddress],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> _PortProgram:
+    port = service.ports[index]
+    endpoints = port_endpoints(
+        slices,
+        family=family,
+        port_name=port.name,
+        protocol=port.protocol,
+        node_name=node.name,
+    )
+    usable = usable_endpoints(endpoints, node)
+    # Every door of one policy leads to the same real servers: one mapping for all.
+    real_servers = {
+        policy: _real_servers(_choose(service, policy, usable), node)
+        for policy in {
+            service.internal_traffic_policy,
+            service.external_traffic_policy,
+        }
+    }
+    return _PortProgram(
+        servers=tuple(
+            _server(service, port, door, real_servers[door.policy], node, config)
+            for door in _doors(service, port, index, family, node, config)
+            if door.address not in refused
+        ),
+        loop_back=tuple(_loop_back(endpoints, port, family)),
+        local_ready=sum(e.endpoint.ready for e in usable.local),
+    )
+
+
+def _merge_servers(
+    service: Service, ports: Iterable[_PortProgram]
+) -> tuple[tuple[ServerProgram, ...], list[Problem]]:
+    """Make servers unique by key; two doors may have one address and port.
+
+    If they are the same port of the Service with the same real servers (an external
+    IP that is an ingress VIP too), it is one virtual server with the entries of both;
+    else the first one stays, and the other is a problem.
+    """
+    servers: dict[VirtualServerKey, ServerProgram] = {}
+    problems = []
+    for program in (server for port in ports for server in port.servers):
+        key = program.server.key
+        known = servers.setdefault(key, program)
+        if known is program:
+            continue
+        if (
+            known.port_name == program.port_name
+            and known.real_servers == program.real_servers
+        ):
+            servers[key] = msgspec.structs.replace(
+                known, entries=(*known.entries, *program.entries)
+            )
+        else:
+            reason = f"already taken by {known.field} of this Service"
+            problems.append(_problem(service, program.field, key, reason))
+    return tuple(servers.values()), problems
+
+
+def _doors(
+    service: Service,
+    port: ServicePort,
+    index: int,
+    family: IPFamily,
+    node: NodeContext,
+    config: ProxyConfig,
+) -> Iterator[_Door]:
+    external = service.external_traffic_policy
+    is_local = external is TrafficPolicy.LOCAL
+    for address in _of_family(service.cluster_ips, family):
+        yield _Door(
+            way=WayIn.CLUSTER_IP,
+            address=address,
+            port=port.port,
+            policy=service.internal_traffic_policy,
+            roles=(SetRole.CLUSTER_IP,),
+            field=f"spec.ports[{index}].port",
+        )
+    for address in _of_family(service.external_ips, family):
+        yield _Door(
+            way=WayIn.EXTERNAL_IP,
+            address=address,
+            port=port.port,
+            policy=external,
+            roles=(SetRole.EXTERNAL_IP_LOCAL if is_local else SetRole.EXTERNAL_IP,),
+            field="spec.externalIPs",
+        )
+    for address in _of_family(service.ingress_vips, family):
+        yield _Door(
+            way=WayIn.INGRESS_VIP,
+            address=address,
+            port=port.port,
+            policy=external,
+            roles=(
+                (SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_LOCAL)
+                if is_local
+                else (SetRole.LOAD_BALANCER,)
+            ),
+            field="status.loadBalancer.ingress",
+        )
+    if not _has_node_port(service, port):
+        return
+    for address in node_port_addresses(node, config.node_port_addresses, family):
+        yield _Door(
+            way=WayIn.NODE_PORT,
+            address=address,
+            port=port.node_port,
+            policy=external,
+            roles=(
+                (SetRole.NODE_PORT, SetRole.NODE_PORT_LOCAL)
+                if is_local
+                else (SetRole.NODE_PORT,)
+            ),
+            field=f"spec.ports[{index}].nodePort",
+        )
+
+
+def _has_node_port(service: Service, port: ServicePort) -> bool:
+    return port.node_port != 0 and service.type in {
+        ServiceType.NODE_PORT,
+        ServiceType.LOAD_BALANCER,
+    }
+
+
+def _choose(
+    service: Service, policy: TrafficPolicy, usable: UsableEndpoints
+) -> tuple[PortEndpoint, ...]:
+    """The endpoints behind a door of this policy.
+
+    One virtual server cannot tell inside from outside clients, so a Local door
+    without local endpoints is filled with the cluster's, for the sake of inside
+    clients; outside clients are answered from an address they did not ask and drop
+    it. Not so for a Service that is Local in every way.
+    Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncEndpoint`), k/k#97081.
+    """
+    if policy is TrafficPolicy.CLUSTER:
+        return usable.cluster
+    if usable.local or not _uses_cluster_endpoints(service):
+        return usable.local
+    return usable.cluster
+
+
+def _uses_cluster_endpoints(service: Service) -> bool:
+    if service.internal_traffic_policy is TrafficPolicy.CLUSTER:
+        return True
+    is_reachable_from_outside = bool(
+        service.external_ips
+        or service.ingress_vips
+        or any(_has_node_port(service, port) for port in service.ports)
+    )
+    return (
+        is_reachable_from_outside
+        and service.external_traffic_policy is TrafficPolicy.CLUSTER
+    )
+
+
+def _real_servers(
+    endpoints: tuple[PortEndpoint, ...], node: NodeContext
+) -> Mapping[RealServerKey, RealServer]:
+    """Real servers in this node's own order.
+
+    With `rr` every virtual server starts at the first one; were that the same on all
+    nodes, a new Service's first requests from everywhere would meet one pod.
+    """
+    keys = [RealServerKey(e.endpoint.address, e.port) for e in endpoints]
+    keys.sort(key=lambda key: crc32(f"{node.name} {key}".encode()))
+    return {key: RealServer(key=key) for key in keys}
+
+
+def _server(
+    service: Service,
+    port: ServicePort,
+    door: _Door,
+    real_servers: Mapping[RealServerKey, RealServer],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> ServerProgram:
+    family = family_of(door.address)
+    flags = _SCHEDULER_FLAGS.get(config.scheduler, ServiceFlags.NONE)
+    if service.affinity_timeout_s is not None:
+        flags |= ServiceFlags.PERSISTENT
+    entry = SetEntry(address=door.address, protocol=port.protocol, port=door.port)
+    entries = [NamedEntry(set_name(role, family), entry) for role in door.roles]
+    if door.way is WayIn.INGRESS_VIP:
+        entries += _source_ranges(service, entry, family, node)
+    return ServerProgram(
+        port_name=ServicePortName(service.ref, port.name, port.protocol),
+        way=door.way,
+        server=VirtualServer(
+            key=VirtualServerKey(
+                family=family,
+                protocol=port.protocol,
+                address=door.address,
+                port=door.port,
+            ),
+            scheduler=config.scheduler,
+            flags=flags,
+            timeout_s=service.affinity_timeout_s or 0,
+            netmask_bits=family.bits,
+        ),
+        real_servers=real_servers,
+        entries=tuple(entries),
+        field=door.field,
+    )
+
+
+def _source_ranges(
+    service: Service, vip: SetEntry, family: IPFamily, node: NodeContext
+) -> Iterator[NamedEntry]:
+    """Entries that let only `loadBalancerSourceRanges` reach a VIP.
+
+    A client on the node itself has the VIP as its source address, which no range
+    covers; it is let in by that address when a range covers the node.
+    """
+    ranges = tuple(_of_family(service.source_ranges, family))
+    if not ranges:
+        return
+    yield NamedEntry(set_name(SetRole.LOAD_BALANCER_FW, family), vip)
+    cidr_set = set_name(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
+    for network in ranges:
+        # A hash set has no room for length 0 (ip_set_hash_ipportnet.c); two halves do.
+        halves = [network] if network.prefixlen else list(network.subnets())
+        for half in halves:
+            yield NamedEntry(cidr_set, msgspec.structs.replace(vip, network=half))
+    own = node_ip(node, family)
+    if own is not None and any(own in network for network in ranges):
+        yield NamedEntry(
+            set_name(SetRole.LOAD_BALANCER_SOURCE_IP, family),
+            msgspec.structs.replace(vip, second_address=vip.address),
+        )
+
+
+def _loop_back(
+    endpoints: tuple[PortEndpoint, ...], port: ServicePort, family: IPFamily
+) -> Iterator[NamedEntry]:
+    """Entries that masquerade an endpoint reaching itself.
+
+    In any condition: its connections outlive its readiness.
+    """
+    name = set_name(SetRole.LOOP_BACK, family)
+    for e in endpoints:
+        if e.is_local:
+            address = e.endpoint.address
+            yield NamedEntry(
+                name,
+                SetEntry(
+                    address=address,
+                    protocol=port.protocol,
+                    port=e.port,
+                    second_address=address,
+                ),
+            )
+
+
+def _bound(
+    service: Service,
+    families: tuple[IPFamily, ...],
+    refused: frozenset[IPAddress],
+    node: NodeContext,
+) -> Iterator[IPAddress]:
+    """Addresses for the VIP link: not those that another link has already.
+
+    The filter closes every other port of a bound address, which must never happen
+    to an address of the host.
+    """
+    if not service.ports:
+        return
+    yield from (ip for ip in service.cluster_ips if family_of(ip) in families)
+    for address in (*service.external_ips, *service.ingress_vips):
+        if (
+            family_of(address) in families
+            and address not in refused
+            and address not in node.host_addresses
+        ):
+            yield address
+
+
+def _bound_entries(addresses: Iterable[IPAddress]) -> Iterator[NamedEntry]:
+    for address in addresses:
+        name = set_name(SetRole.IPVS_IPS, family_of(address))
+        yield NamedEntry(name, SetEntry(address=address))
+
+
+def _health_check(
+    service: Service, ports: Iterable[_PortProgram]
+) -> HealthCheck | None:
+    if not service.health_check_node_port:
+        return None
+    return HealthCheck(
+        port=service.health_check_node_port,
+        local_endpoints=max((port.local_ready for port in ports), default=0),
+    )
+
+
+def _health_entries(
+    service: Service, families: tuple[IPFamily, ...]
+) -> Iterator[NamedEntry]:
+    if not service.health_check_node_port:
+        return
+    for family in families:
+        name = set_name(SetRole.HEALTH_CHECK_NODE_PORT, family)
+        yield NamedEntry(name, SetEntry(port=service.health_check_node_port))
+
+
+def _node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:
+    """VIPs that are some Node's own address.
+
+    Bound here, such an address cuts this node off from that one, and closes the
+    host ports of this one (k/k#75290, k/k#117613).
+    """
+    for address in (*service.external_ips, *service.ingress_vips):
+        if (
+            address in node.peer_addresses
+            or address in node.node_addresses
+            or address in node.host_addresses
+        ):
+            yield address
+
+
+def _refusals(service: Service, refused: frozenset[IPAddress]) -> Iterator[Problem]:
+    for field, addresses in _external_fields(service):
+        for address in addresses:
+            if address in refused:
+                yield _problem(
+                    service, field, address, "is the address of a Node; not served"
+                )
+
+
+def _family_problems(
+    service: Service, families: tuple[IPFamily, ...]
+) -> Iterator[Problem]:
+    for field, addresses in _external_fields(service):
+        for address in addresses:
+            family = family_of(address)
+            if family not in families:
+                yield _problem(
+                    service,
+                    field,
+                    address,
+                    f"the Service has no {family.label} cluster IP; not served",
+                )
+
+
+def _external_fields(
+    service: Service,
+) -> tuple[tuple[str, tuple[IPAddress, ...]], ...]:
+    return (
+        ("spec.externalIPs", service.external_ips),
+        ("status.loadBalancer.ingress", service.ingress_vips),
+    )
+
+
+def _problem(service: Service, field: str, value: object, reason: str) -> Problem:
+    return Problem(
+        kind=Kind.SERVICE,
+        ref=service.ref,
+        field=field,
+        value=str(value),
+        reason=reason,
+    )
+
+
+def _of_family(values: Iterable[_Addressed], family: IPFamily) -> Iterator[_Addressed]:
+    return (value for value in values if family_of(value) is family)

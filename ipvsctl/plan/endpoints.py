@@ -1,0 +1,122 @@
+"""Which endpoints each traffic policy may use on this node."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.objects import Endpoint, EndpointSlice, NodeContext
+
+
+class PortEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with the number its port has there.
+
+    Attributes:
+        endpoint: the address and its conditions.
+        port: the number to send packets to; slices may differ in it.
+        is_local: the endpoint is on this node.
+    """
+
+    endpoint: Endpoint
+    port: int
+    is_local: bool
+
+
+class UsableEndpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """What each traffic policy may use; both sorted by address and port.
+
+    Attributes:
+        cluster: for policy Cluster.
+        local: for policy Local, all on this node.
+    """
+
+    cluster: tuple[PortEndpoint, ...]
+    local: tuple[PortEndpoint, ...]
+
+
+def port_endpoints(
+    slices: Iterable[EndpointSlice],
+    *,
+    family: IPFamily,
+    port_name: str,
+    protocol: Protocol,
+    node_name: str,
+) -> tuple[PortEndpoint, ...]:
+    """All endpoints of one Service port in one family, unique by address and port.
+
+    An endpoint that moves between slices may be in two of them for a while, in
+    different conditions; then one said to be local, and among those the one in the
+    best condition, counts.
+
+    Returns:
+        Sorted by address, then port; ready or not.
+    Source: Kubernetes docs "EndpointSlices" (duplicate endpoints); kube-proxy
+        pkg/proxy/endpointslicecache.go.
+    """
+    found: dict[tuple[int, int], PortEndpoint] = {}
+    for endpoint_slice in slices:
+        if endpoint_slice.family is not family:
+            continue
+        for port in endpoint_slice.ports:
+            if port.name != port_name or port.protocol is not protocol:
+                continue
+            for endpoint in endpoint_slice.endpoints:
+                candidate = PortEndpoint(
+                    endpoint=endpoint,
+                    port=port.port,
+                    is_local=bool(node_name) and endpoint.node_name == node_name,
+                )
+                identity = (int(endpoint.address), port.port)
+                known = found.get(identity)
+                if known is None or _standing(candidate) > _standing(known):
+                    found[identity] = candidate
+    return tuple(found[identity] for identity in sorted(found))
+
+
+def _standing(candidate: PortEndpoint) -> tuple[bool, bool, bool]:
+    endpoint = candidate.endpoint
+    return candidate.is_local, endpoint.ready, endpoint.serving
+
+
+def usable_endpoints(
+    endpoints: tuple[PortEndpoint, ...], node: NodeContext
+) -> UsableEndpoints:
+    """Choose the endpoints each traffic policy may use on this node.
+
+    Ready ones; for policy Cluster only those hinted for this node or zone, if every
+    ready one has such hints. Where that leaves none, separately per policy, those
+    that are terminating but still serve.
+
+    Args:
+        endpoints: of one Service port and one family.
+        node: this node.
+    Source: Kubernetes docs "Topology Aware Routing"; kube-proxy pkg/proxy/topology.go.
+    """
+    ready = tuple(e for e in endpoints if e.endpoint.ready)
+    leaving = tuple(
+        e for e in endpoints if e.endpoint.serving and e.endpoint.terminating
+    )
+    return UsableEndpoints(
+        cluster=_near(ready, node) or leaving,
+        local=tuple(e for e in ready if e.is_local)
+        or tuple(e for e in leaving if e.is_local),
+    )
+
+
+def _near(
+    ready: tuple[PortEndpoint, ...], node: NodeContext
+) -> tuple[PortEndpoint, ...]:
+    """The ready endpoints hinted for this node, else for its zone, else all.
+
+    Hints hold only if every ready endpoint has them: a partly hinted Service is in
+    the middle of a change, and would send all traffic to a few.
+    """
+    if all(e.endpoint.hint_nodes for e in ready):
+        here = tuple(e for e in ready if node.name in e.endpoint.hint_nodes)
+        if here:
+            return here
+    if all(e.endpoint.hint_zones for e in ready):
+        here = tuple(e for e in ready if node.zone in e.endpoint.hint_zones)
+        if here:
+            return here
+    return ready

@@ -1,0 +1,86 @@
+"""What a node needs whatever its Services are: link, sets, rules, sysctls."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.rules import Chains
+from ipvsctl.plan.rules import desired_chains
+
+# Since 5.9 a SYN that reuses a port in TIME_WAIT is rescheduled without being dropped,
+# and mode 0 would send it to a real server of weight 0 (k/k#81775, k/k#93297).
+_REUSE_MODE_FIXED = (5, 9)
+
+
+class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the desired state that no Service changes.
+
+    Attributes:
+        families: those that get sets and rules.
+        sysctls: without the ARP ones, which may depend on the VIPs.
+        strict_arp: None is "when a load-balancer VIP is bound".
+    """
+
+    families: tuple[IPFamily, ...]
+    sysctls: Mapping[str, str]
+    strict_arp: bool | None
+    chains: Mapping[IPFamily, Chains]
+
+
+STRICT_ARP_SYSCTLS: Mapping[str, str] = {
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+}
+"""Answer ARP only on the link that has the address: else every node answers for a
+load-balancer VIP, and the last one to do so gets its traffic (metallb#153)."""
+
+
+def sysctl_names() -> tuple[str, ...]:
+    """Every sysctl that may be in a desired state, relative to `/proc/sys`."""
+    every = {
+        **_sysctls(KernelFacts(release=(0, 0))),
+        **_sysctls(KernelFacts()),
+        **STRICT_ARP_SYSCTLS,
+    }
+    return tuple(sorted(every))
+
+
+def compile_node(
+    node: NodeContext, config: ProxyConfig, facts: KernelFacts
+) -> NodeProgram:
+    """Compile the part of the desired state that no Service changes."""
+    strict_arp = config.strict_arp
+    if strict_arp is None and config.is_kube_proxy:
+        strict_arp = False
+    return NodeProgram(
+        families=facts.families,
+        sysctls=_sysctls(facts),
+        strict_arp=strict_arp,
+        chains={
+            family: desired_chains(
+                family, config, node, random_fully=facts.random_fully
+            )
+            for family in facts.families
+        },
+    )
+
+
+def _sysctls(facts: KernelFacts) -> Mapping[str, str]:
+    sysctls = {
+        # Replies of masqueraded connections are looked up in conntrack.
+        "net/ipv4/vs/conntrack": "1",
+        # A packet to a deleted real server is reset, not dropped in silence.
+        "net/ipv4/vs/expire_nodest_conn": "1",
+        # Affinity does not hold a client on a real server of weight 0.
+        "net/ipv4/vs/expire_quiescent_template": "1",
+        "net/ipv4/ip_forward": "1",
+    }
+    if facts.release < _REUSE_MODE_FIXED:
+        sysctls["net/ipv4/vs/conn_reuse_mode"] = "0"
+    if IPFamily.IPV6 in facts.families:
+        sysctls["net/ipv6/conf/all/forwarding"] = "1"
+    return sysctls

@@ -1,0 +1,80 @@
+"""What one Service compiles to."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServer
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import ServicePortName
+from ipvsctl.model.problem import ObjectRef, Problem
+
+
+class WayIn(StrEnum):
+    """How a client reaches a Service."""
+
+    CLUSTER_IP = "cluster IP"
+    EXTERNAL_IP = "external IP"
+    INGRESS_VIP = "ingress VIP"
+    NODE_PORT = "node port"
+
+
+class NamedEntry(msgspec.Struct, frozen=True):
+    """An entry and the set it belongs in."""
+
+    set_name: str
+    entry: SetEntry
+
+
+class ServerProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """One virtual server of a Service.
+
+    Attributes:
+        real_servers: in the order they are to be added, which differs per node.
+        entries: set entries that hold as long as this virtual server does; one of
+            them, in an owning set, is what makes it ours.
+        field: where in the Service its address or port comes from.
+    """
+
+    port_name: ServicePortName
+    way: WayIn
+    server: VirtualServer
+    real_servers: Mapping[RealServerKey, RealServer]
+    entries: tuple[NamedEntry, ...]
+    field: str
+
+
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A health-check node port and what it answers.
+
+    Attributes:
+        port: `spec.healthCheckNodePort`.
+        local_endpoints: usable endpoints on this node; 0 answers 503.
+    """
+
+    port: int
+    local_endpoints: int
+
+
+class ServiceProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the kernel should hold for one Service.
+
+    Attributes:
+        created: the Service's `created`, which settles claims to one address.
+        servers: unique by key.
+        addresses: to bind to the VIP link.
+        entries: set entries not tied to one virtual server.
+        has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
+        problems: what of the Service cannot be honoured.
+    """
+
+    ref: ObjectRef
+    created: str = ""
+    servers: tuple[ServerProgram, ...] = ()
+    addresses: frozenset[IPAddress] = frozenset()
+    entries: tuple[NamedEntry, ...] = ()
+    has_ingress_vip: bool = False
+    health_check: HealthCheck | None = None
+    problems: tuple[Problem, ...] = ()

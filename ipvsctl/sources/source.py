@@ -1,0 +1,25 @@
+"""What every source of objects offers."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from ipvsctl.cluster.events import Event
+
+
+class Source(Protocol):
+    """Tells what is in the cluster, and then every change."""
+
+    @property
+    def description(self) -> str:
+        """What it reads, for logs: `manifests in /etc/ipvsctl/manifests`."""
+        ...
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """The complete state, `Synced`, then changes for as long as it is iterated.
+
+        Close it (`contextlib.aclosing`) to stop watching.
+
+        Raises:
+            ConfigError: what it should read is not there at the start.
+        """
+        ...

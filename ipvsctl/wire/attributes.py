@@ -1,0 +1,193 @@
+"""Netlink attributes: encoding them, walking them, reading tables of them.
+
+    0        2      4
+    | length | type | payload ... | padding to 4 |               [struct nlattr]
+
+The length counts the header, not the padding. The two high bits of the type are
+flags. Everything is in host byte order unless NLA_F_NET_BYTEORDER says otherwise.
+Source: uapi/linux/netlink.h; lib/nlattr.c.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from struct import Struct, calcsize
+from typing import Any, Final, NamedTuple
+
+from ipvsctl.model.errors import WireError
+
+NLA_HDRLEN: Final = 4
+NLA_F_NESTED: Final = 0x8000
+NLA_F_NET_BYTEORDER: Final = 0x4000
+NLA_TYPE_MASK: Final = 0x3FFF
+
+_HEADER: Final = Struct("=HH")
+_MAX_LAYOUTS: Final = 16
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute, padded; `kind` includes any flag."""
+    size = len(payload)
+    return _HEADER.pack(NLA_HDRLEN + size, kind) + payload + _PADDING[size & 3]
+
+
+def text_attribute(kind: int, text: str) -> bytes:
+    """A string attribute with its final NUL."""
+    return attribute(kind, text.encode() + b"\0")
+
+
+def text(payload: bytes) -> str:
+    """A string attribute's payload, up to its NUL."""
+    return payload.split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+def iter_attributes(
+    buffer: bytes, start: int, end: int
+) -> Iterator[tuple[int, int, int]]:
+    """The attributes in a payload: type without flags, payload start, payload end.
+
+    Raises:
+        WireError: a length that is too small or goes beyond `end`.
+    """
+    offset = start
+    while offset < end:
+        if end - offset < NLA_HDRLEN:
+            raise WireError(offset=offset, reason="truncated attribute header")
+        length, kind = _HEADER.unpack_from(buffer, offset)
+        stop = offset + length
+        if length < NLA_HDRLEN or stop > end:
+            raise WireError(offset=offset, reason=f"attribute length {length}")
+        yield kind & NLA_TYPE_MASK, offset + NLA_HDRLEN, stop
+        offset += (length + 3) & ~3
+
+
+Table = Mapping[int, "str | Table"]
+"""Attributes to read: type to a `struct` code (`B H I Q`, host order; `s` the whole
+payload), or to the table inside a nested one; at least two values in all. Attributes
+that are not in the table are passed over."""
+
+
+class TableReader:
+    """Reads a table of attributes out of many alike messages.
+
+    A dump repeats one arrangement of attributes thousands of times, so the first
+    message is walked and remembered as two `struct` formats: one for the attribute
+    headers, which prove that a later message is arranged alike, and one for the
+    values. An unseen arrangement (another kernel, an optional attribute) is walked
+    and learned like the first.
+
+    Args:
+        table: what to read.
+        complete: refuse a message that lacks any value of the table.
+    """
+
+    def __init__(self, table: Table, *, complete: bool = False) -> None:
+        self._table = table
+        self._complete = complete
+        self._slots = _count(table)
+        self._layouts: dict[int, list[_Layout]] = {}
+
+    def read(self, buffer: bytes, start: int, end: int) -> tuple[Any, ...]:
+        """The values in the order of the table, nested ones in place; absent: None.
+
+        Raises:
+            WireError: attributes that do not add up, one too short for its code, or
+                one missing from a complete table.
+        """
+        layouts = self._layouts.get(end - start)
+        if layouts is not None and end <= len(buffer):
+            for layout in layouts:
+                if layout.headers(buffer, start) == layout.expected:
+                    return layout.pick(layout.values(buffer, start))
+        layout = self._learn(buffer, start, end)
+        known = self._layouts.setdefault(end - start, [])
+        if len(known) < _MAX_LAYOUTS:
+            known.append(layout)
+        return layout.pick(layout.values(buffer, start))
+
+    def _learn(self, buffer: bytes, start: int, end: int) -> "_Layout":
+        walk = _Walk(buffer)
+        walk.table(self._table, 0, start, end)
+        if self._complete and len(walk.values) < self._slots:
+            raise WireError(offset=start, reason="attributes are missing")
+        header_format = value_format = "="
+        position = start
+        for offset in walk.headers:
+            header_format += f"{offset - position}xI"
+            position = offset + NLA_HDRLEN
+        position = start
+        order = sorted(walk.values, key=lambda slot: walk.values[slot].offset)
+        for slot in order:
+            value = walk.values[slot]
+            value_format += f"{value.offset - position}x{value.code}"
+            position = value.offset + value.size
+        headers = Struct(header_format).unpack_from
+        place_of = {slot: place for place, slot in enumerate(order)}
+        return _Layout(
+            headers,
+            headers(buffer, start),
+            Struct(value_format).unpack_from,
+            _picker([place_of.get(slot, -1) for slot in range(self._slots)]),
+        )
+
+
+class _Layout(NamedTuple):
+    headers: Callable[[bytes, int], tuple[Any, ...]]
+    expected: tuple[Any, ...]
+    values: Callable[[bytes, int], tuple[Any, ...]]
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+class _Value(NamedTuple):
+    offset: int
+    size: int
+    code: str
+
+
+class _Walk:
+    """Where the attributes of one message are."""
+
+    def __init__(self, buffer: bytes) -> None:
+        self.buffer = buffer
+        self.headers: list[int] = []
+        self.values: dict[int, _Value] = {}
+
+    def table(self, table: Table, first_slot: int, start: int, end: int) -> None:
+        slots = _slots(table, first_slot)
+        for kind, begin, stop in iter_attributes(self.buffer, start, end):
+            self.headers.append(begin - NLA_HDRLEN)
+            inside = table.get(kind)
+            if isinstance(inside, str):
+                self.value(slots[kind], inside, begin, stop)
+            elif inside is not None:
+                self.table(inside, slots[kind], begin, stop)
+
+    def value(self, slot: int, code: str, begin: int, stop: int) -> None:
+        if code == "s":
+            code = f"{stop - begin}s"
+        size = calcsize(f"={code}")
+        if stop - begin < size:
+            raise WireError(offset=begin, reason="attribute is too short")
+        self.values[slot] = _Value(begin, size, code)
+
+
+def _count(table: Table) -> int:
+    return sum(1 if isinstance(v, str) else _count(v) for v in table.values())
+
+
+def _slots(table: Table, first: int) -> dict[int, int]:
+    slots = {}
+    for kind, inside in table.items():
+        slots[kind] = first
+        first += 1 if isinstance(inside, str) else _count(inside)
+    return slots
+
+
+def _picker(
+    places: Sequence[int],
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """What puts values in the order of the table; place -1 is an absent one."""
+    getter = itemgetter(*places)
+    if -1 not in places:
+        return getter
+    return lambda values: getter((*values, None))

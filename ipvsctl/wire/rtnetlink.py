@@ -1,0 +1,204 @@
+"""rtnetlink: the VIP link, the addresses on it, and those on the other links.
+
+    nlmsghdr | ifaddrmsg: family, prefix length, flags, scope, link | IFA_ADDRESS ...
+    nlmsghdr | ifinfomsg: family, type, link, flags, change         | IFLA_IFNAME ...
+
+Source: uapi/linux/if_addr.h, uapi/linux/rtnetlink.h, uapi/linux/if_link.h;
+net/ipv4/devinet.c, net/ipv6/addrconf.c.
+"""
+
+from enum import IntEnum, IntFlag
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ipvsctl.model.errors import WireError
+from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.wire.attributes import (
+    NLA_F_NESTED,
+    Table,
+    TableReader,
+    attribute,
+    text_attribute,
+)
+from ipvsctl.wire.netlink import (
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    message_header,
+)
+from ipvsctl.wire.packed import unpack_ipv4, unpack_ipv6
+
+_IFADDRMSG: Final = Struct("=BBBBI")
+_IFINFOMSG: Final = Struct("=BxHiII")
+_U32: Final = Struct("=I")
+
+
+class RtmType(IntEnum):
+    """RTM_*."""
+
+    NEWLINK = 16
+    DELLINK = 17
+    GETLINK = 18
+    NEWADDR = 20
+    DELADDR = 21
+    GETADDR = 22
+
+
+class IfaAttr(IntEnum):
+    """IFA_*."""
+
+    ADDRESS = 1
+    LOCAL = 2
+    FLAGS = 8
+
+
+class IfaFlag(IntFlag):
+    """IFA_F_*: flags of an address."""
+
+    NODAD = 0x02
+    DADFAILED = 0x08
+    TENTATIVE = 0x40
+
+
+class IflaAttr(IntEnum):
+    """IFLA_*, and IFLA_INFO_* inside LINKINFO."""
+
+    IFNAME = 3
+    LINKINFO = 18
+    INFO_KIND = 1
+
+
+IFF_UP: Final = 1
+RT_SCOPE_UNIVERSE: Final = 0
+
+
+class LinkAddress(NamedTuple):
+    """An address on a link.
+
+    Attributes:
+        usable: False while, or after, duplicate address detection refuses it.
+    """
+
+    ifindex: int
+    address: IPAddress
+    prefix_length: int
+    usable: bool
+
+
+class Link(NamedTuple):
+    """A link, found by its name."""
+
+    ifindex: int
+    is_up: bool
+
+
+def bind_address(ifindex: int, address: IPAddress) -> bytes:
+    """Put an address on a link with a full-length prefix; EEXIST if it is there.
+
+    An IPv6 address is usable at once, without duplicate address detection: every
+    node binds the same VIPs.
+    """
+    return _change_address(
+        RtmType.NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, address, IfaFlag.NODAD
+    )
+
+
+def unbind_address(ifindex: int, address: IPAddress) -> bytes:
+    """Take an address off a link; EADDRNOTAVAIL if it is not there."""
+    return _change_address(RtmType.DELADDR, 0, ifindex, address, IfaFlag(0))
+
+
+def list_addresses() -> bytes:
+    """Dump the addresses of every link."""
+    body = _IFADDRMSG.pack(0, 0, 0, 0, 0)
+    return message_header(RtmType.GETADDR, NLM_F_DUMP, len(body)) + body
+
+
+def ensure_dummy_link(name: str) -> bytes:
+    """Create a dummy link and set it up; one that is there already is only set up."""
+    kind = text_attribute(IflaAttr.INFO_KIND, "dummy")
+    return _link_request(
+        RtmType.NEWLINK,
+        name,
+        flags=NLM_F_CREATE,
+        link_flags=IFF_UP,
+        attributes=attribute(NLA_F_NESTED | IflaAttr.LINKINFO, kind),
+    )
+
+
+def delete_link(name: str) -> bytes:
+    """Delete a link with its addresses; ENODEV if it is not there."""
+    return _link_request(RtmType.DELLINK, name)
+
+
+def get_link(name: str) -> bytes:
+    """Ask for one link; ENODEV if it is not there."""
+    return _link_request(RtmType.GETLINK, name)
+
+
+def _link_request(
+    kind: RtmType,
+    name: str,
+    *,
+    flags: int = 0,
+    link_flags: int = 0,
+    attributes: bytes = b"",
+) -> bytes:
+    # The second time, the flags are the mask of those to change.
+    body = _IFINFOMSG.pack(0, 0, 0, link_flags, link_flags)
+    body += text_attribute(IflaAttr.IFNAME, name) + attributes
+    return message_header(kind, flags, len(body)) + body
+
+
+def _change_address(
+    kind: RtmType, flags: int, ifindex: int, address: IPAddress, ipv6_flags: IfaFlag
+) -> bytes:
+    packed = address.packed
+    family = family_of(address)
+    address_flags = ipv6_flags if family is IPFamily.IPV6 else IfaFlag(0)
+    body = _IFADDRMSG.pack(
+        family, family.bits, address_flags, RT_SCOPE_UNIVERSE, ifindex
+    )
+    body += attribute(IfaAttr.LOCAL, packed) + attribute(IfaAttr.ADDRESS, packed)
+    return message_header(kind, flags, len(body)) + body
+
+
+_ADDRESS: Final[Table] = {IfaAttr.ADDRESS: "s", IfaAttr.LOCAL: "s", IfaAttr.FLAGS: "I"}
+_UNUSABLE: Final = IfaFlag.TENTATIVE | IfaFlag.DADFAILED
+
+
+class RtnetlinkReplies:
+    """Decodes the payloads of address and link messages.
+
+    Every method takes the buffer and where the payload starts and ends in it, and
+    raises WireError for anything that is not such a payload.
+    """
+
+    def __init__(self) -> None:
+        self._addresses = TableReader(_ADDRESS)
+
+    def address(self, buffer: bytes, start: int, end: int) -> LinkAddress | None:
+        """An address on a link; None for one of another family than IPv4 and IPv6."""
+        if end - start < _IFADDRMSG.size:
+            raise WireError(offset=start, reason="truncated address message")
+        family, prefix_length, flags8, _, ifindex = _IFADDRMSG.unpack_from(
+            buffer, start
+        )
+        if family not in {IPFamily.IPV4, IPFamily.IPV6}:
+            return None
+        peer, local, flags = self._addresses.read(buffer, start + _IFADDRMSG.size, end)
+        # On a point-to-point link ADDRESS is the other end.
+        packed = peer if local is None else local
+        width = 4 if family == IPFamily.IPV4 else 16
+        if packed is None or len(packed) != width:
+            raise WireError(offset=start, reason="not an address")
+        address = unpack_ipv4(packed) if width == 4 else unpack_ipv6(packed)
+        all_flags = flags8 if flags is None else flags
+        return LinkAddress(ifindex, address, prefix_length, not all_flags & _UNUSABLE)
+
+    def link(self, buffer: bytes, start: int, end: int) -> Link:
+        """A link."""
+        if end - start < _IFINFOMSG.size:
+            raise WireError(offset=start, reason="truncated link message")
+        _, _, ifindex, flags, _ = _IFINFOMSG.unpack_from(buffer, start)
+        return Link(ifindex, bool(flags & IFF_UP))

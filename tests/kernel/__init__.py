@@ -1,0 +1,1 @@
+"""Tests against a kernel with IPVS; they run inside the lab only."""

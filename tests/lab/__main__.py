@@ -1,0 +1,88 @@
+"""`python -m tests.lab`: run a command in the lab, or say which lab there would be.
+
+Exit status: the command's; 124 when the time was up, 125 when the lab itself failed,
+130 and 143 when interrupted or terminated.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from tests.lab.errors import LabError, TimeLimit
+from tests.lab.host import Kind, obstacles
+from tests.lab.world import DEFAULT_MEM_BYTES, run
+
+_SUFFIXES = {"M": 2**20, "G": 2**30}
+
+
+def main() -> int:
+    """Parse the command line and do what it says."""
+    options = _parser().parse_args()
+    if options.check:
+        return _check(options.require_kind)
+    if not options.command:
+        _parser().error("no command given")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return run(
+            options.command,
+            time_limit_s=options.time_limit,
+            mem_bytes=options.mem,
+            kind=options.require_kind,
+        )
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 124 if isinstance(error, TimeLimit) else 125
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab",
+        description="Run a command as root, with IPVS, in a throwaway world.",
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=600, metavar="SECONDS", help="default: 600"
+    )
+    parser.add_argument(
+        "--mem",
+        type=_size,
+        default=DEFAULT_MEM_BYTES,
+        metavar="SIZE",
+        help="memory of a guest, such as 512M; default: 2G",
+    )
+    parser.add_argument("--require-kind", type=Kind, choices=tuple(Kind))
+    parser.add_argument(
+        "--check", action="store_true", help="only say which lab would be used"
+    )
+    parser.add_argument("command", nargs="*", metavar="COMMAND")
+    return parser
+
+
+def _size(text: str) -> int:
+    try:
+        return int(text[:-1]) * _SUFFIXES[text[-1:]]
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError("a number and M or G, please") from None
+
+
+def _check(required: Kind | None) -> int:
+    for kind in (required,) if required else tuple(Kind):
+        found = obstacles(kind)
+        print(f"{kind}: {'; '.join(found) or 'ready'}")
+        if not found:
+            return os.EX_OK
+    return 125
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What this machine offers for a lab, and what it lacks."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from tests.lab.errors import NoLab
+
+PACKAGE_OF = {
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "ipvsadm": "ipvsadm",
+    "keepalived": "keepalived",
+    "modprobe": "kmod",
+}
+"""Command -> Debian package, for the tools a job needs in either kind of lab."""
+
+UML_PACKAGE_OF = {"linux.uml": "user-mode-linux"}
+"""The same for what only the user-mode Linux lab needs."""
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MODULES = ("ip_vs", "dummy")
+
+
+class Kind(StrEnum):
+    """Where the job runs; also the value of `IPVSCTL_LAB` inside."""
+
+    NATIVE = "native"
+    """Fresh namespaces on the running kernel."""
+    UML = "uml"
+    """A user-mode Linux guest."""
+
+
+def is_root() -> bool:
+    """Whether we may create namespaces and install packages."""
+    return os.geteuid() == 0
+
+
+def obstacles(kind: Kind) -> tuple[str, ...]:
+    """Why a lab of this kind cannot start here; empty when it can."""
+    if kind is Kind.NATIVE:
+        return _native_obstacles() + _package_obstacles(missing_packages(kind))
+    found = _package_obstacles(missing_packages(kind))
+    if not Path("/lib/modules").is_dir() and not is_root():
+        found += ("the directory /lib/modules is missing; create it as root",)
+    return found
+
+
+def choose(required: Kind | None = None) -> Kind:
+    """The kind of lab to use, after installing missing packages if we are root.
+
+    Raises:
+        NoLab: neither kind (or not the required one) can start.
+    """
+    kind = required or (Kind.UML if _native_obstacles() else Kind.NATIVE)
+    if missing_packages(kind) and is_root() and shutil.which("apt-get"):
+        install(missing_packages(kind))
+    if found := obstacles(kind):
+        raise NoLab(found)
+    return kind
+
+
+def missing_packages(kind: Kind) -> tuple[str, ...]:
+    """Debian packages whose commands this kind of lab needs and cannot find."""
+    needed = PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {})
+    return tuple(
+        sorted(package for command, package in needed.items() if not _which(command))
+    )
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages without asking; their output goes to our stderr.
+
+    Raises:
+        NoLab: apt-get failed, with its own words on stderr above.
+    """
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    # The lists are empty in container images, and out of date on old machines.
+    for refresh in (False, True):
+        if refresh:
+            subprocess.run(["apt-get", "update"], env=env, stdout=2, check=False)
+        if subprocess.run(command, env=env, stdout=2, check=False).returncode == 0:
+            return
+    raise NoLab((f"{' '.join(command)} failed",))
+
+
+def _native_obstacles() -> tuple[str, ...]:
+    if not is_root():
+        return ("fresh namespaces need root",)
+    modules = tuple(
+        f"the running kernel has no module {name}"
+        for name in _MODULES
+        if not _has_module(name)
+    )
+    probe = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if probe.returncode:
+        modules += (f"namespaces are not permitted here: {probe.stderr.strip()}",)
+    return modules
+
+
+def _has_module(name: str) -> bool:
+    if Path("/sys/module", name).exists():
+        return True
+    modprobe = _which("modprobe")
+    if modprobe is None:
+        return False
+    dry_run = [modprobe, "--dry-run", "--quiet", name]
+    return subprocess.run(dry_run, capture_output=True, check=False).returncode == 0
+
+
+def _package_obstacles(packages: Sequence[str]) -> tuple[str, ...]:
+    if not packages:
+        return ()
+    return (f"run as root: apt-get install {' '.join(packages)}",)
+
+
+def _which(command: str) -> str | None:
+    # An unprivileged user's PATH does not list the sbin directories.
+    return shutil.which(command, path=_SYSTEM_PATH)
