@@ -1,0 +1,95 @@
+"""Every check of the project, one session each: `nox -l` lists them.
+
+Sessions take their tools from the dependency groups in pyproject.toml, and CI runs
+these same sessions.
+"""
+
+import hashlib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typecheck", "tests", "kernel"]
+
+_ROOT = Path(__file__).parent
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and the direction of imports."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types, strictly."""
+    _install(session, "types", "test")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that needs no special kernel; arguments go to pytest."""
+    _install(session, "test")
+    session.run("pytest", "-m", "not kernel and not lab", *session.posargs)
+
+
+@nox.session
+def kernel(session: nox.Session) -> None:
+    """The tests against a kernel with IPVS, in the lab; arguments go to pytest.
+
+    Without arguments also the tests of the lab itself, which start it from outside.
+    """
+    _install(session, "test")
+    # Imports are slow in a guest, so only the directory with such tests is collected.
+    where = () if any(map(_is_path, session.posargs)) else ("tests/kernel",)
+    # pytest fails when it finds no test, so a session that ran none fails too.
+    pytest = ("python", "-m", "pytest", "-m")
+    _in_lab(session, 900, *pytest, "kernel", *where, *session.posargs)
+    if not session.posargs:
+        session.run(*pytest, "lab", "tests/lab")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A small cluster whose Services are proxied by ipvsctl, in the lab."""
+    _install(session)
+    _in_lab(session, 300, "python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How long large clusters take, in the lab."""
+    _install(session, "test")
+    _in_lab(session, 1800, "python", "-m", "tests.bench", *session.posargs, mem="4G")
+
+
+def _in_lab(session: nox.Session, limit_s: int, *command: str, mem: str = "2G") -> None:
+    options = (f"--time-limit={limit_s}", f"--mem={mem}")
+    session.run("python", "-m", "tests.lab", *options, "--", *command)
+
+
+def _is_path(argument: str) -> bool:
+    return _ROOT.joinpath(argument.partition("::")[0]).exists()
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install the project and groups, unless pyproject.toml is as it was last time.
+
+    pip takes seconds to find out that there is nothing to do, and a kernel test is
+    meant to take less.
+    """
+    project = _ROOT / "pyproject.toml"
+    wanted = hashlib.sha256(project.read_bytes() + repr(groups).encode()).hexdigest()
+    stamp = Path(session.virtualenv.location, "installed")
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    all_groups = nox.project.load_toml(project)
+    session.install("-e", ".", *nox.project.dependency_groups(all_groups, *groups))
+    stamp.write_text(wanted)

@@ -1,13 +1,27 @@
-"""What every level of tests shares: the guard of the tests that need the lab."""
+"""What every level of tests shares: the guards of the tests that need the lab."""
 
 import os
 
 import pytest
+
+_HOMES = {"kernel": "tests/kernel", "lab": "tests/lab"}
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """A test whose marker its directory's session does not look for would never run."""
+    for item in items:
+        for marker, home in _HOMES.items():
+            is_home = item.path.is_relative_to(config.rootpath / home)
+            if item.get_closest_marker(marker) and not is_home:
+                where = item.path.relative_to(config.rootpath)
+                raise pytest.UsageError(f"{where}: {marker} tests belong in {home}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A kernel test outside of the lab is an error, never a silent skip."""
     if item.get_closest_marker("kernel") and "IPVSCTL_LAB" not in os.environ:
         pytest.fail(
-            "needs a kernel with IPVS: nox -s kernel -- -k " + item.name, pytrace=False
+            f"needs a kernel with IPVS: nox -s kernel -- -k {item.name}", pytrace=False
         )

@@ -6,6 +6,7 @@ a thread, so that events keep coming in (and probes keep being answered) meanwhi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import msgspec
 import structlog
@@ -81,13 +82,13 @@ class Loop:
             return await asyncio.to_thread(self._reconciler.observe)
 
     async def _watch(self) -> None:
-        async for event in self._source.events():
-            if isinstance(event, Synced):
-                _log.info("source complete", source=self._source.name)
-                self._complete.set()
-            else:
+        async with aclosing(self._source.events()) as events:
+            async for event in events:
                 self._reconciler.take_event(event)
-            self._dirty.set()
+                if isinstance(event, Synced):
+                    _log.info("source complete", source=self._source.description)
+                    self._complete.set()
+                self._dirty.set()
 
     async def _audit_forever(self) -> None:
         # Nothing is programmed before the whole cluster is known: a half-known one

@@ -4,25 +4,23 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
-from ipvsctl.plan.node import NodeProgram, compile_node
 from ipvsctl.plan.ops import Plan, Report
 
 
@@ -54,7 +52,6 @@ class Reconciler:
         *,
         kernel: Kernel,
         config: ProxyConfig,
-        node_name: str,
         store: Store,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,20 +59,18 @@ class Reconciler:
         self._config = config
         self._store = store
         self._clock = clock
-        self._facts = kernel.facts()
-        self._context = NodeContext(name=node_name, families=self._facts.families)
-        self._desired = Desired(self._compile_node())
+        self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
         self._drain_clock = DrainClock(config.drain_timeout_s)
 
     @property
     def desired(self) -> Desired:
         """Every Service's program and their union."""
-        return self._desired
+        return self._compiler.desired
 
     @property
     def context(self) -> NodeContext:
         """What is known of this node."""
-        return self._context
+        return self._compiler.context
 
     @property
     def draining(self) -> frozenset[VirtualServerKey]:
@@ -89,7 +84,7 @@ class Reconciler:
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything wrong with any object: as read, and as compiled; sorted."""
-        return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
+        return self._compiler.problems()
 
     def take_event(self, event: Event) -> None:
         """Put an event into the store."""
@@ -97,16 +92,11 @@ class Reconciler:
 
     def prepare(self) -> Change:
         """Compile what is dirty; return what that changed."""
-        dirty = self._store.take_dirty()
-        if dirty.node_changed:
-            self._recompile(self._context.host_addresses)
-        else:
-            self._compile(dirty.services)
-        return self._desired.take_change()
+        return self._compiler.compile_dirty()
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
-        return self._desired.unchanged(self.draining)
+        return self.desired.unchanged(self.draining)
 
     def sync(self, change: Change) -> SyncReport:
         """Impose a change on the kernel, reading only what it touches."""
@@ -128,12 +118,7 @@ class Reconciler:
 
     def absorb(self, observed: Observed) -> None:
         """Recompile for the node's own addresses, if they are not what they were."""
-        hosts = tuple(
-            sorted(observed.host_addresses, key=lambda a: (a.version, int(a)))
-        )
-        if hosts != self._context.host_addresses:
-            self._recompile(hosts)
-            self._desired.take_change()
+        self._compiler.set_host_addresses(observed.host_addresses)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -141,7 +126,7 @@ class Reconciler:
 
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
-        return self._diff(observed, self._desired.state())
+        return self._diff(observed, self.desired.state())
 
     def audit(self) -> SyncReport:
         """Everything at once: compile, read, impose."""
@@ -159,7 +144,7 @@ class Reconciler:
     def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
         # Every drain known of is looked at again, or its virtual server is gone.
         return self._apply(
-            observed, self._desired.state(), self._drain_clock.keys, begun_s
+            observed, self.desired.state(), self._drain_clock.keys, begun_s
         )
 
     def _apply(
@@ -178,30 +163,7 @@ class Reconciler:
     def _diff(self, observed: Observed, desired: NodeState) -> Plan:
         options = DiffOptions(
             vip_link=self._config.vip_link,
-            urgent=self._desired.urgent_addresses(),
+            urgent=self.desired.urgent_addresses(),
             expired_drains=self._drain_clock.expired(self._clock()),
         )
         return diff(observed, desired, options)
-
-    def _compile_node(self) -> NodeProgram:
-        return compile_node(self._context, self._config, self._facts)
-
-    def _recompile(self, host_addresses: tuple[IPAddress, ...]) -> None:
-        self._context = msgspec.structs.replace(
-            NodeContext.of(self._context.name, self._store.nodes),
-            host_addresses=host_addresses,
-            families=self._facts.families,
-        )
-        self._desired.set_node(self._compile_node())
-        self._compile({*self._store.services, *self._desired.programs})
-
-    def _compile(self, refs: Iterable[ObjectRef]) -> None:
-        for ref in refs:
-            service = self._store.service(ref)
-            if service is None:
-                self._desired.remove(ref)
-                continue
-            slices = self._store.slices_of(ref)
-            self._desired.put(
-                compile_service(service, slices, self._context, self._config)
-            )

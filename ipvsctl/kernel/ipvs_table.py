@@ -1,9 +1,13 @@
-"""The IPVS table: one dump of virtual servers, one of real servers for each."""
+"""The IPVS table: reading it and changing it.
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+The kernel lists virtual servers in one dump, and real servers in one dump each.
+"""
 
-from ipvsctl.kernel.netlink import NetlinkSocket
+import errno
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from ipvsctl.kernel.netlink import NetlinkSocket, failed_op
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -13,6 +17,16 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
+from ipvsctl.plan.ops import (
+    AddRealServer,
+    AddVirtualServer,
+    DeleteRealServer,
+    DeleteVirtualServer,
+    FailedOp,
+    Op,
+    UpdateRealServer,
+    UpdateVirtualServer,
+)
 from ipvsctl.wire.generic import decode_family, get_family
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
@@ -20,6 +34,21 @@ from ipvsctl.wire.ipvs_decode import IpvsReplies, Timeouts
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 
 _READ_TABLE: Final = "list virtual servers"
+
+
+_REQUESTS: Final[Mapping[type[Op], Callable[[IpvsRequests, Any], bytes]]] = {
+    AddVirtualServer: lambda requests, op: requests.new_service(op.server),
+    UpdateVirtualServer: lambda requests, op: requests.set_service(op.server),
+    DeleteVirtualServer: lambda requests, op: requests.del_service(op.key),
+    AddRealServer: lambda requests, op: requests.new_dest(op.virtual_server, op.server),
+    UpdateRealServer: lambda requests, op: requests.set_dest(
+        op.virtual_server, op.server
+    ),
+    DeleteRealServer: lambda requests, op: requests.del_dest(op.virtual_server, op.key),
+}
+
+IPVS_OPS: Final = tuple(_REQUESTS)
+"""The kinds of op that `IpvsTable.run` takes."""
 
 
 class IpvsListing(NamedTuple):
@@ -37,9 +66,6 @@ class IpvsListing(NamedTuple):
 class IpvsTable:
     """The IPVS table of the caller's network namespace.
 
-    Attributes:
-        requests: encodes changes for `apply`.
-
     Raises:
         KernelError: NotFound when the kernel has no IPVS.
     """
@@ -47,7 +73,7 @@ class IpvsTable:
     def __init__(self) -> None:
         self._socket = NetlinkSocket(NetlinkProtocol.GENERIC)
         try:
-            self.requests = IpvsRequests(self._family_id())
+            self._requests = IpvsRequests(self._family_id())
         except KernelError:
             self._socket.close()
             raise
@@ -57,19 +83,33 @@ class IpvsTable:
         """Close the socket."""
         self._socket.close()
 
-    def apply(self, requests: Iterable[bytes]) -> dict[int, Ack]:
-        """Run changes in order; why refused ones were, by place."""
-        return self._socket.apply(requests)
+    def run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """See `applier.Transport`.
+
+        Nothing waits for the answer to a virtual server before its real servers are
+        sent: the kernel refuses those itself, and then the first refusal is why.
+        """
+        requests = self._requests
+        refused = self._socket.apply(_REQUESTS[type(op)](requests, op) for op in ops)
+        lost = {
+            op.server.key
+            for op in (ops[place] for place in refused)
+            if isinstance(op, AddVirtualServer)
+        }
+        return [
+            failed_op(ops[place], _explain(ops[place], ack, lost))
+            for place, ack in sorted(refused.items())
+        ]
 
     def read(self) -> IpvsListing:
         """Every virtual server with its real servers and counters."""
-        request = self.requests.get_services()
+        request = self._requests.get_services()
         listed = self._socket.dump(request, self._replies.service, _READ_TABLE)
         return self._with_real_servers(listed)
 
     def read_some(self, keys: Iterable[VirtualServerKey]) -> IpvsListing:
         """The virtual servers of these keys that are there, likewise."""
-        questions = map(self.requests.get_service, keys)
+        questions = map(self._requests.get_service, keys)
         listed = []
         for answer in self._socket.ask(questions, self._replies.service):
             if not isinstance(answer, Ack):
@@ -82,12 +122,12 @@ class IpvsTable:
 
     def read_timeouts(self) -> Timeouts:
         """The idle timeouts of connections."""
-        answer = self._socket.ask([self.requests.get_config()], self._replies.config)
-        return _only(answer, "read IPVS timeouts")
+        request = self._requests.get_config()
+        return self._socket.ask_one(request, self._replies.config, "read IPVS timeouts")
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
         """Change the idle timeouts of connections; 0 leaves one as it is."""
-        request = self.requests.set_config(**timeouts._asdict())
+        request = self._requests.set_config(**timeouts._asdict())
         for ack in self._socket.apply([request]).values():
             raise KernelError.of(ack.errno, "set IPVS timeouts", ack.reason)
 
@@ -97,7 +137,7 @@ class IpvsTable:
         listing = IpvsListing({}, {}, {}, {})
         for virtual_server, traffic in listed:
             key = virtual_server.key
-            request = self.requests.get_dests(key)
+            request = self._requests.get_dests(key)
             dests = self._socket.dump(request, self._replies.dest, "list real servers")
             listing.virtual_servers[key] = virtual_server
             listing.traffic[key] = traffic
@@ -106,13 +146,17 @@ class IpvsTable:
         return listing
 
     def _family_id(self) -> int:
-        answer = self._socket.ask([get_family(IPVS_GENL_NAME)], decode_family)
-        number, _ = _only(answer, "find IPVS in the kernel (module ip_vs)")
+        number, _ = self._socket.ask_one(
+            get_family(IPVS_GENL_NAME), decode_family, "find IPVS (module ip_vs)"
+        )
         return number
 
 
-def _only(answers: list[T | Ack], what: str) -> T:
-    answer = answers[0]
-    if isinstance(answer, Ack):
-        raise KernelError.of(answer.errno, what, answer.reason)
-    return answer
+def _explain(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> Ack:
+    if (
+        isinstance(op, AddRealServer)
+        and ack.errno == errno.ESRCH
+        and op.virtual_server in lost
+    ):
+        return Ack(ack.errno, "its virtual server was refused")
+    return ack

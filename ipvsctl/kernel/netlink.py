@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from ipvsctl.model.errors import DumpInterrupted, KernelError
+from ipvsctl.model.errors import DumpInterrupted, KernelError, describe_errno
+from ipvsctl.plan.ops import FailedOp, Op
 from ipvsctl.wire.netlink import (
     NLM_F_DUMP_INTR,
     Ack,
@@ -97,10 +98,28 @@ class NetlinkSocket:
             answers += self._ask_batch(batch, decode)
         return answers
 
+    def ask_one(self, message: bytes, decode: Decode[T], what: str) -> T:
+        """The answer to one question.
+
+        Args:
+            message: the question.
+            decode: from the answer to a value.
+            what: the question in words, for errors.
+
+        Raises:
+            KernelError: it was refused.
+        """
+        answer = self.ask([message], decode)[0]
+        if isinstance(answer, Ack):
+            raise KernelError.of(answer.errno, what, answer.reason)
+        return answer
+
     def dump(self, request: bytes, decode: Decode[T], what: str) -> list[T]:
         """All that a dump lists, consistent: read again if the table changed meanwhile.
 
         Args:
+            request: the dump request.
+            decode: from one message to one value.
             what: the request in words, for errors.
 
         Raises:
@@ -220,6 +239,12 @@ class NetlinkSocket:
 
 class _AnswersLostError(Exception):
     """The receive buffer was too small for the kernel's answers (ENOBUFS)."""
+
+
+def failed_op(op: Op, ack: Ack) -> FailedOp:
+    """The outcome of an op whose request was refused."""
+    reason = ack.reason or describe_errno(ack.errno)
+    return FailedOp(op=op, errno=ack.errno, reason=reason)
 
 
 def _open(protocol: NetlinkProtocol) -> socket.socket:

@@ -3,7 +3,8 @@
 Blocking calls; the caller keeps them off the event loop.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ipvsctl.cluster.manifest import (
@@ -59,48 +60,56 @@ class FileReader:
         fingerprints: dict[str, Fingerprint | None] = {}
         again = frozenset(touched)
         for root in self._paths:
-            if not root.exists():
-                for path, file in self._gone(root):
-                    files[path] = file
-                    fingerprints[path] = None
+            try:
+                items = _manifests_in(root)
+            except OSError as exc:
+                files |= self._last_good_of(root, exc)
                 continue
-            for item in _manifests_in(root):
+            for item in items:
                 path = str(item)
                 now = _fingerprint(item)
-                known = self._fingerprints.get(path)
-                if now is not None and now == known and path not in again:
-                    files[path] = self._files[path]
-                else:
+                if now is None or now != self._fingerprints.get(path) or path in again:
                     files[path] = keep_last_good(_read(item), self._files.get(path))
+                else:
+                    files[path] = self._files[path]
                 fingerprints[path] = now
         self._files = files
         self._fingerprints = fingerprints
         return dict(files)
 
-    def _gone(self, root: Path) -> Iterator[tuple[str, ManifestFile]]:
-        missing = unreadable(str(root), "is gone; its last good state stays in force")
-        yield str(root), keep_last_good(missing, self._files.get(str(root)))
-        for path, file in self._files.items():
-            if Path(path).parent == root:
-                yield path, file
+    def _last_good_of(self, root: Path, exc: OSError) -> dict[str, ManifestFile]:
+        reason = f"{exc.strerror}; its last good state stays in force"
+        files = {
+            path: file
+            for path, file in self._files.items()
+            if Path(path).parent == root
+        }
+        missing = unreadable(str(root), reason)
+        files[str(root)] = keep_last_good(missing, self._files.get(str(root)))
+        return files
 
 
-def _manifests_in(root: Path) -> Iterator[Path]:
-    if not root.is_dir():
-        yield root
-        return
-    for item in sorted(root.iterdir()):
-        hidden = item.name.startswith(".")
-        if item.suffix in SUFFIXES and not hidden and item.is_file():
-            yield item
+def _manifests_in(root: Path) -> list[Path]:
+    """The files a path means.
+
+    Raises:
+        OSError: it is gone, or may not be listed.
+    """
+    if not stat.S_ISDIR(root.stat().st_mode):
+        return [root]
+    return [
+        item
+        for item in sorted(root.iterdir())
+        if item.suffix in SUFFIXES and item.name[0] != "." and item.is_file()
+    ]
 
 
 def _fingerprint(path: Path) -> Fingerprint | None:
     try:
-        stat = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> ManifestFile:

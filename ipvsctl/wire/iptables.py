@@ -149,8 +149,12 @@ def _read_line(
         line = line.partition("] ")[2]
     _, _, rest = line.partition("-A ")
     chain, _, arguments = rest.partition(" ")
-    # A jump to a chain has no options, so the chain's name is the last word.
-    to_ours = chain in BUILTIN_CHAINS and arguments.rpartition(" ")[2] in names
-    if chain in names or to_ours:
+    if chain in names or (chain in BUILTIN_CHAINS and _jumps_to(arguments, names)):
         rule = parse_rule(arguments, family)
         read.setdefault(ChainRef(table, chain), []).append(rule)
+
+
+def _jumps_to(arguments: str, names: frozenset[str]) -> bool:
+    """A jump to a chain has no options, so the chain's name is the last word."""
+    words = arguments.rsplit(" ", 2)
+    return words[-1] in names and words[-2] in {"-j", "-g"}

@@ -1,7 +1,7 @@
 """`python -m tests.lab`: run a command in the lab, or say which lab there would be.
 
 Exit status: the command's; 124 when the time was up, 125 when the lab itself failed,
-130 and 143 when interrupted or terminated.
+128 + n when signal n ended it.
 """
 
 import argparse
@@ -25,7 +25,8 @@ def main() -> int:
         return _check(options.require_kind)
     if not options.command:
         _parser().error("no command given")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     try:
         return run(
             options.command,

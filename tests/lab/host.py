@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 def is_root() -> bool:
-    """Whether we may create namespaces and install packages."""
+    """Whether we may install packages."""
     return os.geteuid() == 0
 
 
@@ -90,23 +90,27 @@ def install(packages: Sequence[str]) -> None:
     raise NoLab((f"{' '.join(command)} failed",))
 
 
-def _native_obstacles() -> tuple[str, ...]:
+def namespace_obstacles() -> tuple[str, ...]:
+    """Why we may not create namespaces; root in a container often may not."""
     if not is_root():
-        return ("fresh namespaces need root",)
-    modules = tuple(
-        f"the running kernel has no module {name}"
-        for name in _MODULES
-        if not _has_module(name)
-    )
+        return ("namespaces need root",)
     probe = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "true"],
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"],
         capture_output=True,
         text=True,
         check=False,
     )
     if probe.returncode:
-        modules += (f"namespaces are not permitted here: {probe.stderr.strip()}",)
-    return modules
+        return (f"namespaces are not permitted here: {probe.stderr.strip()}",)
+    return ()
+
+
+def _native_obstacles() -> tuple[str, ...]:
+    return namespace_obstacles() + tuple(
+        f"the running kernel has no module {name}"
+        for name in _MODULES
+        if not _has_module(name)
+    )
 
 
 def _has_module(name: str) -> bool:

@@ -6,6 +6,7 @@ For code that runs inside the lab. Everything works on the calling process: star
 
 import ctypes
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,12 +60,10 @@ class Netns:
         """The interface index of a link.
 
         Raises:
-            LookupError: there is no such link.
+            OSError: there is no such link.
         """
-        found = self.ip.link_lookup(ifname=link)
-        if not found:
-            raise LookupError(f"{self.name} has no link {link}")
-        return int(found[0])
+        with inside(self):
+            return socket.if_nametoindex(link)
 
     def link_up(self, link: str) -> None:
         """Bring a link up."""

@@ -41,10 +41,8 @@ VIP_NETWORKS = (
 )
 """Cluster IPs, ingress VIPs and external IPs of each family; routed to node-0."""
 
-_EXTERNAL_ADDRESSES = (
-    ip_interface("192.168.3.175/24"),
-    ip_interface("fd00:192:168:3::175/64"),
-)
+_EXTERNAL_NETWORKS = (ip_network("192.168.3.0/24"), ip_network("fd00:192:168:3::/64"))
+_EXTERNAL_ADDRESSES = ("192.168.3.175", "fd00:192:168:3::175")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +94,8 @@ def cluster(pods: tuple[int, int] = (2, 2)) -> Iterator[Cluster]:
         client = _underlay_host(stack, underlay, "client", "100")
         external = _underlay_host(stack, underlay, "external", "175")
         for address in _EXTERNAL_ADDRESSES:
-            external.netns.add_address("eth0", address)
+            # On lo, so that what the host itself sends comes from its other address.
+            external.netns.add_address("lo", ip_interface(address))
         _add_underlay_routes(nodes, client, external)
         found = {}
         for number, node in enumerate(nodes):
@@ -125,7 +124,7 @@ def _add_underlay_routes(
             if host is not node:
                 _route(host, networks, node)
     for host in (*nodes, client):
-        _route(host, tuple(here.network for here in _EXTERNAL_ADDRESSES), external)
+        _route(host, _EXTERNAL_NETWORKS, external)
     _route(client, VIP_NETWORKS, nodes[0])
 
 

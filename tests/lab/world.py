@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tests.lab.errors import TimeLimit, WorldDied
-from tests.lab.host import Kind, choose, is_root
+from tests.lab.host import Kind, choose, namespace_obstacles
 from tests.lab.job import read_status, write_job
 from tests.lab.stream import Console, pump, write_to
 from tests.lab.uml import memory_directory, uml_command
@@ -34,6 +34,11 @@ _CAGE = (
 
 When this process dies in whatever way, `unshare` is killed, then the first process of
 the PID namespace, and with it the kernel ends everything in there.
+"""
+
+_UML_CAGE = (*_CAGE, "sh", "-c", '"$@"; exit', "sh")
+"""The same with a shell as first process: a guest that panics ends itself by SIGABRT,
+which the first process of a namespace does not receive from within.
 """
 
 
@@ -118,7 +123,7 @@ def _run_uml(directory: Path, time_limit_s: float, mem_bytes: int) -> int:
         job_streams = (stdout_write.fileno(), stderr_write.fileno())
         command = uml_command(directory, mem_bytes, *job_streams)
         world = subprocess.Popen(
-            [*(_CAGE if is_root() else ()), *command],
+            [*(() if namespace_obstacles() else _UML_CAGE), *command],
             stdin=subprocess.DEVNULL,
             stdout=console_write,
             stderr=console_write,

@@ -16,7 +16,15 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
-from ipvsctl.model.rules import ChainRef, Chains, Jump, Rule, Table, UnknownRule, Verdict
+from ipvsctl.model.rules import (
+    ChainRef,
+    Chains,
+    Jump,
+    Rule,
+    Table,
+    UnknownRule,
+    Verdict,
+)
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.plan.ops import Op, Plan

@@ -1,0 +1,73 @@
+"""How errors reach the user, and the exit statuses."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+
+from ipvsctl.model.errors import IpvsctlError
+
+
+class ExitStatus(IntEnum):
+    """What commands exit with."""
+
+    OK = 0
+    DIFFERENT = 1
+    """Only `diff`: the kernel is not what it should be."""
+    ERROR = 2
+    INTERRUPTED = 130
+
+
+@contextmanager
+def reported(verbose: int) -> Iterator[None]:
+    """Turn an exception into one sentence on stderr and an exit status.
+
+    Args:
+        verbose: above 0, the causes follow; for a defect of the program, where it is.
+    """
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    except IpvsctlError as error:
+        complain(f"error: {error}")
+        if verbose:
+            for cause in _causes(error):
+                complain(f"  caused by {type(cause).__name__}: {cause}")
+        raise typer.Exit(ExitStatus.ERROR) from error
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        else:
+            complain(
+                f"error: unexpected {type(error).__name__}: {error}"
+                " (a defect of ipvsctl; -v shows where)"
+            )
+        raise typer.Exit(ExitStatus.ERROR) from error
+
+
+def complain(text: str) -> None:
+    """Say something on stderr, in the name of the program and in one line."""
+    tell(f"ipvsctl: {text}")
+
+
+def tell(text: str) -> None:
+    """Write one line to stderr; what is not printable is shown escaped."""
+    sys.stderr.write(one_line(text) + "\n")
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and terminal control, which objects may hold."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

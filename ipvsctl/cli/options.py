@@ -1,0 +1,150 @@
+"""The options that commands share, each defined once.
+
+Every option can be given in the environment as `IPVSCTL_` and its name.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_SOCKET: Final = Path("/run/ipvsctl/ipvsctl.sock")
+
+
+class StateFormat(StrEnum):
+    """How `status` prints."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class PlanFormat(StrEnum):
+    """How a plan, or what became of it, is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class RenderFormat(StrEnum):
+    """What of a node's state `render` prints, and how."""
+
+    IPVSADM = "ipvsadm"
+    IPSET = "ipset"
+    IPTABLES = "iptables"
+    IP6TABLES = "ip6tables"
+    ADDRESSES = "addresses"
+    JSON = "json"
+
+
+class LogFormat(StrEnum):
+    """How `run` logs."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def _complete_compatibility() -> list[str]:
+    return ["none", "kube-proxy"]
+
+
+ManifestsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--manifests",
+        metavar="PATH",
+        envvar="IPVSCTL_MANIFESTS",
+        help="File or directory of Services, EndpointSlices, Endpoints and Nodes"
+        " (YAML or JSON). Repeatable.",
+        show_default=False,
+    ),
+]
+
+NodeNameOption = Annotated[
+    str,
+    typer.Option(
+        "--node-name",
+        metavar="NAME",
+        envvar=["IPVSCTL_NODE_NAME", "NODE_NAME"],
+        help="Name of this node's Node object.  [default: the host name]",
+        show_default=False,
+    ),
+]
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar="IPVSCTL_CONFIG",
+        help="KubeProxyConfiguration, as kubeadm writes it.",
+        show_default=False,
+    ),
+]
+
+ClusterCidrOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster-cidr",
+        metavar="A,B",
+        envvar="IPVSCTL_CLUSTER_CIDR",
+        help="Where pods are, one network a family; wins over the file.",
+        show_default=False,
+    ),
+]
+
+CompatibilityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compatibility",
+        metavar="none|kube-proxy",
+        envvar="IPVSCTL_COMPATIBILITY",
+        help="kube-proxy: send every packet where kube-proxy would.",
+        autocompletion=_complete_compatibility,
+        show_default=False,
+    ),
+]
+
+SocketOption = Annotated[
+    Path,
+    typer.Option(
+        "--socket",
+        metavar="PATH",
+        envvar="IPVSCTL_SOCKET",
+        help="Control socket of `ipvsctl run`.",
+    ),
+]
+
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Say more: the cause of an error, debug logs.",
+        show_default=False,
+        metavar="",
+    ),
+]
+
+StateFormatOption = Annotated[
+    StateFormat, typer.Option("-o", "--output", help="Format of the output.")
+]
+PlanFormatOption = Annotated[
+    PlanFormat, typer.Option("-o", "--output", help="Format of the output.")
+]
+RenderFormatOption = Annotated[
+    RenderFormat, typer.Option("-o", "--output", help="What to print.")
+]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        envvar="IPVSCTL_LOG_FORMAT",
+        help="auto: key=value on a terminal, else JSON.",
+    ),
+]

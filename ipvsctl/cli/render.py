@@ -1,0 +1,79 @@
+"""`render`: what a node should hold, without a kernel."""
+
+from collections.abc import Sequence
+
+from ipvsctl.cli.inputs import tell_problems
+from ipvsctl.cli.options import PlanFormat, RenderFormat
+from ipvsctl.cli.output import print_data, print_lines
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.net import IPAddress, IPFamily, parse_address
+from ipvsctl.model.state import NodeState
+from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+
+
+def render(
+    store: Store,
+    config: ProxyConfig,
+    addresses: Sequence[IPAddress] | None,
+    form: RenderFormat,
+) -> None:
+    """Print the desired state, and what cannot be honoured on stderr.
+
+    Args:
+        store: all objects.
+        config: settings.
+        addresses: of the node's own links; None takes those of its Node object.
+        form: what to print.
+    """
+    compiler = Compiler(config=config, store=store, facts=KernelFacts())
+    compiler.compile_dirty()
+    if addresses is None:
+        addresses = compiler.context.node_addresses
+    compiler.set_host_addresses(addresses)
+    state = compiler.desired.state()
+    if form is RenderFormat.JSON:
+        print_data(state, PlanFormat.JSON)
+    else:
+        print_lines(_lines(state, form))
+    tell_problems(compiler.problems())
+
+
+def parse_addresses(text: str | None) -> tuple[IPAddress, ...] | None:
+    """`A,B` as addresses; None if nothing was given.
+
+    Raises:
+        ConfigError: one is not an address.
+    """
+    if text is None:
+        return None
+    return tuple(
+        _address(item.strip()) for item in text.split(",") if item.strip()
+    )
+
+
+def _address(text: str) -> IPAddress:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise ConfigError(
+            field="--node-addresses", value=text, reason="not an IP address"
+        ) from error
+
+
+def _lines(state: NodeState, form: RenderFormat) -> list[str]:
+    match form:
+        case RenderFormat.IPVSADM:
+            return render_ipvsadm(state)
+        case RenderFormat.IPSET:
+            return render_ipset(state)
+        case RenderFormat.IPTABLES:
+            return render_save(state.chains[IPFamily.IPV4])
+        case RenderFormat.IP6TABLES:
+            return render_save(state.chains[IPFamily.IPV6])
+        case _:
+            return render_addresses(state)

@@ -1,0 +1,143 @@
+"""Values of settings: each reader takes a field's path and value, and checks it.
+
+All of them raise `ConfigError` with that path.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeVar
+
+from ipvsctl.cluster.duration import parse_duration
+from ipvsctl.model.config import NodePortAddresses
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.net import IPNetwork, parse_network
+
+E = TypeVar("E", bound=StrEnum)
+
+SCHEDULERS = frozenset(
+    "rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos".split()  # noqa: SIM905  # as ipvsadm(8) lists them
+)
+_LINK_NAME_MAX = 15
+# ip_vs_ctl.c:ip_vs_set_timeout refuses more than INT_MAX jiffies; HZ is at most 1000.
+_KERNEL_TIMEOUT_MAX_S = (2**31 - 1) // 1000
+
+
+def boolean(field: str, value: object) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(field=field, value=value, reason="not true or false")
+
+
+def text(field: str, value: object) -> str:
+    """A string."""
+    if isinstance(value, str):
+        return value
+    raise ConfigError(field=field, value=value, reason="not a string")
+
+
+def texts(field: str, value: object) -> list[str]:
+    """A list of strings."""
+    if not isinstance(value, list):
+        raise ConfigError(field=field, value=value, reason="not a list")
+    return [text(f"{field}[{index}]", item) for index, item in enumerate(value)]
+
+
+def one_of(words: type[E]) -> Callable[[str, object], E]:
+    """A reader of one of these words."""
+
+    def read(field: str, value: object) -> E:
+        try:
+            return words(text(field, value))
+        except ValueError:
+            known = ", ".join(words)
+            raise ConfigError(
+                field=field, value=value, reason=f"not one of {known}"
+            ) from None
+
+    return read
+
+
+def scheduler(field: str, value: object) -> str:
+    """An IPVS scheduler; whether this kernel has it is seen later."""
+    name = text(field, value)
+    if name not in SCHEDULERS:
+        known = " ".join(sorted(SCHEDULERS))
+        raise ConfigError(field=field, value=value, reason=f"not one of {known}")
+    return name
+
+
+def link(field: str, value: object) -> str:
+    """The name of a network link, or the start of one [dev.c:dev_valid_name]."""
+    name = text(field, value)
+    bad = set(name) & set("/:") or any(map(str.isspace, name)) or name in {".", ".."}
+    if not 0 < len(name.encode()) <= _LINK_NAME_MAX or bad:
+        raise ConfigError(
+            field=field,
+            value=value,
+            reason=f"not a link name (1-{_LINK_NAME_MAX} bytes; no slash or space)",
+        )
+    return name
+
+
+def mark_bit(field: str, value: object) -> int:
+    """A bit of the packet mark."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 31:
+        return value
+    raise ConfigError(field=field, value=value, reason="not a bit (0-31)")
+
+
+def duration(field: str, value: object) -> float:
+    """Seconds, from a duration as Go writes it."""
+    try:
+        return parse_duration(text(field, value))
+    except ValueError as exc:
+        raise ConfigError(field=field, value=value, reason=str(exc)) from None
+
+
+def kernel_timeout(field: str, value: object) -> int:
+    """Whole seconds that IPVS takes as a timeout."""
+    seconds = duration(field, value)
+    if not seconds.is_integer() or seconds > _KERNEL_TIMEOUT_MAX_S:
+        raise ConfigError(
+            field=field,
+            value=value,
+            reason=f"not whole seconds up to {_KERNEL_TIMEOUT_MAX_S}",
+        )
+    return int(seconds)
+
+
+def network(field: str, value: object) -> IPNetwork:
+    """A CIDR."""
+    try:
+        return parse_network(text(field, value))
+    except ValueError:
+        raise ConfigError(
+            field=field, value=value, reason="not a network (address/length)"
+        ) from None
+
+
+def networks(field: str, value: object) -> tuple[IPNetwork, ...]:
+    """A list of CIDRs."""
+    return tuple(
+        network(f"{field}[{index}]", item)
+        for index, item in enumerate(texts(field, value))
+    )
+
+
+def cluster_cidrs(field: str, value: object) -> tuple[IPNetwork, ...]:
+    """One CIDR, or one of each family separated by a comma."""
+    found = tuple(network(field, item) for item in text(field, value).split(","))
+    if len({cidr.version for cidr in found}) != len(found):
+        raise ConfigError(field=field, value=value, reason="two CIDRs of one family")
+    return found
+
+
+def node_port_addresses(field: str, value: object) -> NodePortAddresses:
+    """CIDRs, or the word `primary` alone."""
+    items = texts(field, value)
+    if items == ["primary"]:
+        return NodePortAddresses(primary=True)
+    if "primary" in items:
+        raise ConfigError(field=field, value=value, reason="primary goes alone")
+    return NodePortAddresses(networks=networks(field, items))

@@ -1,0 +1,91 @@
+"""From objects to the desired state: compile what is dirty, without a kernel."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ipvsctl.cluster.store import Store
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.plan.compile import compile_service
+from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.node import NodeProgram, compile_node
+
+
+class Compiler:
+    """Keeps one node's desired state up with the store."""
+
+    def __init__(
+        self,
+        *,
+        config: ProxyConfig,
+        store: Store,
+        facts: KernelFacts,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._facts = facts
+        self._context = self._context_with(())
+        self._desired = Desired(self._compile_node())
+
+    @property
+    def desired(self) -> Desired:
+        """Every Service's program and their union."""
+        return self._desired
+
+    @property
+    def context(self) -> NodeContext:
+        """What is known of this node."""
+        return self._context
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything wrong with any object: as read, and as compiled; sorted."""
+        return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
+
+    def compile_dirty(self) -> Change:
+        """Compile what is dirty; return what that changed."""
+        dirty = self._store.take_dirty()
+        if dirty:
+            # Peers' addresses concern the Services that claim one, which are dirty.
+            self._context = self._context_with(self._context.host_addresses)
+        if dirty.node_changed:
+            self._compile_all()
+        else:
+            self._compile(dirty.services)
+        return self._desired.take_change()
+
+    def set_host_addresses(self, addresses: Iterable[IPAddress]) -> None:
+        """Compile everything for the node's own addresses, if they are other ones."""
+        hosts = tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+        if hosts != self._context.host_addresses:
+            self._context = self._context_with(hosts)
+            self._compile_all()
+            self._desired.take_change()
+
+    def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
+        return msgspec.structs.replace(
+            self._store.node_context(),
+            host_addresses=host_addresses,
+            families=self._facts.families,
+        )
+
+    def _compile_node(self) -> NodeProgram:
+        return compile_node(self._context, self._config, self._facts)
+
+    def _compile_all(self) -> None:
+        self._desired.set_node(self._compile_node())
+        self._compile({*self._store.services, *self._desired.programs})
+
+    def _compile(self, refs: Iterable[ObjectRef]) -> None:
+        for ref in refs:
+            service = self._store.service(ref)
+            if service is None:
+                self._desired.remove(ref)
+                continue
+            slices = self._store.slices_of(ref)
+            self._desired.put(
+                compile_service(service, slices, self._context, self._config)
+            )

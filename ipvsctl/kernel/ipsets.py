@@ -1,0 +1,163 @@
+"""ipsets: a listing of headers, then the entries of those that matter; changes."""
+
+import errno
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import structlog
+
+from ipvsctl.kernel.netlink import NetlinkSocket, failed_op
+from ipvsctl.model.errors import NotFound
+from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.plan.ops import (
+    AddEntry,
+    CreateSet,
+    DeleteEntry,
+    DestroySet,
+    FailedOp,
+    Op,
+    SwapSets,
+)
+from ipvsctl.wire.ipset import (
+    add_entries,
+    create_set,
+    delete_entries,
+    destroy_set,
+    list_headers,
+    list_set,
+    swap_sets,
+)
+from ipvsctl.wire.ipset_decode import IpsetReplies
+from ipvsctl.wire.netlink import Ack, NetlinkProtocol
+
+IPSET_OPS: Final = (CreateSet, SwapSets, DestroySet, AddEntry, DeleteEntry)
+"""The kinds of op that `Ipsets.run` takes."""
+
+ENTRIES_PER_MESSAGE: Final = 500
+"""Entries of one set in one message: a nested attribute ends at 64 KiB, and the
+longest entry, an IPv6 `hash:ip,port,net` one, takes 76 bytes."""
+
+_log = structlog.get_logger(__name__)
+
+
+class IpsetListing(NamedTuple):
+    """Sets and their entries, by name."""
+
+    sets: dict[str, SetSpec]
+    entries: dict[str, frozenset[SetEntry]]
+
+
+class Ipsets:
+    """The ipsets of the caller's network namespace.
+
+    Args:
+        names: the only sets that are read; others may be large and are not ours.
+
+    Raises:
+        KernelError: the socket cannot be opened.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._socket = NetlinkSocket(NetlinkProtocol.NETFILTER)
+        self._replies = IpsetReplies()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """See `applier.Transport`.
+
+        Entries for one set travel together. When the kernel refuses one of them it
+        stops there and names none, so all of that message go again one by one: those
+        that were taken the first time are no news to it.
+        """
+        groups = list(_groups(ops))
+        refused = self._socket.apply(map(_message, groups))
+        failed: list[FailedOp] = []
+        for place, ack in sorted(refused.items()):
+            group = groups[place]
+            if len(group) == 1:
+                outcome = {0: ack}
+            else:
+                outcome = self._socket.apply(_message([op]) for op in group)
+            failed += (
+                failed_op(group[index], reason)
+                for index, reason in sorted(outcome.items())
+                if not _is_fine(group[index], reason)
+            )
+        return failed
+
+    def read(self) -> IpsetListing:
+        """The sets of our names with their entries.
+
+        A set of a type that is not in use here is left out, and so are entries that
+        have no value here (see `IpsetReplies.entries`); both are logged.
+        """
+        listing = IpsetListing({}, {})
+        for header in self._socket.dump(
+            list_headers(), self._replies.header, "list sets"
+        ):
+            if header.name not in self._names:
+                continue
+            if header.spec is None:
+                _log.warning("set has a foreign type", set=header.name)
+                continue
+            entries = self._read_entries(header.name)
+            if entries is not None:
+                listing.sets[header.name] = header.spec
+                listing.entries[header.name] = entries
+        return listing
+
+    def _read_entries(self, name: str) -> frozenset[SetEntry] | None:
+        """None for a set that was destroyed since the headers were listed."""
+        try:
+            parts = self._socket.dump(
+                list_set(name), self._replies.entries, f"list set {name}"
+            )
+        except NotFound:
+            return None
+        if others := sum(count for _, count in parts):
+            _log.warning("set has foreign entries", set=name, entries=others)
+        return frozenset(entry for entries, _ in parts for entry in entries)
+
+
+def _groups(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
+    """Ops that share a message."""
+    for target, run in groupby(ops, key=_target):
+        group = tuple(run)
+        size = 1 if target is None else ENTRIES_PER_MESSAGE
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _target(op: Op) -> tuple[type[Op], str] | None:
+    if isinstance(op, AddEntry | DeleteEntry):
+        return type(op), op.set_name
+    return None
+
+
+def _message(group: Sequence[Op]) -> bytes:
+    match group[0]:
+        case CreateSet(spec):
+            return create_set(spec)
+        case SwapSets(first, second):
+            return swap_sets(first, second)
+        case DestroySet(name):
+            return destroy_set(name)
+        case AddEntry(set_name):
+            return add_entries(set_name, _entries(group))
+        case DeleteEntry(set_name):
+            return delete_entries(set_name, _entries(group))
+        case op:
+            raise TypeError(op)
+
+
+def _entries(group: Sequence[Op]) -> Iterator[SetEntry]:
+    return (op.entry for op in group if isinstance(op, AddEntry | DeleteEntry))
+
+
+def _is_fine(op: Op, ack: Ack) -> bool:
+    return isinstance(op, DestroySet) and ack.errno == errno.ENOENT

@@ -1,0 +1,118 @@
+"""The kernel of this node, in the network namespace of whoever opens it."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Self
+
+from ipvsctl.kernel.applier import Applier, Transport
+from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
+from ipvsctl.kernel.iptables import Iptables, choose_flavour
+from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
+from ipvsctl.kernel.links import LINK_OPS, Links
+from ipvsctl.kernel.rules import Rules, RulesTool
+from ipvsctl.kernel.sysctls import Sysctls
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
+from ipvsctl.plan.ops import ChangeRules, Op, Plan, Report, SetSysctl
+from ipvsctl.wire.ipvs_decode import Timeouts
+
+
+class LinuxKernel:
+    """See `seam.Kernel`. Sockets stay open; they belong to one network namespace.
+
+    Args:
+        vip_link: name of the dummy link that VIPs are bound to.
+        sysctl_names: those to observe, relative to `/proc/sys`.
+        rules: the iptables of each family that has rules.
+
+    Raises:
+        KernelError: a socket cannot be opened; NotFound when there is no IPVS,
+            NotPermitted without CAP_NET_ADMIN.
+    """
+
+    def __init__(
+        self,
+        *,
+        vip_link: str,
+        sysctl_names: Iterable[str],
+        rules: Mapping[IPFamily, RulesTool],
+    ) -> None:
+        with ExitStack() as opened:
+            self._ipvs = IpvsTable()
+            opened.callback(self._ipvs.close)
+            self._ipsets = Ipsets(KNOWN_SET_NAMES)
+            opened.callback(self._ipsets.close)
+            self._links = Links(vip_link)
+            opened.callback(self._links.close)
+            self._opened = opened.pop_all()
+        self._sysctls = Sysctls(sysctl_names)
+        self._rules = Rules(rules)
+        transports: dict[type[Op], Transport] = {
+            SetSysctl: self._sysctls,
+            ChangeRules: self._rules,
+            **dict.fromkeys(LINK_OPS, self._links),
+            **dict.fromkeys(IPSET_OPS, self._ipsets),
+            **dict.fromkeys(IPVS_OPS, self._ipvs),
+        }
+        self._applier = Applier(transports)
+
+    @classmethod
+    def open(cls, *, vip_link: str, sysctl_names: Iterable[str]) -> Self:
+        """The kernel with the iptables that this node's other agents use.
+
+        Raises:
+            KernelError: as above; NotFound also when iptables is not installed.
+        """
+        flavour = choose_flavour()
+        rules = {family: Iptables(family, flavour=flavour) for family in IPFamily}
+        return cls(vip_link=vip_link, sysctl_names=sysctl_names, rules=rules)
+
+    def close(self) -> None:
+        """See `seam.Kernel`."""
+        self._opened.close()
+
+    def observe(self) -> Observed:
+        """See `seam.Kernel`."""
+        addresses = self._links.read()
+        sets = self._ipsets.read()
+        ipvs = self._ipvs.read()
+        return Observed(
+            state=NodeState(
+                vip_link_up=addresses.vip_link_up,
+                sysctls=self._sysctls.read(),
+                sets=sets.sets,
+                entries=sets.entries,
+                chains=self._rules.read(),
+                virtual_servers=ipvs.virtual_servers,
+                real_servers=ipvs.real_servers,
+                addresses=addresses.vips,
+            ),
+            connections=ipvs.connections,
+            traffic=ipvs.traffic,
+            host_addresses=addresses.host,
+        )
+
+    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+        """See `seam.Kernel`."""
+        ipvs = self._ipvs.read_some(keys)
+        return Observed(
+            state=NodeState(
+                virtual_servers=ipvs.virtual_servers, real_servers=ipvs.real_servers
+            ),
+            connections=ipvs.connections,
+            traffic=ipvs.traffic,
+        )
+
+    def apply(self, plan: Plan) -> Report:
+        """See `seam.Kernel`."""
+        return self._applier.apply(plan)
+
+    def read_timeouts(self) -> Timeouts:
+        """The idle timeouts of IPVS connections."""
+        return self._ipvs.read_timeouts()
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Change the idle timeouts of IPVS connections; 0 leaves one as it is."""
+        self._ipvs.set_timeouts(timeouts)

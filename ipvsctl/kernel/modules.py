@@ -1,0 +1,84 @@
+"""Kernel modules: what is needed, and loading it before it is.
+
+The kernel loads most of these itself on first use, but a container without the right
+to it, or a node image without the module, is better named at start.
+"""
+
+import errno
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from ipvsctl.model.errors import NotFound
+
+REQUIRED_MODULES: Final = (
+    "ip_vs",
+    "nf_conntrack",
+    "dummy",
+    "xt_set",
+    "ip_set_hash_ip",
+    "ip_set_hash_ipport",
+    "ip_set_hash_ipportip",
+    "ip_set_hash_ipportnet",
+    "ip_set_bitmap_port",
+)
+"""Needed by every node; each scheduler in use adds its own, `ip_vs_<name>`."""
+
+_TIMEOUT_S: Final = 30
+
+
+def scheduler_module(scheduler: str) -> str:
+    """The module of an IPVS scheduler."""
+    return f"ip_vs_{scheduler}"
+
+
+def load_modules(names: Iterable[str], proc: Path = Path("/proc")) -> None:
+    """Load those modules that the kernel lacks.
+
+    Args:
+        names: modules; built-in ones are fine.
+        proc: where `/proc` is.
+
+    Raises:
+        NotFound: some could not be loaded; `op` names them, `reason` is modprobe's.
+    """
+    loaded = _loaded(proc)
+    missing = [name for name in names if name not in loaded]
+    reasons = {name: _modprobe(name) for name in missing}
+    failed = {name: reason for name, reason in reasons.items() if reason}
+    if failed:
+        raise NotFound(
+            errno=errno.ENOENT,
+            op=f"load kernel modules {', '.join(failed)}",
+            reason=next(iter(failed.values())),
+        )
+
+
+def _loaded(proc: Path) -> frozenset[str]:
+    try:
+        text = (proc / "modules").read_text(encoding="ascii")
+    except FileNotFoundError:
+        # A kernel that is one piece.
+        return frozenset()
+    return frozenset(line.split(" ", 1)[0] for line in text.splitlines())
+
+
+def _modprobe(name: str) -> str:
+    """Why the module could not be loaded; "" if it was, or is built in."""
+    try:
+        done = subprocess.run(
+            ["modprobe", "--", name],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
+        )
+    except OSError as error:
+        return f"cannot run modprobe: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"modprobe took longer than {_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return ""
+    return done.stderr.strip() or f"modprobe exited with status {done.returncode}"

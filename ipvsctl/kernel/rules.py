@@ -1,0 +1,55 @@
+"""The iptables rules of both families: reading them and running their ops."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.rules import Chains, RulesChange
+from ipvsctl.plan.ops import ChangeRules, FailedOp, Op
+
+_NO_TOOL: Final = "no iptables binaries for this family"
+
+
+class RulesTool(Protocol):
+    """Reads and changes the rules of one family."""
+
+    def read(self) -> Chains:
+        """Our chains, and the jumps to them."""
+        ...
+
+    def restore(self, change: RulesChange) -> None:
+        """Run one change, or raise KernelError."""
+        ...
+
+
+class Rules:
+    """The rules of each family that has a tool.
+
+    Args:
+        tools: by family; changing the rules of a family without one fails.
+    """
+
+    def __init__(self, tools: Mapping[IPFamily, RulesTool]) -> None:
+        self._tools = tools
+
+    def read(self) -> dict[IPFamily, Chains]:
+        """Our chains of each family, and the jumps to them."""
+        return {family: tool.read() for family, tool in self._tools.items()}
+
+    def run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """See `applier.Transport`."""
+        failed = []
+        for op in ops:
+            if not isinstance(op, ChangeRules):
+                raise TypeError(op)
+            tool = self._tools.get(op.change.family)
+            if tool is None:
+                failed.append(FailedOp(op=op, errno=errno.ENOENT, reason=_NO_TOOL))
+                continue
+            try:
+                tool.restore(op.change)
+            except KernelError as error:
+                failed.append(FailedOp(op=op, errno=error.errno, reason=error.reason))
+        return failed

@@ -1,0 +1,167 @@
+"""What a node serves, as values for people and scripts.
+
+Plain text and numbers, so that they can leave the process as JSON and come back.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ipvsctl.model.ipvs import TrafficStats
+from ipvsctl.model.problem import ObjectRef, Problem
+
+
+class Standing(StrEnum):
+    """How something in the kernel stands to what is desired."""
+
+    OK = "ok"
+    TERMINATING = "terminating"
+    """Desired, although its endpoint is terminating: no other is ready."""
+    DRAINING = "draining"
+    """Not desired, at weight 0 until its connections end."""
+    DIFFERENT = "different"
+    """Desired with other settings."""
+    UNWANTED = "unwanted"
+    """Ours and not desired; the next audit removes it."""
+    MISSING = "missing"
+    """Desired and not in the kernel."""
+    UNKNOWN = "unknown"
+    """Nobody says what is desired: it is foreign, or no objects were read."""
+
+
+class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A real server.
+
+    Attributes:
+        node: name of the endpoint's node, "" when unknown; `zone` is that node's.
+        draining_s: for how many seconds the drain has been seen, None if it has not.
+    """
+
+    address: str
+    port: int
+    node: str = ""
+    zone: str = ""
+    weight: int
+    active: int = 0
+    inactive: int = 0
+    persistent: int = 0
+    standing: Standing
+    draining_s: float | None = None
+
+
+class VirtualServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual server.
+
+    Attributes:
+        service_port: name of the Service's port, "" if it has none.
+        way: the way in, "" when unknown.
+        address: "" for a fwmark; then `protocol` is too.
+        flags: kernel names without PERSISTENT, lower case.
+        persistence_timeout_s: None without persistence.
+        bound: whether its address is on the VIP link; None if it need not be, since
+            it is the node's own or the virtual server is foreign.
+        sets: sets of ours it is an entry of.
+    """
+
+    service_port: str = ""
+    way: str = ""
+    protocol: str
+    address: str
+    port: int
+    fwmark: int = 0
+    scheduler: str
+    flags: tuple[str, ...] = ()
+    persistence_timeout_s: int | None = None
+    bound: bool | None = None
+    sets: tuple[str, ...] = ()
+    standing: Standing
+    traffic: TrafficStats = TrafficStats()
+    real_servers: tuple[RealServerStatus, ...] = ()
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A Service with the virtual servers it has on this node.
+
+    Attributes:
+        health_check_node_port: 0 when there is none.
+        local_endpoints: what the health check answers; 0 without one.
+    """
+
+    namespace: str
+    name: str
+    type: str
+    health_check_node_port: int = 0
+    local_endpoints: int = 0
+    virtual_servers: tuple[VirtualServerStatus, ...]
+
+
+class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the daemon is doing.
+
+    Attributes:
+        audited_s_ago: seconds since the last audit ended, None before the first.
+        audits, syncs: how many ran.
+        failed_ops: failed ops of the last audit or sync.
+    """
+
+    audited_s_ago: float | None
+    audits: int
+    syncs: int
+    failed_ops: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the head of a status says.
+
+    Attributes:
+        source: where the objects come from, "" when none were read: nothing has a
+            name then.
+        loop: None when no daemon answered.
+        pending_ops: how many ops would make the kernel equal, None when unknown.
+    """
+
+    version: str
+    node: str
+    zone: str = ""
+    scheduler: str
+    compatibility: str
+    source: str = ""
+    loop: LoopStatus | None = None
+    pending_ops: int | None = None
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one node.
+
+    Attributes:
+        services: sorted by namespace and name.
+        unclaimed: virtual servers that are ours, of no Service that is known.
+        foreign: virtual servers of others.
+        problems: sorted.
+    """
+
+    summary: Summary
+    services: tuple[ServiceStatus, ...] = ()
+    unclaimed: tuple[VirtualServerStatus, ...] = ()
+    foreign: tuple[VirtualServerStatus, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Services to show; "" is any.
+
+    Attributes:
+        name: also `namespace/name`.
+    """
+
+    namespace: str = ""
+    name: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.namespace or self.name)
+
+    def has(self, ref: ObjectRef) -> bool:
+        """Whether a Service is to be shown."""
+        return (not self.namespace or ref.namespace == self.namespace) and (
+            not self.name or self.name in {ref.name, str(ref)}
+        )

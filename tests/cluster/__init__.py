@@ -1,0 +1,1 @@
+"""Objects of the API to values, manifests, configuration, and the store."""

@@ -1,0 +1,112 @@
+"""ipsets in memory: what Linux does with an op about a set, and what it refuses."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.model.net import family_of
+from ipvsctl.plan.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
+from tests.fakes.refusal import Refusal
+
+IPSET_ERR_PROTOCOL: Final = 4097
+IPSET_ERR_BUSY: Final = 4100
+IPSET_ERR_EXIST_SETNAME2: Final = 4101
+IPSET_ERR_TYPE_MISMATCH: Final = 4102
+IPSET_ERR_INVALID_CIDR: Final = 4104
+IPSET_ERR_HASH_FULL: Final = 4352
+
+SetOp = CreateSet | SwapSets | DestroySet | AddEntry | DeleteEntry
+
+
+@dataclass(slots=True)
+class FakeSet:
+    """A set; `spec.name` is the name it was created under."""
+
+    spec: SetSpec
+    entries: set[SetEntry] = field(default_factory=set)
+
+
+class FakeIpsets:
+    """Sets by name.
+
+    Args:
+        is_used: whether some rule refers to the set of a name.
+    """
+
+    def __init__(self, is_used: Callable[[str], bool]) -> None:
+        self.by_name: dict[str, FakeSet] = {}
+        self._is_used = is_used
+
+    def specs(self) -> dict[str, SetSpec]:
+        """Every set without its entries."""
+        return {
+            name: msgspec.structs.replace(found.spec, name=name)
+            for name, found in self.by_name.items()
+        }
+
+    def entries(self) -> dict[str, frozenset[SetEntry]]:
+        """The entries of every set."""
+        return {name: frozenset(found.entries) for name, found in self.by_name.items()}
+
+    def run(self, op: SetOp) -> None:
+        """Run one op, or raise Refusal."""
+        match op:
+            case CreateSet(spec):
+                if spec.name in self.by_name:
+                    raise Refusal(errno.EEXIST)
+                self.by_name[spec.name] = FakeSet(spec)
+            case SwapSets(first, second):
+                self._swap(first, second)
+            case DestroySet(name):
+                if name in self.by_name and self._is_used(name):
+                    raise Refusal(IPSET_ERR_BUSY)
+                self.by_name.pop(name, None)
+            case AddEntry(set_name, entry):
+                found = self._set_for(set_name, entry)
+                is_full = len(found.entries) >= found.spec.maxelem > 0
+                if is_full and entry not in found.entries:
+                    raise Refusal(IPSET_ERR_HASH_FULL)
+                found.entries.add(entry)
+            case DeleteEntry(set_name, entry):
+                self._set_for(set_name, entry).entries.discard(entry)
+
+    def _swap(self, first: str, second: str) -> None:
+        if first not in self.by_name:
+            raise Refusal(errno.ENOENT)
+        if second not in self.by_name:
+            raise Refusal(IPSET_ERR_EXIST_SETNAME2)
+        one, other = self.by_name[first], self.by_name[second]
+        if (one.spec.type, one.spec.family) != (other.spec.type, other.spec.family):
+            raise Refusal(IPSET_ERR_TYPE_MISMATCH)
+        self.by_name[first], self.by_name[second] = other, one
+
+    def _set_for(self, name: str, entry: SetEntry) -> FakeSet:
+        """The set, if it takes such entries."""
+        if name not in self.by_name:
+            raise Refusal(errno.ENOENT)
+        found = self.by_name[name]
+        if _type_of(entry) is not found.spec.type:
+            raise Refusal(IPSET_ERR_PROTOCOL)
+        for part in (entry.address, entry.second_address, entry.network):
+            if part is not None and family_of(part) is not found.spec.family:
+                raise Refusal(IPSET_ERR_PROTOCOL)
+        if entry.network is not None and entry.network.prefixlen == 0:
+            raise Refusal(IPSET_ERR_INVALID_CIDR)
+        return found
+
+
+def _type_of(entry: SetEntry) -> SetType:
+    """The type of the sets that take such entries."""
+    if entry.address is None:
+        return SetType.BITMAP_PORT
+    if entry.port is None:
+        return SetType.HASH_IP
+    if entry.network is not None:
+        return SetType.HASH_IP_PORT_NET
+    if entry.second_address is not None:
+        return SetType.HASH_IP_PORT_IP
+    return SetType.HASH_IP_PORT

@@ -1,0 +1,246 @@
+"""A kernel in memory, as strict as the real one: one contract suite holds both.
+
+It answers with the errnos that Linux answers with (tests/kernel/contract.py).
+"""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    TrafficStats,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.rules import Chains
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.ops import (
+    AddEntry,
+    AddRealServer,
+    AddVirtualServer,
+    BindAddress,
+    ChangeRules,
+    CreateSet,
+    DeleteEntry,
+    DeleteRealServer,
+    DeleteVipLink,
+    DeleteVirtualServer,
+    DestroySet,
+    EnsureVipLink,
+    FailedOp,
+    Op,
+    Plan,
+    Report,
+    SetSysctl,
+    SwapSets,
+    UnbindAddress,
+    UpdateRealServer,
+    UpdateVirtualServer,
+)
+from tests.fakes.ipsets import FakeIpsets
+from tests.fakes.ipvs import FakeIpvs
+from tests.fakes.refusal import Refusal
+from tests.fakes.rules import FakeRules, RestoreRefusedError
+
+SYSCTLS: Final[Mapping[str, str]] = {
+    "net/ipv4/vs/conntrack": "0",
+    "net/ipv4/vs/conn_reuse_mode": "1",
+    "net/ipv4/vs/expire_nodest_conn": "0",
+    "net/ipv4/vs/expire_quiescent_template": "0",
+    "net/ipv4/ip_forward": "0",
+    "net/ipv4/conf/all/arp_ignore": "0",
+    "net/ipv4/conf/all/arp_announce": "0",
+    "net/ipv6/conf/all/forwarding": "0",
+}
+"""What a fresh network namespace has."""
+
+
+class KilledError(Exception):
+    """The process died here; what was applied stays in the kernel."""
+
+
+class FakeKernel:
+    """See `ipvsctl.kernel.seam.Kernel`.
+
+    Attributes:
+        log: every op that was tried, in order, refused ones too.
+        reads: how often `observe` was called.
+        partial_reads: the keys of each call of `observe_virtual_servers`.
+        host_addresses: what `observe` says about the other links; assign to change.
+        is_closed: `close` was called.
+    """
+
+    def __init__(
+        self,
+        *,
+        vip_link: str = "kube-ipvs0",
+        sysctls: Mapping[str, str] = SYSCTLS,
+        host_addresses: Iterable[IPAddress] = (),
+    ) -> None:
+        self.log: list[Op] = []
+        self.reads = 0
+        self.partial_reads: list[frozenset[VirtualServerKey]] = []
+        self.host_addresses = frozenset(host_addresses)
+        self.is_closed = False
+        self._vip_link = vip_link
+        self._boot_sysctls = dict(sysctls)
+        self._failures: list[tuple[Callable[[Op], bool], int]] = []
+        self._remaining: int | None = None
+        self.reboot()
+
+    def reboot(self) -> None:
+        """Hold nothing, as after a reboot; the log and the hooks stay."""
+        self._links: set[str] = set()
+        self._addresses: set[IPAddress] = set()
+        self._sysctls = dict(self._boot_sysctls)
+        self._rules = FakeRules()
+        self._ipsets = FakeIpsets(self._rules.uses_set)
+        self._ipvs = FakeIpvs()
+
+    def observe(self) -> Observed:
+        """See `seam.Kernel`."""
+        self.reads += 1
+        servers = self._ipvs.observe(self._ipvs.virtual_servers)
+        state = NodeState(
+            vip_link_up=self._vip_link in self._links,
+            sysctls=dict(self._sysctls),
+            sets=self._ipsets.specs(),
+            entries=self._ipsets.entries(),
+            chains=self._rules.read(),
+            virtual_servers=servers.state.virtual_servers,
+            real_servers=servers.state.real_servers,
+            addresses=frozenset(self._addresses),
+        )
+        return msgspec.structs.replace(
+            servers, state=state, host_addresses=self.host_addresses
+        )
+
+    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+        """See `seam.Kernel`."""
+        wanted = frozenset(keys)
+        self.partial_reads.append(wanted)
+        return self._ipvs.observe(wanted)
+
+    def apply(self, plan: Plan) -> Report:
+        """See `seam.Kernel`.
+
+        Raises:
+            KilledError: see `stop_after`.
+        """
+        failed: list[FailedOp] = []
+        lost: set[VirtualServerKey] = set()
+        for op in plan:
+            try:
+                self._try(op)
+            except Refusal as refusal:
+                reason = refusal.reason
+                if isinstance(op, AddVirtualServer):
+                    lost.add(op.server.key)
+                elif isinstance(op, AddRealServer) and op.virtual_server in lost:
+                    if refusal.code == errno.ESRCH:
+                        reason = "its virtual server was refused"
+                failed.append(FailedOp(op=op, errno=refusal.code, reason=reason))
+        return Report(applied=len(plan) - len(failed), failed=tuple(failed))
+
+    def close(self) -> None:
+        """See `seam.Kernel`."""
+        self.is_closed = True
+
+    def fail_on(self, predicate: Callable[[Op], bool], code: int) -> None:
+        """Refuse, with this errno, every op from now on that the predicate picks."""
+        self._failures.append((predicate, code))
+
+    def stop_failing(self) -> None:
+        """Forget every `fail_on`."""
+        self._failures.clear()
+
+    def stop_after(self, count: int | None) -> None:
+        """Run `count` more ops, then raise KilledError; None takes that back."""
+        self._remaining = count
+
+    def preload(self, server: VirtualServer, *real_servers: RealServer) -> None:
+        """Have a virtual server that somebody else made."""
+        self._ipvs.virtual_servers[server.key] = server
+        self._ipvs.real_servers[server.key] = {item.key: item for item in real_servers}
+
+    def preload_chains(self, family: IPFamily, chains: Chains) -> None:
+        """Have these rules as they are, whoever made or edited them."""
+        self._rules.put(family, chains)
+
+    def set_connections(
+        self,
+        virtual_server: VirtualServerKey,
+        real_server: RealServerKey,
+        stats: RealServerStats,
+    ) -> None:
+        """Have connections, until set otherwise or the real server goes."""
+        if real_server not in self._ipvs.real_servers[virtual_server]:
+            raise KeyError(real_server)
+        self._ipvs.connections[virtual_server, real_server] = stats
+
+    def set_traffic(self, key: VirtualServerKey, stats: TrafficStats) -> None:
+        """Have counted traffic."""
+        if key not in self._ipvs.virtual_servers:
+            raise KeyError(key)
+        self._ipvs.traffic[key] = stats
+
+    def _try(self, op: Op) -> None:
+        if self._remaining is not None:
+            if self._remaining == 0:
+                raise KilledError(op)
+            self._remaining -= 1
+        self.log.append(op)
+        for predicate, code in self._failures:
+            if predicate(op):
+                raise Refusal(code)
+        self._run(op)
+
+    def _run(self, op: Op) -> None:
+        match op:
+            case AddVirtualServer() | UpdateVirtualServer() | DeleteVirtualServer():
+                self._ipvs.run_virtual_server(op)
+            case AddRealServer() | UpdateRealServer() | DeleteRealServer():
+                self._ipvs.run_real_server(op)
+            case CreateSet() | SwapSets() | DestroySet() | AddEntry() | DeleteEntry():
+                self._ipsets.run(op)
+            case ChangeRules(change):
+                try:
+                    self._rules.restore(change, self._ipsets.by_name)
+                except RestoreRefusedError as error:
+                    raise Refusal(errno.EINVAL, str(error)) from error
+            case SetSysctl(name, value):
+                self._set_sysctl(name, value)
+            case _:
+                self._run_link(op)
+
+    def _run_link(
+        self, op: EnsureVipLink | DeleteVipLink | BindAddress | UnbindAddress
+    ) -> None:
+        match op:
+            case EnsureVipLink(name):
+                self._links.add(name)
+            case DeleteVipLink(name):
+                if name not in self._links:
+                    raise Refusal(errno.ENODEV)
+                self._links.remove(name)
+                if name == self._vip_link:
+                    self._addresses.clear()
+            case BindAddress(address):
+                if self._vip_link not in self._links:
+                    raise Refusal(errno.ENODEV, "the VIP link is not there")
+                self._addresses.add(address)
+            case UnbindAddress(address):
+                self._addresses.discard(address)
+
+    def _set_sysctl(self, name: str, value: str) -> None:
+        if name not in self._sysctls:
+            raise Refusal(errno.ENOENT)
+        if not value.lstrip("-").isdigit():
+            raise Refusal(errno.EINVAL)
+        self._sysctls[name] = value

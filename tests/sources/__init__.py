@@ -1,0 +1,1 @@
+"""Sources of objects, on real files."""

@@ -1,0 +1,1 @@
+"""Tests of the codecs: kernels' own bytes and text, both ways."""
