@@ -57,8 +57,8 @@ def require_manifests(paths: Sequence[Path] | None) -> Sequence[Path]:
     if not paths:
         raise ConfigError(
             field="--manifests",
-            value="",
-            reason="needed: a file or directory of Services and EndpointSlices",
+            value=None,
+            reason="is needed: a file or directory of Services and EndpointSlices",
         )
     return paths
 

@@ -11,16 +11,14 @@ from ipvsctl.cli.changes import Change, PlanView, Sign
 _STYLES: Mapping[Sign, str] = MappingProxyType(
     {Sign.ADD: "green", Sign.CHANGE: "yellow", Sign.DELETE: "red"}
 )
-_WORDS = MappingProxyType(
-    {Sign.ADD: "added", Sign.CHANGE: "changed", Sign.DELETE: "deleted"}
-)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a plan.
 
     Attributes:
-        failed: why each op that was refused was.
+        applied: how many ops the kernel accepted.
+        failed: why each of the others was refused.
     """
 
     plan: PlanView
@@ -29,36 +27,34 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
-def plan_text(plan: PlanView) -> Text:
+def plan_text(plan: PlanView, summary: str) -> Text:
     """The changes under the Service they are for, the node's own first."""
     text = Text()
     for title, changes in _groups(plan):
         text.append(f"{title}\n", style="bold")
         for change in changes:
             text.append(f"  {change.sign} {change.text}\n", style=_STYLES[change.sign])
-    text.append(plan_summary(plan))
+    text.append(summary)
     return text
 
 
 def plan_summary(plan: PlanView) -> str:
-    """`12 to add, 3 to change, 1 to delete`, or that there is nothing to do."""
-    if plan.is_empty:
-        return "equal: the kernel holds what it should"
+    """`12 to add, 3 to change, 1 to delete`."""
     return f"{plan.add} to add, {plan.change} to change, {plan.delete} to delete"
 
 
 def outcome_summary(outcome: Outcome) -> str:
-    """`applied 16 changes in 0.02 s: 12 added, 3 changed, 1 deleted`."""
-    if outcome.plan.is_empty:
-        return plan_summary(outcome.plan)
+    """`16 changes in 0.02 s: 12 added, 3 changed, 1 deleted`."""
     plan = outcome.plan
-    text = f"applied {outcome.applied} of {len(plan.changes)} changes"
-    if not outcome.failed:
-        text = f"applied {outcome.applied} changes"
-    text += f" in {outcome.duration_s:.2f} s"
+    total = len(plan.changes)
+    duration = f"in {outcome.duration_s:.2f} s"
     if outcome.failed:
-        return f"{text}; {len(outcome.failed)} failed"
-    return f"{text}: {plan.add} added, {plan.change} changed, {plan.delete} deleted"
+        failed = len(outcome.failed)
+        return f"{outcome.applied} of {total} changes {duration}, {failed} failed"
+    return (
+        f"{total} changes {duration}:"
+        f" {plan.add} added, {plan.change} changed, {plan.delete} deleted"
+    )
 
 
 def _groups(plan: PlanView) -> Iterator[tuple[str, list[Change]]]:

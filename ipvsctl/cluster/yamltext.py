@@ -25,7 +25,7 @@ _CONSTANTS: dict[str, object] = {
 _NUMBER_START = frozenset("+-.0123456789")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
+    r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
 )
 # Python refuses longer ones, and the API has none.
 _MAX_DIGITS = 40
@@ -150,7 +150,7 @@ class _Builder:
 
 def _scalar(event: yaml.ScalarEvent) -> object:
     text: str = event.value
-    if event.tag is not None and event.tag != "!":
+    if event.tag is not None:
         return _tagged(event.tag, text, event.start_mark)
     # implicit[0]: plain, neither quoted nor tagged.
     return _plain(text) if event.implicit[0] else text

@@ -31,12 +31,13 @@ class ConfigError(IpvsctlError):
 
     Attributes:
         field: path of the setting, e.g. `ipvs.scheduler` or `--cluster-cidr`.
-        value: what was given.
+        value: what was given; None when nothing was.
         reason: why it cannot be used.
     """
 
     def __init__(self, *, field: str, value: object, reason: str) -> None:
-        super().__init__(f"{field}: {value!r}: {reason}")
+        shown = "" if value is None else f": {value!r}"
+        super().__init__(f"{field}{shown}: {reason}")
         self.field = field
         self.value = value
         self.reason = reason

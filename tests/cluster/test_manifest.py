@@ -121,16 +121,16 @@ for _ in range(10):
     [
         ("text", "document 2", "not an object"),
         (["a"], "document 2", "not an object"),
-        ({"apiVersion": "v1"}, "document 2: kind", "Object without a name: is missing"),
+        ({"apiVersion": "v1"}, "document 2: kind", "Object: is missing"),
         (
             bare(raw_service("x")),
             "document 2: kind",
-            "Object without a name: is missing",
+            "Object: is missing",
         ),
         (
             {"kind": "Service"},
             "document 2: apiVersion",
-            "Object without a name: is missing",
+            "Object: is missing",
         ),
         (
             {"apiVersion": "v1", "kind": "Service"},

@@ -4,7 +4,7 @@ It answers with the errnos that Linux answers with (tests/kernel/contract.py).
 """
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -139,12 +139,9 @@ class FakeKernel:
             try:
                 self._try(op)
             except Refusal as refusal:
-                reason = refusal.reason
                 if isinstance(op, AddVirtualServer):
                     lost.add(op.server.key)
-                elif isinstance(op, AddRealServer) and op.virtual_server in lost:
-                    if refusal.code == errno.ESRCH:
-                        reason = "its virtual server was refused"
+                reason = _explain(op, refusal, lost)
                 failed.append(FailedOp(op=op, errno=refusal.code, reason=reason))
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
@@ -244,3 +241,13 @@ class FakeKernel:
         if not value.lstrip("-").isdigit():
             raise Refusal(errno.EINVAL)
         self._sysctls[name] = value
+
+
+def _explain(op: Op, refusal: Refusal, lost: Container[VirtualServerKey]) -> str:
+    if (
+        isinstance(op, AddRealServer)
+        and refusal.code == errno.ESRCH
+        and op.virtual_server in lost
+    ):
+        return "its virtual server was refused"
+    return refusal.reason

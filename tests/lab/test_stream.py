@@ -7,7 +7,7 @@ from tests.lab.stream import Console, pump
 
 def test_console_keeps_the_end() -> None:
     """Only the last bytes of a console are kept, as lines without blank ones."""
-    console = Console(max_bytes=12)
+    console = Console(max_bytes=13)
     for number in range(10):
         console.feed(f"line {number}\r\n\n".encode())
     assert console.tail() == ("8", "line 9")

@@ -1,0 +1,151 @@
+"""`apply`, `diff`, `cleanup`: compare with the kernel, and change it."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from ipvsctl.cli.changes import PlanView, describe
+from ipvsctl.cli.daemon import ask
+from ipvsctl.cli.errors import ExitStatus, tell
+from ipvsctl.cli.inputs import tell_problems
+from ipvsctl.cli.options import PlanFormat
+from ipvsctl.cli.output import print_data, print_lines, print_rich
+from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_summary, plan_text
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.diff import DiffOptions, diff
+from ipvsctl.plan.ops import Plan, Report
+
+
+class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a daemon answers to `diff`."""
+
+    plan: PlanView
+    problems: tuple[Problem, ...] = ()
+
+
+def compare(kernel: Kernel, store: Store, config: ProxyConfig) -> DiffAnswer:
+    """What `apply` would do."""
+    with closing(kernel):
+        reconciler = Reconciler(kernel=kernel, config=config, store=store)
+        plan = reconciler.plan(reconciler.survey())
+        return DiffAnswer(
+            plan=describe(plan, reconciler.desired), problems=reconciler.problems()
+        )
+
+
+def ask_to_compare(socket: Path) -> DiffAnswer | None:
+    """The same from the daemon; None when there is none.
+
+    Raises:
+        DaemonError: it cannot say.
+    """
+    answer = ask(socket, "/v1/diff")
+    return None if answer is None else msgspec.json.decode(answer, type=DiffAnswer)
+
+
+def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
+    """Print a comparison; whether there is a difference."""
+    _print_plan(answer.plan, form)
+    tell_problems(answer.problems)
+    return ExitStatus.OK if answer.plan.is_empty else ExitStatus.DIFFERENT
+
+
+def print_dry_run(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
+    """Print what would be done."""
+    print_diff(answer, form)
+    return ExitStatus.OK
+
+
+def apply(
+    kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat
+) -> ExitStatus:
+    """Impose the desired state once, and print what became of it."""
+    with closing(kernel):
+        reconciler = Reconciler(kernel=kernel, config=config, store=store)
+        done = reconciler.audit()
+        outcome = _outcome(
+            describe(done.plan, reconciler.desired), done.report, done.duration_s
+        )
+    if form is PlanFormat.TABLE:
+        print_lines([outcome_summary(outcome)])
+    else:
+        print_data(outcome, form)
+    tell_problems(reconciler.problems())
+    return _failures(outcome)
+
+
+def plan_cleanup(kernel: Kernel, config: ProxyConfig) -> Plan:
+    """The ops that remove all that is ours; sysctls stay."""
+    options = DiffOptions(vip_link=config.vip_link)
+    return diff(kernel.observe(), NodeState(), options)
+
+
+def cleanup(
+    kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
+) -> ExitStatus:
+    """Remove all that is ours, or say what that is."""
+    begun = time.monotonic()
+    with closing(kernel):
+        plan = plan_cleanup(kernel, config)
+        view = describe(plan)
+        if dry_run:
+            _print_plan(view, form, equal="nothing of ours is there")
+            return ExitStatus.OK
+        report = kernel.apply(plan) if plan else Report(applied=0)
+    outcome = _outcome(view, report, time.monotonic() - begun)
+    if form is not PlanFormat.TABLE:
+        print_data(outcome, form)
+    elif view.is_empty:
+        print_lines(["nothing of ours is there"])
+    else:
+        print_rich(plan_text(view, outcome_summary(outcome)))
+    return _failures(outcome)
+
+
+def refuse_beside_daemon(socket: Path) -> None:
+    """Do nothing if no daemon is there.
+
+    Raises:
+        ConfigError: one would put back at once what is removed.
+    """
+    if ask(socket, "/v1/version") is not None:
+        raise ConfigError(
+            field="--socket",
+            value=str(socket),
+            reason="an ipvsctl run answers there and would put everything back;"
+            " stop it first, or use --force",
+        )
+
+
+def _print_plan(
+    plan: PlanView, form: PlanFormat, equal: str = "equal: the kernel holds what it should"
+) -> None:
+    if form is not PlanFormat.TABLE:
+        print_data(plan, form)
+    elif plan.is_empty:
+        print_lines([equal])
+    else:
+        print_rich(plan_text(plan, plan_summary(plan)))
+
+
+def _outcome(plan: PlanView, report: Report, duration_s: float) -> Outcome:
+    return Outcome(
+        plan=plan,
+        applied=report.applied,
+        failed=tuple(map(str, report.failed)),
+        duration_s=duration_s,
+    )
+
+
+def _failures(outcome: Outcome) -> ExitStatus:
+    for failure in outcome.failed:
+        tell(f"failed: {failure}")
+    return ExitStatus.ERROR if outcome.failed else ExitStatus.OK
