@@ -60,7 +60,7 @@ def kernel(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """A small cluster whose Services are proxied by ipvsctl, in the lab."""
     _install(session)
-    _in_lab(session, 300, "python", "examples/demo.py", *session.posargs)
+    _in_lab(session, 300, "python", "-m", "tests.demo", *session.posargs)
 
 
 @nox.session

@@ -10,8 +10,14 @@ import msgspec
 
 from ipvsctl.cli.plain import plain
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    VirtualServer,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.ops import (
     AddEntry,
@@ -36,33 +42,33 @@ from ipvsctl.plan.ops import (
 )
 
 
-class Sign(StrEnum):
-    """What an op does to what is there; the value is how it is shown."""
+class Action(StrEnum):
+    """What an op does to what is there."""
 
-    ADD = "+"
-    CHANGE = "~"
-    DELETE = "-"
+    ADD = "add"
+    CHANGE = "change"
+    DELETE = "delete"
 
 
-SIGNS: Mapping[type[Op], Sign] = MappingProxyType(
+ACTIONS: Mapping[type[Op], Action] = MappingProxyType(
     {
-        SetSysctl: Sign.CHANGE,
-        EnsureVipLink: Sign.ADD,
-        DeleteVipLink: Sign.DELETE,
-        CreateSet: Sign.ADD,
-        SwapSets: Sign.CHANGE,
-        DestroySet: Sign.DELETE,
-        ChangeRules: Sign.CHANGE,
-        AddEntry: Sign.ADD,
-        DeleteEntry: Sign.DELETE,
-        AddVirtualServer: Sign.ADD,
-        UpdateVirtualServer: Sign.CHANGE,
-        DeleteVirtualServer: Sign.DELETE,
-        AddRealServer: Sign.ADD,
-        UpdateRealServer: Sign.CHANGE,
-        DeleteRealServer: Sign.DELETE,
-        BindAddress: Sign.ADD,
-        UnbindAddress: Sign.DELETE,
+        SetSysctl: Action.CHANGE,
+        EnsureVipLink: Action.ADD,
+        DeleteVipLink: Action.DELETE,
+        CreateSet: Action.ADD,
+        SwapSets: Action.CHANGE,
+        DestroySet: Action.DELETE,
+        ChangeRules: Action.CHANGE,
+        AddEntry: Action.ADD,
+        DeleteEntry: Action.DELETE,
+        AddVirtualServer: Action.ADD,
+        UpdateVirtualServer: Action.CHANGE,
+        DeleteVirtualServer: Action.DELETE,
+        AddRealServer: Action.ADD,
+        UpdateRealServer: Action.CHANGE,
+        DeleteRealServer: Action.DELETE,
+        BindAddress: Action.ADD,
+        UnbindAddress: Action.DELETE,
     }
 )
 
@@ -77,7 +83,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         op: the op as data, its kind in `type`.
     """
 
-    sign: Sign
+    action: Action
     service: str | None
     text: str
     op: Any
@@ -97,19 +103,27 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
         return not self.changes
 
 
-def describe(plan: Plan, desired: Desired | None = None) -> PlanView:
-    """Describe a plan; names come from `desired`."""
+def describe(
+    plan: Plan, observed: NodeState, desired: Desired | None = None
+) -> PlanView:
+    """Describe a plan.
+
+    Args:
+        plan: the ops.
+        observed: what it was made for, to say what changes were before.
+        desired: gives names; without it, no Service is known.
+    """
     names = _Names(desired)
-    counts = Counter(SIGNS[type(op)] for op in plan)
+    counts = Counter(ACTIONS[type(op)] for op in plan)
     return PlanView(
-        add=counts[Sign.ADD],
-        change=counts[Sign.CHANGE],
-        delete=counts[Sign.DELETE],
+        add=counts[Action.ADD],
+        change=counts[Action.CHANGE],
+        delete=counts[Action.DELETE],
         changes=tuple(
             Change(
-                sign=SIGNS[type(op)],
+                action=ACTIONS[type(op)],
                 service=names.service_of(op),
-                text=what(op),
+                text=_what(op, observed),
                 op=plain(op),
             )
             for op in plan
@@ -117,12 +131,27 @@ def describe(plan: Plan, desired: Desired | None = None) -> PlanView:
     )
 
 
-def what(op: Op) -> str:
-    """The op without its verb, which the sign stands for."""
+def _what(op: Op, observed: NodeState) -> str:
+    """The op without its verb, which its action stands for, and what was before."""
     text = str(op).partition(" ")[2]
-    if isinstance(op, UpdateRealServer) and not op.server.weight:
-        return f"{text} (drain)"
-    return text
+    match op:
+        case SetSysctl(name, _):
+            return f"{text} (was {observed.sysctls.get(name, 'not there')})"
+        case UpdateVirtualServer(server):
+            return text + _was(server.key, observed.virtual_servers.get(server.key))
+        case UpdateRealServer(key, real_server):
+            held = observed.real_servers.get(key, EMPTY)
+            drains = "" if real_server.weight else ", drains"
+            was = _was(real_server.key, held.get(real_server.key))
+            return f"{text}{drains}{was}"
+        case _:
+            return text
+
+
+def _was(
+    key: VirtualServerKey | RealServerKey, before: VirtualServer | RealServer | None
+) -> str:
+    return "" if before is None else f" (was{str(before).removeprefix(str(key))})"
 
 
 class _Names:

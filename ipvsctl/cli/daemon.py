@@ -27,9 +27,7 @@ class DaemonError(IpvsctlError):
         self.reason = reason
 
 
-def ask(
-    path: Path, route: str, query: Mapping[str, str] | None = None
-) -> bytes | None:
+def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes | None:
     """The daemon's answer, JSON; None when no daemon is there.
 
     Raises:

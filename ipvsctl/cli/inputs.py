@@ -11,7 +11,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
-from ipvsctl.sources.manifests import load_manifests
+from ipvsctl.sources.manifests import ManifestsSource, load_manifests
 
 
 def read_config(
@@ -48,18 +48,17 @@ def node_name_or_host(given: str) -> str:
     return given or socket.gethostname().strip().lower()
 
 
-def require_manifests(paths: Sequence[Path] | None) -> Sequence[Path]:
+def require_manifests(
+    paths: Sequence[Path] | None, because: str = ""
+) -> Sequence[Path]:
     """The paths.
 
     Raises:
         ConfigError: none was given.
     """
     if not paths:
-        raise ConfigError(
-            field="--manifests",
-            value=None,
-            reason="is needed: a file or directory of Services and EndpointSlices",
-        )
+        what = "a file or directory of Services and EndpointSlices is needed"
+        raise ConfigError(field="--manifests", value=None, reason=what + because)
     return paths
 
 
@@ -83,6 +82,20 @@ def read_store(paths: Sequence[Path], node_name: str, *, verbose: int) -> Store:
             " its zone, addresses and pod networks are unknown"
         )
     return store
+
+
+def read_named(
+    paths: Sequence[Path] | None, node_name: str, *, verbose: int
+) -> tuple[Store, str]:
+    """Read manifests if there are any.
+
+    Returns:
+        The store, and where its objects come from; an empty one and "" without.
+    """
+    if not paths:
+        return Store(node_name), ""
+    store = read_store(paths, node_name, verbose=verbose)
+    return store, ManifestsSource(paths).description
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:

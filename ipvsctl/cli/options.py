@@ -1,7 +1,4 @@
-"""The options that commands share, each defined once.
-
-Every option can be given in the environment as `IPVSCTL_` and its name.
-"""
+"""The options that commands share, each defined once."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -70,7 +67,8 @@ NodeNameOption = Annotated[
         "--node-name",
         metavar="NAME",
         envvar=["IPVSCTL_NODE_NAME", "NODE_NAME"],
-        help="Name of this node's Node object.  [default: the host name]",
+        help="Name of this node's Node object."
+        "  [default: the host name, in lower case]",
         show_default=False,
     ),
 ]

@@ -9,7 +9,7 @@ from ipvsctl.cli.options import PlanFormat, StateFormat
 from ipvsctl.cli.plain import plain
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 _UNLIMITED = 10_000
 
@@ -31,28 +31,25 @@ def print_lines(lines: list[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def print_rich(*parts: "RenderableType", console: "Console | None" = None) -> None:
+def print_rich(*parts: "RenderableType") -> None:
     """Print for a person.
 
-    On a terminal in its width and with colours; elsewhere as wide as it needs to be,
-    without trailing blanks.
+    On a terminal in its width, unless that would cut something, and with colours;
+    elsewhere as wide as it needs to be, without trailing blanks.
     """
-    console = console or make_console()
-    if console.is_terminal:
+    from rich.console import Console  # noqa: PLC0415  # data needs none
+    from rich.measure import Measurement  # noqa: PLC0415  # data needs none
+
+    # Names in objects are text, never markup.
+    console = Console(markup=False, highlight=False)
+    if sys.stdout.isatty():
+        least = (Measurement.get(console, console.options, part) for part in parts)
+        console.width = max(console.width, *(width.minimum for width in least))
         for part in parts:
             console.print(part)
         return
+    console.width = _UNLIMITED
     with console.capture() as captured:
         for part in parts:
             console.print(part)
     print_lines([line.rstrip() for line in captured.get().splitlines()])
-
-
-def make_console() -> "Console":
-    """A console on stdout; names in objects are text, never markup."""
-    from rich.console import Console  # noqa: PLC0415  # data needs none
-
-    is_terminal = sys.stdout.isatty()
-    return Console(
-        width=None if is_terminal else _UNLIMITED, markup=False, highlight=False
-    )

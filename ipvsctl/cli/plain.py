@@ -1,6 +1,7 @@
 """Any value as JSON and YAML know it, with words where the kernel has numbers."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from enum import Enum, IntFlag, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -18,11 +19,9 @@ def plain(value: object) -> object:
     A struct that is one of several kinds says which in `type`. Sets become sorted
     lists, keys that are structs their text.
     """
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, Enum):
         return _word(value)
-    if isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, _TEXT):
         return str(value)
@@ -30,11 +29,11 @@ def plain(value: object) -> object:
         return _struct(value)
     if isinstance(value, Mapping):
         return {_key(key): plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return [plain(item) for item in sorted(value, key=str)]
-    if isinstance(value, Iterable):
-        return [plain(item) for item in value]
-    raise TypeError(f"no plain form of {type(value).__name__}")
+    if isinstance(value, AbstractSet):
+        value = sorted(value, key=str)
+    if not isinstance(value, Iterable):
+        raise TypeError(f"no plain form of {type(value).__name__}")
+    return [plain(item) for item in value]
 
 
 def _struct(value: msgspec.Struct) -> dict[str, object]:

@@ -51,9 +51,7 @@ def parse_addresses(text: str | None) -> tuple[IPAddress, ...] | None:
     """
     if text is None:
         return None
-    return tuple(
-        _address(item.strip()) for item in text.split(",") if item.strip()
-    )
+    return tuple(_address(item.strip()) for item in text.split(",") if item.strip())
 
 
 def _address(text: str) -> IPAddress:

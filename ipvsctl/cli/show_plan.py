@@ -6,10 +6,14 @@ from types import MappingProxyType
 import msgspec
 from rich.text import Text
 
-from ipvsctl.cli.changes import Change, PlanView, Sign
+from ipvsctl.cli.changes import Action, Change, PlanView
 
-_STYLES: Mapping[Sign, str] = MappingProxyType(
-    {Sign.ADD: "green", Sign.CHANGE: "yellow", Sign.DELETE: "red"}
+_SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
+    {
+        Action.ADD: ("+", "green"),
+        Action.CHANGE: ("~", "yellow"),
+        Action.DELETE: ("-", "red"),
+    }
 )
 
 
@@ -33,7 +37,8 @@ def plan_text(plan: PlanView, summary: str) -> Text:
     for title, changes in _groups(plan):
         text.append(f"{title}\n", style="bold")
         for change in changes:
-            text.append(f"  {change.sign} {change.text}\n", style=_STYLES[change.sign])
+            sign, style = _SIGNS[change.action]
+            text.append(f"  {sign} {change.text}\n", style=style)
     text.append(summary)
     return text
 

@@ -8,13 +8,98 @@ import msgspec
 
 from ipvsctl import __version__
 from ipvsctl.cli.daemon import ask
-from ipvsctl.cli.errors import ExitStatus
-from ipvsctl.cli.options import PlanFormat, StateFormat
+from ipvsctl.cli.options import StateFormat
 from ipvsctl.cli.output import print_data, print_rich
 from ipvsctl.cli.show_status import status_parts
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.status import NodeStatus, Selection, Summary
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.state import Observed
+from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
 from ipvsctl.plan.status import StatusInputs, node_status
+
+
+def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
+    """The daemon's own view; None when there is no daemon.
+
+    Raises:
+        DaemonError: it cannot say.
+    """
+    query = {"namespace": selection.namespace, "name": selection.name}
+    answer = ask(socket, "/v1/status", query)
+    return None if answer is None else msgspec.json.decode(answer, type=NodeStatus)
+
+
+def read_status(
+    kernel: Kernel,
+    store: Store,
+    config: ProxyConfig,
+    source: str,
+    selection: Selection,
+) -> NodeStatus:
+    """The view without a daemon; `source` is "" if there are no objects.
+
+    Raises:
+        ConfigError: Services were chosen, and none has a name.
+    """
+    if selection and not source:
+        raise ConfigError(
+            field="--manifests",
+            value=None,
+            reason="is needed to know Services by name while no ipvsctl run answers",
+        )
+    with closing(kernel):
+        reconciler = Reconciler(kernel=kernel, config=config, store=store)
+        observed = reconciler.survey()
+    return describe(
+        reconciler, store, config, observed, source=source, selection=selection
+    )
+
+
+def describe(
+    reconciler: Reconciler,
+    store: Store,
+    config: ProxyConfig,
+    observed: Observed,
+    *,
+    source: str,
+    selection: Selection,
+    loop: LoopStatus | None = None,
+    problems: Sequence[Problem] | None = None,
+) -> NodeStatus:
+    """Put together what a reconciler and its kernel know.
+
+    Without `problems`, the reconciler is asked for those of all objects.
+    """
+    context = reconciler.context
+    return node_status(
+        StatusInputs(
+            summary=Summary(
+                version=__version__,
+                node=context.name,
+                zone=context.zone,
+                scheduler=config.scheduler,
+                compatibility=config.compatibility.value,
+                source=source,
+                loop=loop,
+                pending_ops=len(reconciler.plan(observed)) if source else None,
+            ),
+            desired=reconciler.desired,
+            observed=observed,
+            store=store,
+            drain_ages_s=reconciler.drain_ages_s(),
+            problems=tuple(reconciler.problems() if problems is None else problems),
+        ),
+        selection,
+    )
+
+
+def print_status(status: NodeStatus, form: StateFormat) -> None:
+    """Print a status."""
+    if form in {StateFormat.JSON, StateFormat.YAML}:
+        print_data(status, form)
+    else:
+        print_rich(*status_parts(status, wide=form is StateFormat.WIDE))

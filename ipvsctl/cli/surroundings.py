@@ -1,18 +1,19 @@
 """What commands find around them, so that a test can put something else there."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import typer
 
-from ipvsctl.kernel.seam import Kernel
-from ipvsctl.model.config import ProxyConfig
+if TYPE_CHECKING:
+    from ipvsctl.kernel.seam import Kernel
+    from ipvsctl.model.config import ProxyConfig
 
 
 class OpenKernel(Protocol):
     """Opens the kernel of this node."""
 
-    def __call__(self, config: ProxyConfig, *, to_change: bool) -> Kernel:
+    def __call__(self, config: "ProxyConfig", /, *, to_change: bool) -> "Kernel":
         """The kernel; with `to_change`, what it needs is loaded first.
 
         Raises:
@@ -21,9 +22,9 @@ class OpenKernel(Protocol):
         ...
 
 
-def open_linux_kernel(config: ProxyConfig, *, to_change: bool) -> Kernel:
+def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     """See `OpenKernel`."""
-    # pyroute2 takes longer to import than most commands to run.
+    # Not all commands need a kernel, and --help needs none of this.
     from ipvsctl.kernel.linux import LinuxKernel  # noqa: PLC0415  # see above
     from ipvsctl.kernel.modules import (  # noqa: PLC0415  # see above
         REQUIRED_MODULES,
@@ -37,7 +38,8 @@ def open_linux_kernel(config: ProxyConfig, *, to_change: bool) -> Kernel:
     return LinuxKernel.open(vip_link=config.vip_link, sysctl_names=sysctl_names())
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
     """What is taken from outside."""
 
     open_kernel: OpenKernel = open_linux_kernel

@@ -19,9 +19,9 @@ from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff import DiffOptions, diff
-from ipvsctl.plan.ops import Plan, Report
+from ipvsctl.plan.ops import Report
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +35,17 @@ def compare(kernel: Kernel, store: Store, config: ProxyConfig) -> DiffAnswer:
     """What `apply` would do."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        plan = reconciler.plan(reconciler.survey())
-        return DiffAnswer(
-            plan=describe(plan, reconciler.desired), problems=reconciler.problems()
-        )
+        return diff_answer(reconciler, reconciler.survey(), reconciler.problems())
+
+
+def diff_answer(
+    reconciler: Reconciler, observed: Observed, problems: tuple[Problem, ...]
+) -> DiffAnswer:
+    """What `impose` would do with what was observed."""
+    plan = reconciler.plan(observed)
+    return DiffAnswer(
+        plan=describe(plan, observed.state, reconciler.desired), problems=problems
+    )
 
 
 def ask_to_compare(socket: Path) -> DiffAnswer | None:
@@ -58,22 +65,16 @@ def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
     return ExitStatus.OK if answer.plan.is_empty else ExitStatus.DIFFERENT
 
 
-def print_dry_run(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
-    """Print what would be done."""
-    print_diff(answer, form)
-    return ExitStatus.OK
-
-
 def apply(
     kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat
 ) -> ExitStatus:
     """Impose the desired state once, and print what became of it."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        done = reconciler.audit()
-        outcome = _outcome(
-            describe(done.plan, reconciler.desired), done.report, done.duration_s
-        )
+        observed = reconciler.survey()
+        done = reconciler.impose(observed)
+        view = describe(done.plan, observed.state, reconciler.desired)
+        outcome = _outcome(view, done.report, done.duration_s)
     if form is PlanFormat.TABLE:
         print_lines([outcome_summary(outcome)])
     else:
@@ -82,20 +83,16 @@ def apply(
     return _failures(outcome)
 
 
-def plan_cleanup(kernel: Kernel, config: ProxyConfig) -> Plan:
-    """The ops that remove all that is ours; sysctls stay."""
-    options = DiffOptions(vip_link=config.vip_link)
-    return diff(kernel.observe(), NodeState(), options)
-
-
 def cleanup(
     kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
 ) -> ExitStatus:
     """Remove all that is ours, or say what that is."""
     begun = time.monotonic()
     with closing(kernel):
-        plan = plan_cleanup(kernel, config)
-        view = describe(plan)
+        observed = kernel.observe()
+        # Sysctls stay: what they were before, nobody knows.
+        plan = diff(observed, NodeState(), DiffOptions(vip_link=config.vip_link))
+        view = describe(plan, observed.state)
         if dry_run:
             _print_plan(view, form, equal="nothing of ours is there")
             return ExitStatus.OK
@@ -126,7 +123,9 @@ def refuse_beside_daemon(socket: Path) -> None:
 
 
 def _print_plan(
-    plan: PlanView, form: PlanFormat, equal: str = "equal: the kernel holds what it should"
+    plan: PlanView,
+    form: PlanFormat,
+    equal: str = "equal: the kernel holds what it should",
 ) -> None:
     if form is not PlanFormat.TABLE:
         print_data(plan, form)

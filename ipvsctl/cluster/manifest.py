@@ -21,7 +21,12 @@ ObjectKey = tuple[Kind, ObjectRef]
 
 _KINDS = {(version, kind.value): kind for kind, version in API_VERSIONS.items()}
 _LISTS = {(version, f"{name}List"): (version, name) for version, name in _KINDS}
-_ORDER = {kind: place for place, kind in enumerate((Kind.NODE, *API_VERSIONS))}
+_ORDER = {
+    kind: place
+    for place, kind in enumerate(
+        (Kind.NODE, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.ENDPOINTS)
+    )
+}
 _MAX_DEPTH = 8
 _SHOWN = 120
 

@@ -14,6 +14,9 @@ import yaml
 MAX_EVENTS = 20_000_000
 """Most nodes of one document with its aliases written out (an alias bomb has more)."""
 
+MAX_DEPTH = 200
+"""Most collections inside each other; libyaml's time grows with the square of it."""
+
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAG = "tag:yaml.org,2002:"
@@ -62,7 +65,7 @@ def yaml_documents(raw: bytes) -> Iterator[Document]:
 
     Raises:
         YamlError: also for a key given twice, an alias of itself, a tag that JSON has
-            no word for, and aliases that stand for more than `MAX_EVENTS` nodes.
+            no word for, and more depth or nodes than the limits above.
     """
     builder = _Builder()
     number = 1
@@ -126,6 +129,8 @@ class _Builder:
             if event.anchor is not None:
                 self._anchors[event.anchor] = (value, 1)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            if len(self._open) > MAX_DEPTH:
+                raise _NotJson(event.start_mark, "nested too deep")
             self._open.append(_Open([], event.anchor, self._events))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             done = self._open.pop()

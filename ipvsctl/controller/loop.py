@@ -5,12 +5,20 @@ a thread, so that events keep coming in (and probes keep being answered) meanwhi
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 import structlog
-from tenacity import AsyncRetrying, retry_if_result, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    retry_if_result,
+    wait_exponential,
+    wait_random,
+)
 
 from ipvsctl.cluster.events import Synced
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
@@ -19,6 +27,8 @@ from ipvsctl.model.errors import KernelError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.sources.source import Source
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -35,13 +45,15 @@ class LoopState(msgspec.Struct, kw_only=True):
             imposed it.
         last_audit: report of the last one, None before the first.
         audits, syncs: how many ran.
-        failed_ops: failed ops of the last audit or sync.
+        audited_at_s: when the last audit ended, on the loop's clock.
+        failed_ops: ops that failed in the last audit or since.
     """
 
     synced: bool = False
     last_audit: SyncReport | None = None
     audits: int = 0
     syncs: int = 0
+    audited_at_s: float | None = None
     failed_ops: int = 0
 
 
@@ -55,11 +67,13 @@ class Loop:
         source: Source,
         config: ProxyConfig,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reconciler = reconciler
         self._source = source
         self._config = config
         self._sleep = sleep
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._complete = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -76,10 +90,20 @@ class Loop:
             tasks.create_task(self._sync_forever(), name="sync")
             tasks.create_task(self._end_drains_forever(), name="drains")
 
-    async def look(self) -> Observed:
-        """Read the kernel between two syncs, for whoever asks for the state."""
+    async def look(self, view: Callable[[Observed], T]) -> T:
+        """Read the kernel between two syncs and make a view of it, in a thread.
+
+        Args:
+            view: may look at the reconciler's desired state, which stays as it is
+                meanwhile.
+        """
         async with self._lock:
-            return await asyncio.to_thread(self._reconciler.observe)
+            return await asyncio.to_thread(lambda: view(self._reconciler.observe()))
+
+    def audited_s_ago(self) -> float | None:
+        """Seconds since the last audit ended, None before the first."""
+        then = self.state.audited_at_s
+        return None if then is None else self._clock() - then
 
     async def _watch(self) -> None:
         async with aclosing(self._source.events()) as events:
@@ -108,7 +132,7 @@ class Loop:
     async def _audit_until_clean(self) -> None:
         """Audit; if ops failed, again after growing pauses, until none does."""
         retrying = AsyncRetrying(
-            wait=wait_exponential_jitter(initial=0.5, max=30, jitter=1),
+            wait=wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5),
             retry=retry_if_result(lambda clean: not clean),
             sleep=self._sleep,
         )
@@ -117,6 +141,8 @@ class Loop:
     async def _audit(self) -> bool:
         async with self._lock:
             try:
+                # What is dirty so far is this audit's business, not a sync's.
+                self._dirty.clear()
                 self._reconciler.prepare()
                 observed = await asyncio.to_thread(self._reconciler.observe)
                 self._reconciler.absorb(observed)
@@ -125,9 +151,11 @@ class Loop:
                 _log.error("audit failed", reason=str(error))
                 return False
         self.state.audits += 1
+        self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
         self.state.last_audit = report
+        self.state.failed_ops = len(report.report.failed)
         self._tell("audit", report)
         return not report.report.failed
 
@@ -152,6 +180,7 @@ class Loop:
                 self._audit_wanted.set()
                 return
         self.state.syncs += 1
+        self.state.failed_ops += len(report.report.failed)
         self._tell("sync", report)
         if report.report.failed:
             self._audit_wanted.set()
@@ -175,15 +204,15 @@ class Loop:
     def _tell(self, what: str, report: SyncReport) -> None:
         """Log a sync in one line, its ops at debug, and problems as they appear."""
         failed = report.report.failed
-        self.state.failed_ops = len(failed)
         _log.info(
             what,
             ops=len(report.plan),
             failed=len(failed),
             duration_ms=round(report.duration_s * 1000, 1),
         )
-        for op in report.plan:
-            _log.debug("op", op=str(op))
+        if _log.is_enabled_for(logging.DEBUG):
+            for op in report.plan:
+                _log.debug("op", op=str(op))
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
         problems = frozenset(self._reconciler.problems())

@@ -60,7 +60,7 @@ class Ipsets:
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._socket = NetlinkSocket(NetlinkProtocol.NETFILTER)
+        self._socket = NetlinkSocket.open(NetlinkProtocol.NETFILTER)
         self._replies = IpsetReplies()
 
     def close(self) -> None:

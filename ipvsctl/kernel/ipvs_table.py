@@ -71,7 +71,7 @@ class IpvsTable:
     """
 
     def __init__(self) -> None:
-        self._socket = NetlinkSocket(NetlinkProtocol.GENERIC)
+        self._socket = NetlinkSocket.open(NetlinkProtocol.GENERIC)
         try:
             self._requests = IpvsRequests(self._family_id())
         except KernelError:

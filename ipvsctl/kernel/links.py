@@ -60,7 +60,7 @@ class Links:
 
     def __init__(self, vip_link: str) -> None:
         self._vip_link = vip_link
-        self._socket = NetlinkSocket(NetlinkProtocol.ROUTE)
+        self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
         self._replies = RtnetlinkReplies()
 
     def close(self) -> None:

@@ -5,12 +5,14 @@ from contextlib import ExitStack
 from typing import Self
 
 from ipvsctl.kernel.applier import Applier, Transport
+from ipvsctl.kernel.facts import kernel_families, kernel_release
 from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
 from ipvsctl.kernel.links import LINK_OPS, Links
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.kernel.sysctls import Sysctls
+from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import NodeState, Observed
@@ -25,7 +27,7 @@ class LinuxKernel:
     Args:
         vip_link: name of the dummy link that VIPs are bound to.
         sysctl_names: those to observe, relative to `/proc/sys`.
-        rules: the iptables of each family that has rules.
+        rules: the iptables of each family that is to have rules.
 
     Raises:
         KernelError: a socket cannot be opened; NotFound when there is no IPVS,
@@ -57,6 +59,11 @@ class LinuxKernel:
             **dict.fromkeys(IPVS_OPS, self._ipvs),
         }
         self._applier = Applier(transports)
+        self._facts = KernelFacts(
+            release=kernel_release(),
+            families=kernel_families(),
+            random_fully=self._rules.random_fully,
+        )
 
     @classmethod
     def open(cls, *, vip_link: str, sysctl_names: Iterable[str]) -> Self:
@@ -66,12 +73,18 @@ class LinuxKernel:
             KernelError: as above; NotFound also when iptables is not installed.
         """
         flavour = choose_flavour()
-        rules = {family: Iptables(family, flavour=flavour) for family in IPFamily}
+        rules = {
+            family: Iptables(family, flavour=flavour) for family in kernel_families()
+        }
         return cls(vip_link=vip_link, sysctl_names=sysctl_names, rules=rules)
 
     def close(self) -> None:
         """See `seam.Kernel`."""
         self._opened.close()
+
+    def facts(self) -> KernelFacts:
+        """See `seam.Kernel`."""
+        return self._facts
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""

@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from ipvsctl.model.errors import DumpInterrupted, KernelError, describe_errno
 from ipvsctl.plan.ops import FailedOp, Op
@@ -55,20 +55,50 @@ _NO_ANSWER: Final = Ack(errno.ENODATA, "the kernel gave no answer")
 _LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
 
 
+class Endpoint(Protocol):
+    """What is used of a socket."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send one datagram."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """Receive one datagram."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class NetlinkSocket:
-    """One socket of one netlink protocol, in the caller's network namespace.
+    """One socket of one netlink protocol.
+
+    Args:
+        endpoint: the open socket; it is closed with this.
+        name: for errors.
 
     Raises:
-        KernelError: the socket cannot be opened; from any method, that it is dead.
+        KernelError: from any method, that the socket is dead.
     """
 
-    def __init__(self, protocol: NetlinkProtocol) -> None:
+    def __init__(self, endpoint: Endpoint, name: str) -> None:
+        self._socket = endpoint
+        self._name = name
         self._sequence = 1
-        self._name = f"netlink {protocol.name.lower()} socket"
+
+    @classmethod
+    def open(cls, protocol: NetlinkProtocol) -> Self:
+        """A new socket in the caller's network namespace.
+
+        Raises:
+            KernelError: it cannot be opened.
+        """
+        name = f"netlink {protocol.name.lower()} socket"
         try:
-            self._socket = _open(protocol)
+            return cls(_open(protocol), name)
         except OSError as error:
-            raise self._dead(error) from error
+            raise _error(error, name) from error
 
     def close(self) -> None:
         """Close the socket."""
@@ -222,7 +252,7 @@ class NetlinkSocket:
         try:
             self._socket.send(data)
         except OSError as error:
-            raise self._dead(error) from error
+            raise _error(error, self._name) from error
 
     def _receive(self) -> bytes:
         try:
@@ -230,15 +260,16 @@ class NetlinkSocket:
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 raise _AnswersLostError from error
-            raise self._dead(error) from error
-
-    def _dead(self, error: OSError) -> KernelError:
-        code = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno
-        return KernelError.of(code or errno.EIO, self._name)
+            raise _error(error, self._name) from error
 
 
 class _AnswersLostError(Exception):
     """The receive buffer was too small for the kernel's answers (ENOBUFS)."""
+
+
+def _error(error: OSError, name: str) -> KernelError:
+    code = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno
+    return KernelError.of(code or errno.EIO, name)
 
 
 def failed_op(op: Op, ack: Ack) -> FailedOp:

@@ -15,6 +15,11 @@ _NO_TOOL: Final = "no iptables binaries for this family"
 class RulesTool(Protocol):
     """Reads and changes the rules of one family."""
 
+    @property
+    def random_fully(self) -> bool:
+        """`MASQUERADE --random-fully` is understood."""
+        ...
+
     def read(self) -> Chains:
         """Our chains, and the jumps to them."""
         ...
@@ -33,6 +38,11 @@ class Rules:
 
     def __init__(self, tools: Mapping[IPFamily, RulesTool]) -> None:
         self._tools = tools
+
+    @property
+    def random_fully(self) -> bool:
+        """Every tool understands `MASQUERADE --random-fully`."""
+        return all(tool.random_fully for tool in self._tools.values())
 
     def read(self) -> dict[IPFamily, Chains]:
         """Our chains of each family, and the jumps to them."""

@@ -49,29 +49,31 @@ class Stage(IntEnum):
     """The order ops run in; a process may die after any of them.
 
     First what all packets need, then what comes, urgent addresses (the API server's
-    and DNS's own) before the rest, then what goes, in reverse. An entry is there
-    before its virtual server and after it, because it says whose that is. An address
-    is bound last and unbound first: bound without its virtual server, it would make
-    this node answer for a Service it cannot serve.
+    and DNS's own) before the rest, then what goes, in reverse.
+
+    An entry is there before its virtual server and after it, because it says whose
+    that is; and before rules are written that may be the first to refer to its set: on
+    a node taken over from kube-proxy, node ports must not be without their masquerade
+    rule for a moment. An address is bound last and unbound first: bound without its
+    virtual server, it would make this node answer for a Service it cannot serve.
     """
 
     SYSCTLS = auto()
     LINK = auto()
     SETS = auto()
+    ENTRIES = auto()
     RULES = auto()
-    URGENT_ENTRIES = auto()
     URGENT_VIRTUAL_SERVERS = auto()
     URGENT_REAL_SERVERS = auto()
     URGENT_ADDRESSES = auto()
-    ENTRIES = auto()
     VIRTUAL_SERVERS = auto()
     REAL_SERVERS = auto()
     ADDRESSES = auto()
     UNBIND_ADDRESSES = auto()
     REMOVE_REAL_SERVERS = auto()
     REMOVE_VIRTUAL_SERVERS = auto()
-    REMOVE_ENTRIES = auto()
     REMOVE_RULES = auto()
+    REMOVE_ENTRIES = auto()
     REMOVE_SETS = auto()
     REMOVE_LINK = auto()
 
@@ -163,7 +165,6 @@ class _Builder:
     """Collects ops by stage."""
 
     _URGENT: Mapping[Stage, Stage] = {
-        Stage.ENTRIES: Stage.URGENT_ENTRIES,
         Stage.VIRTUAL_SERVERS: Stage.URGENT_VIRTUAL_SERVERS,
         Stage.REAL_SERVERS: Stage.URGENT_REAL_SERVERS,
         Stage.ADDRESSES: Stage.URGENT_ADDRESSES,
@@ -245,7 +246,7 @@ def _diff_entries(
         held = holds.get(name, _NOTHING)
         for entry in wanted:
             if entry not in held:
-                plan.add(Stage.ENTRIES, AddEntry(name, entry), entry.address)
+                plan.add(Stage.ENTRIES, AddEntry(name, entry))
     for name, held in holds.items():
         gone = held - desired.entries.get(name, _NOTHING)
         for entry in sorted(gone, key=str):

@@ -3,6 +3,7 @@
 Blocking calls; the caller keeps them off the event loop.
 """
 
+import errno
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ class FileReader:
         self._paths = tuple(paths)
         self._files: dict[str, ManifestFile] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
+        self._homes: dict[Path, tuple[int, int]] = {}
 
     def require(self) -> None:
         """Check that every path is there.
@@ -61,7 +63,7 @@ class FileReader:
         again = frozenset(touched)
         for root in self._paths:
             try:
-                items = _manifests_in(root)
+                items = self._list(root)
             except OSError as exc:
                 files |= self._last_good_of(root, exc)
                 continue
@@ -77,6 +79,21 @@ class FileReader:
         self._fingerprints = fingerprints
         return dict(files)
 
+    def _list(self, root: Path) -> list[Path]:
+        """The files a path means.
+
+        Raises:
+            OSError: it is gone, may not be listed, or was replaced by an empty
+                directory (one whose files are still to come, or a bare mount point).
+        """
+        items = _manifests_in(root)
+        status = root.stat()
+        home = status.st_dev, status.st_ino
+        if not items and self._homes.setdefault(root, home) != home:
+            raise FileNotFoundError(errno.ENOENT, "Replaced by an empty directory")
+        self._homes[root] = home
+        return items
+
     def _last_good_of(self, root: Path, exc: OSError) -> dict[str, ManifestFile]:
         reason = f"{exc.strerror}; its last good state stays in force"
         files = {
@@ -90,11 +107,6 @@ class FileReader:
 
 
 def _manifests_in(root: Path) -> list[Path]:
-    """The files a path means.
-
-    Raises:
-        OSError: it is gone, or may not be listed.
-    """
     if not stat.S_ISDIR(root.stat().st_mode):
         return [root]
     return [

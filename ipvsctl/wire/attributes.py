@@ -99,6 +99,8 @@ class TableReader:
             for layout in layouts:
                 if layout.headers(buffer, start) == layout.expected:
                     return layout.pick(layout.values(buffer, start))
+        if not start <= end <= len(buffer):
+            raise WireError(offset=len(buffer), reason="truncated message")
         layout = self._learn(buffer, start, end)
         known = self._layouts.setdefault(end - start, [])
         if len(known) < _MAX_LAYOUTS:

@@ -45,8 +45,8 @@ _SERVICE_KEY: Final = {
 _FWMARK_KEY: Final = Struct("=HH HHHxx HHI")
 _SERVICE_VALUE: Final = Struct("=HHII HHI HH4s")
 _DEST_KEY: Final = {
-    IPFamily.IPV4: Struct("=HH HH4s HH2sxx HHHxx"),
-    IPFamily.IPV6: Struct("=HH HH16s HH2sxx HHHxx"),
+    IPFamily.IPV4: Struct("=HH HHHxx HH4s HH2sxx"),
+    IPFamily.IPV6: Struct("=HH HHHxx HH16s HH2sxx"),
 }
 _DEST_VALUE: Final = Struct("=HHI HHi HHI HHI")
 
@@ -170,9 +170,9 @@ def _dest_key(key: RealServerKey, more_bytes: int) -> bytes:
     table = _DEST_KEY[family]
     return table.pack(
         *(table.size + more_bytes, IpvsCmdAttr.DEST),
+        *(6, IpvsDestAttr.ADDR_FAMILY, family),
         *(4 + len(packed), IpvsDestAttr.ADDR, packed),
         *(6, IpvsDestAttr.PORT, key.port.to_bytes(2, "big")),
-        *(6, IpvsDestAttr.ADDR_FAMILY, family),
     )
 
 

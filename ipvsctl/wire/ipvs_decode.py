@@ -42,7 +42,7 @@ _SERVICE: Final[Table] = {
     IpvsCmdAttr.SERVICE: {
         IpvsSvcAttr.AF: "H",
         IpvsSvcAttr.PROTOCOL: "H",
-        IpvsSvcAttr.ADDR: "16s",
+        IpvsSvcAttr.ADDR: "s",
         IpvsSvcAttr.PORT: "2s",
         IpvsSvcAttr.FWMARK: "I",
         IpvsSvcAttr.SCHED_NAME: "s",
@@ -56,7 +56,7 @@ _SERVICE: Final[Table] = {
 _DEST: Final[Table] = {
     IpvsCmdAttr.DEST: {
         IpvsDestAttr.ADDR_FAMILY: "H",
-        IpvsDestAttr.ADDR: "16s",
+        IpvsDestAttr.ADDR: "s",
         IpvsDestAttr.PORT: "2s",
         IpvsDestAttr.FWD_METHOD: "I",
         IpvsDestAttr.WEIGHT: "i",

@@ -26,7 +26,7 @@ from ipvsctl.wire.netlink import (
     NLM_F_EXCL,
     message_header,
 )
-from ipvsctl.wire.packed import unpack_ipv4, unpack_ipv6
+from ipvsctl.wire.packed import unpack_address
 
 _IFADDRMSG: Final = Struct("=BBBBI")
 _IFINFOMSG: Final = Struct("=BxHiII")
@@ -189,10 +189,9 @@ class RtnetlinkReplies:
         peer, local, flags = self._addresses.read(buffer, start + _IFADDRMSG.size, end)
         # On a point-to-point link ADDRESS is the other end.
         packed = peer if local is None else local
-        width = 4 if family == IPFamily.IPV4 else 16
-        if packed is None or len(packed) != width:
-            raise WireError(offset=start, reason="not an address")
-        address = unpack_ipv4(packed) if width == 4 else unpack_ipv6(packed)
+        if packed is None:
+            raise WireError(offset=start, reason="no address")
+        address = unpack_address(IPFamily(family), packed)
         all_flags = flags8 if flags is None else flags
         return LinkAddress(ifindex, address, prefix_length, not all_flags & _UNUSABLE)
 

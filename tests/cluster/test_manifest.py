@@ -1,5 +1,7 @@
 """Facts about manifest files: what is in one, in several, and what changed."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import yaml
@@ -24,6 +26,8 @@ from tests.builders import (
     ref,
     to_json,
 )
+
+SCENARIOS = Path(__file__).parent.parent / "golden" / "scenarios"
 
 
 def as_yaml(*documents: object) -> bytes:
@@ -81,6 +85,15 @@ def test_all_shapes(raw: bytes, path: str) -> None:
     assert names(file) == NAMES
     assert file.problems == ()
     assert file.skipped == {}
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*/cluster.yaml")), ids=str)
+def test_what_kubectl_prints(path: Path) -> None:
+    """Whole clusters are read without a problem."""
+    file = parse_manifest(path.read_bytes(), str(path))
+    assert {kind for kind, _ in file.objects} >= {Kind.NODE, Kind.SERVICE}
+    assert (file.problems, file.skipped) == ((), {})
+    assert [found.problems for found in file.objects.values() if found.problems] == []
 
 
 def test_json_and_yaml_are_one() -> None:
@@ -298,7 +311,7 @@ def test_changes() -> None:
 def test_repaired_file() -> None:
     """A file that is repaired, or goes, takes its problems with it."""
     broken = merged_of(raw_service("a"), invalid=b"x: [")
-    other = merged_of(raw_service("a"), invalid=b"x: {")
+    other = merged_of(raw_service("a"), invalid=b"\n\nx: [")
     fixed = merged_of(raw_service("a"))
     assert summary(list(changes(broken, other))) == ["Invalid Manifest z.yaml"]
     assert summary(list(changes(broken, fixed))) == ["Deleted Manifest z.yaml"]

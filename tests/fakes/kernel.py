@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -82,12 +83,14 @@ class FakeKernel:
         vip_link: str = "kube-ipvs0",
         sysctls: Mapping[str, str] = SYSCTLS,
         host_addresses: Iterable[IPAddress] = (),
+        facts: KernelFacts | None = None,
     ) -> None:
         self.log: list[Op] = []
         self.reads = 0
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
         self.host_addresses = frozenset(host_addresses)
         self.is_closed = False
+        self._facts = KernelFacts() if facts is None else facts
         self._vip_link = vip_link
         self._boot_sysctls = dict(sysctls)
         self._failures: list[tuple[Callable[[Op], bool], int]] = []
@@ -102,6 +105,10 @@ class FakeKernel:
         self._rules = FakeRules()
         self._ipsets = FakeIpsets(self._rules.uses_set)
         self._ipvs = FakeIpvs()
+
+    def facts(self) -> KernelFacts:
+        """See `seam.Kernel`."""
+        return self._facts
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""

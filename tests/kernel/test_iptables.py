@@ -12,7 +12,16 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import Busy, KernelError, NotFound, WireError
 from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.rules import ChainRef, Chains, Jump, Rule, RulesChange, Table
+from ipvsctl.model.rules import (
+    ChainRef,
+    Chains,
+    MatchSet,
+    Rule,
+    RulesChange,
+    Side,
+    Table,
+    Verdict,
+)
 from ipvsctl.plan.catalogue import SetRole, set_spec
 from ipvsctl.plan.rules import desired_chains, plan_rules
 from tests.lab.netns import Netns
@@ -156,11 +165,10 @@ def test_a_refused_line_is_quoted(tables: Iptables) -> None:
     settle(tables, chains(tables.family))
     before = tables.read()
     ref = ChainRef(Table.NAT, "KUBE-SERVICES")
-    bad = RulesChange(
-        family=tables.family, write=((ref, (Rule(target=Jump("NOWHERE")),)),)
-    )
+    rule = Rule(matches=(MatchSet("NOWHERE", (Side.DST,)),), target=Verdict.ACCEPT)
+    bad = RulesChange(family=tables.family, write=((ref, (rule,)),))
 
-    with pytest.raises(KernelError, match="-A KUBE-SERVICES -j NOWHERE") as caught:
+    with pytest.raises(KernelError, match=r"at '-A KUBE-SERVICES .* NOWHERE") as caught:
         tables.restore(bad)
 
     assert caught.value.op.startswith(COMMANDS[tables.family])

@@ -1,11 +1,12 @@
 """The lab has what the other kernel tests build on."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from tests.lab.netns import Netns
+from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Servers, ask, connect
 
@@ -90,6 +91,32 @@ def test_held_connection_asks_again(cluster: Cluster, servers: Servers) -> None:
     with connect(cluster.client.netns, pod.ipv4, _PORT) as connection:
         answers = {connection.ask() for _ in range(3)}
         assert {answer.source_port for answer in answers} == {connection.source_port}
+
+
+@pytest.mark.parametrize("family", list(IPFamily))
+def test_no_refusal_is_left_out(cluster: Cluster, family: IPFamily) -> None:
+    """Refusals in a row are all answered, whatever the kernel's usual limit."""
+    pod = cluster.pods["pod-0-0"]
+    for _ in range(100):
+        with pytest.raises(ConnectionRefusedError):
+            ask(
+                cluster.client.netns,
+                pod.address(family),
+                _PORT,
+                protocol=Protocol.UDP,
+                timeout_s=0.2,
+            )
+
+
+@pytest.mark.parametrize("family", list(IPFamily))
+def test_reject_is_noticed_at_once(cluster: Cluster, family: IPFamily) -> None:
+    """A TCP client learns of an ICMP refusal without having to send again."""
+    node, pod = cluster.nodes[0], cluster.pods["pod-0-0"]
+    command = "iptables" if family is IPFamily.IPV4 else "ip6tables"
+    with inside(node.netns):
+        subprocess.run([command, "-A", "FORWARD", "-j", "REJECT"], check=True)
+    with pytest.raises(ConnectionRefusedError):
+        ask(cluster.client.netns, pod.address(family), _PORT, timeout_s=0.5)
 
 
 def test_refusal_and_loss_differ(cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ UML_PACKAGE_OF = {"linux.uml": "user-mode-linux"}
 """The same for what only the user-mode Linux lab needs."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MODULES = ("ip_vs", "dummy")
+_MODULES = ("ip_vs", "dummy", "veth", "bridge", "sch_netem")
 
 
 class Kind(StrEnum):

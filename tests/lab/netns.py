@@ -91,6 +91,14 @@ class Netns:
             prefixlen=address.network.prefixlen,
         )
 
+    def allow_hairpin(self, link: str) -> None:
+        """Let a bridge send a packet back through the port that it came from."""
+        self.ip.brport("set", index=self.index(link), mode=1)
+
+    def add_delay(self, link: str, delay_us: int) -> None:
+        """Hold back each packet that leaves through a link."""
+        self.ip.tc("add", "netem", index=self.index(link), delay=delay_us)
+
     def add_route(
         self,
         destination: IPNetwork,
@@ -122,13 +130,21 @@ class Netns:
 
 
 def create(name: str) -> Netns:
-    """A new network namespace with lo up and no wait for duplicate addresses."""
+    """A new network namespace with lo up.
+
+    Addresses are usable at once, and every refusal is answered: what the kernel does to
+    be kind to large networks would make tests wait, or depend on what ran before.
+    """
     with _returning():
         _call("unshare", _CLONE_NEWNET)
         for scope in ("all", "default"):
             # An address is unusable for a second while the kernel looks for another
             # owner of it (net/ipv6/addrconf.c:addrconf_dad_begin).
             Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
+        # Else the second refusal within a second is silence
+        # (net/ipv4/icmp.c:icmpv4_xrlim_allow, net/ipv6/icmp.c:icmpv6_xrlim_allow).
+        Path("/proc/sys/net/ipv4/icmp_ratemask").write_text("0")
+        Path("/proc/sys/net/ipv6/icmp/ratemask").write_text("255")
         file = os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
         netns = Netns(name=name, file=file, ip=IPRoute())
     netns.link_up("lo")

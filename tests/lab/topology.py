@@ -45,6 +45,14 @@ _EXTERNAL_NETWORKS = (ip_network("192.168.3.0/24"), ip_network("fd00:192:168:3::
 _EXTERNAL_ADDRESSES = ("192.168.3.175", "fd00:192:168:3::175")
 
 
+_DELAY_US = 200
+"""Keeps a refusal from arriving during the very system call that asks.
+
+A connecting TCP socket then ignores it, and asks again after a second
+(net/ipv6/tcp_ipv6.c:tcp_v6_err).
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A namespace with one address of each family."""
@@ -113,7 +121,7 @@ def _underlay_host(stack: ExitStack, underlay: Netns, name: str, number: str) ->
     ipv4, ipv6 = f"10.0.0.{number}", f"fd00:10::{number}"
     netns.add_address("eth0", ip_interface(f"{ipv4}/24"))
     netns.add_address("eth0", ip_interface(f"{ipv6}/64"))
-    return Host(netns=netns, ipv4=parse_address(ipv4), ipv6=parse_address(ipv6))
+    return _delayed(netns, parse_address(ipv4), parse_address(ipv6))
 
 
 def _add_underlay_routes(
@@ -149,6 +157,10 @@ def _pod(stack: ExitStack, node: Netns, node_number: int, number: int) -> Host:
     netns = stack.enter_context(create(f"pod-{node_number}-{number}"))
     connect(netns, "eth0", node, netns.name)
     node.enslave(netns.name, "cbr0")
+    # As network plugins do; with br_netfilter loaded, as the physdev match does, an
+    # answer that a pod gave to itself goes straight back to its port
+    # (net/bridge/br_netfilter_hooks.c:br_nf_pre_routing_finish).
+    node.allow_hairpin(netns.name)
     ipv4_network, ipv6_network = POD_NETWORKS[node_number]
     ipv4 = ipv4_network[10 + number]
     ipv6 = parse_address(f"{ipv6_network[0]}{10 + number}")
@@ -157,4 +169,10 @@ def _pod(stack: ExitStack, node: Netns, node_number: int, number: int) -> Host:
         netns.add_route(ip_network(network[1]), link="eth0")
         everything = ip_network("0.0.0.0/0" if network.version == 4 else "::/0")
         netns.add_route(everything, via=network[1], link="eth0")
+    return _delayed(netns, ipv4, ipv6)
+
+
+def _delayed(netns: Netns, ipv4: IPAddress, ipv6: IPAddress) -> Host:
+    for link in ("lo", "eth0"):
+        netns.add_delay(link, _DELAY_US)
     return Host(netns=netns, ipv4=ipv4, ipv6=ipv6)

@@ -75,7 +75,12 @@ def run(
     kind = choose(kind)
     directory = Path(tempfile.mkdtemp(prefix="ipvsctl-lab-"))
     try:
-        write_job(directory, argv, _job_env(env or os.environ, kind), cwd or Path.cwd())
+        write_job(
+            directory,
+            argv,
+            _job_env(os.environ if env is None else env, kind),
+            cwd or Path.cwd(),
+        )
         if kind is Kind.UML:
             return _run_uml(directory, time_limit_s, mem_bytes)
         return _run_native(directory, time_limit_s)

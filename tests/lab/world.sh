@@ -28,6 +28,7 @@ if [ "$kind" = uml ]; then
     mkdir /dev/pts /dev/shm
     mount -t devpts devpts /dev/pts
     mount -t tmpfs tmpfs /dev/shm
+    [ -d /lib/modules ] || mkdir /lib/modules
     mount --bind /usr/lib/uml/modules /lib/modules || fail "cannot bind /lib/modules"
     # This kernel has no nftables families, so the nft flavour of iptables cannot work.
     mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi ||

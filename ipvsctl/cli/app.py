@@ -1,0 +1,315 @@
+# ruff: noqa: PLC0415, PLR0913
+# PLC0415: a command imports what it is made of when it runs, so that the others, and
+# every --help, start at once. PLR0913: one parameter for each option.
+"""The command line: every command with its options and help text."""
+
+from typing import Annotated, Final
+
+import typer
+
+from ipvsctl.cli.errors import ExitStatus, reported
+from ipvsctl.cli.options import (
+    DEFAULT_SOCKET,
+    ClusterCidrOption,
+    CompatibilityOption,
+    ConfigOption,
+    LogFormat,
+    LogFormatOption,
+    ManifestsOption,
+    NodeNameOption,
+    PlanFormat,
+    PlanFormatOption,
+    RenderFormat,
+    RenderFormatOption,
+    SocketOption,
+    StateFormat,
+    StateFormatOption,
+    VerboseOption,
+)
+from ipvsctl.cli.surroundings import surroundings
+
+_STATUSES: Final = "Exit status: 0 ok, 2 error."
+
+_NO_FLAGS: Final = dict.fromkeys(
+    ("help", "install_completion", "show_completion"), False
+)
+
+# No rich markup: importing it costs more than most commands.
+app = typer.Typer(
+    name="ipvsctl",
+    help="The Kubernetes service proxy for clusters that run on IPVS.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # A flag that is not given is None to typer, which then imports pydantic to
+        # make it a boolean: half of the time that --help or `version` take.
+        "default_map": {**_NO_FLAGS, "version": _NO_FLAGS},
+    },
+)
+
+
+@app.command(
+    epilog=f"""\b
+Example:
+  ipvsctl run --manifests /etc/ipvsctl/manifests --node-name node-0
+
+{_STATUSES} It ends on SIGTERM and SIGINT and leaves the kernel state in place.
+"""
+)
+def run(
+    context: typer.Context,
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    cluster_cidr: ClusterCidrOption = None,
+    compatibility: CompatibilityOption = None,
+    socket: SocketOption = DEFAULT_SOCKET,
+    log_format: LogFormatOption = LogFormat.AUTO,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Run the daemon: keep the kernel as the objects say."""
+    with reported(verbose):
+        from ipvsctl.cli import inputs
+        from ipvsctl.cli.logs import configure_logs
+        from ipvsctl.cli.run import run as run_daemon
+        from ipvsctl.cluster.store import Store
+        from ipvsctl.sources.manifests import ManifestsSource
+
+        configure_logs(log_format, verbose=verbose)
+        paths = inputs.require_manifests(manifests)
+        settings = inputs.read_config(
+            config, cluster_cidr=cluster_cidr, compatibility=compatibility
+        )
+        kernel = surroundings(context).open_kernel(settings, to_change=True)
+        store = Store(inputs.node_name_or_host(node_name))
+        status = run_daemon(kernel, store, settings, ManifestsSource(paths), socket)
+        raise typer.Exit(status)
+
+
+@app.command(
+    epilog=f"""\b
+Examples:
+  ipvsctl apply --manifests cluster.yaml
+  ipvsctl apply --manifests cluster.yaml --dry-run -o json
+
+{_STATUSES} An op that the kernel refuses is an error; the others are applied.
+"""
+)
+def apply(
+    context: typer.Context,
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    cluster_cidr: ClusterCidrOption = None,
+    compatibility: CompatibilityOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+    ] = False,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Make the kernel as the objects say, once."""
+    with reported(verbose):
+        from ipvsctl.cli import inputs, sync
+
+        paths = inputs.require_manifests(manifests)
+        settings = inputs.read_config(
+            config, cluster_cidr=cluster_cidr, compatibility=compatibility
+        )
+        name = inputs.node_name_or_host(node_name)
+        store = inputs.read_store(paths, name, verbose=verbose)
+        kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
+        if dry_run:
+            sync.print_diff(sync.compare(kernel, store, settings), output)
+            raise typer.Exit(ExitStatus.OK)
+        raise typer.Exit(sync.apply(kernel, store, settings, output))
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  ipvsctl diff                            what the daemon is about to change
+  ipvsctl diff --manifests cluster.yaml   without a daemon
+
+\b
+Exit status: 0 equal, 1 different, 2 error.
+"""
+)
+def diff(
+    context: typer.Context,
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    cluster_cidr: ClusterCidrOption = None,
+    compatibility: CompatibilityOption = None,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Compare what the kernel holds with what it should hold.
+
+    Without --manifests the daemon is asked.
+    """
+    with reported(verbose):
+        from ipvsctl.cli import inputs, sync
+
+        answer = None if manifests else sync.ask_to_compare(socket)
+        if answer is None:
+            paths = inputs.require_manifests(
+                manifests, f", since no ipvsctl run answers on {socket}"
+            )
+            settings = inputs.read_config(
+                config, cluster_cidr=cluster_cidr, compatibility=compatibility
+            )
+            name = inputs.node_name_or_host(node_name)
+            store = inputs.read_store(paths, name, verbose=verbose)
+            kernel = surroundings(context).open_kernel(settings, to_change=False)
+            answer = sync.compare(kernel, store, settings)
+        raise typer.Exit(sync.print_diff(answer, output))
+
+
+@app.command(
+    epilog=f"""Removed are virtual servers with an entry in a set of ours, the sets,
+the rules and chains, and the VIP link. What belongs to others stays, and sysctls do.
+
+{_STATUSES}
+"""
+)
+def cleanup(
+    context: typer.Context,
+    *,
+    config: ConfigOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if a daemon is running.")
+    ] = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Remove from the kernel exactly what is ours."""
+    with reported(verbose):
+        from ipvsctl.cli import inputs, sync
+
+        settings = inputs.read_config(config)
+        if not (dry_run or force):
+            sync.refuse_beside_daemon(socket)
+        kernel = surroundings(context).open_kernel(settings, to_change=False)
+        raise typer.Exit(sync.cleanup(kernel, settings, output, dry_run=dry_run))
+
+
+@app.command(
+    epilog=f"""\b
+Examples:
+  ipvsctl status
+  ipvsctl status -n kube-system
+  ipvsctl status default/web -o wide
+
+The daemon is asked; when none answers, the kernel is read, and --manifests gives the
+names.
+
+{_STATUSES}
+"""
+)
+def status(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Only this Service; also namespace/name.",
+            show_default=False,
+        ),
+    ] = "",
+    *,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "-n", "--namespace", help="Only this namespace.", show_default=False
+        ),
+    ] = "",
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: StateFormatOption = StateFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Show Services with their virtual servers and real servers."""
+    with reported(verbose):
+        from ipvsctl.cli import status as command
+        from ipvsctl.model.status import Selection
+
+        selection = Selection(namespace=namespace, name=name)
+        found = command.ask_for_status(socket, selection)
+        if found is None:
+            from ipvsctl.cli import inputs
+
+            settings = inputs.read_config(config)
+            node = inputs.node_name_or_host(node_name)
+            store, source = inputs.read_named(manifests, node, verbose=verbose)
+            kernel = surroundings(context).open_kernel(settings, to_change=False)
+            found = command.read_status(kernel, store, settings, source, selection)
+        command.print_status(found, output)
+
+
+@app.command(
+    epilog=f"""\b
+Examples:
+  ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipvsadm
+  ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipset
+
+Needs no kernel and no root. ipvsadm prints the lines of `ipvsadm-save -n`, ipset those
+of `ipset save`, addresses `inet ADDR/LEN`, each sorted; problems go to stderr.
+
+{_STATUSES}
+"""
+)
+def render(
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    cluster_cidr: ClusterCidrOption = None,
+    compatibility: CompatibilityOption = None,
+    node_addresses: Annotated[
+        str | None,
+        typer.Option(
+            "--node-addresses",
+            metavar="A,B",
+            help="All addresses of the node's own links."
+            "  [default: those of its Node object]",
+            show_default=False,
+        ),
+    ] = None,
+    output: RenderFormatOption = RenderFormat.IPVSADM,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Print what a node should hold, as the node's own tools would."""
+    with reported(verbose):
+        from ipvsctl.cli import inputs
+        from ipvsctl.cli import render as command
+
+        paths = inputs.require_manifests(manifests)
+        settings = inputs.read_config(
+            config, cluster_cidr=cluster_cidr, compatibility=compatibility
+        )
+        addresses = command.parse_addresses(node_addresses)
+        name = inputs.node_name_or_host(node_name)
+        store = inputs.read_store(paths, name, verbose=verbose)
+        command.render(store, settings, addresses, output)
+
+
+@app.command(epilog=_STATUSES)
+def version() -> None:
+    """Print the version."""
+    from ipvsctl import __version__
+
+    typer.echo(f"ipvsctl {__version__}")

@@ -1,0 +1,36 @@
+"""How the daemon logs: one line an event, to stderr."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from ipvsctl.cli.options import LogFormat
+
+
+def configure_logs(form: LogFormat, *, verbose: int) -> None:
+    """Set up logging for the whole process.
+
+    Args:
+        form: `auto` is key=value on a terminal, else JSON.
+        verbose: above 0, debug events (every op) too.
+    """
+    for_people = form is LogFormat.CONSOLE or (
+        form is LogFormat.AUTO and sys.stderr.isatty()
+    )
+    renderers: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if for_people
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    level = logging.DEBUG if verbose else logging.INFO
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *renderers,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )

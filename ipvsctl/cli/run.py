@@ -1,0 +1,182 @@
+"""`run`: the daemon."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from ipvsctl import __version__
+from ipvsctl.cli import status, sync
+from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.state import Observed
+from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
+from ipvsctl.serve.control import Answer, control_socket
+from ipvsctl.sources.source import Source
+
+_LEAVE_S: Final = 1.5
+"""How long a call to the kernel may keep the process from ending. Cut short, it leaves
+a prefix of its plan, which is a legal state."""
+
+_log = structlog.get_logger("ipvsctl")
+
+
+class Daemon:
+    """One node's loop and what it tells about itself."""
+
+    def __init__(
+        self, *, kernel: Kernel, store: Store, config: ProxyConfig, source: Source
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._source = source
+        self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
+        self._loop = Loop(reconciler=self._reconciler, source=source, config=config)
+
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """What the control socket answers, by route."""
+        return {
+            "/v1/status": self._status,
+            "/v1/diff": self._diff,
+            "/v1/version": self._version,
+        }
+
+    async def run(self) -> None:
+        """Keep the kernel as desired until cancelled."""
+        await self._loop.run()
+
+    async def _status(self, query: Mapping[str, str]) -> bytes:
+        selection = Selection(
+            namespace=query.get("namespace", ""), name=query.get("name", "")
+        )
+        problems = self._reconciler.problems()
+        state = self._loop.state
+        loop = LoopStatus(
+            audited_s_ago=self._loop.audited_s_ago(),
+            audits=state.audits,
+            syncs=state.syncs,
+            failed_ops=state.failed_ops,
+        )
+
+        def view(observed: Observed) -> NodeStatus:
+            return status.describe(
+                self._reconciler,
+                self._store,
+                self._config,
+                observed,
+                source=self._source.description,
+                selection=selection,
+                loop=loop,
+                problems=problems,
+            )
+
+        return msgspec.json.encode(await self._loop.look(view))
+
+    async def _diff(self, _query: Mapping[str, str]) -> bytes:
+        problems = self._reconciler.problems()
+
+        def view(observed: Observed) -> sync.DiffAnswer:
+            return sync.diff_answer(self._reconciler, observed, problems)
+
+        return msgspec.json.encode(await self._loop.look(view))
+
+    async def _version(self, _query: Mapping[str, str]) -> bytes:
+        return msgspec.json.encode({"version": __version__})
+
+
+def run(
+    kernel: Kernel, store: Store, config: ProxyConfig, source: Source, socket: Path
+) -> ExitStatus:
+    """Run the daemon until SIGTERM or SIGINT; the kernel state stays.
+
+    Raises:
+        IpvsctlError: it cannot start, or not go on.
+    """
+    with closing(kernel):
+        facts = kernel.facts()
+        daemon = Daemon(kernel=kernel, store=store, config=config, source=source)
+        _log.info(
+            "start",
+            version=__version__,
+            node=store.node_context().name,
+            source=source.description,
+            kernel=".".join(map(str, facts.release)),
+            families=[family.label for family in facts.families],
+            scheduler=config.scheduler,
+            compatibility=config.compatibility.value,
+            socket=str(socket),
+        )
+        asyncio.run(_until_signal(daemon, socket))
+    return ExitStatus.OK
+
+
+async def _until_signal(daemon: Daemon, socket: Path) -> None:
+    stop = asyncio.Event()
+
+    def leave(number: signal.Signals) -> None:
+        _log.info("stop", reason=number.name)
+        stop.set()
+        _end_at_latest(_LEAVE_S)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leave, number)
+    await serve(daemon, socket, stop.wait)
+
+
+async def serve(
+    daemon: Daemon, socket: Path, stopped: Callable[[], Awaitable[object]]
+) -> None:
+    """Run the daemon and its control socket until `stopped` returns.
+
+    Raises:
+        IpvsctlError: what ended the daemon.
+    """
+    async with control_socket(socket, daemon.answers):
+        running = asyncio.ensure_future(daemon.run())
+        waiting = asyncio.ensure_future(stopped())
+        try:
+            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                _raise_reason(running)
+        finally:
+            for task in (running, waiting):
+                task.cancel()
+            await asyncio.gather(running, waiting, return_exceptions=True)
+
+
+def _raise_reason(ended: "asyncio.Future[None]") -> None:
+    """Raise what ended the daemon; of several reasons, the first that is ours."""
+    error = ended.exception()
+    if isinstance(error, BaseExceptionGroup):
+        ours, _ = error.split(IpvsctlError)
+        if ours is not None:
+            raise _first(ours) from error
+    if error is not None:
+        raise error
+
+
+def _first(group: BaseExceptionGroup[IpvsctlError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _end_at_latest(seconds: float) -> None:
+    """End the process even if a thread still waits for the kernel."""
+    timer = threading.Timer(seconds, os._exit, (ExitStatus.OK,))
+    timer.daemon = True
+    timer.start()

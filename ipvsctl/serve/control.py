@@ -1,0 +1,117 @@
+"""The control socket: live answers for root on this node, as JSON over HTTP.
+
+What is answered is given by whoever owns the state; here is only the way there.
+"""
+
+import asyncio
+import contextlib
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from ipvsctl.model.errors import ConfigError, IpvsctlError
+
+Answer = Callable[[Mapping[str, str]], Awaitable[bytes]]
+"""From the query of a request to a JSON body."""
+
+_BACKLOG: Final = 16
+_PROBE_S: Final = 1.0
+_SHUTDOWN_S: Final = 0.5
+"""How long an answer under way may keep the daemon from ending."""
+
+
+@asynccontextmanager
+async def control_socket(
+    path: Path, answers: Mapping[str, Answer]
+) -> AsyncIterator[None]:
+    """Answer on a unix socket during the block.
+
+    Only root can connect: the socket has mode 0600, and a directory made for it 0700.
+    A socket that a killed daemon left is replaced.
+
+    Args:
+        path: where.
+        answers: by route, `/v1/status`. An `IpvsctlError` is told to the client as
+            text, with status 503.
+
+    Raises:
+        ConfigError: another daemon answers there, or the socket cannot be made.
+    """
+    application = web.Application()
+    application.add_routes(
+        [web.get(route, _handler(answer)) for route, answer in answers.items()]
+    )
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    listener = await asyncio.to_thread(_listen, path)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        yield
+    finally:
+        _remove(path)
+        listener.close()
+        await runner.cleanup()
+
+
+def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            body = await answer(request.query)
+        except IpvsctlError as error:
+            return web.Response(status=503, text=str(error))
+        return web.Response(body=body, content_type="application/json")
+
+    return handle
+
+
+def _listen(path: Path) -> socket.socket:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_room(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(path))
+            # In time: nobody can connect before it listens.
+            path.chmod(0o600)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise _unusable(path, f"cannot be made: {error.strerror or error}") from error
+    return listener
+
+
+def _make_room(path: Path) -> None:
+    """Take away a socket nobody listens on any more."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise _unusable(path, "is there and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except (TimeoutError, BlockingIOError):
+            # Somebody listens and is too busy to accept.
+            pass
+    raise _unusable(path, "another ipvsctl run answers there")
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _unusable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(field="--socket", value=str(path), reason=reason)

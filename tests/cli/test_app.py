@@ -1,0 +1,117 @@
+"""The command line as a whole: help, version, defects, the cost of starting."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ipvsctl import __version__
+from ipvsctl.cli.app import app
+from ipvsctl.cli.surroundings import Surroundings
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError
+from tests.cli.conftest import Invoke
+
+COMMANDS = ["run", "apply", "diff", "cleanup", "status", "render", "version"]
+
+HEAVY = ("pydantic", "msgspec", "pyroute2", "aiohttp", "yaml", "structlog", "rich")
+
+
+def test_version_is_printed(invoke: Invoke) -> None:
+    """`ipvsctl version` names the program and its version."""
+    result = invoke("version")
+    assert (result.exit_code, result.stdout) == (0, f"ipvsctl {__version__}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_the_exit_statuses(invoke: Invoke, command: str) -> None:
+    """Each command documents what it exits with."""
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert "Exit status: 0 " in result.stdout
+
+
+def test_every_command_is_listed(invoke: Invoke) -> None:
+    """The tests above cover all commands."""
+    lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == COMMANDS
+
+
+@pytest.mark.parametrize("words", [["version"], ["status", "--help"], ["--help"]])
+def test_starting_imports_nothing_heavy(words: list[str]) -> None:
+    """Commands that do little start in little time: no heavy library is imported."""
+    code = (
+        "import sys\n"
+        f"sys.argv = ['ipvsctl', *{words!r}]\n"
+        "from ipvsctl.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_a_wrong_option_is_a_usage_error(invoke: Invoke) -> None:
+    """Usage errors exit 2 like every other error."""
+    result = invoke("status", "-o", "xml")
+    assert result.exit_code == 2
+    assert "'xml' is not one of" in result.stderr
+
+
+def _invoke_with_kernel_error(
+    error: BaseException, manifests: Path, *words: str
+) -> tuple[int, str]:
+    def open_kernel(_config: ProxyConfig, *, to_change: bool) -> Kernel:
+        assert not to_change
+        raise error
+
+    result = CliRunner().invoke(
+        app,
+        ["diff", "--manifests", str(manifests), "--node-name", "node-0", *words],
+        obj=Surroundings(open_kernel=open_kernel),
+    )
+    return result.exit_code, result.stderr
+
+
+def test_no_permission_is_one_sentence(manifests: Path) -> None:
+    """Without CAP_NET_ADMIN the sentence names it."""
+    status, text = _invoke_with_kernel_error(
+        KernelError.of(1, "read virtual servers"), manifests
+    )
+    assert (status, text) == (
+        2,
+        (
+            "ipvsctl: error: read virtual servers:"
+            " EPERM (not permitted (CAP_NET_ADMIN is needed))\n"
+        ),
+    )
+
+
+def test_a_defect_says_so_and_verbose_shows_where(manifests: Path) -> None:
+    """An unexpected exception is one line; -v prints the traceback."""
+    status, text = _invoke_with_kernel_error(ValueError("boom"), manifests)
+    assert (status, text) == (
+        2,
+        (
+            "ipvsctl: error: unexpected ValueError: boom"
+            " (a defect of ipvsctl; -v shows where)\n"
+        ),
+    )
+    status, text = _invoke_with_kernel_error(ValueError("boom"), manifests, "-v")
+    assert status == 2
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert text.endswith("ValueError: boom\n")
+
+
+def test_an_interrupted_command_exits_130(manifests: Path) -> None:
+    """As a shell would have it."""
+    status, text = _invoke_with_kernel_error(KeyboardInterrupt(), manifests)
+    assert (status, text) == (130, "")

@@ -1,0 +1,207 @@
+"""`ipvsctl status` without a daemon: what is printed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ipvsctl.cli.show_status import duration
+from ipvsctl.model.ipvs import RealServerStats, TrafficStats
+from ipvsctl.model.net import parse_address
+from ipvsctl.plan.ops import AddRealServer, DeleteRealServer, UnbindAddress
+from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
+from tests.cli.conftest import Invoke, write
+from tests.cli.test_sync import FOREIGN, WEB, real_server
+from tests.fakes.kernel import FakeKernel
+
+
+def body(text: str) -> str:
+    """The output below the head."""
+    return text.partition("\n\n")[2]
+
+
+def test_services_are_shown_by_name(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """A Service's port, its virtual server and each real server have a line."""
+    invoke("apply", "--manifests", manifests)
+    kernel.set_connections(
+        WEB, real_server("172.16.0.1").key, RealServerStats(active=12, inactive=3)
+    )
+    result = invoke("status", "--manifests", manifests)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        f"node-0 (zone-a)  ipvsctl 0.1.0  scheduler rr  manifests in {manifests}\n"
+        "no daemon answers, kernel equal\n"
+        "\n"
+        "SERVICE              NODE        WEIGHT  ACTIVE  INACT  STATE\n"
+        "default/web:http\n"
+        "  tcp 10.96.0.10:80  cluster IP      rr      12      3  bound\n"
+        "    172.16.0.1:8080  node-0           1      12      3  ok\n"
+        "    172.16.1.1:8080  node-1           1       0      0  ok\n"
+    )
+
+
+def test_what_is_wrong_is_said_in_place(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """A missing and a draining real server, an unbound VIP, a foreign neighbour."""
+    invoke("apply", "--manifests", manifests)
+    kernel.preload(FOREIGN, real_server("10.0.0.20", weight=0))
+    gone = real_server("172.16.9.9", weight=0)
+    kernel.apply(
+        (
+            DeleteRealServer(WEB, real_server("172.16.0.1").key),
+            AddRealServer(WEB, gone),
+            UnbindAddress(parse_address("10.96.0.10")),
+        )
+    )
+    kernel.set_connections(WEB, gone.key, RealServerStats(active=2))
+    result = invoke("status", "--manifests", manifests)
+    assert body(result.stdout) == (
+        "SERVICE                  NODE        WEIGHT  ACTIVE  INACT  STATE\n"
+        "default/web:http\n"
+        "  tcp 10.96.0.10:80      cluster IP      rr       2      0  not bound\n"
+        "    172.16.0.1:8080       node-0           1       0      0  missing\n"
+        "    172.16.1.1:8080      node-1           1       0      0  ok\n"
+        "    172.16.9.9:8080                       0       2      0  draining\n"
+        "\n"
+        "foreign, left alone\n"
+        "  tcp 10.103.97.12:6443                  rr       0      0\n"
+        "    10.0.0.20:8080                        0       0      0\n"
+    )
+    assert "\nno daemon answers, 2 changes due (ipvsctl diff)\n" in result.stdout
+
+
+def test_a_virtual_server_without_real_servers_stands_out(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """It is said in words; problems follow at the end."""
+    path = tmp_path / "cluster.json"
+    write(path, raw_node(), raw_service(externalIPs=["10.0.0.10"]))
+    invoke("apply", "--manifests", path)
+    result = invoke("status", "--manifests", path)
+    assert body(result.stdout) == (
+        "SERVICE              NODE        WEIGHT  ACTIVE  INACT  STATE\n"
+        "default/web:http\n"
+        "  tcp 10.96.0.10:80  cluster IP      rr       0      0"
+        "  bound, no real servers\n"
+        "\n"
+        "PROBLEMS\n"
+        "Service default/web: spec.externalIPs: 10.0.0.10:"
+        " is the address of a Node; not served\n"
+    )
+
+
+def test_without_objects_virtual_servers_have_addresses_only(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """Nothing is called unwanted when nobody says what is wanted."""
+    invoke("apply", "--manifests", manifests)
+    kernel.preload(FOREIGN)
+    result = invoke("status")
+    assert result.stdout == (
+        "node-0  ipvsctl 0.1.0  scheduler rr\n"
+        "no daemon answers, no objects read: --manifests gives names\n"
+        "\n"
+        "SERVICE                    NODE  WEIGHT  ACTIVE  INACT  STATE\n"
+        "ours, of no known Service\n"
+        "  tcp 10.96.0.10:80                  rr       0      0  bound\n"
+        "    172.16.0.1:8080                   1       0      0\n"
+        "    172.16.1.1:8080                   1       0      0\n"
+        "\n"
+        "foreign, left alone\n"
+        "  tcp 10.103.97.12:6443              rr       0      0  no real servers\n"
+    )
+
+
+def test_an_empty_kernel_says_so(invoke: Invoke) -> None:
+    """No table without rows."""
+    assert body(invoke("status").stdout) == "no virtual servers\n"
+
+
+def test_wide_adds_zone_traffic_and_sets(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """`-o wide` is the same table with more columns."""
+    invoke("apply", "--manifests", manifests)
+    kernel.set_traffic(
+        WEB, TrafficStats(connections=12, bytes_in=1_500, bytes_out=2_000_000)
+    )
+    result = invoke("status", "--manifests", manifests, "-o", "wide")
+    assert body(result.stdout) == (
+        "SERVICE              NODE        ZONE    WEIGHT  ACTIVE  INACT  STATE"
+        "  CONNS      IN     OUT  SETS\n"
+        "default/web:http\n"
+        "  tcp 10.96.0.10:80  cluster IP              rr       0      0  bound"
+        "     12  1.5 kB  2.0 MB  KUBE-CLUSTER-IP\n"
+        "    172.16.0.1:8080  node-0      zone-a       1       0      0  ok\n"
+        "    172.16.1.1:8080  node-1      zone-b       1       0      0  ok\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), ["api", "web", "web"]),
+        (("web",), ["web", "web"]),
+        (("other/web",), ["web"]),
+        (("-n", "other"), ["api", "web"]),
+        (("-n", "other", "web"), ["web"]),
+        (("nobody",), []),
+    ],
+)
+def test_services_can_be_chosen(
+    invoke: Invoke, tmp_path: Path, words: tuple[str, ...], shown: list[str]
+) -> None:
+    """By name, by namespace, by both; a Service that is not there is not shown."""
+    path = tmp_path / "cluster.json"
+    write(
+        path,
+        raw_node(),
+        raw_service("web"),
+        raw_service("web", namespace="other", clusterIP="10.96.0.11"),
+        raw_service("api", namespace="other", clusterIP="10.96.0.12"),
+    )
+    result = invoke("status", *words, "--manifests", path, "-o", "json")
+    status = json.loads(result.stdout)
+    assert sorted(service["name"] for service in status["services"]) == shown
+
+
+def test_choosing_needs_names(invoke: Invoke) -> None:
+    """Without a daemon and manifests no Service is known by name."""
+    result = invoke("status", "web")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("ipvsctl: error: --manifests: ")
+
+
+def test_terminating_endpoints_are_named(invoke: Invoke, tmp_path: Path) -> None:
+    """An endpoint that serves on its way out is in use when no other is ready."""
+    path = tmp_path / "cluster.json"
+    leaving = {"ready": False, "serving": True, "terminating": True}
+    write(
+        path,
+        raw_node(),
+        raw_service(),
+        raw_slice("web-a", raw_endpoint("172.16.0.1", conditions=leaving)),
+    )
+    invoke("apply", "--manifests", path)
+    result = invoke("status", "--manifests", path)
+    assert result.stdout.endswith("  terminating\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (35.9, "35s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7199, "119m"),
+        (7200, "2h"),
+        (172800, "2d"),
+    ],
+)
+def test_ages_are_short(seconds: float, text: str) -> None:
+    """An age has one unit, rounded down."""
+    assert duration(seconds) == text

@@ -1,0 +1,1 @@
+"""Tests of the controller: calls, loop and time, without a kernel."""

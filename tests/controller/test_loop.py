@@ -1,0 +1,235 @@
+"""The daemon's tasks, in time that passes only when the test says so."""
+
+import asyncio
+import errno
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+
+import pytest
+
+from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.ipvs import RealServerKey, RealServerStats
+from ipvsctl.plan.ops import AddVirtualServer, BindAddress
+from ipvsctl.sources.source import Source
+from tests import builders
+from tests.controller.cluster import (
+    FIRST,
+    WEB,
+    ListSource,
+    endpoints,
+    has,
+    has_not,
+    real_servers,
+)
+from tests.fakes.clock import FakeClock
+from tests.fakes.kernel import FakeKernel
+
+CONFIG = ProxyConfig(sync_period_s=30, min_sync_period_s=1)
+
+
+class World:
+    """A loop, and all it meets."""
+
+    def __init__(self, source: Source) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.clock = FakeClock()
+        self.kernel = FakeKernel()
+        self.reconciler = Reconciler(
+            kernel=self.kernel,
+            config=CONFIG,
+            store=Store("node-0"),
+            clock=self.clock,
+        )
+        self.loop = Loop(
+            reconciler=self.reconciler,
+            source=source,
+            config=CONFIG,
+            sleep=self.clock.sleep,
+            clock=self.clock,
+        )
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let tasks run, without letting time pass, until something holds."""
+        async with asyncio.timeout(10):
+            while not holds():
+                if self.task is not None and self.task.done():
+                    await self.task
+                await self._turn()
+
+    async def idle(self) -> None:
+        """Let tasks run until all of them wait for time or events."""
+        for _ in range(200):
+            await self._turn()
+
+    async def _turn(self) -> None:
+        # Calls to the kernel run in a thread, which no event here can wait for.
+        await asyncio.sleep(0)
+
+
+def has_audited(world: World, times: int) -> bool:
+    """That many audits have run."""
+    return world.loop.state.audits == times
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[None]:
+    """The loop runs during the block."""
+    world.task = asyncio.create_task(world.loop.run())
+    try:
+        yield
+    finally:
+        world.task.cancel()
+        await asyncio.gather(world.task, return_exceptions=True)
+
+
+async def test_first_state_then_changes() -> None:
+    """The first state is imposed at once, then each change, a second apart."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: real_servers(world.kernel) == {"172.16.0.1:8080": 1})
+        await world.until(lambda: world.loop.state.audits == 1)
+        source.tell(endpoints("172.16.0.1", "172.16.0.2"))
+        await world.until(lambda: len(real_servers(world.kernel)) == 2)
+        await world.until(lambda: world.loop.state.syncs == 1)
+        source.tell(endpoints("172.16.0.1"), endpoints("172.16.0.3"))
+        await world.idle()
+        assert world.loop.state.syncs == 1, "the pause between syncs is kept"
+        world.clock.advance(CONFIG.min_sync_period_s)
+        await world.until(
+            lambda: set(real_servers(world.kernel)) == {"172.16.0.3:8080"}
+        )
+        assert world.loop.state.audits == 1
+
+
+async def test_nothing_is_programmed_before_the_source_is_complete() -> None:
+    """A half-known cluster would take away what is not known yet."""
+    more = asyncio.Event()
+
+    class SlowSource(ListSource):
+        async def events(self) -> AsyncGenerator[Event, None]:
+            yield FIRST[0]
+            await more.wait()
+            async for event in super().events():
+                yield event
+
+    world = World(SlowSource(FIRST))
+    async with running(world):
+        await world.idle()
+        world.clock.advance(100)
+        await world.idle()
+        assert world.kernel.log == []
+        more.set()
+        await world.until(lambda: world.loop.state.synced)
+    assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+
+
+async def test_drift_is_repaired_every_sync_period() -> None:
+    """What somebody took away is back after the next audit."""
+    world = World(ListSource(FIRST))
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        await world.idle()
+        world.kernel.reboot()
+        world.clock.advance(CONFIG.sync_period_s - 1)
+        await world.idle()
+        assert real_servers(world.kernel) == {}
+        world.clock.advance(1)
+        await world.until(lambda: world.loop.state.audits == 2)
+    assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+
+
+async def test_failed_ops_are_tried_again_after_growing_pauses() -> None:
+    """Other Services are served meanwhile; when the cause is gone, all is."""
+    source = ListSource(FIRST)
+    world = World(source)
+    world.kernel.fail_on(
+        lambda op: isinstance(op, AddVirtualServer) and op.server.key == WEB,
+        errno.ENOMEM,
+    )
+    async with running(world):
+        pauses = []
+        for audits in (1, 2, 3):
+            await world.until(lambda n=audits: world.loop.state.audits == n)  # type: ignore[misc]
+            assert world.loop.state.failed_ops == 2
+            await world.idle()
+            pauses.append(min(p for p in world.clock.sleeping if p != DRAIN_CHECK_S))
+            world.clock.advance(pauses[-1])
+        assert 0.5 <= pauses[0] < pauses[2] <= 4
+        other = builders.service("other", cluster_ips=(IPv4Address("10.96.0.20"),))
+        source.tell(has(other))
+        await world.until(
+            lambda: BindAddress(IPv4Address("10.96.0.20")) in world.kernel.log
+        )
+        world.kernel.stop_failing()
+        world.clock.advance(30)
+        await world.until(lambda: world.loop.state.failed_ops == 0)
+    assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+
+
+async def test_a_drain_ends_without_an_event() -> None:
+    """Some seconds after the last connection the real server is gone."""
+    source = ListSource(FIRST)
+    world = World(source)
+    pod = RealServerKey(IPv4Address("172.16.0.1"), 8080)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        world.kernel.set_connections(WEB, pod, RealServerStats(active=1))
+        source.tell(endpoints("172.16.0.2"))
+        await world.until(lambda: real_servers(world.kernel).get(str(pod)) == 0)
+        await world.until(lambda: world.reconciler.draining == {WEB})
+        world.kernel.set_connections(WEB, pod, RealServerStats())
+        world.clock.advance(DRAIN_CHECK_S)
+        await world.until(lambda: str(pod) not in real_servers(world.kernel))
+        assert world.loop.state.audits == 1
+
+
+async def test_ending_leaves_the_kernel_as_it_is() -> None:
+    """A cancelled loop takes nothing out."""
+    world = World(ListSource(FIRST))
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        before = world.kernel.observe().state
+    assert world.kernel.observe().state == before
+
+
+async def test_a_source_that_fails_ends_the_loop_with_its_reason() -> None:
+    """The process ends rather than serve a cluster it no longer sees."""
+
+    class BadSource(ListSource):
+        async def events(self) -> AsyncGenerator[Event, None]:
+            yield FIRST[0]
+            raise ConfigError(field="--manifests", value="x", reason="is not there")
+
+    world = World(BadSource(()))
+    with pytest.raises(ExceptionGroup) as caught:
+        await world.loop.run()
+    assert caught.group_contains(ConfigError, match="is not there")
+
+
+async def test_a_service_deleted_during_the_first_audit_is_not_forgotten() -> None:
+    """An event that comes while the first audit runs is synced right after it."""
+    source = ListSource(
+        (*FIRST, has(builders.service("b", cluster_ips=(IPv4Address("10.96.0.20"),))))
+    )
+    world = World(source)
+
+    def on_first_op(_: object) -> bool:
+        if len(world.kernel.log) == 1:
+            loop.call_soon_threadsafe(source.tell, has_not(builders.service("b")))
+        return False
+
+    loop = asyncio.get_running_loop()
+    world.kernel.fail_on(on_first_op, errno.EINVAL)
+    async with running(world):
+        await world.until(lambda: world.loop.state.syncs >= 1)
+        await world.until(
+            lambda: set(world.kernel.observe().state.virtual_servers) == {WEB}
+        )
+        assert world.loop.state.audits == 1

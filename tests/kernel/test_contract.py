@@ -1,0 +1,244 @@
+"""One contract for the fake kernel and for Linux."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import get_args
+
+import pytest
+
+from ipvsctl.kernel.iptables import Iptables
+from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.kernel.rules import RulesTool
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
+from ipvsctl.model.net import IPFamily
+from ipvsctl.plan.ops import (
+    AddEntry,
+    AddRealServer,
+    AddVirtualServer,
+    BindAddress,
+    CreateSet,
+    EnsureVipLink,
+    Op,
+    Plan,
+    Report,
+)
+from tests.fakes.kernel import FakeKernel
+from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Row
+from tests.kernel.contract_ipsets import ENTRY_ROWS, IPS, SET_ROWS, entry, spec
+from tests.kernel.contract_ipvs import (
+    FWMARK_KEY,
+    KEY,
+    KEY6,
+    POD,
+    REAL,
+    REAL6,
+    REAL_SERVER_ROWS,
+    SERVER,
+    SERVER6,
+    VIP,
+    VIRTUAL_SERVER_ROWS,
+    changed,
+    changed_real,
+    key_of,
+)
+from tests.kernel.contract_node import NODE_ROWS, RULES_ROWS
+
+ROWS = (*VIRTUAL_SERVER_ROWS, *REAL_SERVER_ROWS, *SET_ROWS, *ENTRY_ROWS, *NODE_ROWS)
+
+SMALL = spec(maxelem=600)
+OTHER = changed_real(REAL, key=RealServerKey(POD, 9))
+
+
+def _open_linux(*, with_rules: bool) -> Kernel:
+    tools: dict[IPFamily, RulesTool] = {}
+    if with_rules:
+        tools[IPFamily.IPV4] = Iptables(IPFamily.IPV4)
+    return LinuxKernel(
+        vip_link=VIP_LINK, sysctl_names=(CONNTRACK, MISSING_SYSCTL), rules=tools
+    )
+
+
+def _open_fake() -> Kernel:
+    return FakeKernel(vip_link=VIP_LINK, sysctls={CONNTRACK: "0"})
+
+
+@pytest.fixture(
+    params=["fake", pytest.param("linux", marks=pytest.mark.kernel)],
+)
+def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """An empty kernel, without iptables when it is a real one."""
+    if request.param == "fake":
+        yield _open_fake()
+        return
+    request.getfixturevalue("netns")
+    with closing(_open_linux(with_rules=False)) as opened:
+        yield opened
+
+
+@pytest.fixture(
+    params=["fake", pytest.param("linux", marks=pytest.mark.kernel)],
+)
+def kernel_with_rules(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """An empty kernel that has IPv4 rules; processes make the real one slow."""
+    if request.param == "fake":
+        yield _open_fake()
+        return
+    request.getfixturevalue("netns")
+    with closing(_open_linux(with_rules=True)) as opened:
+        yield opened
+
+
+def _check(kernel: Kernel, row: Row) -> None:
+    assert kernel.apply(row.given).failed == ()
+    before = kernel.observe()
+    report = kernel.apply((row.op,))
+    after = kernel.observe()
+    if row.code:
+        assert [(failed.op, failed.errno) for failed in report.failed] == [
+            (row.op, row.code)
+        ]
+        assert report.failed[0].reason
+        assert report.applied == 0
+        assert after == before
+    else:
+        assert report.failed == ()
+        assert report.applied == 1
+        assert row.look(after.state) == row.then
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_op(kernel: Kernel, row: Row) -> None:
+    """Every kernel does with the op what the row says."""
+    _check(kernel, row)
+
+
+@pytest.mark.parametrize("row", RULES_ROWS, ids=str)
+def test_op_about_rules(kernel_with_rules: Kernel, row: Row) -> None:
+    """Every kernel does with the op what the row says."""
+    _check(kernel_with_rules, row)
+
+
+def test_every_kind_of_op_has_rows() -> None:
+    """Every kind succeeds in some row, and no row succeeds unobserved."""
+    rows = (*ROWS, *RULES_ROWS)
+    succeeded = {type(row.op) for row in rows if not row.code}
+    assert succeeded == set(get_args(Op))
+    assert not [row.fact for row in rows if not row.code and row.then is None]
+
+
+def test_nothing_is_observed_in_an_empty_kernel(kernel: Kernel) -> None:
+    """An empty kernel has only its sysctls; one that is not there is left out."""
+    state = kernel.observe().state
+    assert dict(state.sysctls) == {CONNTRACK: "0"}
+    assert not state.vip_link_up
+    assert not state.sets
+    assert not state.virtual_servers
+    assert not state.addresses
+
+
+def test_real_servers_of_a_refused_virtual_server(kernel: Kernel) -> None:
+    """They are refused too and say why; others are not touched by it."""
+    refused = changed(SERVER, scheduler="nonesuch")
+    orphan = AddRealServer(KEY, REAL)
+    plan: Plan = (
+        AddVirtualServer(refused),
+        AddVirtualServer(SERVER6),
+        orphan,
+        AddRealServer(KEY6, REAL6),
+    )
+    report = kernel.apply(plan)
+    assert [failed.op for failed in report.failed] == [
+        AddVirtualServer(refused),
+        orphan,
+    ]
+    assert report.failed[1].reason == "its virtual server was refused"
+    assert report.applied == 2
+    assert set(kernel.observe().state.virtual_servers) == {KEY6}
+
+
+def test_a_refused_op_stops_no_other(kernel: Kernel) -> None:
+    """Every failure in a long mixed plan finds its op, and everything else runs."""
+    plan, refused = long_plan()
+    report = kernel.apply(plan)
+    assert [failed.op for failed in report.failed] == refused
+    assert report.applied == len(plan) - len(refused)
+    state = kernel.observe().state
+    assert len(state.virtual_servers) == 500
+    assert sum(map(len, state.real_servers.values())) == 500
+    assert {name: len(entries) for name, entries in state.entries.items()} == {
+        SMALL.name: SMALL.maxelem,
+        IPS.name: 500,
+    }
+    assert len(state.addresses) == 500
+
+
+def test_partial_reads(kernel: Kernel) -> None:
+    """Only what is asked for is read; what is not there is left out."""
+    kernel.apply(
+        (
+            AddVirtualServer(SERVER),
+            AddVirtualServer(SERVER6),
+            AddRealServer(KEY, REAL),
+            AddRealServer(KEY6, REAL6),
+        )
+    )
+    observed = kernel.observe_virtual_servers([KEY, FWMARK_KEY])
+    assert dict(observed.state.virtual_servers) == {KEY: SERVER}
+    assert observed.state.real_servers == {KEY: {REAL.key: REAL}}
+    assert observed.connections == {KEY: {REAL.key: RealServerStats()}}
+    assert dict(observed.traffic) == {KEY: TrafficStats()}
+    assert not observed.state.sysctls
+
+
+def test_reading_nothing_of_nothing(kernel: Kernel) -> None:
+    """No keys, no answer."""
+    kernel.apply((AddVirtualServer(SERVER),))
+    assert not kernel.observe_virtual_servers([]).state.virtual_servers
+
+
+def test_facts(kernel: Kernel) -> None:
+    """The facts are of a kernel that can run this suite."""
+    facts = kernel.facts()
+    assert facts.release >= (4, 19)
+    assert facts.families == tuple(IPFamily)
+    assert facts is kernel.facts()
+
+
+def test_an_empty_plan_applies(kernel: Kernel) -> None:
+    """Nothing to do is done at once."""
+    assert kernel.apply(()) == Report(applied=0)
+
+
+def long_plan() -> tuple[Plan, list[Op]]:
+    """A plan that spans several batches, and the ops in it that are refused.
+
+    Every tenth virtual server is there already, every real server with weight -1 is
+    refused, and SMALL is full in the middle of a message of entries.
+    """
+    ops: list[Op] = [CreateSet(SMALL), CreateSet(IPS), EnsureVipLink(VIP_LINK)]
+    refused: list[Op] = []
+    for number in range(1000):
+        address = VIP + number
+        op: Op = AddEntry(SMALL.name, entry(address))
+        ops.append(op)
+        if number >= SMALL.maxelem:
+            refused.append(op)
+    ops += (AddEntry(IPS.name, SetEntry(address=VIP + number)) for number in range(500))
+    for number in range(500):
+        server = changed(SERVER, key=key_of(VIP + number))
+        ops.append(AddVirtualServer(server))
+        if number % 10 == 0:
+            again = AddVirtualServer(changed(server, scheduler="wrr"))
+            ops.append(again)
+            refused.append(again)
+    for number in range(500):
+        key = key_of(VIP + number)
+        ops.append(AddRealServer(key, REAL))
+        bad = AddRealServer(key, changed_real(OTHER, weight=-1))
+        if number % 7 == 0:
+            ops.append(bad)
+            refused.append(bad)
+        ops.append(BindAddress(VIP + number))
+    return tuple(ops), refused

@@ -1,0 +1,182 @@
+"""Facts about which files are read, and when again."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ipvsctl.cluster.events import Upserted
+from ipvsctl.cluster.manifest import merge
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.objects import Service
+from ipvsctl.model.problem import Kind
+from ipvsctl.sources.files import FileReader
+from ipvsctl.sources.manifests import load_manifests
+from tests.builders import raw_service, ref
+
+
+def write(path: Path, *names: str, **spec: Any) -> Path:
+    """A file with a Service of each name."""
+    path.write_text(yaml.safe_dump_all([raw_service(name, **spec) for name in names]))
+    return path
+
+
+def services(reader: FileReader) -> list[str]:
+    """Names of the Services in all files."""
+    return sorted(name.name for _, name in merge(reader.read()).objects)
+
+
+def test_directory(tmp_path: Path) -> None:
+    """A directory means the manifests directly in it, without hidden ones."""
+    write(tmp_path / "a.yaml", "a")
+    write(tmp_path / "b.yml", "b")
+    write(tmp_path / "c.json", "c").write_bytes(b'{"apiVersion":"v1","kind":"List"}')
+    write(tmp_path / ".d.yaml", "d")
+    write(tmp_path / "e.txt", "e")
+    write(tmp_path / "f.yaml~", "f")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "dir.yaml").mkdir()
+    write(tmp_path / "sub" / "g.yaml", "g")
+    reader = FileReader([tmp_path])
+    assert sorted(Path(path).name for path in reader.read()) == [
+        "a.yaml",
+        "b.yml",
+        "c.json",
+    ]
+    assert services(reader) == ["a", "b"]
+
+
+def test_named_file(tmp_path: Path) -> None:
+    """A file that is named is read whatever its suffix."""
+    path = write(tmp_path / "dump", "a", "b")
+    found = load_manifests([path])
+    assert [name.name for _, name in found.objects] == ["a", "b"]
+
+
+def test_missing(tmp_path: Path) -> None:
+    """A path that is not there at the start is an error that names it."""
+    with pytest.raises(ConfigError) as caught:
+        load_manifests([tmp_path, tmp_path / "no"])
+    assert caught.value.value == str(tmp_path / "no")
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:
+    """What was not written since gives the very same answer."""
+    write(tmp_path / "a.yaml", "a")
+    write(tmp_path / "b.yaml", "b")
+    reader = FileReader([tmp_path])
+    first = reader.read()
+    write(tmp_path / "b.yaml", "b2")
+    second = reader.read()
+    paths = str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")
+    assert second[paths[0]] is first[paths[0]]
+    assert services(reader) == ["a", "b2"]
+
+
+def test_touched_files_are_read_again(tmp_path: Path) -> None:
+    """A write that leaves size and time alone is seen when it is told of."""
+    path = write(tmp_path / "a.yaml", "a")
+    reader = FileReader([tmp_path])
+    reader.read()
+    times = path.stat()
+    write(path, "b")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert services(reader) == ["a"]
+    reader.read([str(path)])
+    assert services(reader) == ["b"]
+
+
+def test_deleted_file(tmp_path: Path) -> None:
+    """A file that goes takes its objects with it, and brings them back."""
+    path = write(tmp_path / "a.yaml", "a")
+    write(tmp_path / "b.yaml", "b")
+    reader = FileReader([tmp_path])
+    assert services(reader) == ["a", "b"]
+    path.unlink()
+    assert services(reader) == ["b"]
+    write(path, "a")
+    assert services(reader) == ["a", "b"]
+
+
+def test_broken_file_keeps_its_last_good_state(tmp_path: Path) -> None:
+    """A file that cannot be read any more stays in force, with a problem."""
+    path = write(tmp_path / "a.yaml", "a", "b")
+    reader = FileReader([tmp_path])
+    reader.read()
+    for text in ("x: [", "", "   \n"):
+        path.write_text(text)
+        found = merge(reader.read())
+        assert [name.name for _, name in found.objects] == ["a", "b"]
+        assert list(found.invalid) == [str(path)]
+    write(path, "b")
+    assert services(reader) == ["b"]
+    assert merge(reader.read()).invalid == {}
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_given_path_that_goes(tmp_path: Path, kind: str) -> None:
+    """A path that was given and goes keeps its last good state until it returns."""
+    directory = tmp_path / "manifests"
+    directory.mkdir()
+    write(directory / "a.yaml", "a")
+    root = directory / "a.yaml" if kind == "file" else directory
+    reader = FileReader([root])
+    assert services(reader) == ["a"]
+    aside = root.rename(tmp_path / "aside")
+    for _ in range(2):
+        assert services(reader) == ["a"]
+        assert list(merge(reader.read()).invalid) == [str(root)]
+    aside.rename(root)
+    assert services(reader) == ["a"]
+    assert merge(reader.read()).invalid == {}
+
+
+def test_directory_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """A new directory without manifests withdraws nothing; an emptied one does."""
+    root = tmp_path / "manifests"
+    root.mkdir()
+    write(root / "a.yaml", "a")
+    reader = FileReader([root])
+    assert services(reader) == ["a"]
+    root.rename(tmp_path / "aside")
+    root.mkdir()
+    assert services(reader) == ["a"]
+    assert services(reader) == ["a"]
+    write(root / "b.yaml", "b")
+    assert services(reader) == ["b"]
+    (root / "b.yaml").unlink()
+    assert services(reader) == []
+
+
+def test_dangling_link(tmp_path: Path) -> None:
+    """A link to nothing is no file of the directory."""
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "nowhere")
+    assert services(FileReader([tmp_path])) == []
+
+
+def test_config_map_volume(tmp_path: Path) -> None:
+    """Files of a ConfigMap volume count once, and change when its link is swapped."""
+    for version in ("..1", "..2"):
+        (tmp_path / version).mkdir()
+        write(tmp_path / version / "a.yaml", f"a{version[-1]}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    reader = FileReader([tmp_path])
+    assert services(reader) == ["a1"]
+    (tmp_path / "..tmp").symlink_to("..2")
+    (tmp_path / "..tmp").rename(tmp_path / "..data")
+    assert services(reader) == ["a2"]
+
+
+def test_first_by_path_wins(tmp_path: Path) -> None:
+    """Of an object in two files the first by path is used, in whatever order given."""
+    second = write(tmp_path / "b.yaml", "web", clusterIP="10.96.0.2")
+    first = write(tmp_path / "a.yaml", "web", clusterIP="10.96.0.1")
+    found = load_manifests([second, first]).objects[Kind.SERVICE, ref("web")]
+    assert isinstance(found, Upserted)
+    (value,) = found.values
+    assert isinstance(value, Service)
+    assert str(value.cluster_ips[0]) == "10.96.0.1"
+    assert [problem.value for problem in found.problems] == [str(second)]

@@ -1,0 +1,152 @@
+"""Facts about following manifests, on real files with real inotify."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ipvsctl.cluster.events import Deleted, Event, Invalid, Synced, Upserted
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.sources.manifests import ManifestsSource
+from ipvsctl.sources.source import Source
+from tests.builders import raw_service
+
+
+def text(*names: str, **spec: Any) -> str:
+    """Manifests of a Service of each name."""
+    return yaml.safe_dump_all([raw_service(name, **spec) for name in names])
+
+
+def word(event: Event) -> str:
+    """`+name` there or changed, `-name` gone, `!file` broken, `.file` repaired."""
+    if isinstance(event, Upserted):
+        return f"+{event.ref.name}"
+    if isinstance(event, Deleted):
+        return ("." if "/" in event.ref.name else "-") + Path(event.ref.name).name
+    if isinstance(event, Invalid):
+        return f"!{Path(event.ref.name).name}"
+    return "synced" if isinstance(event, Synced) else "?"
+
+
+@asynccontextmanager
+async def following(*paths: Path) -> AsyncIterator[AsyncGenerator[Event, None]]:
+    """The events of a source that has told its first state, which has no events."""
+    async with aclosing(ManifestsSource(paths).events()) as events:
+        async for event in events:
+            if isinstance(event, Synced):
+                break
+        yield events
+
+
+async def words(events: AsyncGenerator[Event, None], count: int) -> list[str]:
+    """The next events in short."""
+    return [word(await anext(events)) for _ in range(count)]
+
+
+async def test_first_state(tmp_path: Path) -> None:
+    """First comes everything, broken files too, then `Synced`."""
+    (tmp_path / "a.yaml").write_text(text("a", "b"))
+    (tmp_path / "z.yaml").write_text("x: [")
+    source: Source = ManifestsSource([tmp_path])
+    async with aclosing(source.events()) as events:
+        assert await words(events, 4) == ["+a", "+b", "!z.yaml", "synced"]
+    assert source.description == f"manifests in {tmp_path}"
+
+
+async def test_empty_directory(tmp_path: Path) -> None:
+    """A directory without manifests is a complete state, too."""
+    async with aclosing(ManifestsSource([tmp_path]).events()) as events:
+        assert await words(events, 1) == ["synced"]
+
+
+async def test_missing(tmp_path: Path) -> None:
+    """A path that is not there at the start is an error that names it."""
+    async with aclosing(ManifestsSource([tmp_path / "no"]).events()) as events:
+        with pytest.raises(ConfigError, match="no"):
+            await anext(events)
+
+
+async def test_changes(tmp_path: Path) -> None:
+    """What is written, broken, repaired and deleted is told, and nothing else."""
+    path = tmp_path / "a.yaml"
+    path.write_text(text("a", "b"))
+    (tmp_path / "other.yaml").write_text(text("o"))
+    async with following(tmp_path) as events:
+        path.write_text(text("a", "c"))
+        assert await words(events, 2) == ["+c", "-b"]
+        path.write_text("x: [")
+        assert await words(events, 1) == ["!a.yaml"]
+        path.write_text(text("a", "c", "d"))
+        assert await words(events, 2) == ["+d", ".a.yaml"]
+        path.unlink()
+        assert await words(events, 3) == ["-a", "-c", "-d"]
+        (tmp_path / "new.yaml").write_text(text("n"))
+        assert await words(events, 1) == ["+n"]
+
+
+async def test_write_between_reading_and_watching(tmp_path: Path) -> None:
+    """A change made as soon as the first state is told is not missed."""
+    path = tmp_path / "a.yaml"
+    path.write_text(text("a"))
+    async with aclosing(ManifestsSource([tmp_path]).events()) as events:
+        assert await words(events, 1) == ["+a"]
+        path.write_text(text("a", "b"))
+        assert await words(events, 2) == ["synced", "+b"]
+
+
+async def test_editor_that_renames(tmp_path: Path) -> None:
+    """A file replaced by a rename is a change of its objects."""
+    path = tmp_path / "a.yaml"
+    path.write_text(text("a", "b"))
+    async with following(path) as events:
+        fresh = tmp_path / ".a.yaml.swp"
+        fresh.write_text(text("b", "c"))
+        fresh.rename(path)
+        assert await words(events, 2) == ["+c", "-a"]
+        path.write_text(text("b", "c", "d"))
+        assert await words(events, 1) == ["+d"]
+
+
+async def test_config_map_volume(tmp_path: Path) -> None:
+    """A ConfigMap volume changes by swapping one link."""
+    for version in ("..1", "..2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "a.yaml").write_text(text(f"a{version[-1]}"))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    async with following(tmp_path) as events:
+        (tmp_path / "..tmp").symlink_to("..2")
+        (tmp_path / "..tmp").rename(tmp_path / "..data")
+        assert await words(events, 2) == ["+a2", "-a1"]
+
+
+async def test_directory_that_is_replaced(tmp_path: Path) -> None:
+    """A directory that goes and returns is followed again; its Services stay."""
+    root = tmp_path / "etc" / "manifests"
+    root.mkdir(parents=True)
+    (root / "a.yaml").write_text(text("a"))
+    async with following(root) as events:
+        root.rename(tmp_path / "aside")
+        assert await words(events, 1) == ["!manifests"]
+        root.mkdir()
+        (root / "a.yaml").write_text(text("a", "b"))
+        assert sorted(await words(events, 2)) == ["+b", ".manifests"]
+        (root / "a.yaml").write_text(text("a", "b", "c"))
+        assert await words(events, 1) == ["+c"]
+
+
+async def test_several_paths(tmp_path: Path) -> None:
+    """Files and directories are followed together."""
+    directory = tmp_path / "d"
+    directory.mkdir()
+    (directory / "a.yaml").write_text(text("a"))
+    file = tmp_path / "services"
+    file.write_text(text("b"))
+    async with following(directory, file) as events:
+        file.write_text(text("b", "c"))
+        assert await words(events, 1) == ["+c"]
+        (directory / "a.yaml").write_text(text("a", "d"))
+        assert await words(events, 1) == ["+d"]

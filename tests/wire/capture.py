@@ -1,0 +1,124 @@
+"""Write golden files: what this kernel says about the samples, datagram by datagram.
+
+Run in the lab, once for each kernel that is to be named:
+`python -m tests.lab -- python -m tests.wire.capture`. A file has one datagram a line,
+in hexadecimal.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.plan.ops import (
+    AddEntry,
+    AddRealServer,
+    AddVirtualServer,
+    BindAddress,
+    CreateSet,
+    EnsureVipLink,
+    Op,
+)
+from ipvsctl.wire.generic import decode_family, get_family
+from ipvsctl.wire.ipset import create_set, list_headers, list_set
+from ipvsctl.wire.ipvs import IpvsRequests
+from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
+from ipvsctl.wire.netlink import (
+    MessageType,
+    NetlinkProtocol,
+    iter_messages,
+    numbered,
+)
+from ipvsctl.wire.rtnetlink import bind_address, get_link, list_addresses
+from tests.wire.samples import (
+    REAL_SERVERS,
+    SETS,
+    STRANGE_COMMANDS,
+    STRANGE_SET,
+    VIP,
+    VIP6,
+    VIRTUAL_SERVERS,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "wire"
+VIP_LINK = "kube-ipvs0"
+SEQUENCE = 0x01020304
+
+
+def make_samples() -> None:
+    """Put the samples into the kernel."""
+    first = VIRTUAL_SERVERS[0].key
+    ops: list[Op] = [EnsureVipLink(VIP_LINK), BindAddress(VIP), BindAddress(VIP6)]
+    ops += (AddVirtualServer(server) for server in VIRTUAL_SERVERS)
+    ops += (AddRealServer(first, server) for server in REAL_SERVERS)
+    for spec, entries in SETS.items():
+        ops.append(CreateSet(spec))
+        ops += (AddEntry(spec.name, entry) for entry in entries)
+    kernel = LinuxKernel(vip_link=VIP_LINK, sysctl_names=(), rules={})
+    report = kernel.apply(tuple(ops))
+    kernel.close()
+    if report.failed:
+        raise SystemExit(str(report.failed[0]))
+    commands = "".join(f"{command}\n" for command in STRANGE_COMMANDS)
+    subprocess.run(["ipset", "restore"], input=commands, text=True, check=True)
+
+
+def ask(protocol: NetlinkProtocol, request: bytes) -> list[bytes]:
+    """Every datagram of the answer to one request."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as opened:
+        opened.setsockopt(270, 10, 1)
+        opened.setsockopt(270, 11, 1)
+        opened.send(numbered(request, SEQUENCE))
+        answer = [opened.recv(1 << 16)]
+        while is_part_of_dump(answer[-1]):
+            answer.append(opened.recv(1 << 16))
+    return answer
+
+
+def is_part_of_dump(datagram: bytes) -> bool:
+    """More datagrams follow: NLM_F_MULTI, and not yet the end."""
+    *_, (kind, flags, _, _, _) = iter_messages(datagram)
+    return bool(flags & 2) and kind != MessageType.DONE
+
+
+def write(name: str, datagrams: Iterable[bytes]) -> None:
+    """Write one golden file."""
+    path = GOLDEN / f"linux-{os.uname().release}-{name}.hex"
+    path.write_text("".join(f"{data.hex()}\n" for data in datagrams), encoding="ascii")
+
+
+def main() -> None:
+    """Write every golden file of this kernel."""
+    make_samples()
+    generic, netfilter, route = (
+        NetlinkProtocol.GENERIC,
+        NetlinkProtocol.NETFILTER,
+        NetlinkProtocol.ROUTE,
+    )
+    family = ask(generic, get_family(IPVS_GENL_NAME))
+    write("family", family)
+    (_, _, _, start, end) = next(iter_messages(family[0]))
+    requests = IpvsRequests(decode_family(family[0], start, end)[0])
+    first = VIRTUAL_SERVERS[0]
+    write("virtual-servers", ask(generic, requests.get_services()))
+    write("real-servers", ask(generic, requests.get_dests(first.key)))
+    write("timeouts", ask(generic, requests.get_config()))
+    write("exists", ask(generic, requests.new_service(first)))
+    write("set-headers", ask(netfilter, list_headers()))
+    for spec in SETS:
+        write(f"set-{spec.name}", ask(netfilter, list_set(spec.name)))
+    write(f"set-{STRANGE_SET}", ask(netfilter, list_set(STRANGE_SET)))
+    write(
+        "set-KUBE-EXTERNAL-IP-LOCAL", ask(netfilter, list_set("KUBE-EXTERNAL-IP-LOCAL"))
+    )
+    write("set-exists", ask(netfilter, create_set(next(iter(SETS)))))
+    write("addresses", ask(route, list_addresses()))
+    write("link", ask(route, get_link(VIP_LINK)))
+    write("too-long", ask(route, get_link("x" * 40)))
+    write("no-link", ask(route, bind_address(0x7FFFFFFF, VIP)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Kernel objects of every kind; golden files hold what kernels say about them."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.model.ipvs import (
+    ForwardingMethod,
+    RealServer,
+    RealServerKey,
+    ServiceFlags,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+
+VIP: Final = IPv4Address("10.96.0.10")
+VIP6: Final = IPv6Address("fd00:96::10")
+POD: Final = IPv4Address("172.16.0.5")
+POD6: Final = IPv6Address("fd00:172::5")
+
+VIRTUAL_SERVERS: Final = (
+    VirtualServer(
+        key=VirtualServerKey(
+            family=IPFamily.IPV4, protocol=Protocol.TCP, address=VIP, port=443
+        ),
+        scheduler="rr",
+        netmask_bits=32,
+    ),
+    VirtualServer(
+        key=VirtualServerKey(
+            family=IPFamily.IPV4, protocol=Protocol.UDP, address=VIP, port=53
+        ),
+        scheduler="wlc",
+        flags=ServiceFlags.PERSISTENT,
+        timeout_s=10800,
+        netmask_bits=24,
+    ),
+    VirtualServer(
+        key=VirtualServerKey(
+            family=IPFamily.IPV6, protocol=Protocol.SCTP, address=VIP6, port=65535
+        ),
+        scheduler="mh",
+        flags=ServiceFlags.SCHED1 | ServiceFlags.SCHED2,
+        netmask_bits=128,
+    ),
+    VirtualServer(
+        key=VirtualServerKey(family=IPFamily.IPV4, fwmark=0x10001),
+        scheduler="sh",
+        netmask_bits=32,
+    ),
+    VirtualServer(
+        key=VirtualServerKey(family=IPFamily.IPV6, fwmark=0xFFFFFFFF),
+        scheduler="sed",
+        flags=ServiceFlags.PERSISTENT,
+        timeout_s=1,
+        netmask_bits=64,
+    ),
+)
+
+REAL_SERVERS: Final = (
+    RealServer(key=RealServerKey(POD, 8080)),
+    RealServer(
+        key=RealServerKey(POD, 1),
+        weight=0,
+        forwarding=ForwardingMethod.DIRECT_ROUTE,
+        upper_threshold=200,
+        lower_threshold=100,
+    ),
+    RealServer(
+        key=RealServerKey(POD6, 65535),
+        weight=65535,
+        forwarding=ForwardingMethod.TUNNEL,
+    ),
+)
+"""Of the first virtual server."""
+
+
+def _spec(name: str, kind: SetType, family: IPFamily, maxelem: int = 262144) -> SetSpec:
+    return SetSpec(name=name, type=kind, family=family, maxelem=maxelem)
+
+
+def _entry(
+    address: IPAddress,
+    protocol: Protocol | None = None,
+    port: int | None = None,
+    *,
+    second: IPAddress | None = None,
+    network: IPv4Network | IPv6Network | None = None,
+) -> SetEntry:
+    return SetEntry(
+        address=address,
+        protocol=protocol,
+        port=port,
+        second_address=second,
+        network=network,
+    )
+
+
+SETS: Final[dict[SetSpec, tuple[SetEntry, ...]]] = {
+    _spec("KUBE-IPVS-IPS", SetType.HASH_IP, IPFamily.IPV4): (_entry(VIP),),
+    _spec("KUBE-6-IPVS-IPS", SetType.HASH_IP, IPFamily.IPV6): (_entry(VIP6),),
+    _spec("KUBE-CLUSTER-IP", SetType.HASH_IP_PORT, IPFamily.IPV4, 65536): (
+        _entry(VIP, Protocol.TCP, 443),
+        _entry(VIP, Protocol.UDP, 53),
+    ),
+    _spec("KUBE-6-CLUSTER-IP", SetType.HASH_IP_PORT, IPFamily.IPV6): (
+        _entry(VIP6, Protocol.SCTP, 65535),
+    ),
+    _spec("KUBE-LOOP-BACK", SetType.HASH_IP_PORT_IP, IPFamily.IPV4): (
+        _entry(POD, Protocol.TCP, 8080, second=POD),
+    ),
+    _spec("KUBE-6-LOOP-BACK", SetType.HASH_IP_PORT_IP, IPFamily.IPV6): (
+        _entry(POD6, Protocol.UDP, 53, second=POD6),
+    ),
+    _spec("KUBE-LOAD-BALANCER-SOURCE-CIDR", SetType.HASH_IP_PORT_NET, IPFamily.IPV4): (
+        _entry(VIP, Protocol.TCP, 443, network=IPv4Network("192.0.2.0/25")),
+        _entry(VIP, Protocol.TCP, 443, network=IPv4Network("192.0.2.255/32")),
+    ),
+    _spec("KUBE-6-LOAD-BALANCER-SOURCE-CID", SetType.HASH_IP_PORT_NET, IPFamily.IPV6): (
+        _entry(VIP6, Protocol.TCP, 443, network=IPv6Network("2001:db8::/33")),
+    ),
+    SetSpec(name="KUBE-HEALTH-CHECK-NODE-PORT", type=SetType.BITMAP_PORT): (
+        SetEntry(port=0),
+        SetEntry(port=32080),
+        SetEntry(port=65535),
+    ),
+}
+
+STRANGE_SET: Final = "KUBE-EXTERNAL-IP"
+STRANGE_COMMANDS: Final = (
+    f"create {STRANGE_SET} hash:ip,port timeout 600 counters comment skbinfo",
+    f"add {STRANGE_SET} 10.96.0.10,tcp:443 comment theirs skbmark 0x10001",
+    f"add {STRANGE_SET} 10.96.0.10,icmp:8/0",
+    "create KUBE-EXTERNAL-IP-LOCAL hash:ip,port,net maxelem 77",
+    "add KUBE-EXTERNAL-IP-LOCAL 10.96.0.10,tcp:80,192.0.2.0/24 nomatch",
+    "create KUBE-NODE-PORT-TCP bitmap:port range 30000-32767",
+    "create KUBE-NODE-PORT hash:net",
+)
+"""What a stranger may have made under names of ours, as `ipset restore` reads it."""
