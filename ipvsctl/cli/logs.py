@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from ipvsctl.cli.options import LogFormat
 
@@ -22,7 +22,11 @@ def configure_logs(form: LogFormat, *, verbose: int) -> None:
     renderers: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if for_people
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [
+            structlog.processors.dict_tracebacks,
+            _in_order,
+            structlog.processors.JSONRenderer(),
+        ]
     )
     level = logging.DEBUG if verbose else logging.INFO
     structlog.configure(
@@ -34,3 +38,8 @@ def configure_logs(form: LogFormat, *, verbose: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+
+
+def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """What every event has comes first."""
+    return {name: event[name] for name in ("timestamp", "level", "event")} | event

@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -105,7 +105,7 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
-    with closing(kernel):
+    with closing(kernel), _last_resort() as last_resort:
         facts = kernel.facts()
         daemon = Daemon(kernel=kernel, store=store, config=config, source=source)
         _log.info(
@@ -119,17 +119,20 @@ def run(
             compatibility=config.compatibility.value,
             socket=str(socket),
         )
-        asyncio.run(_until_signal(daemon, socket))
+        asyncio.run(_until_signal(daemon, socket, last_resort))
     return ExitStatus.OK
 
 
-async def _until_signal(daemon: Daemon, socket: Path) -> None:
+async def _until_signal(
+    daemon: Daemon, socket: Path, last_resort: threading.Timer
+) -> None:
     stop = asyncio.Event()
 
     def leave(number: signal.Signals) -> None:
-        _log.info("stop", reason=number.name)
-        stop.set()
-        _end_at_latest(_LEAVE_S)
+        if not stop.is_set():
+            _log.info("stop", reason=number.name)
+            stop.set()
+            last_resort.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leave, number)
@@ -175,8 +178,12 @@ def _first(group: BaseExceptionGroup[IpvsctlError]) -> BaseException:
     return error
 
 
-def _end_at_latest(seconds: float) -> None:
-    """End the process even if a thread still waits for the kernel."""
-    timer = threading.Timer(seconds, os._exit, (ExitStatus.OK,))
+@contextmanager
+def _last_resort() -> Iterator[threading.Timer]:
+    """Once started, ends the process although a thread still waits for the kernel."""
+    timer = threading.Timer(_LEAVE_S, os._exit, (ExitStatus.OK,))
     timer.daemon = True
-    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()

@@ -31,10 +31,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
-def plan_text(plan: PlanView, summary: str) -> Text:
-    """The changes under the Service they are for, the node's own first."""
+def plan_text(
+    plan: PlanView, summary: str, nameless: str = "of no known Service"
+) -> Text:
+    """The changes under the Service they are for, the node's own first.
+
+    Args:
+        plan: the changes.
+        summary: the last line.
+        nameless: title of those for a Service without a name.
+    """
     text = Text()
-    for title, changes in _groups(plan):
+    for title, changes in _groups(plan, nameless):
         text.append(f"{title}\n", style="bold")
         for change in changes:
             sign, style = _SIGNS[change.action]
@@ -62,14 +70,14 @@ def outcome_summary(outcome: Outcome) -> str:
     )
 
 
-def _groups(plan: PlanView) -> Iterator[tuple[str, list[Change]]]:
+def _groups(plan: PlanView, nameless: str) -> Iterator[tuple[str, list[Change]]]:
     by_service: dict[str | None, list[Change]] = {}
     for change in plan.changes:
         by_service.setdefault(change.service, []).append(change)
     if None in by_service:
         yield "node", by_service.pop(None)
-    nameless = by_service.pop("", [])
+    others = by_service.pop("", [])
     for service, changes in sorted(by_service.items(), key=lambda item: str(item[0])):
         yield str(service), changes
-    if nameless:
-        yield "of no known Service", nameless
+    if others:
+        yield nameless, others

@@ -60,7 +60,12 @@ def ask_to_compare(socket: Path) -> DiffAnswer | None:
 
 def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
     """Print a comparison; whether there is a difference."""
-    _print_plan(answer.plan, form)
+    if form is not PlanFormat.TABLE:
+        print_data(answer.plan, form)
+    elif answer.plan.is_empty:
+        print_lines(["equal: the kernel holds what it should"])
+    else:
+        print_rich(plan_text(answer.plan, plan_summary(answer.plan)))
     tell_problems(answer.problems)
     return ExitStatus.OK if answer.plan.is_empty else ExitStatus.DIFFERENT
 
@@ -94,16 +99,14 @@ def cleanup(
         plan = diff(observed, NodeState(), DiffOptions(vip_link=config.vip_link))
         view = describe(plan, observed.state)
         if dry_run:
-            _print_plan(view, form, equal="nothing of ours is there")
+            _print_cleanup(view, form, plan_summary(view))
             return ExitStatus.OK
         report = kernel.apply(plan) if plan else Report(applied=0)
     outcome = _outcome(view, report, time.monotonic() - begun)
     if form is not PlanFormat.TABLE:
         print_data(outcome, form)
-    elif view.is_empty:
-        print_lines(["nothing of ours is there"])
     else:
-        print_rich(plan_text(view, outcome_summary(outcome)))
+        _print_cleanup(view, form, outcome_summary(outcome))
     return _failures(outcome)
 
 
@@ -122,17 +125,13 @@ def refuse_beside_daemon(socket: Path) -> None:
         )
 
 
-def _print_plan(
-    plan: PlanView,
-    form: PlanFormat,
-    equal: str = "equal: the kernel holds what it should",
-) -> None:
+def _print_cleanup(plan: PlanView, form: PlanFormat, summary: str) -> None:
     if form is not PlanFormat.TABLE:
         print_data(plan, form)
     elif plan.is_empty:
-        print_lines([equal])
+        print_lines(["nothing of ours is there"])
     else:
-        print_rich(plan_text(plan, plan_summary(plan)))
+        print_rich(plan_text(plan, summary, nameless="Services"))
 
 
 def _outcome(plan: PlanView, report: Report, duration_s: float) -> Outcome:

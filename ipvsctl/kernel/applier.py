@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Protocol
 
+from ipvsctl.model.errors import describe_errno
 from ipvsctl.plan.ops import FailedOp, Op, Plan, Report
+from ipvsctl.wire.netlink import Ack
 
 
 class Transport(Protocol):
@@ -46,3 +48,9 @@ class Applier:
 
     def _transport(self, op: Op) -> Transport:
         return self._transports[type(op)]
+
+
+def failed_op(op: Op, ack: Ack) -> FailedOp:
+    """The outcome of an op whose request was refused."""
+    reason = ack.reason or describe_errno(ack.errno)
+    return FailedOp(op=op, errno=ack.errno, reason=reason)

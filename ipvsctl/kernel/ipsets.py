@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from ipvsctl.kernel.netlink import NetlinkSocket, failed_op
+from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.plan.ops import (

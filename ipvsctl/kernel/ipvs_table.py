@@ -7,7 +7,8 @@ import errno
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ipvsctl.kernel.netlink import NetlinkSocket, failed_op
+from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import (
     RealServer,

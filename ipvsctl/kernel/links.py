@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from ipvsctl.kernel.netlink import NetlinkSocket, failed_op
+from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress
 from ipvsctl.plan.ops import (

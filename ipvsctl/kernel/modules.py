@@ -25,6 +25,7 @@ REQUIRED_MODULES: Final = (
 )
 """Needed by every node; each scheduler in use adds its own, `ip_vs_<name>`."""
 
+PROC: Final = Path("/proc")
 _TIMEOUT_S: Final = 30
 
 
@@ -33,7 +34,7 @@ def scheduler_module(scheduler: str) -> str:
     return f"ip_vs_{scheduler}"
 
 
-def load_modules(names: Iterable[str], proc: Path = Path("/proc")) -> None:
+def load_modules(names: Iterable[str], proc: Path = PROC) -> None:
     """Load those modules that the kernel lacks.
 
     Args:
@@ -43,7 +44,7 @@ def load_modules(names: Iterable[str], proc: Path = Path("/proc")) -> None:
     Raises:
         NotFound: some could not be loaded; `op` names them, `reason` is modprobe's.
     """
-    loaded = _loaded(proc)
+    loaded = loaded_modules(proc)
     missing = [name for name in names if name not in loaded]
     reasons = {name: _modprobe(name) for name in missing}
     failed = {name: reason for name, reason in reasons.items() if reason}
@@ -55,7 +56,8 @@ def load_modules(names: Iterable[str], proc: Path = Path("/proc")) -> None:
         )
 
 
-def _loaded(proc: Path) -> frozenset[str]:
+def loaded_modules(proc: Path = PROC) -> frozenset[str]:
+    """The modules that are loaded; those that are built in are not among them."""
     try:
         text = (proc / "modules").read_text(encoding="ascii")
     except FileNotFoundError:

@@ -4,15 +4,12 @@ The kernel works through a request inside `send`, so an answer is there when `se
 returns; the time limit only ends a wait for an answer that was lost.
 """
 
-import contextlib
 import errno
-import socket
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Self, TypeVar
 
-from ipvsctl.model.errors import DumpInterrupted, KernelError, describe_errno
-from ipvsctl.plan.ops import FailedOp, Op
+from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
+from ipvsctl.model.errors import DumpInterrupted, KernelError
 from ipvsctl.wire.netlink import (
     NLM_F_DUMP_INTR,
     Ack,
@@ -30,6 +27,8 @@ T = TypeVar("T")
 Decode = Callable[[bytes, int, int], T]
 """From a buffer, and where a payload starts and ends in it, to a value."""
 
+_Payload = tuple[bytes, int, int]
+
 BATCH_MESSAGES: Final = 200
 """Requests in one `send`: their answers fit into the receive buffer, however small,
 and the kernel is not held for long."""
@@ -37,38 +36,15 @@ and the kernel is not held for long."""
 BATCH_BYTES: Final = 128 * 1024
 """Bytes in one `send`; the default send buffer takes 208 KiB."""
 
-_RECEIVE_BUFFER_BYTES: Final = 4 << 20
 _DATAGRAM_BYTES: Final = 64 * 1024
 """The kernel fills dump datagrams of up to 32 KiB for a reader with such a buffer
 (af_netlink.c:netlink_dump)."""
 
 _MAX_SEQUENCE: Final = 0xFFFFFFFF
-_ANSWER_TIMEOUT: Final = struct.pack("@ll", 10, 0)
 _DUMP_TRIES: Final = 5
-
-_SOL_NETLINK: Final = 270
-_NETLINK_CAP_ACK: Final = 10
-_NETLINK_EXT_ACK: Final = 11
-_SO_RCVBUFFORCE: Final = 33
 
 _NO_ANSWER: Final = Ack(errno.ENODATA, "the kernel gave no answer")
 _LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
-
-
-class Endpoint(Protocol):
-    """What is used of a socket."""
-
-    def send(self, data: bytes | bytearray, /) -> int:
-        """Send one datagram."""
-        ...
-
-    def recv(self, size: int, /) -> bytes:
-        """Receive one datagram."""
-        ...
-
-    def close(self) -> None:
-        """Close it."""
-        ...
 
 
 class NetlinkSocket:
@@ -96,7 +72,7 @@ class NetlinkSocket:
         """
         name = f"netlink {protocol.name.lower()} socket"
         try:
-            return cls(_open(protocol), name)
+            return cls(open_endpoint(protocol), name)
         except OSError as error:
             raise _error(error, name) from error
 
@@ -154,11 +130,12 @@ class NetlinkSocket:
 
         Raises:
             KernelError: it was refused; DumpInterrupted, it changed time and again.
+            WireError: `decode` could not read a message.
         """
         for _ in range(_DUMP_TRIES):
-            values, interrupted = self._dump_once(request, decode, what)
+            payloads, interrupted = self._read_dump(request, what)
             if not interrupted:
-                return values
+                return [decode(*payload) for payload in payloads]
         raise DumpInterrupted(errno=errno.EINTR, op=what)
 
     def _apply_batch(self, batch: Sequence[bytes]) -> dict[int, Ack]:
@@ -203,12 +180,14 @@ class NetlinkSocket:
                 if place == places[-1]:
                     return [answers.get(place, _NO_ANSWER) for place in places]
 
-    def _dump_once(
-        self, request: bytes, decode: Decode[T], what: str
-    ) -> tuple[list[T], bool]:
+    def _read_dump(self, request: bytes, what: str) -> tuple[list[_Payload], bool]:
+        """Where the messages of a dump are, and whether the table changed meanwhile.
+
+        The socket takes no other dump before this one is read to its end.
+        """
         wanted = self._next_sequences(1)
         self._send_bytes(numbered(request, wanted))
-        values: list[T] = []
+        payloads: list[_Payload] = []
         interrupted = False
         while True:
             try:
@@ -225,11 +204,11 @@ class NetlinkSocket:
                 elif kind == MessageType.ERROR:
                     ack = decode_ack(datagram, flags, start, end)
                 else:
-                    values.append(decode(datagram, start, end))
+                    payloads.append((datagram, start, end))
                     continue
                 if ack.errno:
                     raise KernelError.of(ack.errno, what, ack.reason)
-                return values, interrupted
+                return payloads, interrupted
 
     def _send(self, batch: Sequence[bytes]) -> int:
         """Send whole messages; the sequence number of the first."""
@@ -270,26 +249,6 @@ class _AnswersLostError(Exception):
 def _error(error: OSError, name: str) -> KernelError:
     code = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno
     return KernelError.of(code or errno.EIO, name)
-
-
-def failed_op(op: Op, ack: Ack) -> FailedOp:
-    """The outcome of an op whose request was refused."""
-    reason = ack.reason or describe_errno(ack.errno)
-    return FailedOp(op=op, errno=ack.errno, reason=reason)
-
-
-def _open(protocol: NetlinkProtocol) -> socket.socket:
-    opened = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
-    )
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
-    opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
-    opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
-    # Who may not ask for a larger buffer may not change anything either.
-    with contextlib.suppress(PermissionError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
-    opened.bind((0, 0))
-    return opened
 
 
 def _batches(messages: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -54,8 +54,8 @@ async def control_socket(
         yield
     finally:
         _remove(path)
-        listener.close()
         await runner.cleanup()
+        listener.close()
 
 
 def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said_in_place(
         "SERVICE                  NODE        WEIGHT  ACTIVE  INACT  STATE\n"
         "default/web:http\n"
         "  tcp 10.96.0.10:80      cluster IP      rr       2      0  not bound\n"
-        "    172.16.0.1:8080       node-0           1       0      0  missing\n"
+        "    172.16.0.1:8080      node-0           1       0      0  missing\n"
         "    172.16.1.1:8080      node-1           1       0      0  ok\n"
         "    172.16.9.9:8080                       0       2      0  draining\n"
         "\n"

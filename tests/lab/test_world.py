@@ -69,6 +69,17 @@ def test_traceback_comes_back(kind: Kind) -> None:
     assert done.stderr.endswith("ValueError: from inside\n")
 
 
+def test_leftovers_end_with_the_job(kind: Kind) -> None:
+    """A process that the job leaves running does not keep the lab from ending."""
+    done = _run(kind, "sh", "-c", "setsid sleep 3600 & echo done")
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_streams_are_no_terminals_unless_ours_are(kind: Kind) -> None:
+    """A job whose output we collect does not colour it for a terminal."""
+    assert _run(kind, "sh", "-c", "[ -t 1 ] || [ -t 2 ]").returncode == 1
+
+
 def test_death_by_signal_comes_back(kind: Kind) -> None:
     """A job that a signal ended has the exit status a shell would give it."""
     assert _run(kind, "sh", "-c", "kill -9 $$").returncode == 128 + signal.SIGKILL

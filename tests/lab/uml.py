@@ -15,13 +15,13 @@ def uml_command(job: Path, mem_bytes: int, stdout: int, stderr: int) -> list[str
 
     The guest's console is the process's own stdout; the job's two streams leave
     through serial lines on the given file descriptors, so that kernel messages never
-    mix with them.
+    mix with them. The job sees terminals there if ours are, and pipes otherwise.
     """
     # The kernel splits its command line at blanks and passes no arguments to init.
     init = job / "init"
-    init.write_text(
-        f"#!/bin/sh\nexec /bin/sh {shlex.join([str(_WORLD_SH), 'uml', str(job)])}\n"
-    )
+    streams = "terminal" if os.isatty(1) and os.isatty(2) else "pipe"
+    world = shlex.join([str(_WORLD_SH), "uml", str(job), streams])
+    init.write_text(f"#!/bin/sh\nexec /bin/sh {world}\n")
     init.chmod(0o700)
     # A guest has one CPU, and its processes are the host's, which take turns: spread
     # over several CPUs each turn pays for waking another one, three times the cost.

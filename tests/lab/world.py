@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -75,12 +74,8 @@ def run(
     kind = choose(kind)
     directory = Path(tempfile.mkdtemp(prefix="ipvsctl-lab-"))
     try:
-        write_job(
-            directory,
-            argv,
-            _job_env(os.environ if env is None else env, kind),
-            cwd or Path.cwd(),
-        )
+        job_env = _job_env(os.environ if env is None else env, kind)
+        write_job(directory, argv, job_env, cwd or Path.cwd())
         if kind is Kind.UML:
             return _run_uml(directory, time_limit_s, mem_bytes)
         return _run_native(directory, time_limit_s)
@@ -89,13 +84,13 @@ def run(
 
 
 def _job_env(env: Mapping[str, str], kind: Kind) -> dict[str, str]:
-    job_env = {**env, "IPVSCTL_LAB": kind, "TMPDIR": "/run/tmp"}
+    # Unbuffered, so that nothing is missing from a job that is ended at its limit.
+    job_env = {"PYTHONUNBUFFERED": "1", **env}
+    job_env |= {"IPVSCTL_LAB": kind, "TMPDIR": "/run/tmp"}
     if kind is Kind.UML:
-        # A serial line looks like a terminal of unknown size to the job.
+        # A serial line does not know the size of the terminal behind it.
         size = shutil.get_terminal_size()
         job_env |= {"COLUMNS": str(size.columns), "LINES": str(size.lines)}
-        if not sys.stdout.isatty():
-            job_env.setdefault("NO_COLOR", "1")
     return job_env
 
 

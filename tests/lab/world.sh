@@ -1,11 +1,15 @@
 #!/bin/sh
 # The first process of the lab's world: prepares it, runs the job, reports its status.
 #
-#   world.sh uml|native JOB_DIRECTORY
+#   world.sh native JOB_DIRECTORY
+#   world.sh uml JOB_DIRECTORY terminal|pipe
+#
+# The last word says what the job's streams are to look like to it.
 #
 # Starting a process costs 30-200 ms in user-mode Linux, hence so few of them.
 kind=$1
 job=$2
+streams=$3
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -38,24 +42,33 @@ if [ "$kind" = uml ]; then
     # The terminal line discipline must not turn \n into \r\n.
     stty -F $out raw -echo
     stty -F $err raw -echo
+    if [ "$streams" = pipe ]; then
+        mkfifo /run/stdout /run/stderr
+        cat /run/stdout >$out &
+        cat /run/stderr >$err &
+        out=/run/stdout err=/run/stderr
+    fi
 fi
 
 [ -e /proc/net/ip_vs ] || modprobe ip_vs || fail "cannot load ip_vs"
 # Without the parameter the module would create a dummy0 in the kernel's first namespace.
 [ -e /sys/module/dummy ] || modprobe dummy numdummies=0 || fail "cannot load dummy"
 
-if [ "$kind" = uml ]; then
-    sh "$job/job.sh" </dev/null >$out 2>$err
-    echo $? >"$job/status"
-    # Setting a terminal waits until its output is drained; a process the job left
-    # behind may hold the line open, so closing it is not enough.
-    stty -F $out raw
-    stty -F $err raw
-    sync
-    # sysrq rather than poweroff(8), which minimal systems do not have.
-    echo o >/proc/sysrq-trigger
-    while :; do sleep 60; done
-else
+if [ "$kind" = native ]; then
     sh "$job/job.sh" </dev/null
     echo $? >"$job/status"
+    exit
 fi
+
+# What the job leaves running ends with its PID namespace, as it does in the native lab;
+# only then are the pipes at their end.
+unshare --pid --fork --mount-proc sh -c 'sh "$1/job.sh"; echo $? >"$1/status"' \
+    sh "$job" </dev/null >$out 2>$err
+wait
+# Setting a terminal waits until its output is drained.
+stty -F /dev/ttyS1 raw
+stty -F /dev/ttyS2 raw
+sync
+# sysrq rather than poweroff(8), which minimal systems do not have.
+echo o >/proc/sysrq-trigger
+while :; do sleep 60; done

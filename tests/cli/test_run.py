@@ -1,0 +1,202 @@
+"""`ipvsctl run`: start, answers, end."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+
+from ipvsctl import __version__
+from ipvsctl.cli.daemon import ask
+from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.logs import configure_logs
+from ipvsctl.cli.options import LogFormat
+from ipvsctl.cli.run import Daemon, run, serve
+from ipvsctl.cli.sync import DiffAnswer
+from ipvsctl.cluster.events import Event, Synced, Upserted
+from ipvsctl.cluster.store import Store
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.problem import Kind, ObjectRef
+from ipvsctl.model.status import NodeStatus
+from tests.builders import endpoint_slice, node, service
+from tests.cli.conftest import Invoke
+from tests.cli.test_sync import WEB
+from tests.fakes.kernel import FakeKernel
+
+EVENTS: tuple[Event, ...] = (
+    Upserted(
+        kind=Kind.NODE, ref=ObjectRef("", "node-0"), values=(node(zone="zone-a"),)
+    ),
+    Upserted(kind=Kind.SERVICE, ref=service().ref, values=(service(),)),
+    Upserted(
+        kind=Kind.ENDPOINT_SLICE,
+        ref=endpoint_slice().ref,
+        values=(endpoint_slice(),),
+    ),
+    Synced(),
+)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_usual() -> Iterator[None]:
+    """Logs go to stderr, away from what commands print, and back again."""
+    configure_logs(LogFormat.JSON, verbose=0)
+    yield
+    structlog.reset_defaults()
+
+
+class Script:
+    """A source that tells a few events and then runs `then`."""
+
+    description = "a script"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """See `sources.source.Source`."""
+        for event in EVENTS:
+            yield event
+        if self._error is not None:
+            raise self._error
+        await asyncio.Event().wait()
+
+
+def daemon(kernel: FakeKernel, source: Script | None = None) -> Daemon:
+    """A daemon of node-0."""
+    return Daemon(
+        kernel=kernel,
+        store=Store("node-0"),
+        config=ProxyConfig(),
+        source=source or Script(),
+    )
+
+
+async def answers_of(kernel: FakeKernel, path: Path) -> Mapping[str, bytes]:
+    """Start a daemon, ask it everything after its first audit, and stop it."""
+    bodies: dict[str, bytes] = {}
+
+    async def ask_everything() -> None:
+        while True:
+            body = await asyncio.to_thread(ask, path, "/v1/status")
+            assert body is not None
+            if json.loads(body)["summary"]["loop"]["audits"]:
+                break
+        bodies["/v1/status"] = body
+        for route in ("/v1/diff", "/v1/version"):
+            answer = await asyncio.to_thread(ask, path, route)
+            assert answer is not None
+            bodies[route] = answer
+
+    await serve(daemon(kernel), path, ask_everything)
+    return bodies
+
+
+async def test_it_programs_the_kernel_and_answers(
+    kernel: FakeKernel, socket_path: Path
+) -> None:
+    """Status names Services and says how the loop does; diff is empty; version."""
+    bodies = await answers_of(kernel, socket_path)
+    status = msgspec.json.decode(bodies["/v1/status"], type=NodeStatus)
+    assert [str(s.namespace + "/" + s.name) for s in status.services] == ["default/web"]
+    assert status.services[0].virtual_servers[0].real_servers[0].node == "node-0"
+    assert status.summary.source == "a script"
+    assert status.summary.pending_ops == 0
+    loop = status.summary.loop
+    assert loop is not None
+    assert loop.audited_s_ago is not None
+    assert loop.failed_ops == 0
+    answer = msgspec.json.decode(bodies["/v1/diff"], type=DiffAnswer)
+    assert answer.plan.is_empty
+    assert json.loads(bodies["/v1/version"]) == {"version": __version__}
+
+
+async def test_the_kernel_state_stays_when_it_ends(
+    kernel: FakeKernel, socket_path: Path
+) -> None:
+    """Ending is not cleaning up; the socket goes."""
+    await answers_of(kernel, socket_path)
+    assert WEB in kernel.observe().state.virtual_servers
+    assert ask(socket_path, "/v1/version") is None
+
+
+async def test_what_ends_the_daemon_is_raised_alone(
+    kernel: FakeKernel, socket_path: Path
+) -> None:
+    """An error of the source comes out as it is, not in a group of tasks."""
+    lost = ConfigError(field="--manifests", value="/gone", reason="is not there")
+    with pytest.raises(ConfigError) as caught:
+        await serve(daemon(kernel, Script(lost)), socket_path, asyncio.Event().wait)
+    assert caught.value is lost
+    assert ask(socket_path, "/v1/version") is None
+
+
+def test_sigterm_ends_it(
+    kernel: FakeKernel, socket_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It logs the start and the reason of the end as JSON, and exits 0."""
+
+    class Terminated(Script):
+        async def events(self) -> AsyncGenerator[Event, None]:
+            async for event in super().events():
+                yield event
+                if isinstance(event, Synced):
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    configure_logs(LogFormat.JSON, verbose=0)
+    status = run(kernel, Store("node-0"), ProxyConfig(), Terminated(), socket_path)
+    assert status is ExitStatus.OK
+    assert kernel.is_closed
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert lines[0]["event"] == "start"
+    assert lines[0]["node"] == "node-0"
+    assert lines[0]["version"] == __version__
+    (stop,) = (line for line in lines if line["event"] == "stop")
+    assert stop["reason"] == "SIGTERM"
+
+
+def test_console_logs_are_key_value(capfd: pytest.CaptureFixture[str]) -> None:
+    """For people: level, event, key=value; debug only when asked for."""
+    configure_logs(LogFormat.CONSOLE, verbose=0)
+    log = structlog.get_logger("test")
+    log.debug("hidden")
+    log.info("audit", ops=3)
+    configure_logs(LogFormat.CONSOLE, verbose=1)
+    log.debug("shown")
+    text = capfd.readouterr().err
+    assert "hidden" not in text
+    assert "ops=3" in text
+    assert "shown" in text
+
+
+async def test_commands_ask_the_daemon(
+    invoke: Invoke, kernel: FakeKernel, socket_path: Path
+) -> None:
+    """`status` and `diff` show its view, and `cleanup` refuses to work against it."""
+    shown: dict[str, str] = {}
+
+    async def use_commands() -> None:
+        while "kernel equal" not in shown.get("status", ""):
+            result = await asyncio.to_thread(invoke, "status")
+            shown["status"] = result.stdout
+        result = await asyncio.to_thread(invoke, "diff")
+        assert (result.exit_code, result.stderr) == (0, "")
+        shown["diff"] = result.stdout
+        result = await asyncio.to_thread(invoke, "cleanup")
+        assert result.exit_code == 2
+        shown["cleanup"] = result.stderr
+
+    await serve(daemon(kernel), socket_path, use_commands)
+    head, _, table = shown["status"].partition("\n\n")
+    assert head.startswith("node-0 (zone-a)  ipvsctl 0.1.0  scheduler rr  a script\n")
+    assert "last audit " in head
+    assert "default/web:http\n" in table
+    assert shown["diff"] == "equal: the kernel holds what it should\n"
+    assert "put everything back" in shown["cleanup"]
+    assert WEB in kernel.observe().state.virtual_servers

@@ -1,0 +1,169 @@
+"""Linux beyond the contract: other owners on the node, foreign objects, privileges."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+import pytest
+
+from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.model.errors import NotPermitted
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.net import Protocol
+from ipvsctl.plan.ops import (
+    AddEntry,
+    AddRealServer,
+    AddVirtualServer,
+    BindAddress,
+    CreateSet,
+    EnsureVipLink,
+    Plan,
+)
+from ipvsctl.wire.ipvs_decode import Timeouts
+from tests.kernel.contract import CONNTRACK, VIP_LINK
+from tests.kernel.contract_ipsets import IPS, SPEC, entry
+from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
+from tests.lab.netns import Netns
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def kernel(netns: Netns) -> Iterator[LinuxKernel]:  # noqa: ARG001 -- be inside it
+    """An empty kernel without iptables."""
+    with closing(opened()) as linux:
+        yield linux
+
+
+def opened() -> LinuxKernel:
+    """The kernel in the namespace of the test."""
+    return LinuxKernel(vip_link=VIP_LINK, sysctl_names=(CONNTRACK,), rules={})
+
+
+def ipset(*commands: str) -> None:
+    """What somebody else does to the sets."""
+    text = "".join(f"{command}\n" for command in commands)
+    subprocess.run(["ipset", "restore"], input=text, text=True, check=True)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Be nobody for a while."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_other_agents_sets_are_not_read(kernel: LinuxKernel) -> None:
+    """Only sets in the catalogue are; what is strange about one is passed over."""
+    ipset(
+        "create cni-pods hash:net",
+        "add cni-pods 172.16.0.0/12",
+        "create KUBE-NODE-PORT hash:net",
+        "create KUBE-CLUSTER-IP hash:ip,port timeout 600 counters comment",
+        "add KUBE-CLUSTER-IP 10.96.0.10,tcp:443 comment theirs",
+        "add KUBE-CLUSTER-IP 10.96.0.10,icmp:8/0",
+    )
+    state = kernel.observe().state
+    assert {name: set(entries) for name, entries in state.entries.items()} == {
+        "KUBE-CLUSTER-IP": {entry()}
+    }
+    assert set(state.sets) == {"KUBE-CLUSTER-IP"}
+
+
+def test_a_set_larger_than_one_datagram(kernel: LinuxKernel) -> None:
+    """A listing that takes many datagrams is read whole."""
+    entries = {
+        SetEntry(address=IPv4Address("10.0.0.0") + number, protocol=protocol, port=80)
+        for number in range(3000)
+        for protocol in Protocol
+    }
+    plan: Plan = (CreateSet(SPEC), *(AddEntry(SPEC.name, item) for item in entries))
+    assert kernel.apply(plan).failed == ()
+    assert kernel.observe().state.entries == {SPEC.name: entries}
+
+
+def test_a_virtual_server_larger_than_one_datagram(kernel: LinuxKernel) -> None:
+    """So are a thousand real servers, and a thousand addresses."""
+    servers = [
+        changed_real(REAL, key=type(REAL.key)(REAL.key.address + number, 80))
+        for number in range(1000)
+    ]
+    plan: Plan = (
+        AddVirtualServer(SERVER),
+        *(AddRealServer(KEY, server) for server in servers),
+        EnsureVipLink(VIP_LINK),
+        *(BindAddress(VIP + number) for number in range(1000)),
+    )
+    assert kernel.apply(plan).failed == ()
+    state = kernel.observe().state
+    assert state.real_servers == {KEY: {server.key: server for server in servers}}
+    assert len(state.addresses) == 1000
+
+
+def test_host_addresses(kernel: LinuxKernel, netns: Netns) -> None:
+    """They are on other links than the VIP link, usable, and not only for this host."""
+    netns.add_dummy("eth0")
+    netns.add_address("eth0", IPv4Interface("10.0.0.10/24"))
+    netns.add_address("eth0", IPv6Interface("fd00:10::10/64"))
+    netns.link_up("eth0")
+    netns.link_up("lo")
+    kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP), BindAddress(VIP6)))
+    observed = kernel.observe()
+    assert observed.host_addresses == {
+        IPv4Address("10.0.0.10"),
+        IPv6Address("fd00:10::10"),
+    }
+    assert observed.state.addresses == {VIP, VIP6}
+
+
+def test_a_link_that_somebody_set_down(kernel: LinuxKernel, netns: Netns) -> None:
+    """The VIP link counts only while it is up, and is set up again."""
+    kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP)))
+    netns.ip.link("set", index=netns.index(VIP_LINK), state="down")
+    assert not kernel.observe().state.vip_link_up
+    assert kernel.apply((EnsureVipLink(VIP_LINK),)).failed == ()
+    state = kernel.observe().state
+    assert state.vip_link_up
+    assert state.addresses == {VIP}
+
+
+def test_timeouts(kernel: LinuxKernel) -> None:
+    """0 leaves a timeout as it is."""
+    before = kernel.read_timeouts()
+    kernel.set_timeouts(Timeouts(tcp_s=600, tcp_fin_s=0, udp_s=60))
+    assert kernel.read_timeouts() == Timeouts(600, before.tcp_fin_s, 60)
+
+
+def test_without_privileges_nothing_changes(kernel: LinuxKernel) -> None:
+    """Every op is refused, and says that it is for want of a privilege."""
+    plan = (
+        EnsureVipLink(VIP_LINK),
+        CreateSet(SPEC),
+        CreateSet(IPS),
+        AddVirtualServer(SERVER),
+        AddRealServer(KEY, REAL),
+    )
+    with without_privileges(), closing(opened()) as nobody:
+        report = nobody.apply(plan)
+    assert [failed.op for failed in report.failed] == list(plan)
+    assert {failed.errno for failed in report.failed} == {errno.EPERM}
+    assert "CAP_NET_ADMIN" in report.failed[0].reason
+    state = kernel.observe().state
+    assert not state.sets
+    assert not state.vip_link_up
+
+
+def test_without_privileges_nothing_is_read() -> None:
+    """Reading fails as a whole and says why."""
+    with (
+        without_privileges(),
+        closing(opened()) as nobody,
+        pytest.raises(NotPermitted, match="CAP_NET_ADMIN"),
+    ):
+        nobody.observe()

@@ -1,0 +1,42 @@
+"""Kernel modules are loaded, or named when they cannot be."""
+
+from pathlib import Path
+
+import pytest
+
+from ipvsctl.kernel.modules import (
+    REQUIRED_MODULES,
+    load_modules,
+    loaded_modules,
+    scheduler_module,
+)
+from ipvsctl.model.errors import NotFound
+
+MODULES = "ip_vs_rr 16384 7 - Live 0x0\nip_vs 200704 9 ip_vs_rr, Live 0x0\n"
+
+
+def test_loaded_modules_need_no_modprobe(tmp_path: Path) -> None:
+    """What /proc/modules lists is not loaded again."""
+    (tmp_path / "modules").write_text(MODULES, encoding="ascii")
+    load_modules(("ip_vs", scheduler_module("rr")), proc=tmp_path)
+    assert loaded_modules(tmp_path) == {"ip_vs", "ip_vs_rr"}
+
+
+def test_a_kernel_without_modules_has_none(tmp_path: Path) -> None:
+    """A kernel in one piece has no /proc/modules."""
+    assert loaded_modules(tmp_path) == frozenset()
+
+
+@pytest.mark.kernel
+def test_required_modules_are_loaded() -> None:
+    """Every required module exists under its name, and is there afterwards."""
+    load_modules((*REQUIRED_MODULES, scheduler_module("mh")))
+    assert {*REQUIRED_MODULES, "ip_vs_mh"} <= loaded_modules()
+
+
+@pytest.mark.kernel
+def test_missing_modules_are_named() -> None:
+    """One error names all modules that are missing, with modprobe's words."""
+    with pytest.raises(NotFound, match="ip_vs_nonesuch, ip_vs_neither") as caught:
+        load_modules(["ip_vs", "ip_vs_nonesuch", "ip_vs_neither"])
+    assert "ip_vs_nonesuch not found" in caught.value.reason

@@ -1,0 +1,239 @@
+"""A node's life on a real kernel: connections, foreign owners, deaths and restarts."""
+
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.model.config import Compatibility, ProxyConfig
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
+from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.diff import DiffOptions, diff
+from ipvsctl.sources.manifests import load_manifests
+from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from tests.kernel.node import ProxiedNode, has, has_nodes, proxied, slices
+from tests.lab.netns import Netns, inside
+from tests.lab.topology import Cluster
+from tests.lab.traffic import Connection, Servers, ask, connect
+
+pytestmark = pytest.mark.kernel
+
+SCENARIOS = Path(__file__).parent.parent / "golden" / "scenarios"
+VIP = parse_address("10.96.0.10")
+PORTS = {"http": 8080, "dns": 5353}
+WEB = Service(
+    ref=ObjectRef("default", "web"),
+    cluster_ips=(VIP,),
+    ports=(
+        ServicePort(name="http", protocol=Protocol.TCP, port=80),
+        ServicePort(name="dns", protocol=Protocol.UDP, port=53),
+    ),
+)
+KEY = VirtualServerKey(
+    family=IPFamily.IPV4, protocol=Protocol.TCP, address=VIP, port=80
+)
+
+
+@pytest.fixture
+def node(cluster: Cluster, servers: Servers) -> Iterator[ProxiedNode]:
+    """node-0 proxies `web`, on both of its pods."""
+    for pod in cluster.pods.values():
+        servers.add(pod.netns, pod.ipv4, 8080)
+        servers.add(pod.netns, pod.ipv4, 5353, protocol=Protocol.UDP)
+    with proxied(cluster.nodes[0].netns) as made:
+        made.take(*has_nodes(cluster.nodes), has(WEB), *web_on(cluster, 0, 1))
+        made.audit()
+        yield made
+
+
+def web_on(cluster: Cluster, *numbers: int) -> list[Event]:
+    """`web` has these pods of node-0."""
+    pods = [cluster.pods[f"pod-0-{number}"] for number in numbers]
+    return slices(WEB, pods, PORTS)
+
+
+def weights(node: ProxiedNode) -> dict[str, int]:
+    """Real servers of the TCP virtual server."""
+    held = node.observe().state.real_servers[KEY]
+    return {str(server.key.address): server.weight for server in held.values()}
+
+
+def run(netns: Netns, *command: str) -> list[str]:
+    """Lines that an operator's tool prints on the node."""
+    with inside(netns):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def connected_to(cluster: Cluster, pod: str) -> Connection:
+    """A connection of the outside client that has met this pod."""
+    for _ in range(6):
+        connection = connect(cluster.client.netns, VIP, 80)
+        if connection.ask().server == pod:
+            return connection
+        with connection:
+            pass
+    raise AssertionError(f"{pod} did not answer in 6 connections")
+
+
+def test_a_connection_outlives_its_endpoint(
+    cluster: Cluster, node: ProxiedNode
+) -> None:
+    """It drains, new connections go elsewhere, and its weight comes back in place."""
+    gone, stays = "172.16.0.11", "172.16.0.10"
+    with connected_to(cluster, "pod-0-1") as held:
+        node.take(*web_on(cluster, 0))
+        node.sync()
+        assert weights(node) == {stays: 1, gone: 0}
+        assert held.ask().server == "pod-0-1"
+        new = {ask(cluster.client.netns, VIP, 80).server for _ in range(4)}
+        assert new == {"pod-0-0"}
+        assert node.check_drains().plan == ()
+        with proxied(node.netns) as restarted:
+            restarted.take(*has_nodes(cluster.nodes), has(WEB), *web_on(cluster, 0))
+            assert restarted.audit().plan == (), "a restart goes on with the drain"
+        assert held.ask().server == "pod-0-1"
+        node.take(*web_on(cluster, 0, 1))
+        node.sync()
+        assert weights(node) == {stays: 1, gone: 1}
+        assert held.ask().server == "pod-0-1", "no reset on return"
+
+
+def test_udp_moves_at_once(cluster: Cluster, node: ProxiedNode) -> None:
+    """A UDP endpoint that is gone is deleted, and the next question goes elsewhere."""
+    with connect(cluster.client.netns, VIP, 53, protocol=Protocol.UDP) as held:
+        first = held.ask().server
+        number = int(first[-1])
+        node.take(*web_on(cluster, 1 - number))
+        node.sync()
+        key = VirtualServerKey(
+            family=IPFamily.IPV4, protocol=Protocol.UDP, address=VIP, port=53
+        )
+        assert len(node.observe().state.real_servers[key]) == 1
+    answers = {
+        ask(cluster.client.netns, VIP, 53, protocol=Protocol.UDP).server
+        for _ in range(4)
+    }
+    assert answers == {f"pod-0-{1 - number}"}
+
+
+def test_session_affinity(cluster: Cluster, node: ProxiedNode) -> None:
+    """Each client stays with the pod it met; another client has its own."""
+    sticky = Service(
+        ref=ObjectRef("default", "sticky"),
+        cluster_ips=(IPv4Address("10.96.0.50"),),
+        affinity_timeout_s=600,
+        ports=(ServicePort(name="http", protocol=Protocol.TCP, port=80),),
+    )
+    pods = [pod for pod in cluster.pods.values() if pod.name.startswith("pod-0")]
+    node.take(has(sticky), *slices(sticky, pods, PORTS))
+    node.sync()
+    met = {
+        client.name: {
+            ask(client.netns, sticky.cluster_ips[0], 80).server for _ in range(5)
+        }
+        for client in (cluster.client, cluster.nodes[0])
+    }
+    assert [len(servers) for servers in met.values()] == [1, 1]
+    assert met["client"] != met["node-0"], "rr gives the second client the next pod"
+
+
+FOREIGN = [
+    "-A -t 10.103.97.12:6443 -s rr",
+    "-a -t 10.103.97.12:6443 -r 10.0.0.11:6443 -m -w 1",
+    "-A -f 7 -s wlc",
+    "-a -f 7 -r 10.0.0.11:0 -g -w 5",
+]
+
+
+def test_foreign_things_stay(cluster: Cluster, node: ProxiedNode) -> None:
+    """Virtual servers, sets, rules and addresses of others survive even a clean-up."""
+    netns = node.netns
+    for line in FOREIGN:
+        run(netns, "ipvsadm", *line.split())
+    run(netns, "ipset", "create", "cali40masq", "hash:net")
+    run(netns, "iptables", "-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP")
+    node.audit()
+    plan = diff(node.observe(), NodeState(), DiffOptions(vip_link="kube-ipvs0"))
+    assert not node.apply(plan).failed
+    assert sorted(run(netns, "ipvsadm-save", "-n")) == sorted(FOREIGN)
+    assert run(netns, "ipset", "list", "-n") == ["cali40masq"]
+    assert "-A INPUT -s 192.0.2.1/32 -j DROP" in run(netns, "iptables-save")
+    left = [*run(netns, "iptables-save"), *run(netns, "ip6tables-save")]
+    assert [line for line in left if "KUBE" in line] == []
+    assert [line for line in run(netns, "ip", "-o", "link") if "kube" in line] == []
+    assert str(cluster.nodes[0].ipv4) in " ".join(run(netns, "ip", "-o", "addr"))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.7, 0.9, 0.97])
+def test_a_death_half_way_is_mended(netns: Netns, share: float) -> None:
+    """From cluster to cluster, killed on the way: the next process finishes the job."""
+    run(netns, "ipvsadm", *FOREIGN[0].split())
+    config = ProxyConfig(
+        cluster_cidrs=(parse_network("172.16.0.0/12"),),
+        compatibility=Compatibility.KUBE_PROXY,
+    )
+    with proxied(netns, config=config) as first:
+        first.take(*changes(Manifests(), scenario("02-nodeport")))
+        first.audit()
+    with proxied(netns, config=config) as second:
+        second.take(*changes(Manifests(), scenario("16-whole-node")))
+        with inside(netns):
+            plan = second.reconciler.plan(second.reconciler.survey())
+        assert len(plan) > 150
+        assert not second.apply(plan[: int(len(plan) * share)]).failed
+    with proxied(netns, config=config) as third:
+        third.take(*changes(Manifests(), scenario("08-dual-stack")))
+        third.audit()
+        assert third.audit().plan == ()
+        kept = {str(key) for key in third.observe().state.virtual_servers}
+    assert kept == {
+        "tcp 10.96.0.1:443",
+        "tcp 10.96.0.80:80",
+        "tcp [fd00:10:96::80]:80",
+        "tcp 10.103.97.12:6443",
+    }
+
+
+def scenario(name: str) -> Manifests:
+    """One of the golden clusters."""
+    return load_manifests([SCENARIOS / name / "cluster.yaml"])
+
+
+def test_operators_tools_read_what_render_prints(netns: Netns) -> None:
+    """ipvsadm, ipset, iptables and ip print what `render` says, line by line."""
+    with proxied(netns) as node:
+        node.take(*changes(Manifests(), scenario("16-whole-node")))
+        node.audit()
+        state = node.reconciler.desired.state()
+        assert sorted(run(netns, "ipvsadm-save", "-n")) == render_ipvsadm(state)
+        saved = run(netns, "ipset", "save")
+        assert sorted(line for line in saved if line[:3] == "add") == [
+            line for line in render_ipset(state) if line[:3] == "add"
+        ]
+        bound = [
+            f"{words[2]} {words[3]}"
+            for words in map(
+                str.split, run(netns, "ip", "-o", "addr", "show", "kube-ipvs0")
+            )
+            if not words[3].startswith("fe80")
+        ]
+        assert sorted(bound) == render_addresses(state)
+        for family, tool in (
+            (IPFamily.IPV4, "iptables-save"),
+            (IPFamily.IPV6, "ip6tables-save"),
+        ):
+            rules = [line for line in run(netns, tool) if line.startswith("-A")]
+            assert sorted(rules) == sorted(
+                line
+                for line in render_save(state.chains[family])
+                if line.startswith("-A")
+            )

@@ -1,0 +1,151 @@
+"""The control socket, over a real unix socket."""
+
+import asyncio
+import json
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ipvsctl.cli.daemon import DaemonError, ask
+from ipvsctl.model.errors import ConfigError, KernelError
+from ipvsctl.serve.control import Answer, control_socket
+
+
+async def echo(query: Mapping[str, str]) -> bytes:
+    """Answers what it was asked."""
+    return json.dumps(dict(query)).encode()
+
+
+async def refuse(_query: Mapping[str, str]) -> bytes:
+    """Cannot read the kernel."""
+    raise KernelError.of(1, "read virtual servers")
+
+
+ANSWERS: Mapping[str, Answer] = {"/v1/echo": echo, "/v1/refuse": refuse}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A socket in a directory that is not there yet."""
+    return tmp_path / "ipvsctl" / "ipvsctl.sock"
+
+
+def permissions(path: Path) -> int:
+    """Mode bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def put_file(path: Path) -> None:
+    """Have a file that is not a socket."""
+    path.parent.mkdir()
+    path.write_text("precious")
+
+
+def listing(path: Path) -> list[str]:
+    """Names beside the socket."""
+    return [item.name for item in path.parent.iterdir()]
+
+
+async def test_a_route_answers_with_its_query(path: Path) -> None:
+    """The client gets the body; an empty word of the query is left out."""
+    async with control_socket(path, ANSWERS):
+        query = {"name": "default/web", "namespace": ""}
+        body = await asyncio.to_thread(ask, path, "/v1/echo", query)
+    assert body is not None
+    assert json.loads(body) == {"name": "default/web"}
+
+
+async def test_only_root_can_connect(path: Path) -> None:
+    """The socket has mode 0600, the directory made for it 0700."""
+    async with control_socket(path, ANSWERS):
+        assert permissions(path) == 0o600
+        assert permissions(path.parent) == 0o700
+
+
+async def test_it_is_gone_afterwards(path: Path) -> None:
+    """Nothing is left that a client could take for a daemon."""
+    async with control_socket(path, ANSWERS):
+        pass
+    assert listing(path) == []
+    assert await asyncio.to_thread(ask, path, "/v1/echo") is None
+
+
+async def test_a_refusal_reaches_the_client(path: Path) -> None:
+    """What the daemon cannot do, it says."""
+    async with control_socket(path, ANSWERS):
+        with pytest.raises(DaemonError) as caught:
+            await asyncio.to_thread(ask, path, "/v1/refuse")
+    assert caught.value.reason == (
+        "read virtual servers: EPERM (not permitted (CAP_NET_ADMIN is needed))"
+    )
+
+
+async def test_an_unknown_route_is_an_error(path: Path) -> None:
+    """A client newer than the daemon is told, not misled."""
+    async with control_socket(path, ANSWERS):
+        with pytest.raises(DaemonError, match="404"):
+            await asyncio.to_thread(ask, path, "/v1/unheard")
+
+
+def leave_stale(path: Path) -> None:
+    """Leave what a killed daemon leaves: a socket nobody listens on."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+
+
+async def test_the_socket_of_a_killed_daemon_is_replaced(path: Path) -> None:
+    """It refuses connections, so nobody misses it."""
+    leave_stale(path)
+    assert await asyncio.to_thread(ask, path, "/v1/echo") is None
+    async with control_socket(path, ANSWERS):
+        assert await asyncio.to_thread(ask, path, "/v1/echo") == b"{}"
+
+
+async def test_two_daemons_do_not_share_a_socket(path: Path) -> None:
+    """The second one says why it does not start, and the first goes on."""
+    async with control_socket(path, ANSWERS):
+        with pytest.raises(ConfigError) as caught:
+            await control_socket(path, ANSWERS).__aenter__()
+        assert await asyncio.to_thread(ask, path, "/v1/echo") == b"{}"
+    assert caught.value.reason == "another ipvsctl run answers there"
+
+
+async def test_a_file_is_not_replaced(path: Path) -> None:
+    """A mistyped path costs nobody a file."""
+    put_file(path)
+    with pytest.raises(ConfigError, match="is not a socket"):
+        await control_socket(path, ANSWERS).__aenter__()
+    assert listing(path) == [path.name]
+
+
+async def test_a_path_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The reason is the system's."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigError, match="cannot be made"):
+        await control_socket(file / "ipvsctl.sock", ANSWERS).__aenter__()
+    with pytest.raises(ConfigError, match="path too long"):
+        await control_socket(tmp_path / ("x" * 200), ANSWERS).__aenter__()
+
+
+async def test_a_broken_conversation_is_an_error(path: Path) -> None:
+    """Who answers something else than HTTP is not a daemon."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def hang_up() -> None:
+            connection, _ = other.accept()
+            connection.recv(100)
+            connection.sendall(b"what?\r\n")
+            connection.close()
+
+        waiting = asyncio.create_task(asyncio.to_thread(hang_up))
+        with pytest.raises(DaemonError, match="no answer"):
+            await asyncio.to_thread(ask, path, "/v1/echo")
+        await waiting
