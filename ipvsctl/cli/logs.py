@@ -42,4 +42,5 @@ def configure_logs(form: LogFormat, *, verbose: int) -> None:
 
 def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
     """What every event has comes first."""
-    return {name: event[name] for name in ("timestamp", "level", "event")} | event
+    first = ("timestamp", "level", "event")
+    return {**{name: event[name] for name in first}, **event}

@@ -1,17 +1,13 @@
 """Where and how commands print."""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ipvsctl.cli.layout import Line
 from ipvsctl.cli.options import PlanFormat, StateFormat
 from ipvsctl.cli.plain import plain
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_UNLIMITED = 10_000
 
 
 def print_data(value: object, form: StateFormat | PlanFormat) -> None:
@@ -26,30 +22,40 @@ def print_data(value: object, form: StateFormat | PlanFormat) -> None:
     sys.stdout.write(text.decode() + "\n")
 
 
-def print_lines(lines: list[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Print lines as they are."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def print_rich(*parts: "RenderableType") -> None:
-    """Print for a person.
+def terminal_width() -> int | None:
+    """Columns of the terminal that is printed to; None if it is none."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console  # noqa: PLC0415  # pipes need none
 
-    On a terminal in its width, unless that would cut something, and with colours;
-    elsewhere as wide as it needs to be, without trailing blanks.
-    """
-    from rich.console import Console  # noqa: PLC0415  # data needs none
-    from rich.measure import Measurement  # noqa: PLC0415  # data needs none
+    return Console().width
 
-    # Names in objects are text, never markup.
-    console = Console(markup=False, highlight=False)
-    if sys.stdout.isatty():
-        least = (Measurement.get(console, console.options, part) for part in parts)
-        console.width = max(console.width, *(width.minimum for width in least))
-        for part in parts:
-            console.print(part)
+
+def print_styled(lines: Sequence[Line]) -> None:
+    """Print for a person, in colours if it is a terminal that has them."""
+    if not sys.stdout.isatty():
+        print_lines("".join(span.text for span in line) for line in lines)
         return
-    console.width = _UNLIMITED
-    with console.capture() as captured:
-        for part in parts:
-            console.print(part)
-    print_lines([line.rstrip() for line in captured.get().splitlines()])
+    from rich.console import Console  # noqa: PLC0415  # pipes need none
+    from rich.segment import Segment, Segments  # noqa: PLC0415  # likewise
+
+    console = Console()
+    styles = {
+        style: console.get_style(style) if style else None
+        for style in {span.style for line in lines for span in line}
+    }
+    segments = [
+        segment
+        for line in lines
+        for segment in (
+            *(Segment(span.text, styles[span.style]) for span in line),
+            Segment.line(),
+        )
+    ]
+    # Lines that are too long are the terminal's to wrap.
+    console.print(Segments(segments), end="", crop=False, soft_wrap=True)

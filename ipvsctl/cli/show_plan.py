@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
-from rich.text import Text
-
 from ipvsctl.cli.changes import Action, Change, PlanView
+from ipvsctl.cli.layout import Line, Span
 
 _SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
     {
@@ -31,9 +30,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
-def plan_text(
+def plan_lines(
     plan: PlanView, summary: str, nameless: str = "of no known Service"
-) -> Text:
+) -> Iterator[Line]:
     """The changes under the Service they are for, the node's own first.
 
     Args:
@@ -41,14 +40,12 @@ def plan_text(
         summary: the last line.
         nameless: title of those for a Service without a name.
     """
-    text = Text()
     for title, changes in _groups(plan, nameless):
-        text.append(f"{title}\n", style="bold")
+        yield (Span(title, "bold"),)
         for change in changes:
             sign, style = _SIGNS[change.action]
-            text.append(f"  {sign} {change.text}\n", style=style)
-    text.append(summary)
-    return text
+            yield (Span(f"  {sign} {change.text}", style),)
+    yield (Span(summary),)
 
 
 def plan_summary(plan: PlanView) -> str:

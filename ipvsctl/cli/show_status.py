@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
+from typing import Final
 
-from rich import filesize
-from rich.cells import cell_len
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from ipvsctl.cli.errors import one_line
+from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.model.status import (
     NodeStatus,
     RealServerStatus,
@@ -29,167 +26,187 @@ _STYLES: Mapping[Standing, str] = MappingProxyType(
         Standing.UNKNOWN: "",
     }
 )
-_ALARM = "bold red"
+_ALARM: Final = "bold red"
+_EMPTY: Final = Span("")
+
+_COLUMNS: Final = (
+    Column("SERVICE"),
+    Column("NODE"),
+    Column("WEIGHT", is_number=True),
+    Column("ACTIVE", is_number=True),
+    Column("INACT", is_number=True),
+    Column("STATE"),
+)
+_WIDE_COLUMNS: Final = (
+    *_COLUMNS[:2],
+    Column("ZONE"),
+    *_COLUMNS[2:5],
+    Column("CONNS", is_number=True),
+    Column("IN", is_number=True),
+    Column("OUT", is_number=True),
+    _COLUMNS[5],
+)
 
 
-def status_parts(status: NodeStatus, *, wide: bool) -> Iterator[RenderableType]:
+def status_lines(
+    status: NodeStatus, *, wide: bool, width: int | None
+) -> Iterator[Line]:
     """What to print, from top to bottom.
 
     Args:
         status: the state.
         wide: with zones, traffic and sets.
+        width: of the terminal; None is as wide as it needs to be.
     """
-    yield _head(status.summary)
-    yield ""
-    if status.services or status.unclaimed or status.foreign:
-        yield _table(status, wide=wide)
+    yield from _head(status.summary)
+    yield ()
+    rows = list(_rows(status, wide=wide))
+    if rows:
+        yield from lay_out(_WIDE_COLUMNS if wide else _COLUMNS, rows, width)
     else:
-        yield "no virtual servers"
+        yield (Span("no virtual servers"),)
     if status.problems:
-        yield ""
-        yield Text("PROBLEMS", style="dim")
-        yield from (Text(str(problem), style="red") for problem in status.problems)
+        yield ()
+        yield (Span("PROBLEMS", "dim"),)
+        for problem in status.problems:
+            yield (Span(one_line(str(problem)), "red"),)
 
 
-def _head(summary: Summary) -> Text:
-    text = Text(summary.node, style="bold")
-    if summary.zone:
-        text.append(f" ({summary.zone})", style="not bold")
+def duration(seconds: float) -> str:
+    """An age, rounded down: `35s`, `12m`, `3h`, `4d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def amount(count: int) -> str:
+    """Bytes with three digits at most before the unit: `1.5kB`, `2.0MB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000:
+            return f"{count}B" if unit == "B" else f"{size:.1f}{unit}"
+        size /= 1000
+    return f"{size:.1f}PB"
+
+
+def _head(summary: Summary) -> Iterator[Line]:
     facts = [f"ipvsctl {summary.version}", f"scheduler {summary.scheduler}"]
+    if summary.zone:
+        facts.insert(0, f"zone {summary.zone}")
     if summary.compatibility != "none":
         facts.append(f"compatibility {summary.compatibility}")
     if summary.source:
         facts.append(summary.source)
-    text.append("".join(f"  {fact}" for fact in facts), style="not bold")
-    text.append("\n")
-    for line, style in _condition(summary):
-        text.append(line, style=f"not bold {style}")
-    return text
+    yield (Span(summary.node, "bold"), *(Span(f"  {fact}") for fact in facts))
+    yield tuple(_condition(summary))
 
 
-def _condition(summary: Summary) -> Iterator[tuple[str, str]]:
+def _condition(summary: Summary) -> Iterator[Span]:
     loop = summary.loop
     if loop is None:
-        yield "no daemon answers", "yellow"
+        yield Span("no daemon answers", "yellow")
     elif loop.audited_s_ago is None:
-        yield "no audit yet", "yellow"
+        yield Span("no audit yet", "yellow")
     else:
-        yield f"last audit {duration(loop.audited_s_ago)} ago", ""
+        yield Span(f"last audit {duration(loop.audited_s_ago)} ago")
         if loop.failed_ops:
-            yield f", {loop.failed_ops} ops failed", _ALARM
+            yield Span(f", {loop.failed_ops} ops failed", _ALARM)
     if summary.pending_ops:
-        yield f", {summary.pending_ops} changes due (ipvsctl diff)", "yellow"
+        yield Span(f", {summary.pending_ops} changes due (ipvsctl diff)", "yellow")
     elif summary.pending_ops == 0:
-        yield ", kernel equal", "green"
+        yield Span(", kernel equal", "green")
     if not summary.source:
-        yield ", no objects read: --manifests gives names", "yellow"
+        yield Span(", no objects read: --manifests gives names", "yellow")
 
 
-def _table(status: NodeStatus, *, wide: bool) -> Table:
-    table = _empty_table(wide=wide)
+def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:
     for service in status.services:
         name = f"{service.namespace}/{service.name}"
         for port, servers in groupby(
             service.virtual_servers, key=lambda server: server.service_port
         ):
-            _add_servers(table, f"{name}:{port}" if port else name, servers, wide=wide)
+            yield _title(f"{name}:{port}" if port else name)
+            yield from _servers(servers, wide=wide)
     for title, rest in (
         ("ours, of no known Service", status.unclaimed),
         ("foreign, left alone", status.foreign),
     ):
         if rest:
-            if table.row_count:
-                table.add_row("")
-            _add_servers(table, title, rest, wide=wide)
-    # Addresses stay in one piece; what has room to give is the state.
-    names = table.columns[0]
-    names.min_width = max(cell_len(str(cell)) for cell in names.cells)
-    return table
+            if status.services or rest is not status.unclaimed:
+                yield _title("")
+            yield _title(title)
+            yield from _servers(rest, wide=wide)
 
 
-def _empty_table(*, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("SERVICE", no_wrap=True)
-    table.add_column("NODE", no_wrap=True)
-    if wide:
-        table.add_column("ZONE", no_wrap=True)
-    for name in ("WEIGHT", "ACTIVE", "INACT"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("STATE")
-    if wide:
-        for name in ("CONNS", "IN", "OUT"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("SETS")
-    return table
+def _title(text: str) -> Row:
+    return Row((Span(text, "bold"),))
 
 
-def _add_servers(
-    table: Table, title: str, servers: Iterable[VirtualServerStatus], *, wide: bool
-) -> None:
-    table.add_row(Text(title, style="bold"))
+def _servers(servers: Iterable[VirtualServerStatus], *, wide: bool) -> Iterator[Row]:
     for server in servers:
-        _add_server(table, server, wide=wide)
+        yield _server(server, wide=wide)
+        for real in server.real_servers:
+            yield _real_server(real, wide=wide)
 
 
-def _add_server(table: Table, server: VirtualServerStatus, *, wide: bool) -> None:
-    is_empty = not server.real_servers
-    cells: list[RenderableType] = [
-        Text(f"  {_address(server)}", style=_ALARM if is_empty else "cyan"),
-        Text(server.way, style="dim"),
-        Text(server.scheduler, style="dim"),
-        Text(str(sum(real.active for real in server.real_servers)), style="dim"),
-        Text(str(sum(real.inactive for real in server.real_servers)), style="dim"),
-        _server_state(server),
+def _server(server: VirtualServerStatus, *, wide: bool) -> Row:
+    reals = server.real_servers
+    cells = [
+        Span(f"  {_address(server)}", "cyan" if reals else _ALARM),
+        Span(server.way, "dim"),
+        Span(server.scheduler, "dim"),
+        Span(str(sum(real.active for real in reals)), "dim"),
+        Span(str(sum(real.inactive for real in reals)), "dim"),
     ]
+    notes = list(_server_notes(server))
     if wide:
         traffic = server.traffic
-        cells.insert(2, "")
+        cells.insert(2, _EMPTY)
         cells += [
-            str(traffic.connections),
-            filesize.decimal(traffic.bytes_in),
-            filesize.decimal(traffic.bytes_out),
-            Text(" ".join(server.sets), style="dim"),
+            Span(str(traffic.connections)),
+            Span(amount(traffic.bytes_in)),
+            Span(amount(traffic.bytes_out)),
         ]
-    table.add_row(*cells)
-    for real in server.real_servers:
-        _add_real_server(table, real, wide=wide)
+        notes += [Span(name, "dim") for name in server.sets]
+    return Row(tuple(cells), tuple(notes))
 
 
-def _add_real_server(table: Table, real: RealServerStatus, *, wide: bool) -> None:
+def _real_server(real: RealServerStatus, *, wide: bool) -> Row:
     style = _STYLES[real.standing]
     cells = [
-        Text(f"    {_host_port(real.address, real.port)}", style=style),
-        Text(real.node),
-        Text(str(real.weight), style=style if real.weight == 0 else ""),
-        Text(str(real.active)),
-        Text(str(real.inactive)),
-        Text(_real_state(real), style=style or "dim"),
+        Span(f"    {_host_port(real.address, real.port)}", style),
+        Span(real.node),
+        Span(str(real.weight), style if real.weight == 0 else ""),
+        Span(str(real.active)),
+        Span(str(real.inactive)),
     ]
     if wide:
-        cells.insert(2, Text(real.zone))
-    table.add_row(*cells)
+        cells.insert(2, Span(real.zone))
+        cells += [_EMPTY] * 3
+    return Row(tuple(cells), tuple(_real_server_notes(real, style)))
 
 
-def _server_state(server: VirtualServerStatus) -> Text:
-    words: list[tuple[str, str]] = []
+def _server_notes(server: VirtualServerStatus) -> Iterator[Span]:
     if server.standing not in {Standing.OK, Standing.UNKNOWN}:
-        words.append((server.standing.value, _STYLES[server.standing]))
+        yield Span(server.standing.value, _STYLES[server.standing])
     if server.bound is not None:
-        words.append(("bound", "dim") if server.bound else ("not bound", _ALARM))
+        yield Span("bound", "dim") if server.bound else Span("not bound", _ALARM)
     if not server.real_servers:
-        words.append(("no real servers", _ALARM))
+        yield Span("no real servers", _ALARM)
     if server.persistence_timeout_s is not None:
-        words.append((f"persistent {server.persistence_timeout_s}s", "dim"))
-    words += [(flag, "dim") for flag in server.flags]
-    return Text(", ").join(Text(word, style=style) for word, style in words)
+        yield Span(f"persistent {server.persistence_timeout_s}s", "dim")
+    for flag in server.flags:
+        yield Span(flag, "dim")
 
 
-def _real_state(real: RealServerStatus) -> str:
+def _real_server_notes(real: RealServerStatus, style: str) -> Iterator[Span]:
     if real.standing is Standing.UNKNOWN:
-        return ""
-    if real.draining_s is None:
-        return real.standing.value
-    return f"{real.standing} {duration(real.draining_s)}"
+        return
+    text = real.standing.value
+    if real.draining_s is not None:
+        text += f" {duration(real.draining_s)}"
+    yield Span(text, style or "dim")
 
 
 def _address(server: VirtualServerStatus) -> str:
@@ -200,11 +217,3 @@ def _address(server: VirtualServerStatus) -> str:
 
 def _host_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def duration(seconds: float) -> str:
-    """An age, rounded down: `35s`, `12m`, `3h`, `4d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"

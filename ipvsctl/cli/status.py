@@ -9,8 +9,8 @@ import msgspec
 from ipvsctl import __version__
 from ipvsctl.cli.daemon import ask
 from ipvsctl.cli.options import StateFormat
-from ipvsctl.cli.output import print_data, print_rich
-from ipvsctl.cli.show_status import status_parts
+from ipvsctl.cli.output import print_data, print_styled, terminal_width
+from ipvsctl.cli.show_status import status_lines
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
@@ -102,4 +102,5 @@ def print_status(status: NodeStatus, form: StateFormat) -> None:
     if form in {StateFormat.JSON, StateFormat.YAML}:
         print_data(status, form)
     else:
-        print_rich(*status_parts(status, wide=form is StateFormat.WIDE))
+        wide = form is StateFormat.WIDE
+        print_styled([*status_lines(status, wide=wide, width=terminal_width())])

@@ -11,8 +11,8 @@ from ipvsctl.cli.daemon import ask
 from ipvsctl.cli.errors import ExitStatus, tell
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat
-from ipvsctl.cli.output import print_data, print_lines, print_rich
-from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_summary, plan_text
+from ipvsctl.cli.output import print_data, print_lines, print_styled
+from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_summary, plan_lines
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
@@ -65,7 +65,7 @@ def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
     elif answer.plan.is_empty:
         print_lines(["equal: the kernel holds what it should"])
     else:
-        print_rich(plan_text(answer.plan, plan_summary(answer.plan)))
+        print_styled([*plan_lines(answer.plan, plan_summary(answer.plan))])
     tell_problems(answer.problems)
     return ExitStatus.OK if answer.plan.is_empty else ExitStatus.DIFFERENT
 
@@ -131,7 +131,7 @@ def _print_cleanup(plan: PlanView, form: PlanFormat, summary: str) -> None:
     elif plan.is_empty:
         print_lines(["nothing of ours is there"])
     else:
-        print_rich(plan_text(plan, summary, nameless="Services"))
+        print_styled([*plan_lines(plan, summary, nameless="Services")])
 
 
 def _outcome(plan: PlanView, report: Report, duration_s: float) -> Outcome:

@@ -12,7 +12,7 @@ import pytest
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.errors import NotPermitted
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.net import Protocol
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
@@ -167,3 +167,12 @@ def test_without_privileges_nothing_is_read() -> None:
         pytest.raises(NotPermitted, match="CAP_NET_ADMIN"),
     ):
         nobody.observe()
+
+
+def test_opening_finds_the_iptables_of_the_node(netns: Netns) -> None:
+    """Both families have rules, none of them ours yet."""
+    assert netns.file > 0
+    linux = LinuxKernel.open(vip_link=VIP_LINK, sysctl_names=(CONNTRACK,))
+    with closing(linux):
+        assert linux.observe().state.chains == {family: {} for family in IPFamily}
+        assert linux.facts().families == tuple(IPFamily)

@@ -1,0 +1,1 @@
+"""Benchmarks: how long large clusters take, as ratios to what the kernel itself takes."""

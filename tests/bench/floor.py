@@ -1,0 +1,86 @@
+"""The kernel's own cost: the same messages, encoded beforehand, in the same batches."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ipvsctl.kernel import netlink
+from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
+from ipvsctl.wire.netlink import MessageType, NetlinkProtocol, iter_messages
+from tests.lab.netns import create, inside
+
+
+class Sent(NamedTuple):
+    """One `send`: which socket, what, and how many answers it has."""
+
+    protocol: NetlinkProtocol
+    data: bytes
+    answers: int
+
+
+@contextmanager
+def recording() -> Iterator[list[Sent]]:
+    """Sockets opened in the block note what they send.
+
+    Dumps are left out: they are reads, and the floor is that of writing.
+    """
+    sent: list[Sent] = []
+
+    class Recorder:
+        """An endpoint that keeps a copy of change requests."""
+
+        def __init__(self, protocol: NetlinkProtocol) -> None:
+            self._protocol = protocol
+            self._endpoint: Endpoint = open_endpoint(protocol)
+
+        def send(self, data: bytes | bytearray) -> int:
+            sent.append(Sent(self._protocol, bytes(data), _count(data)))
+            return self._endpoint.send(data)
+
+        def recv(self, size: int) -> bytes:
+            return self._endpoint.recv(size)
+
+        def close(self) -> None:
+            self._endpoint.close()
+
+    netlink.open_endpoint = Recorder
+    try:
+        yield sent
+    finally:
+        netlink.open_endpoint = open_endpoint
+
+
+def replay(sent: list[Sent]) -> tuple[int, float]:
+    """Send it all again in a fresh namespace; the messages and seconds it took."""
+    with create("floor") as netns, inside(netns):
+        sockets = {protocol: _open(protocol) for protocol in {s.protocol for s in sent}}
+        begun = time.perf_counter()
+        for protocol, data, answers in sent:
+            sock = sockets[protocol]
+            sock.send(data)
+            left = answers
+            while left > 0:
+                left -= _count_acks(sock.recv(65536))
+        elapsed = time.perf_counter() - begun
+        for sock in sockets.values():
+            sock.close()
+    return sum(s.answers for s in sent), elapsed
+
+
+def _open(protocol: NetlinkProtocol) -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    sock.settimeout(10)
+    return sock
+
+
+def _count(data: bytes | bytearray) -> int:
+    return sum(1 for _ in iter_messages(bytes(data)))
+
+
+def _count_acks(datagram: bytes) -> int:
+    # The cheapest count there is: the length of an ack to a message that succeeded,
+    # echoed without its payload (NETLINK_CAP_ACK).
+    return sum(1 for kind, *_ in iter_messages(datagram) if kind == MessageType.ERROR)
