@@ -78,12 +78,12 @@ def run(
         from ipvsctl.cluster.store import Store
         from ipvsctl.sources.manifests import ManifestsSource
 
-        configure_logs(log_format, verbose=verbose)
         paths = inputs.require_manifests(manifests)
         settings = inputs.read_config(
             config, cluster_cidr=cluster_cidr, compatibility=compatibility
         )
         kernel = surroundings(context).open_kernel(settings, to_change=True)
+        configure_logs(log_format, verbose=verbose)
         store = Store(inputs.node_name_or_host(node_name))
         status = run_daemon(kernel, store, settings, ManifestsSource(paths), socket)
         raise typer.Exit(status)
@@ -124,7 +124,8 @@ def apply(
         store = inputs.read_store(paths, name, verbose=verbose)
         kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
         if dry_run:
-            sync.print_diff(sync.compare(kernel, store, settings), output)
+            answer = sync.compare(kernel, store, settings, output)
+            sync.print_diff(answer, output)
             raise typer.Exit(ExitStatus.OK)
         raise typer.Exit(sync.apply(kernel, store, settings, output))
 
@@ -158,7 +159,7 @@ def diff(
     with reported(verbose):
         from ipvsctl.cli import inputs, sync
 
-        answer = None if manifests else sync.ask_to_compare(socket)
+        answer = None if manifests else sync.ask_to_compare(socket, output)
         if answer is None:
             paths = inputs.require_manifests(
                 manifests, f", since no ipvsctl run answers on {socket}"
@@ -169,7 +170,7 @@ def diff(
             name = inputs.node_name_or_host(node_name)
             store = inputs.read_store(paths, name, verbose=verbose)
             kernel = surroundings(context).open_kernel(settings, to_change=False)
-            answer = sync.compare(kernel, store, settings)
+            answer = sync.compare(kernel, store, settings, output)
         raise typer.Exit(sync.print_diff(answer, output))
 
 

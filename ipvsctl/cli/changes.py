@@ -80,13 +80,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         service: the Service it is for; "" for none that is known, None for the node
             itself.
         text: what is added, changed or deleted.
-        op: the op as data, its kind in `type`.
+        op: the op as data, its kind in `type`; None unless it was asked for.
     """
 
     action: Action
     service: str | None
     text: str
-    op: Any
+    op: Any = None
 
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,11 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(
-    plan: Plan, observed: NodeState, desired: Desired | None = None
+    plan: Plan,
+    observed: NodeState,
+    desired: Desired | None = None,
+    *,
+    as_data: bool = False,
 ) -> PlanView:
     """Describe a plan.
 
@@ -112,6 +116,7 @@ def describe(
         plan: the ops.
         observed: what it was made for, to say what changes were before.
         desired: gives names; without it, no Service is known.
+        as_data: with the ops as data, which takes longer than all the rest.
     """
     names = _Names(desired)
     counts = Counter(ACTIONS[type(op)] for op in plan)
@@ -124,7 +129,7 @@ def describe(
                 action=ACTIONS[type(op)],
                 service=names.service_of(op),
                 text=_what(op, observed),
-                op=plain(op),
+                op=plain(op) if as_data else None,
             )
             for op in plan
         ),

@@ -61,7 +61,7 @@ def lay_out(
     )
     table = [head, *rows]
     widths = [
-        max((len(row.cells[i].text) for row in table if i < len(row.cells) > 1))
+        max(len(row.cells[i].text) for row in table if i < len(row.cells) > 1)
         for i in range(len(columns) - 1)
     ]
     start = sum(widths) + _GAP * len(widths)

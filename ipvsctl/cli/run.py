@@ -21,6 +21,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
 from ipvsctl.serve.control import Answer, control_socket
@@ -31,6 +32,13 @@ _LEAVE_S: Final = 1.5
 a prefix of its plan, which is a legal state."""
 
 _log = structlog.get_logger("ipvsctl")
+
+
+class NotReady(IpvsctlError):
+    """Not every object is known yet, so nothing can be said about any."""
+
+    def __init__(self) -> None:
+        super().__init__("its first audit has not ended yet")
 
 
 class Daemon:
@@ -62,14 +70,7 @@ class Daemon:
         selection = Selection(
             namespace=query.get("namespace", ""), name=query.get("name", "")
         )
-        problems = self._reconciler.problems()
-        state = self._loop.state
-        loop = LoopStatus(
-            audited_s_ago=self._loop.audited_s_ago(),
-            audits=state.audits,
-            syncs=state.syncs,
-            failed_ops=state.failed_ops,
-        )
+        problems = self._problems()
 
         def view(observed: Observed) -> NodeStatus:
             return status.describe(
@@ -79,22 +80,43 @@ class Daemon:
                 observed,
                 source=self._source.description,
                 selection=selection,
-                loop=loop,
+                loop=self._loop_status(),
                 problems=problems,
             )
 
         return msgspec.json.encode(await self._loop.look(view))
 
-    async def _diff(self, _query: Mapping[str, str]) -> bytes:
-        problems = self._reconciler.problems()
+    async def _diff(self, query: Mapping[str, str]) -> bytes:
+        problems = self._problems()
 
         def view(observed: Observed) -> sync.DiffAnswer:
-            return sync.diff_answer(self._reconciler, observed, problems)
+            return sync.diff_answer(
+                self._reconciler, observed, problems, as_data=query.get("ops") == "data"
+            )
 
         return msgspec.json.encode(await self._loop.look(view))
 
     async def _version(self, _query: Mapping[str, str]) -> bytes:
         return msgspec.json.encode({"version": __version__})
+
+    def _problems(self) -> tuple[Problem, ...]:
+        """All problems, read where events come in: only there no two meet.
+
+        Raises:
+            NotReady: before the first audit.
+        """
+        if not self._loop.state.synced:
+            raise NotReady
+        return self._reconciler.problems()
+
+    def _loop_status(self) -> LoopStatus:
+        state = self._loop.state
+        return LoopStatus(
+            audited_s_ago=self._loop.audited_s_ago(),
+            audits=state.audits,
+            syncs=state.syncs,
+            failed_ops=state.failed_ops,
+        )
 
 
 def run(

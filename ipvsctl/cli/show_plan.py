@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
+
 from ipvsctl.cli.changes import Action, Change, PlanView
 from ipvsctl.cli.layout import Line, Span
 

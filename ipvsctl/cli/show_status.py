@@ -133,7 +133,7 @@ def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:
         ("foreign, left alone", status.foreign),
     ):
         if rest:
-            if status.services or rest is not status.unclaimed:
+            if status.services or (status.unclaimed and rest is not status.unclaimed):
                 yield _title("")
             yield _title(title)
             yield from _servers(rest, wide=wide)

@@ -1,13 +1,21 @@
 """What commands find around them, so that a test can put something else there."""
 
+import errno
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
+
+from ipvsctl.model.errors import NotPermitted
 
 if TYPE_CHECKING:
     from ipvsctl.kernel.seam import Kernel
     from ipvsctl.model.config import ProxyConfig
+
+_CAP_NET_ADMIN: Final = 12
+"""uapi/linux/capability.h."""
 
 
 class OpenKernel(Protocol):
@@ -33,9 +41,28 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     )
     from ipvsctl.plan.node import sysctl_names  # noqa: PLC0415  # see above
 
+    require_net_admin(Path("/proc/self/status").read_text(encoding="utf-8"))
     if to_change:
         load_modules((*REQUIRED_MODULES, scheduler_module(config.scheduler)))
     return LinuxKernel.open(vip_link=config.vip_link, sysctl_names=sysctl_names())
+
+
+def require_net_admin(status: str) -> None:
+    """Say at once what every socket and tool would say in its own way.
+
+    Args:
+        status: text of `/proc/self/status`.
+
+    Raises:
+        NotPermitted: the process has no CAP_NET_ADMIN.
+    """
+    (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    if not int(effective, 16) >> _CAP_NET_ADMIN & 1:
+        raise NotPermitted(
+            errno=errno.EPERM,
+            op="open the kernel",
+            reason="CAP_NET_ADMIN is missing; run it as root",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from ipvsctl.cli.errors import ExitStatus, tell
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_lines, print_styled
-from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_summary, plan_lines
+from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_lines, plan_summary
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
@@ -31,30 +31,43 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
-def compare(kernel: Kernel, store: Store, config: ProxyConfig) -> DiffAnswer:
-    """What `apply` would do."""
+def compare(
+    kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat
+) -> DiffAnswer:
+    """What `apply` would do, with what `form` needs."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        return diff_answer(reconciler, reconciler.survey(), reconciler.problems())
+        observed = reconciler.survey()
+        return diff_answer(
+            reconciler,
+            observed,
+            reconciler.problems(),
+            as_data=form is not PlanFormat.TABLE,
+        )
 
 
 def diff_answer(
-    reconciler: Reconciler, observed: Observed, problems: tuple[Problem, ...]
+    reconciler: Reconciler,
+    observed: Observed,
+    problems: tuple[Problem, ...],
+    *,
+    as_data: bool,
 ) -> DiffAnswer:
     """What `impose` would do with what was observed."""
     plan = reconciler.plan(observed)
-    return DiffAnswer(
-        plan=describe(plan, observed.state, reconciler.desired), problems=problems
-    )
+    desired = reconciler.desired
+    view = describe(plan, observed.state, desired, as_data=as_data)
+    return DiffAnswer(plan=view, problems=problems)
 
 
-def ask_to_compare(socket: Path) -> DiffAnswer | None:
+def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
     """The same from the daemon; None when there is none.
 
     Raises:
         DaemonError: it cannot say.
     """
-    answer = ask(socket, "/v1/diff")
+    query = {} if form is PlanFormat.TABLE else {"ops": "data"}
+    answer = ask(socket, "/v1/diff", query)
     return None if answer is None else msgspec.json.decode(answer, type=DiffAnswer)
 
 
@@ -78,7 +91,12 @@ def apply(
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
         done = reconciler.impose(observed)
-        view = describe(done.plan, observed.state, reconciler.desired)
+        view = describe(
+            done.plan,
+            observed.state,
+            reconciler.desired,
+            as_data=form is not PlanFormat.TABLE,
+        )
         outcome = _outcome(view, done.report, done.duration_s)
     if form is PlanFormat.TABLE:
         print_lines([outcome_summary(outcome)])
@@ -97,7 +115,7 @@ def cleanup(
         observed = kernel.observe()
         # Sysctls stay: what they were before, nobody knows.
         plan = diff(observed, NodeState(), DiffOptions(vip_link=config.vip_link))
-        view = describe(plan, observed.state)
+        view = describe(plan, observed.state, as_data=form is not PlanFormat.TABLE)
         if dry_run:
             _print_cleanup(view, form, plan_summary(view))
             return ExitStatus.OK

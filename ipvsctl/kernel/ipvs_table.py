@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import (
@@ -28,7 +29,6 @@ from ipvsctl.plan.ops import (
     UpdateRealServer,
     UpdateVirtualServer,
 )
-from ipvsctl.wire.generic import decode_family, get_family
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
 from ipvsctl.wire.ipvs_decode import IpvsReplies, Timeouts
@@ -72,12 +72,8 @@ class IpvsTable:
     """
 
     def __init__(self) -> None:
+        self._requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
         self._socket = NetlinkSocket.open(NetlinkProtocol.GENERIC)
-        try:
-            self._requests = IpvsRequests(self._family_id())
-        except KernelError:
-            self._socket.close()
-            raise
         self._replies = IpvsReplies()
 
     def close(self) -> None:
@@ -145,12 +141,6 @@ class IpvsTable:
             listing.real_servers[key] = {server.key: server for server, _ in dests}
             listing.connections[key] = {server.key: stats for server, stats in dests}
         return listing
-
-    def _family_id(self) -> int:
-        number, _ = self._socket.ask_one(
-            get_family(IPVS_GENL_NAME), decode_family, "find IPVS (module ip_vs)"
-        )
-        return number
 
 
 def _explain(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> Ack:

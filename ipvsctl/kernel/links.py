@@ -1,13 +1,20 @@
-"""The VIP link and the addresses of every link: reading and changing them."""
+"""The VIP link and the addresses of every link: reading and changing them.
+
+The link is pyroute2's business. Addresses are as many as Services, so their messages
+are encoded here, in batches.
+"""
 
 import errno
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
-from ipvsctl.model.errors import NotFound
+from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
 from ipvsctl.plan.ops import (
     BindAddress,
@@ -19,12 +26,8 @@ from ipvsctl.plan.ops import (
 )
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 from ipvsctl.wire.rtnetlink import (
-    Link,
     RtnetlinkReplies,
     bind_address,
-    delete_link,
-    ensure_dummy_link,
-    get_link,
     list_addresses,
     unbind_address,
 )
@@ -33,6 +36,16 @@ LINK_OPS: Final = (EnsureVipLink, DeleteVipLink, BindAddress, UnbindAddress)
 """The kinds of op that `Links.run` takes."""
 
 _NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
+
+
+IFF_UP: Final = 1
+
+
+class Link(NamedTuple):
+    """A link, found by its name."""
+
+    ifindex: int
+    is_up: bool
 
 
 class AddressListing(NamedTuple):
@@ -63,17 +76,21 @@ class Links:
         self._vip_link = vip_link
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
         self._replies = RtnetlinkReplies()
+        self._ip: Any = IPRoute()
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
         self._socket.close()
+        self._ip.close()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""
         failed: list[FailedOp] = []
         for is_address, run in groupby(ops, key=_is_address):
             group = tuple(run)
-            refused = self._run_addresses(group) if is_address else self._run(group, 0)
+            refused = (
+                self._run_addresses(group) if is_address else self._run_links(group)
+            )
             failed += (
                 failed_op(group[place], ack)
                 for place, ack in sorted(refused.items())
@@ -85,19 +102,46 @@ class Links:
         vip_link = self.find_vip_link()
         if vip_link is None:
             return dict.fromkeys(range(len(ops)), _NO_LINK)
-        return self._run(ops, vip_link.ifindex)
+        return self._socket.apply(_message(op, vip_link.ifindex) for op in ops)
 
-    def _run(self, ops: Sequence[Op], ifindex: int) -> dict[int, Ack]:
-        return self._socket.apply(_message(op, ifindex) for op in ops)
+    def _run_links(self, ops: Sequence[Op]) -> dict[int, Ack]:
+        refused = {}
+        for place, op in enumerate(ops):
+            try:
+                self._run_link(op)
+            except NetlinkError as error:
+                refused[place] = Ack(error.code, "")
+        return refused
+
+    def _run_link(self, op: Op) -> None:
+        match op:
+            case EnsureVipLink(name):
+                try:
+                    self._ip.link("add", ifname=name, kind="dummy", state="up")
+                except NetlinkError as error:
+                    if error.code != errno.EEXIST:
+                        raise
+                    (found,) = self._ip.link("get", ifname=name)
+                    self._ip.link("set", index=found["index"], state="up")
+            case DeleteVipLink(name):
+                (found,) = self._ip.link("get", ifname=name)
+                self._ip.link("del", index=found["index"])
+            case _:
+                raise TypeError(op)
 
     def find_vip_link(self) -> Link | None:
-        """The VIP link; None if it is not there."""
+        """The VIP link; None if it is not there.
+
+        Raises:
+            KernelError: it cannot be asked for.
+        """
         try:
-            return self._socket.ask_one(
-                get_link(self._vip_link), self._replies.link, "find the VIP link"
-            )
-        except NotFound:
-            return None
+            (found,) = self._ip.link("get", ifname=self._vip_link)
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise KernelError.of(error.code, "find the VIP link") from error
+        return Link(found["index"], bool(found["flags"] & IFF_UP))
 
     def read(self) -> AddressListing:
         """Every address."""
@@ -132,10 +176,6 @@ def _message(op: Op, ifindex: int) -> bytes:
             return bind_address(ifindex, address)
         case UnbindAddress(address):
             return unbind_address(ifindex, address)
-        case EnsureVipLink(name):
-            return ensure_dummy_link(name)
-        case DeleteVipLink(name):
-            return delete_link(name)
         case _:
             raise TypeError(op)
 

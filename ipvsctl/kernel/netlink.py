@@ -139,8 +139,9 @@ class NetlinkSocket:
         raise DumpInterrupted(errno=errno.EINTR, op=what)
 
     def _apply_batch(self, batch: Sequence[bytes]) -> dict[int, Ack]:
+        """Send a batch and check the ack of each of its messages."""
         first = self._send(batch)
-        refused: dict[int, Ack] = {}
+        refused = dict.fromkeys(range(len(batch)), _NO_ANSWER)
         while True:
             try:
                 datagram = self._receive()
@@ -153,6 +154,8 @@ class NetlinkSocket:
                 ack = decode_ack(datagram, flags, start, end)
                 if ack.errno:
                     refused[place] = ack
+                else:
+                    refused.pop(place, None)
                 if ack.errno == errno.EPERM:
                     return _refuse_rest(refused, place, len(batch), ack)
                 if place == len(batch) - 1:

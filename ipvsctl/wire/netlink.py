@@ -20,8 +20,6 @@ SEQUENCE_OFFSET: Final = 8
 
 _HEADER: Final = Struct("=IHHII")
 _SEQUENCE: Final = Struct("=I")
-_FLAGS_AND_SEQUENCE: Final = Struct("=HI")
-_FLAGS_OFFSET: Final = 6
 _ERROR: Final = Struct("=i")
 
 
@@ -67,7 +65,12 @@ class Ack(NamedTuple):
 
 
 def message_header(message_type: int, flags: int, payload_bytes: int) -> bytes:
-    """A header for a request; the sequence number is 0 until `stamp` writes it."""
+    """A header for a request that asks for an ack, unless it is a dump.
+
+    The sequence number is 0 until `stamp` writes it.
+    """
+    if flags & NLM_F_DUMP != NLM_F_DUMP:
+        flags |= NLM_F_ACK
     return _HEADER.pack(
         NLMSG_HDRLEN + payload_bytes,
         message_type,
@@ -84,32 +87,18 @@ def numbered(message: bytes, sequence: int) -> bytes:
 
 
 def stamp(batch: bytearray, lengths: list[int], first_sequence: int) -> None:
-    """Number the messages of a batch and ask for one ack, of the last.
-
-    The kernel reports an error for any message, asked or not, and works through a
-    batch in order, so silence until the last ack means that the others succeeded
-    (af_netlink.c:netlink_rcv_skb).
+    """Number the messages of a batch, so that each ack names its message.
 
     Args:
         batch: whole messages, one behind the other.
         lengths: of each message, in bytes.
         first_sequence: the first message's number; the others count up.
     """
-    offset = 0
-    sequence = first_sequence
+    offset = SEQUENCE_OFFSET
     write = _SEQUENCE.pack_into
-    for length in lengths:
-        write(batch, offset + SEQUENCE_OFFSET, sequence)
+    for sequence, length in enumerate(lengths, first_sequence):
+        write(batch, offset, sequence)
         offset += length
-        sequence += 1
-    last = offset - lengths[-1]
-    flags = NLM_F_REQUEST | NLM_F_ACK | _flags_at(batch, last)
-    _FLAGS_AND_SEQUENCE.pack_into(batch, last + _FLAGS_OFFSET, flags, sequence - 1)
-
-
-def _flags_at(batch: bytearray, message: int) -> int:
-    flags: int = _FLAGS_AND_SEQUENCE.unpack_from(batch, message + _FLAGS_OFFSET)[0]
-    return flags
 
 
 def iter_messages(datagram: bytes) -> Iterator[tuple[int, int, int, int, int]]:

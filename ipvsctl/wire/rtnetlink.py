@@ -1,10 +1,9 @@
-"""rtnetlink: the VIP link, the addresses on it, and those on the other links.
+"""rtnetlink: the addresses on the VIP link and on the others.
 
     nlmsghdr | ifaddrmsg: family, prefix length, flags, scope, link | IFA_ADDRESS ...
-    nlmsghdr | ifinfomsg: family, type, link, flags, change         | IFLA_IFNAME ...
 
-Source: uapi/linux/if_addr.h, uapi/linux/rtnetlink.h, uapi/linux/if_link.h;
-net/ipv4/devinet.c, net/ipv6/addrconf.c.
+Source: uapi/linux/if_addr.h, uapi/linux/rtnetlink.h; net/ipv4/devinet.c,
+net/ipv6/addrconf.c.
 """
 
 from enum import IntEnum, IntFlag
@@ -13,13 +12,7 @@ from typing import Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
-from ipvsctl.wire.attributes import (
-    NLA_F_NESTED,
-    Table,
-    TableReader,
-    attribute,
-    text_attribute,
-)
+from ipvsctl.wire.attributes import Table, TableReader, attribute
 from ipvsctl.wire.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,
@@ -29,16 +22,11 @@ from ipvsctl.wire.netlink import (
 from ipvsctl.wire.packed import unpack_address
 
 _IFADDRMSG: Final = Struct("=BBBBI")
-_IFINFOMSG: Final = Struct("=BxHiII")
-_U32: Final = Struct("=I")
 
 
 class RtmType(IntEnum):
     """RTM_*."""
 
-    NEWLINK = 16
-    DELLINK = 17
-    GETLINK = 18
     NEWADDR = 20
     DELADDR = 21
     GETADDR = 22
@@ -60,15 +48,6 @@ class IfaFlag(IntFlag):
     TENTATIVE = 0x40
 
 
-class IflaAttr(IntEnum):
-    """IFLA_*, and IFLA_INFO_* inside LINKINFO."""
-
-    IFNAME = 3
-    LINKINFO = 18
-    INFO_KIND = 1
-
-
-IFF_UP: Final = 1
 RT_SCOPE_UNIVERSE: Final = 0
 
 
@@ -83,13 +62,6 @@ class LinkAddress(NamedTuple):
     address: IPAddress
     prefix_length: int
     usable: bool
-
-
-class Link(NamedTuple):
-    """A link, found by its name."""
-
-    ifindex: int
-    is_up: bool
 
 
 def bind_address(ifindex: int, address: IPAddress) -> bytes:
@@ -114,42 +86,6 @@ def list_addresses() -> bytes:
     return message_header(RtmType.GETADDR, NLM_F_DUMP, len(body)) + body
 
 
-def ensure_dummy_link(name: str) -> bytes:
-    """Create a dummy link and set it up; one that is there already is only set up."""
-    kind = text_attribute(IflaAttr.INFO_KIND, "dummy")
-    return _link_request(
-        RtmType.NEWLINK,
-        name,
-        flags=NLM_F_CREATE,
-        link_flags=IFF_UP,
-        attributes=attribute(NLA_F_NESTED | IflaAttr.LINKINFO, kind),
-    )
-
-
-def delete_link(name: str) -> bytes:
-    """Delete a link with its addresses; ENODEV if it is not there."""
-    return _link_request(RtmType.DELLINK, name)
-
-
-def get_link(name: str) -> bytes:
-    """Ask for one link; ENODEV if it is not there."""
-    return _link_request(RtmType.GETLINK, name)
-
-
-def _link_request(
-    kind: RtmType,
-    name: str,
-    *,
-    flags: int = 0,
-    link_flags: int = 0,
-    attributes: bytes = b"",
-) -> bytes:
-    # The second time, the flags are the mask of those to change.
-    body = _IFINFOMSG.pack(0, 0, 0, link_flags, link_flags)
-    body += text_attribute(IflaAttr.IFNAME, name) + attributes
-    return message_header(kind, flags, len(body)) + body
-
-
 def _change_address(
     kind: RtmType, flags: int, ifindex: int, address: IPAddress, ipv6_flags: IfaFlag
 ) -> bytes:
@@ -168,17 +104,22 @@ _UNUSABLE: Final = IfaFlag.TENTATIVE | IfaFlag.DADFAILED
 
 
 class RtnetlinkReplies:
-    """Decodes the payloads of address and link messages.
-
-    Every method takes the buffer and where the payload starts and ends in it, and
-    raises WireError for anything that is not such a payload.
-    """
+    """Decodes the payloads of address messages."""
 
     def __init__(self) -> None:
         self._addresses = TableReader(_ADDRESS)
 
     def address(self, buffer: bytes, start: int, end: int) -> LinkAddress | None:
-        """An address on a link; None for one of another family than IPv4 and IPv6."""
+        """An address on a link; None for one of another family than IPv4 and IPv6.
+
+        Args:
+            buffer: what was received.
+            start: where the payload starts in it.
+            end: where it ends.
+
+        Raises:
+            WireError: it is not such a payload.
+        """
         if end - start < _IFADDRMSG.size:
             raise WireError(offset=start, reason="truncated address message")
         family, prefix_length, flags8, _, ifindex = _IFADDRMSG.unpack_from(
@@ -194,10 +135,3 @@ class RtnetlinkReplies:
         address = unpack_address(IPFamily(family), packed)
         all_flags = flags8 if flags is None else flags
         return LinkAddress(ifindex, address, prefix_length, not all_flags & _UNUSABLE)
-
-    def link(self, buffer: bytes, start: int, end: int) -> Link:
-        """A link."""
-        if end - start < _IFINFOMSG.size:
-            raise WireError(offset=start, reason="truncated link message")
-        _, _, ifindex, flags, _ = _IFINFOMSG.unpack_from(buffer, start)
-        return Link(ifindex, bool(flags & IFF_UP))

@@ -1,1 +1,1 @@
-"""Benchmarks: how long large clusters take, as ratios to what the kernel itself takes."""
+"""Benchmarks: times of large clusters, as ratios to the kernel's own."""

@@ -81,7 +81,6 @@ def measure(services: int, endpoints: int) -> dict[str, Any]:
         reconciler = Reconciler(kernel=kernel, config=CONFIG, store=store)
         timed("compile", reconciler.prepare)
         observed = kernel.observe()
-        desired = reconciler.desired.state()
         plan = timed("diff", lambda: reconciler.plan(observed))
         netlink = tuple(o for o in plan if not isinstance(o, ChangeRules | SetSysctl))
         others = tuple(o for o in plan if isinstance(o, ChangeRules | SetSysctl))
@@ -100,8 +99,7 @@ def measure(services: int, endpoints: int) -> dict[str, Any]:
         cleanup = diff(observed, NodeState(), DiffOptions(vip_link=CONFIG.vip_link))
         timed("clean up", lambda: kernel.apply(cleanup))
         kernel.close()
-    del desired
-    figures["messages"], figures["floor"] = replay(batches)
+    figures["messages"], figures["floor"] = replay(batches, CONFIG.vip_link)
     cold = sum(figures[name] for name in ("compile", "diff", "apply"))
     figures["cold sync / floor"] = cold / figures["floor"]
     figures["apply / floor"] = figures["apply"] / figures["floor"]

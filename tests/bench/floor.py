@@ -1,12 +1,11 @@
 """The kernel's own cost: the same messages, encoded beforehand, in the same batches."""
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+from unittest.mock import patch
 
-from ipvsctl.kernel import netlink
 from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
 from ipvsctl.wire.netlink import MessageType, NetlinkProtocol, iter_messages
 from tests.lab.netns import create, inside
@@ -22,14 +21,11 @@ class Sent(NamedTuple):
 
 @contextmanager
 def recording() -> Iterator[list[Sent]]:
-    """Sockets opened in the block note what they send.
-
-    Dumps are left out: they are reads, and the floor is that of writing.
-    """
+    """Sockets opened in the block note what they send."""
     sent: list[Sent] = []
 
     class Recorder:
-        """An endpoint that keeps a copy of change requests."""
+        """An endpoint that keeps a copy of what is sent."""
 
         def __init__(self, protocol: NetlinkProtocol) -> None:
             self._protocol = protocol
@@ -45,17 +41,22 @@ def recording() -> Iterator[list[Sent]]:
         def close(self) -> None:
             self._endpoint.close()
 
-    netlink.open_endpoint = Recorder
-    try:
+    with patch("ipvsctl.kernel.netlink.open_endpoint", Recorder):
         yield sent
-    finally:
-        netlink.open_endpoint = open_endpoint
 
 
-def replay(sent: list[Sent]) -> tuple[int, float]:
-    """Send it all again in a fresh namespace; the messages and seconds it took."""
+def replay(sent: list[Sent], vip_link: str) -> tuple[int, float]:
+    """Send it all again in a fresh namespace; the messages and seconds it took.
+
+    Args:
+        sent: change requests, each with an ack.
+        vip_link: the link that addresses are bound to; it gets the number that it had
+            where they were recorded, as the first link of its namespace.
+    """
     with create("floor") as netns, inside(netns):
-        sockets = {protocol: _open(protocol) for protocol in {s.protocol for s in sent}}
+        netns.add_dummy(vip_link)
+        netns.link_up(vip_link)
+        sockets = {p: open_endpoint(p) for p in {s.protocol for s in sent}}
         begun = time.perf_counter()
         for protocol, data, answers in sent:
             sock = sockets[protocol]
@@ -69,18 +70,9 @@ def replay(sent: list[Sent]) -> tuple[int, float]:
     return sum(s.answers for s in sent), elapsed
 
 
-def _open(protocol: NetlinkProtocol) -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    sock.settimeout(10)
-    return sock
-
-
 def _count(data: bytes | bytearray) -> int:
     return sum(1 for _ in iter_messages(bytes(data)))
 
 
 def _count_acks(datagram: bytes) -> int:
-    # The cheapest count there is: the length of an ack to a message that succeeded,
-    # echoed without its payload (NETLINK_CAP_ACK).
     return sum(1 for kind, *_ in iter_messages(datagram) if kind == MessageType.ERROR)

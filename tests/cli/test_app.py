@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from ipvsctl import __version__
 from ipvsctl.cli.app import app
-from ipvsctl.cli.surroundings import Surroundings
+from ipvsctl.cli.surroundings import Surroundings, require_net_admin
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, NotPermitted
 from tests.cli.conftest import Invoke
 
 COMMANDS = ["run", "apply", "diff", "cleanup", "status", "render", "version"]
@@ -109,6 +109,20 @@ def test_a_defect_says_so_and_verbose_shows_where(manifests: Path) -> None:
     assert status == 2
     assert text.startswith("Traceback (most recent call last):\n")
     assert text.endswith("ValueError: boom\n")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "is_allowed"),
+    [("000001ffffffffff", True), ("0000000000001000", True), ("ffffefff", False)],
+)
+def test_net_admin_is_asked_for_by_name(capabilities: str, *, is_allowed: bool) -> None:
+    """Not every tool that would fail without it says what it lacks."""
+    status = f"Name:\tx\nCapPrm:\t0\nCapEff:\t{capabilities}\nCapBnd:\t0\n"
+    if is_allowed:
+        require_net_admin(status)
+    else:
+        with pytest.raises(NotPermitted, match="CAP_NET_ADMIN is missing"):
+            require_net_admin(status)
 
 
 def test_an_interrupted_command_exits_130(manifests: Path) -> None:

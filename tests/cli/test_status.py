@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvsctl.cli.show_status import duration
+from ipvsctl.cli.show_status import amount, duration
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
 from ipvsctl.model.net import parse_address
 from ipvsctl.plan.ops import AddRealServer, DeleteRealServer, UnbindAddress
@@ -31,7 +31,7 @@ def test_services_are_shown_by_name(
     result = invoke("status", "--manifests", manifests)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        f"node-0 (zone-a)  ipvsctl 0.1.0  scheduler rr  manifests in {manifests}\n"
+        f"node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  manifests in {manifests}\n"
         "no daemon answers, kernel equal\n"
         "\n"
         "SERVICE              NODE        WEIGHT  ACTIVE  INACT  STATE\n"
@@ -104,14 +104,14 @@ def test_without_objects_virtual_servers_have_addresses_only(
         "node-0  ipvsctl 0.1.0  scheduler rr\n"
         "no daemon answers, no objects read: --manifests gives names\n"
         "\n"
-        "SERVICE                    NODE  WEIGHT  ACTIVE  INACT  STATE\n"
+        "SERVICE                  NODE  WEIGHT  ACTIVE  INACT  STATE\n"
         "ours, of no known Service\n"
-        "  tcp 10.96.0.10:80                  rr       0      0  bound\n"
-        "    172.16.0.1:8080                   1       0      0\n"
-        "    172.16.1.1:8080                   1       0      0\n"
+        "  tcp 10.96.0.10:80                rr       0      0  bound\n"
+        "    172.16.0.1:8080                 1       0      0\n"
+        "    172.16.1.1:8080                 1       0      0\n"
         "\n"
         "foreign, left alone\n"
-        "  tcp 10.103.97.12:6443              rr       0      0  no real servers\n"
+        "  tcp 10.103.97.12:6443            rr       0      0  no real servers\n"
     )
 
 
@@ -130,13 +130,15 @@ def test_wide_adds_zone_traffic_and_sets(
     )
     result = invoke("status", "--manifests", manifests, "-o", "wide")
     assert body(result.stdout) == (
-        "SERVICE              NODE        ZONE    WEIGHT  ACTIVE  INACT  STATE"
-        "  CONNS      IN     OUT  SETS\n"
+        "SERVICE              NODE        ZONE    WEIGHT  ACTIVE  INACT"
+        "  CONNS     IN    OUT  STATE\n"
         "default/web:http\n"
-        "  tcp 10.96.0.10:80  cluster IP              rr       0      0  bound"
-        "     12  1.5 kB  2.0 MB  KUBE-CLUSTER-IP\n"
-        "    172.16.0.1:8080  node-0      zone-a       1       0      0  ok\n"
-        "    172.16.1.1:8080  node-1      zone-b       1       0      0  ok\n"
+        "  tcp 10.96.0.10:80  cluster IP              rr       0      0"
+        "     12  1.5kB  2.0MB  bound, KUBE-CLUSTER-IP\n"
+        "    172.16.0.1:8080  node-0      zone-a       1       0      0"
+        "                       ok\n"
+        "    172.16.1.1:8080  node-1      zone-b       1       0      0"
+        "                       ok\n"
     )
 
 
@@ -205,3 +207,19 @@ def test_terminating_endpoints_are_named(invoke: Invoke, tmp_path: Path) -> None
 def test_ages_are_short(seconds: float, text: str) -> None:
     """An age has one unit, rounded down."""
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1_000, "1.0kB"),
+        (123_456_789, "123.5MB"),
+        (5 * 10**15, "5.0PB"),
+        (5 * 10**18, "5000.0PB"),
+    ],
+)
+def test_bytes_are_short(count: int, text: str) -> None:
+    """An amount has one unit, of a thousand of the one before."""
+    assert amount(count) == text

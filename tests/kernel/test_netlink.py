@@ -100,7 +100,7 @@ def opened(*scripts: Script) -> tuple[NetlinkSocket, ScriptedEndpoint]:
 
 
 def refuse(*places: int, code: int = errno.EEXIST) -> Script:
-    """Refuse the requests in these places and acknowledge the last one."""
+    """Refuse the requests in these places and acknowledge the others that ask."""
     return lambda headers: [
         ack(sequence, code if place in places else 0)
         for place, (flags, sequence) in enumerate(headers)
@@ -108,12 +108,19 @@ def refuse(*places: int, code: int = errno.EEXIST) -> Script:
     ]
 
 
-def test_only_the_last_request_asks_for_an_ack() -> None:
-    """Silence about the others means success."""
+def test_every_request_asks_for_an_ack() -> None:
+    """Success is what the kernel says, for each message of a batch."""
     socket, endpoint = opened(refuse())
     assert socket.apply([request()] * 3) == {}
-    assert [flags for flags, _ in endpoint.sent[0]] == [1, 1, 5]
+    assert [flags & NLM_F_ACK for flags, _ in endpoint.sent[0]] == [NLM_F_ACK] * 3
     assert [sequence for _, sequence in endpoint.sent[0]] == [1, 2, 3]
+
+
+def test_silence_is_no_success() -> None:
+    """A request whose ack did not come, although a later one's did, has failed."""
+    socket, _ = opened(lambda headers: [ack(headers[0][1]), ack(headers[2][1])])
+    refused = socket.apply([request()] * 3)
+    assert refused == {1: Ack(errno.ENODATA, "the kernel gave no answer")}
 
 
 def test_refusals_find_their_requests() -> None:

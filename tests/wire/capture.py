@@ -11,6 +11,9 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.plan.ops import (
     AddEntry,
@@ -21,7 +24,6 @@ from ipvsctl.plan.ops import (
     EnsureVipLink,
     Op,
 )
-from ipvsctl.wire.generic import decode_family, get_family
 from ipvsctl.wire.ipset import create_set, list_headers, list_set
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
@@ -31,7 +33,7 @@ from ipvsctl.wire.netlink import (
     iter_messages,
     numbered,
 )
-from ipvsctl.wire.rtnetlink import bind_address, get_link, list_addresses
+from ipvsctl.wire.rtnetlink import bind_address, list_addresses
 from tests.wire.samples import (
     REAL_SERVERS,
     SETS,
@@ -89,6 +91,15 @@ def write(name: str, datagrams: Iterable[bytes]) -> None:
     path.write_text("".join(f"{data.hex()}\n" for data in datagrams), encoding="ascii")
 
 
+def too_long_a_name() -> bytes:
+    """A request that the kernel refuses in words."""
+    message = ifinfmsg()
+    message["header"].update(type=18, flags=5)
+    message["attrs"] = [("IFLA_IFNAME", "x" * 40)]
+    message.encode()
+    return bytes(message.data)
+
+
 def main() -> None:
     """Write every golden file of this kernel."""
     make_samples()
@@ -97,10 +108,7 @@ def main() -> None:
         NetlinkProtocol.NETFILTER,
         NetlinkProtocol.ROUTE,
     )
-    family = ask(generic, get_family(IPVS_GENL_NAME))
-    write("family", family)
-    (_, _, _, start, end) = next(iter_messages(family[0]))
-    requests = IpvsRequests(decode_family(family[0], start, end)[0])
+    requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
     first = VIRTUAL_SERVERS[0]
     write("virtual-servers", ask(generic, requests.get_services()))
     write("real-servers", ask(generic, requests.get_dests(first.key)))
@@ -115,8 +123,7 @@ def main() -> None:
     )
     write("set-exists", ask(netfilter, create_set(next(iter(SETS)))))
     write("addresses", ask(route, list_addresses()))
-    write("link", ask(route, get_link(VIP_LINK)))
-    write("too-long", ask(route, get_link("x" * 40)))
+    write("too-long", ask(route, too_long_a_name()))
     write("no-link", ask(route, bind_address(0x7FFFFFFF, VIP)))
 
 

@@ -56,7 +56,7 @@ class PlainBytesMessage(ipset_msg):  # type: ignore[misc]  # pyroute2 has no typ
         nla_map = ipset_msg.attr_adt.nla_map
 
 
-def by_pyroute2(command: IpsetCmd, *attributes: Any, flags: int = 1) -> bytes:
+def by_pyroute2(command: IpsetCmd, *attributes: Any, flags: int = 5) -> bytes:
     """The request as pyroute2 encodes it."""
     message = PlainBytesMessage()
     message["header"].update(type=6 << 8 | command, flags=flags)
@@ -102,7 +102,7 @@ def test_creating_a_set(spec: SetSpec) -> None:
         ("IPSET_ATTR_REVISION", REVISIONS[spec.type]),
         ("IPSET_ATTR_FAMILY", spec.family or 0),
         ("IPSET_ATTR_DATA", {"attrs": size}),
-        flags=0x601,
+        flags=0x605,
     )
 
 

@@ -79,7 +79,7 @@ REAL_SERVER_VALUES = st.builds(
 )
 
 
-def by_pyroute2(command: IpvsCmd, *attributes: Any, flags: int = 1) -> bytes:
+def by_pyroute2(command: IpvsCmd, *attributes: Any, flags: int = 5) -> bytes:
     """The request as pyroute2 encodes it."""
     message = ipvsmsg()
     message["header"].update(type=FAMILY_ID, flags=flags)

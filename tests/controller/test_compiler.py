@@ -1,0 +1,66 @@
+"""The desired state follows the store."""
+
+from ipvsctl.cluster.events import Deleted, Upserted
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.net import parse_address
+from ipvsctl.model.objects import Node, Service
+from ipvsctl.model.problem import Kind, ObjectRef
+from tests.builders import node, service
+
+VIP = parse_address("203.0.113.50")
+
+
+def put(store: Store, value: Node | Service) -> None:
+    """Have an object."""
+    if isinstance(value, Node):
+        ref = ObjectRef("", value.name)
+        store.apply(Upserted(kind=Kind.NODE, ref=ref, values=(value,)))
+    else:
+        store.apply(Upserted(kind=Kind.SERVICE, ref=value.ref, values=(value,)))
+
+
+def compiler(store: Store) -> Compiler:
+    """A compiler that has seen what is in the store."""
+    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made.compile_dirty()
+    return made
+
+
+def test_a_peer_that_takes_a_vip_as_its_address_has_it_refused() -> None:
+    """Only the Services that claim the address are compiled, with the new peers."""
+    store = Store("node-0")
+    put(store, node("node-0"))
+    put(store, service(external_ips=(VIP,)))
+    made = compiler(store)
+    assert VIP in made.desired.state().addresses
+    put(store, node("node-1", str(VIP)))
+    made.compile_dirty()
+    assert VIP not in made.desired.state().addresses
+    assert [problem.value for problem in made.problems()] == [str(VIP)]
+    store.apply(Deleted(kind=Kind.NODE, ref=ObjectRef("", "node-1")))
+    made.compile_dirty()
+    assert VIP in made.desired.state().addresses
+    assert made.problems() == ()
+
+
+def test_peers_are_known_even_if_the_own_node_is_not() -> None:
+    """A node without a Node object of its own serves no peer's address either."""
+    store = Store("node-0")
+    put(store, node("node-1", str(VIP)))
+    put(store, service(external_ips=(VIP,)))
+    assert VIP not in compiler(store).desired.state().addresses
+
+
+def test_host_addresses_are_sorted_and_kept() -> None:
+    """They come from the kernel, so objects do not change them."""
+    store = Store("node-0")
+    made = compiler(store)
+    hosts = [parse_address(a) for a in ("fd00:10::10", "10.0.0.10", "10.0.0.9")]
+    made.set_host_addresses(hosts)
+    put(store, node("node-0", "10.0.0.10", zone="zone-a"))
+    made.compile_dirty()
+    assert made.context.host_addresses == tuple(reversed(hosts))
+    assert made.context.zone == "zone-a"
