@@ -17,7 +17,7 @@ class SetType(StrEnum):
     BITMAP_PORT = "bitmap:port"
 
 
-class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
+class SetSpec(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A set without its entries.
 
     Attributes:
@@ -32,7 +32,7 @@ class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
     maxelem: int = 0
 
 
-class SetEntry(msgspec.Struct, frozen=True, kw_only=True):
+class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An entry of a set; the set's type says which fields are used.
 
     `hash:ip` address; `hash:ip,port` address, protocol, port; `hash:ip,port,ip` also

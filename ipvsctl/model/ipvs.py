@@ -38,7 +38,7 @@ class ForwardingMethod(IntEnum):
     BYPASS = 4
 
 
-class VirtualServerKey(msgspec.Struct, frozen=True, kw_only=True, order=True):
+class VirtualServerKey(msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True):
     """What finds a virtual server: an address, protocol and port, or a fwmark.
 
     Attributes:
@@ -59,7 +59,7 @@ class VirtualServerKey(msgspec.Struct, frozen=True, kw_only=True, order=True):
         return f"{self.protocol.label} {format_host_port(self.address, self.port)}"
 
 
-class RealServerKey(msgspec.Struct, frozen=True, order=True):
+class RealServerKey(msgspec.Struct, gc=False, frozen=True, order=True):
     """What finds a real server inside its virtual server."""
 
     address: IPAddress
@@ -69,7 +69,7 @@ class RealServerKey(msgspec.Struct, frozen=True, order=True):
         return format_host_port(self.address, self.port)
 
 
-class RealServer(msgspec.Struct, frozen=True, kw_only=True):
+class RealServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A destination of a virtual server.
 
     Attributes:
@@ -88,7 +88,7 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.key} {self.forwarding.name.lower()} weight {self.weight}"
 
 
-class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
+class VirtualServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An entry of the IPVS table, without its real servers.
 
     Attributes:
@@ -114,7 +114,7 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
         return text
 
 
-class RealServerStats(msgspec.Struct, frozen=True, kw_only=True):
+class RealServerStats(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Counters of a real server, not part of what it is.
 
     Attributes:
@@ -128,7 +128,7 @@ class RealServerStats(msgspec.Struct, frozen=True, kw_only=True):
     persistent: int = 0
 
 
-class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
+class TrafficStats(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Traffic of a virtual server since it was made."""
 
     connections: int = 0

@@ -30,7 +30,7 @@ class TrafficPolicy(StrEnum):
     LOCAL = "Local"
 
 
-class ServicePort(msgspec.Struct, frozen=True, kw_only=True):
+class ServicePort(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One entry of `spec.ports`.
 
     Attributes:
@@ -44,7 +44,7 @@ class ServicePort(msgspec.Struct, frozen=True, kw_only=True):
     node_port: int = 0
 
 
-class ServicePortName(msgspec.Struct, frozen=True, order=True):
+class ServicePortName(msgspec.Struct, gc=False, frozen=True, order=True):
     """What a virtual server is for: one port of one Service."""
 
     service: ObjectRef
@@ -56,7 +56,7 @@ class ServicePortName(msgspec.Struct, frozen=True, order=True):
         return f"{self.service}{suffix}"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A Service.
 
     Attributes:
@@ -93,7 +93,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     annotations: tuple[tuple[str, str], ...] = ()
 
 
-class SlicePort(msgspec.Struct, frozen=True, kw_only=True):
+class SlicePort(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One entry of a slice's `ports`."""
 
     name: str
@@ -101,7 +101,7 @@ class SlicePort(msgspec.Struct, frozen=True, kw_only=True):
     port: int
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One address of a slice with its conditions resolved.
 
     Attributes:
@@ -122,7 +122,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     hint_nodes: frozenset[str] = frozenset()
 
 
-class EndpointSlice(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointSlice(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An EndpointSlice, or one subset of a plain Endpoints object.
 
     Attributes:
@@ -144,7 +144,7 @@ class EndpointSlice(msgspec.Struct, frozen=True, kw_only=True):
     trigger_time: str = ""
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A Node.
 
     Attributes:
@@ -159,7 +159,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
 
 
-class NodeContext(msgspec.Struct, frozen=True, kw_only=True):
+class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """All that compiling a Service needs to know about this node and its peers.
 
     Attributes:

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 
-class ObjectRef(msgspec.Struct, frozen=True, order=True):
+class ObjectRef(msgspec.Struct, gc=False, frozen=True, order=True):
     """The name of an object; `namespace` is "" for Nodes, and for a manifest's path."""
 
     namespace: str
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     MANIFEST = "Manifest"
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, order=True):
+class Problem(msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True):
     """One thing about one object that cannot be honoured.
 
     The rest of the object, and every other object, is.

@@ -8,7 +8,7 @@ from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import Endpoint, EndpointSlice, NodeContext
 
 
-class PortEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An endpoint with the number its port has there.
 
     Attributes:
@@ -22,7 +22,7 @@ class PortEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     is_local: bool
 
 
-class UsableEndpoints(msgspec.Struct, frozen=True, kw_only=True):
+class UsableEndpoints(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What each traffic policy may use; both sorted by address and port.
 
     Attributes:

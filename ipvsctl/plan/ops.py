@@ -13,7 +13,7 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import RulesChange
 
 
-class SetSysctl(msgspec.Struct, frozen=True, tag=True):
+class SetSysctl(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Write a sysctl; `name` is relative to `/proc/sys`."""
 
     name: str
@@ -23,7 +23,7 @@ class SetSysctl(msgspec.Struct, frozen=True, tag=True):
         return f"set sysctl {self.name}={self.value}"
 
 
-class EnsureVipLink(msgspec.Struct, frozen=True, tag=True):
+class EnsureVipLink(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Create the dummy link if it is not there, and set it up."""
 
     name: str
@@ -32,7 +32,7 @@ class EnsureVipLink(msgspec.Struct, frozen=True, tag=True):
         return f"add link {self.name}"
 
 
-class DeleteVipLink(msgspec.Struct, frozen=True, tag=True):
+class DeleteVipLink(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Delete the dummy link, with every address on it."""
 
     name: str
@@ -41,7 +41,7 @@ class DeleteVipLink(msgspec.Struct, frozen=True, tag=True):
         return f"delete link {self.name}"
 
 
-class CreateSet(msgspec.Struct, frozen=True, tag=True):
+class CreateSet(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Create an empty set."""
 
     spec: SetSpec
@@ -50,7 +50,7 @@ class CreateSet(msgspec.Struct, frozen=True, tag=True):
         return f"create set {self.spec.name} {self.spec.type}"
 
 
-class SwapSets(msgspec.Struct, frozen=True, tag=True):
+class SwapSets(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Exchange the contents of two sets of one type, atomically."""
 
     first: str
@@ -60,7 +60,7 @@ class SwapSets(msgspec.Struct, frozen=True, tag=True):
         return f"swap sets {self.first} {self.second}"
 
 
-class DestroySet(msgspec.Struct, frozen=True, tag=True):
+class DestroySet(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Delete a set that no rule refers to."""
 
     name: str
@@ -69,7 +69,7 @@ class DestroySet(msgspec.Struct, frozen=True, tag=True):
         return f"destroy set {self.name}"
 
 
-class ChangeRules(msgspec.Struct, frozen=True, tag=True):
+class ChangeRules(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Run one `iptables-restore --noflush` for one family."""
 
     change: RulesChange
@@ -87,7 +87,7 @@ class ChangeRules(msgspec.Struct, frozen=True, tag=True):
         return f"change {tool} rules: {', '.join(parts)}"
 
 
-class AddEntry(msgspec.Struct, frozen=True, tag=True):
+class AddEntry(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Put an entry into a set; fine if it is there."""
 
     set_name: str
@@ -97,7 +97,7 @@ class AddEntry(msgspec.Struct, frozen=True, tag=True):
         return f"add entry {self.set_name} {self.entry}"
 
 
-class DeleteEntry(msgspec.Struct, frozen=True, tag=True):
+class DeleteEntry(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Take an entry out of a set; fine if it is not there."""
 
     set_name: str
@@ -107,7 +107,7 @@ class DeleteEntry(msgspec.Struct, frozen=True, tag=True):
         return f"delete entry {self.set_name} {self.entry}"
 
 
-class AddVirtualServer(msgspec.Struct, frozen=True, tag=True):
+class AddVirtualServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Add a virtual server; fails with Exists if there is one with its key."""
 
     server: VirtualServer
@@ -116,7 +116,7 @@ class AddVirtualServer(msgspec.Struct, frozen=True, tag=True):
         return f"add virtual server {self.server}"
 
 
-class UpdateVirtualServer(msgspec.Struct, frozen=True, tag=True):
+class UpdateVirtualServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Change scheduler, flags or persistence in place; NotFound if it is not there.
 
     Real servers and connections stay.
@@ -128,7 +128,7 @@ class UpdateVirtualServer(msgspec.Struct, frozen=True, tag=True):
         return f"update virtual server {self.server}"
 
 
-class DeleteVirtualServer(msgspec.Struct, frozen=True, tag=True):
+class DeleteVirtualServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Delete a virtual server with its real servers."""
 
     key: VirtualServerKey
@@ -137,7 +137,7 @@ class DeleteVirtualServer(msgspec.Struct, frozen=True, tag=True):
         return f"delete virtual server {self.key}"
 
 
-class AddRealServer(msgspec.Struct, frozen=True, tag=True):
+class AddRealServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Add a real server; fails with Exists if there is one with its key."""
 
     virtual_server: VirtualServerKey
@@ -147,7 +147,7 @@ class AddRealServer(msgspec.Struct, frozen=True, tag=True):
         return f"add real server {self.virtual_server} -> {self.server}"
 
 
-class UpdateRealServer(msgspec.Struct, frozen=True, tag=True):
+class UpdateRealServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Change weight, forwarding or thresholds in place; connections stay.
 
     Weight 0 starts a drain, a weight restored ends one.
@@ -160,7 +160,7 @@ class UpdateRealServer(msgspec.Struct, frozen=True, tag=True):
         return f"update real server {self.virtual_server} -> {self.server}"
 
 
-class DeleteRealServer(msgspec.Struct, frozen=True, tag=True):
+class DeleteRealServer(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Delete a real server."""
 
     virtual_server: VirtualServerKey
@@ -170,7 +170,7 @@ class DeleteRealServer(msgspec.Struct, frozen=True, tag=True):
         return f"delete real server {self.virtual_server} -> {self.key}"
 
 
-class BindAddress(msgspec.Struct, frozen=True, tag=True):
+class BindAddress(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Put an address on the VIP link with a full-length prefix; fine if it is there."""
 
     address: IPAddress
@@ -179,7 +179,7 @@ class BindAddress(msgspec.Struct, frozen=True, tag=True):
         return f"bind address {self.address}"
 
 
-class UnbindAddress(msgspec.Struct, frozen=True, tag=True):
+class UnbindAddress(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Take an address off the VIP link; fine if it is not there."""
 
     address: IPAddress
@@ -212,7 +212,7 @@ Plan = tuple[Op, ...]
 """Operations in the order they must run; any prefix leaves a legal state."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What became of a plan.
 
     Attributes:
@@ -224,7 +224,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple["FailedOp", ...] = ()
 
 
-class FailedOp(msgspec.Struct, frozen=True, kw_only=True):
+class FailedOp(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An op the kernel refused.
 
     Attributes:

@@ -21,14 +21,14 @@ class WayIn(StrEnum):
     NODE_PORT = "node port"
 
 
-class NamedEntry(msgspec.Struct, frozen=True):
+class NamedEntry(msgspec.Struct, gc=False, frozen=True):
     """An entry and the set it belongs in."""
 
     set_name: str
     entry: SetEntry
 
 
-class ServerProgram(msgspec.Struct, frozen=True, kw_only=True):
+class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One virtual server of a Service.
 
     Attributes:
@@ -46,7 +46,7 @@ class ServerProgram(msgspec.Struct, frozen=True, kw_only=True):
     field: str
 
 
-class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A health-check node port and what it answers.
 
     Attributes:
@@ -58,7 +58,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     local_endpoints: int
 
 
-class ServiceProgram(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Everything the kernel should hold for one Service.
 
     Attributes:

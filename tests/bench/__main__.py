@@ -46,6 +46,8 @@ def main() -> int:
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
+    # The first time, the kernel loads the modules of sets and rules.
+    measure(10, 1)
     results = [measure(services, options.endpoints) for services in options.services]
     show(results)
     if options.json:
