@@ -57,6 +57,13 @@ def kernel(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write the pages of docs/ that are made from the code; `tests` checks them."""
+    _install(session)
+    session.run("python", "-m", "tests.pages")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """A small cluster whose Services are proxied by ipvsctl, in the lab."""
     _install(session)
