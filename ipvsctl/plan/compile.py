@@ -326,14 +326,21 @@ def _server(
     entries = [NamedEntry(set_name(role, family), entry) for role in door.roles]
     if door.way is WayIn.INGRESS_VIP:
         entries += _source_ranges(service, entry, family, node)
+    chosen = real_servers[door.policy]
     inside = None
     if door.policy is TrafficPolicy.LOCAL and door.way is not WayIn.CLUSTER_IP:
-        if config.has_short_circuit:
-            everywhere = real_servers[TrafficPolicy.CLUSTER]
-            inside = _inside(service, door, everywhere, scheduling)
-        if real_servers[TrafficPolicy.CLUSTER] and not real_servers[door.policy]:
+        everywhere = real_servers[TrafficPolicy.CLUSTER]
+        if everywhere and not chosen:
             name = set_name(SetRole.NO_LOCAL_ENDPOINTS, family)
             entries.append(NamedEntry(name, entry))
+        if door.way is WayIn.NODE_PORT:
+            # Pods of other nodes come to a node port too, and the answer of an endpoint
+            # beside them would not pass here: no short circuit for pods, who cannot be
+            # told apart. Those of this node have the others' endpoints as a last resort.
+            if not chosen and config.local_fallback is not LocalFallback.NONE:
+                chosen = everywhere
+        elif config.has_short_circuit:
+            inside = _inside(service, door, everywhere, scheduling)
     return ServerProgram(
         port_name=ServicePortName(service.ref, port.name, port.protocol),
         way=door.way,
@@ -349,7 +356,7 @@ def _server(
             timeout_s=service.affinity_timeout_s or 0,
             netmask_bits=family.bits,
         ),
-        real_servers=real_servers[door.policy],
+        real_servers=chosen,
         entries=tuple(entries),
         field=door.field,
         inside=inside,

@@ -152,6 +152,23 @@ def test_endpoints_see_the_vip_as_with_kube_proxy(world: Cluster) -> None:
             assert sources(world, way, family) == {str(vip(way, family))}
 
 
+@pytest.mark.parametrize("binding", VipBinding)
+def test_what_is_not_served_is_refused(world: Cluster, binding: VipBinding) -> None:
+    """A VIP's other ports are closed, although the host itself listens on them."""
+    host = world.nodes[0]
+    config = msgspec.structs.replace(CONFIG, vip_binding=binding)
+    with Servers() as own, serving(world, config) as node:
+        own.add(host.netns, parse_address("::"), 8443)
+        node.audit()
+        for family in IPFamily:
+            assert (
+                ask(world.client.netns, host.address(family), 8443).server == "node-0"
+            )
+            for way in VIPS:
+                with pytest.raises(ConnectionRefusedError):
+                    ask(world.client.netns, vip(way, family), 8443)
+
+
 class Asker:
     """Asks one VIP in every way, on a connection that is held and on new ones."""
 

@@ -118,11 +118,9 @@ def clients(world: Cluster) -> dict[str, Host]:
 
 ALL = {"pod-0-0", "pod-0-1", "pod-1-0"}
 LOCAL = {"pod-0-0", "pod-0-1"}
-NODE_ADDRESSES = ("10.0.0.10", "172.16.0.1", "fd00:10::10", "fd00:172:16::1") + (
-    "10.0.0.11",
-    "172.16.1.1",
-    "fd00:10::11",
-    "fd00:172:17::1",
+NODE_ADDRESSES = (
+    *("10.0.0.10", "172.16.0.1", "fd00:10::10", "fd00:172:16::1"),
+    *("10.0.0.11", "172.16.1.1", "fd00:10::11", "fd00:172:17::1"),
 )
 WAYS = ("cluster_ip", "external_ip", "ingress_vip", "node_port")
 
@@ -144,19 +142,18 @@ def expected(way: str, policy: TrafficPolicy, client: str) -> Seen:
 
     An outside client keeps its address exactly where only this node's endpoints
     answer; elsewhere the answer must come back through this node. Pods keep theirs
-    towards cluster IPs and external addresses of policy Local, which for them and the
-    host are like cluster IPs. A node port has the same endpoints for everybody else
-    than the node and its pods.
+    towards cluster IPs and wherever policy Local does; external addresses of policy
+    Local are like cluster IPs to them and to the host, but not node ports.
     """
-    is_outside = client == "client" or (client == "other pod" and way == "node_port")
     is_local = policy is TrafficPolicy.LOCAL and way != "cluster_ip"
-    endpoints = "this node's two" if is_local and is_outside else "all three"
-    if is_outside:
-        return Seen(endpoints, "itself" if is_local else "the node")
+    is_near = is_local and (client == "client" or way == "node_port")
     if client == "host":
-        return Seen(endpoints, "the node")
-    keeps = way == "cluster_ip" or is_local
-    return Seen(endpoints, "itself" if keeps else "the node")
+        source = "the node"
+    elif client == "client":
+        source = "itself" if is_local else "the node"
+    else:
+        source = "itself" if is_local or way == "cluster_ip" else "the node"
+    return Seen("this node's two" if is_near else "all three", source)
 
 
 def ask_often(
@@ -213,23 +210,28 @@ SEEN: dict[tuple[str, TrafficPolicy, str], Seen] = {}
 PAGE = Path(__file__).parents[2] / "docs" / "ways-in.md"
 
 
+INTRODUCTION = """\
+Two pods of this node and one of another node are the endpoints of a Service. The table
+says, for each way in and external traffic policy, which of them answer, and as whom
+they see the client: an outside client, the node itself, a pod of the node, and a pod of
+another node. That one asks through its own node, but for the node port, which is this
+node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both settings of
+`vipBinding`.
+
+`nox -s kernel` sends these requests through a real kernel and fails if this page is not
+what came of them.
+"""
+
+
 def page() -> str:
     """What the tests above saw, as a page for users."""
     names = ("client", "host", "pod", "other pod")
     lines = [
         "# Who answers whom",
         "",
-        "Two pods of this node and one of another node are the endpoints of a Service.",
-        "The table says, for each way in and external traffic policy, which of them",
-        "answer, and as whom they see the client: an outside client, the node itself, a",
-        "pod of the node, and a pod of another node that asks through its own node (for",
-        "the node port: through this one). It is the same for TCP, UDP and SCTP, for IPv4",
-        "and IPv6, and for both settings of `vipBinding`.",
+        *INTRODUCTION.splitlines(),
         "",
-        "`nox -s kernel` sends these requests through a real kernel and fails if this page",
-        "is not what came of them.",
-        "",
-        "| way in | policy | outside client | the node | its pod | another node's pod |",
+        "| way in | policy | outside client | node | its pod | another node's pod |",
         "|---|---|---|---|---|---|",
     ]
     for way in WAYS:
@@ -242,10 +244,9 @@ def page() -> str:
 
 
 def test_the_page_is_what_was_seen() -> None:
-    """docs/ways-in.md is the table of the tests above; with the variable, it is written.
+    """docs/ways-in.md is the table of the tests above.
 
-    Run all of this file: `IPVSCTL_WRITE_PAGES=1 nox -s kernel -- tests/kernel/\
-    test_ways_in.py`.
+    `IPVSCTL_WRITE_PAGES=1 nox -s kernel -- tests/kernel/test_ways_in.py` writes it.
     """
     if len(SEEN) < len(WAYS) * len(TrafficPolicy) * 4:
         pytest.fail("run the whole file: the page needs every way in")

@@ -65,12 +65,16 @@ def outside(program: ServiceProgram, way: WayIn) -> list[str]:
 
 
 def test_inside_clients_of_a_local_address_have_all_endpoints() -> None:
-    """On every external way in; the cluster IP is the same for all anyway."""
+    """At external IPs and ingress VIPs.
+
+    The cluster IP is the same for all anyway. At a node port pods of other nodes, whose
+    answers need not pass here, cannot be told from this node's.
+    """
     program = program_of(
         service(**LOCAL, ingress_vips=(IPv4Address("198.51.100.7"),)), HERE, THERE
     )
     found = inside(program)
-    assert set(found) == {WayIn.EXTERNAL_IP, WayIn.INGRESS_VIP, WayIn.NODE_PORT}
+    assert set(found) == {WayIn.EXTERNAL_IP, WayIn.INGRESS_VIP}
     for way, what in found.items():
         assert len(what.real_servers) == 2
         assert outside(program, way) == ["172.16.0.5:8080"]
@@ -133,8 +137,10 @@ def test_local_without_local_endpoints(
     """Outside clients are dropped exactly where there is nothing for them."""
     settings = msgspec.structs.replace(CONFIG, **config)
     program = program_of(service(**LOCAL), THERE, config=settings)
-    for way in (WayIn.EXTERNAL_IP, WayIn.NODE_PORT):
-        assert outside(program, way) == expected, fact
+    assert outside(program, WayIn.EXTERNAL_IP) == expected, fact
+    is_forbidden = config.get("local_fallback") is LocalFallback.NONE
+    at_node_port = NO_FALLBACK if is_forbidden else FALLBACK
+    assert outside(program, WayIn.NODE_PORT) == at_node_port, fact
     dropped = entries(program, SetRole.NO_LOCAL_ENDPOINTS)
     every = ["10.0.0.10,tcp:30080", "192.168.7.1,tcp:30080", "203.0.113.50,tcp:80"]
     assert dropped == ([] if expected else every), fact
@@ -154,26 +160,28 @@ def test_internal_local_does_not_fall_back_either() -> None:
     assert entries(program, SetRole.NO_LOCAL_ENDPOINTS) == []
 
 
-def test_affinity_inside() -> None:
+@pytest.mark.parametrize(
+    ("port", "scheduler", "flags", "timeout_s"),
+    [
+        (8080, "rr", ServiceFlags.PERSISTENT, 600),
+        (80, "sh", ServiceFlags.SCHED1, 0),
+    ],
+)
+def test_affinity_inside(
+    port: int, scheduler: str, flags: ServiceFlags, timeout_s: int
+) -> None:
     """Persistence, or a hash of the client where packets would go to a wrong port.
 
     A persistent fwmark virtual server keeps the port that packets were sent to
     (ip_vs_core.c:ip_vs_sched_persist).
     """
-    port = ServicePort(name="http", protocol=Protocol.TCP, port=8080, node_port=30080)
-    given = service(**LOCAL, affinity_timeout_s=600, ports=(port,))
-    found = inside(program_of(given, HERE, THERE))
-    same, other = found[WayIn.EXTERNAL_IP], found[WayIn.NODE_PORT]
-    assert (same.scheduler, same.flags, same.timeout_s) == (
-        "rr",
-        ServiceFlags.PERSISTENT,
-        600,
+    given = service(
+        **LOCAL,
+        affinity_timeout_s=600,
+        ports=(ServicePort(name="http", protocol=Protocol.TCP, port=port),),
     )
-    assert (other.scheduler, other.flags, other.timeout_s) == (
-        "sh",
-        ServiceFlags.SCHED1,
-        0,
-    )
+    what = inside(program_of(given, HERE, THERE))[WayIn.EXTERNAL_IP]
+    assert (what.scheduler, what.flags, what.timeout_s) == (scheduler, flags, timeout_s)
 
 
 def union_of(*programs: ServiceProgram, config: ProxyConfig = CONFIG) -> Desired:
