@@ -58,8 +58,8 @@ class VirtualServerStatus(msgspec.Struct, frozen=True, kw_only=True):
         address: "" for a fwmark; then `protocol` is too.
         flags: kernel names without PERSISTENT, lower case.
         persistence_timeout_s: None without persistence.
-        bound: whether its address, or a route to it, is on the VIP link; None if it need not be, since
-            it is the node's own or the virtual server is foreign.
+        bound: whether its address, or a route to it, is on the VIP link; None if it
+            need not be, since it is the node's own or the virtual server is foreign.
         sets: sets of ours it is an entry of.
     """
 

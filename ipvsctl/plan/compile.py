@@ -334,9 +334,9 @@ def _server(
             name = set_name(SetRole.NO_LOCAL_ENDPOINTS, family)
             entries.append(NamedEntry(name, entry))
         if door.way is WayIn.NODE_PORT:
-            # Pods of other nodes come to a node port too, and the answer of an endpoint
-            # beside them would not pass here: no short circuit for pods, who cannot be
-            # told apart. Those of this node have the others' endpoints as a last resort.
+            # Pods of other nodes come to a node port too, and the answer of an
+            # endpoint beside them would not pass here: no short circuit for pods, who
+            # cannot be told apart. The cluster's endpoints are their last resort.
             if not chosen and config.local_fallback is not LocalFallback.NONE:
                 chosen = everywhere
         elif config.has_short_circuit:

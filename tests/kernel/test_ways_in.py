@@ -215,8 +215,8 @@ Two pods of this node and one of another node are the endpoints of a Service. Th
 says, for each way in and external traffic policy, which of them answer, and as whom
 they see the client: an outside client, the node itself, a pod of the node, and a pod of
 another node. That one asks through its own node, but for the node port, which is this
-node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both settings of
-`vipBinding`.
+node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both settings
+of `vipBinding`.
 
 `nox -s kernel` sends these requests through a real kernel and fails if this page is not
 what came of them.
