@@ -23,7 +23,7 @@ from tenacity import (
 from ipvsctl.cluster.events import Synced
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.sources.source import Source
@@ -147,7 +147,7 @@ class Loop:
                 observed = await asyncio.to_thread(self._reconciler.observe)
                 self._reconciler.absorb(observed)
                 report = await asyncio.to_thread(self._reconciler.impose, observed)
-            except KernelError as error:
+            except (KernelError, WireError) as error:
                 _log.error("audit failed", reason=str(error))
                 return False
         self.state.audits += 1
@@ -175,7 +175,7 @@ class Loop:
                 return
             try:
                 report = await asyncio.to_thread(self._reconciler.sync, change)
-            except KernelError as error:
+            except (KernelError, WireError) as error:
                 _log.error("sync failed", reason=str(error))
                 self._audit_wanted.set()
                 return
@@ -194,7 +194,7 @@ class Loop:
                 change = self._reconciler.recheck_drains()
                 try:
                     report = await asyncio.to_thread(self._reconciler.sync, change)
-                except KernelError as error:
+                except (KernelError, WireError) as error:
                     _log.error("drain check failed", reason=str(error))
                     self._audit_wanted.set()
                     continue
