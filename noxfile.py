@@ -5,6 +5,7 @@ these same sessions.
 """
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 import nox
@@ -44,7 +45,9 @@ def tests(session: nox.Session) -> None:
 def kernel(session: nox.Session) -> None:
     """The tests against a kernel with IPVS, in the lab; arguments go to pytest.
 
-    Without arguments also the tests of the lab itself, which start it from outside.
+    Without arguments also the tests of the lab itself, which start it from outside,
+    and those of the iptables nft flavour, which the lab's guest does not have, on the
+    running kernel if that one has it.
     """
     _install(session, "test")
     # Imports are slow in a guest, so only the directory with such tests is collected.
@@ -54,6 +57,7 @@ def kernel(session: nox.Session) -> None:
     _in_lab(session, 900, *pytest, "kernel", *where, *session.posargs)
     if not session.posargs:
         session.run(*pytest, "lab", "tests/lab")
+        _test_nft(session, *pytest, "kernel", "tests/kernel/test_iptables.py")
 
 
 @nox.session
@@ -75,6 +79,16 @@ def bench(session: nox.Session) -> None:
     """How long large clusters take, in the lab."""
     _install(session, "test")
     _in_lab(session, 1800, "python", "-m", "tests.bench", *session.posargs, mem="4G")
+
+
+def _test_nft(session: nox.Session, *pytest: str) -> None:
+    """Run tests in fresh namespaces of the running kernel."""
+    fresh = ("unshare", "--net", "--mount")
+    probe = "ipset create s hash:ip && iptables-nft -A INPUT -m set --match-set s src"
+    if subprocess.run([*fresh, "sh", "-c", probe], check=False).returncode:
+        session.log("the nft flavour is not tested: this kernel, or user, cannot")
+        return
+    session.run(*fresh, *pytest, env={"IPVSCTL_LAB": "host"}, external=True)
 
 
 def _in_lab(session: nox.Session, limit_s: int, *command: str, mem: str = "2G") -> None:

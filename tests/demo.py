@@ -214,7 +214,7 @@ def _connected_to(client: Netns, vip: IPAddress, server: str) -> Connection:
 
 def _show_cleanup(node: Node) -> None:
     _title("ipvsctl cleanup")
-    print(node.run("cleanup"))
+    print(node.run("cleanup").splitlines()[-1])
     with inside(node.netns):
         for command, what in (
             (["ipvsadm-save", "-n"], "virtual servers"),

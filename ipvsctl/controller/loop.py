@@ -24,7 +24,7 @@ from ipvsctl.cluster.events import Synced
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.desired import Change
@@ -191,7 +191,7 @@ class Loop:
                 observed = await asyncio.to_thread(self._reconciler.observe)
                 self._reconciler.absorb(observed)
                 report = await asyncio.to_thread(self._reconciler.impose, observed)
-            except KernelError as error:
+            except (KernelError, WireError) as error:
                 _log.error("audit failed", reason=str(error))
                 return False
             self._progress.imposed_all()
@@ -222,7 +222,7 @@ class Loop:
                 return
             try:
                 report = await asyncio.to_thread(self._reconciler.sync, change)
-            except KernelError as error:
+            except (KernelError, WireError) as error:
                 _log.error("sync failed", reason=str(error))
                 self._audit_wanted.set()
                 return
@@ -243,7 +243,7 @@ class Loop:
                 change = self._reconciler.recheck_drains()
                 try:
                     report = await asyncio.to_thread(self._reconciler.sync, change)
-                except KernelError as error:
+                except (KernelError, WireError) as error:
                     _log.error("drain check failed", reason=str(error))
                     self._audit_wanted.set()
                     continue

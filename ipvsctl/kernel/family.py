@@ -1,5 +1,7 @@
 """Finding generic netlink families; they have no fixed numbers."""
 
+import errno
+
 from pyroute2.netlink import genlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
@@ -17,5 +19,7 @@ def generic_family_id(name: str) -> int:
         try:
             opened.bind(name, genlmsg)
         except NetlinkError as error:
-            raise KernelError.of(error.code, f"find {name} (module ip_vs)") from error
+            is_missing = error.code == errno.ENOENT
+            reason = "not in this kernel (is module ip_vs there?)" if is_missing else ""
+            raise KernelError.of(error.code, f"find {name}", reason) from error
         return int(opened.prid)

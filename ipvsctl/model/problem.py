@@ -45,4 +45,6 @@ class Problem(msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.ref}: {self.field}: {self.value}: {self.reason}"
+        """One line: kind, name, field, value, reason; without what is empty."""
+        parts = (f"{self.kind} {self.ref}", self.field, self.value, self.reason)
+        return ": ".join(part for part in parts if part)

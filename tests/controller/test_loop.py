@@ -14,9 +14,10 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.errors import ConfigError, WireError
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats
 from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.model.state import Observed
 from ipvsctl.plan.desired import Change
 from ipvsctl.plan.ops import AddVirtualServer, BindAddress
 from ipvsctl.sources.source import Source
@@ -61,10 +62,10 @@ class Told:
 class World:
     """A loop, and all it meets."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, kernel: FakeKernel | None = None) -> None:
         self.task: asyncio.Task[None] | None = None
         self.clock = FakeClock()
-        self.kernel = FakeKernel()
+        self.kernel = kernel or FakeKernel()
         self.told = Told(self.kernel)
         self.reconciler = Reconciler(
             kernel=self.kernel,
@@ -290,6 +291,28 @@ async def test_a_drain_ends_without_an_event() -> None:
         world.clock.advance(DRAIN_CHECK_S)
         await world.until(lambda: str(pod) not in real_servers(world.kernel))
         assert world.loop.state.audits == 1
+
+
+async def test_an_unreadable_answer_stops_nothing() -> None:
+    """A kernel that says what nobody understands is asked again, after a pause."""
+
+    class Garbled(FakeKernel):
+        is_garbled = True
+
+        def observe(self) -> Observed:
+            if self.is_garbled:
+                raise WireError(offset=16, reason="truncated attribute")
+            return super().observe()
+
+    kernel = Garbled()
+    world = World(ListSource(FIRST), kernel)
+    async with running(world):
+        await world.until(lambda: len(world.clock.sleeping) == 2)
+        assert kernel.log == []
+        kernel.is_garbled = False
+        world.clock.advance(min(world.clock.sleeping))
+        await world.until(lambda: world.loop.state.audits == 1)
+    assert real_servers(kernel) == {"172.16.0.1:8080": 1}
 
 
 async def test_ending_leaves_the_kernel_as_it_is() -> None:

@@ -248,9 +248,7 @@ def test_a_health_check_is_part_of_the_service() -> None:
 def test_what_inside_clients_get_stands_below_the_address() -> None:
     """A Local address has two virtual servers; that of the fwmark is named too."""
     vip = parse_address("203.0.113.50")
-    local = service(
-        external_traffic_policy=TrafficPolicy.LOCAL, external_ips=(vip,)
-    )
+    local = service(external_traffic_policy=TrafficPolicy.LOCAL, external_ips=(vip,))
     endpoints = (
         Endpoint(address=POD.address, node_name="node-0"),
         Endpoint(address=parse_address("172.16.1.1"), node_name="node-1"),

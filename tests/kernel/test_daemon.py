@@ -1,0 +1,116 @@
+"""The daemon as a process: killed, started again, ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bench.cluster import write_manifests
+from tests.lab.netns import Netns, inside
+
+pytestmark = pytest.mark.kernel
+
+IPVSCTL = (sys.executable, "-m", "ipvsctl")
+FOREIGN = ["-A -t 10.103.97.12:6443 -s rr", "-a -t 10.103.97.12:6443 -r 10.0.0.11:6443"]
+SERVICES = 200
+
+
+class Daemon:
+    """`ipvsctl` in a namespace, on manifests of its own."""
+
+    def __init__(self, netns: Netns, scratch: Path) -> None:
+        self.netns = netns
+        self.manifests = scratch / "cluster.json"
+        self._socket = ("--socket", str(scratch / "ipvsctl.sock"))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start `ipvsctl run`."""
+        with inside(self.netns):
+            return subprocess.Popen(
+                [*IPVSCTL, "run", *self._cluster(), *self._socket],
+                stderr=subprocess.DEVNULL,
+            )
+
+    def diff(self) -> int:
+        """Run `ipvsctl diff`; its exit status."""
+        return self._run("diff", *self._cluster())
+
+    def cleanup(self) -> int:
+        """Run `ipvsctl cleanup`; its exit status."""
+        return self._run("cleanup")
+
+    def _run(self, *words: str) -> int:
+        with inside(self.netns):
+            done = subprocess.run(
+                [*IPVSCTL, *words, *self._socket],
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+        return done.returncode
+
+    def virtual_servers(self) -> int:
+        """How many the kernel has."""
+        with inside(self.netns):
+            table = Path("/proc/thread-self/net/ip_vs").read_text()
+        return sum(line.startswith(("TCP", "UDP")) for line in table.splitlines())
+
+    def _cluster(self) -> tuple[str, ...]:
+        return "--manifests", str(self.manifests), "--node-name", "node-0"
+
+
+@pytest.fixture
+def daemon(netns: Netns, tmp_path: Path) -> Daemon:
+    """A node with a foreign virtual server and a cluster to serve."""
+    for line in FOREIGN:
+        subprocess.run(["ipvsadm", *line.split()], check=True)
+    made = Daemon(netns, tmp_path)
+    write_manifests(made.manifests, services=SERVICES, endpoints=3)
+    return made
+
+
+def wait_for(holds: Callable[[], bool], limit_s: float = 60) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < end, "it did not come to hold"
+        os.sched_yield()
+
+
+def foreign_is_there() -> bool:
+    """The foreign virtual server is as it was."""
+    saved = subprocess.run(
+        ["ipvsadm-save", "-n"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return {
+        "-A -t 10.103.97.12:6443 -s rr",
+        "-a -t 10.103.97.12:6443 -r 10.0.0.11:6443 -g -w 1",
+    } <= set(saved)
+
+
+@pytest.mark.timeout(120)
+def test_killed_and_started_again(daemon: Daemon) -> None:
+    """Kill -9 in the middle of the first sync; the next process finishes it.
+
+    Ended by SIGTERM it leaves in under 2 s, and leaves the kernel as it is.
+    """
+    first = daemon.start()
+    wait_for(lambda: daemon.virtual_servers() > 1)
+    first.kill()
+    first.wait()
+    assert foreign_is_there()
+    second = daemon.start()
+    wait_for(lambda: daemon.virtual_servers() == SERVICES + 1)
+    wait_for(lambda: daemon.diff() == 0)
+    second.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert second.wait() == 0
+    assert time.monotonic() - begun < 2
+    assert daemon.virtual_servers() == SERVICES + 1
+    assert daemon.cleanup() == 0
+    assert daemon.virtual_servers() == 1
+    assert foreign_is_there()
