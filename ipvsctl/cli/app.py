@@ -259,6 +259,44 @@ def status(
 
 
 @app.command(
+    epilog="""\b
+Examples:
+  ipvsctl check                            the node as it is
+  ipvsctl check --manifests cluster.yaml   with the VIPs it is to have
+
+Nothing is changed, and no daemon is asked.
+
+\b
+Exit status: 0 no problem, 1 problems found, 2 error.
+"""
+)
+@takes_settings()
+def check(
+    context: typer.Context,
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    given: Given = NOTHING_GIVEN,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Look at this node and the settings, and say what to do about them."""
+    with reported(verbose):
+        from ipvsctl.cli import check as command
+        from ipvsctl.cli import inputs
+
+        settings = inputs.read_config(config, given)
+        name = inputs.node_name_or_host(node_name or settings.node_name)
+        store = (
+            inputs.read_store(manifests, name, verbose=verbose) if manifests else None
+        )
+        kernel = surroundings(context).open_kernel(settings, to_change=False)
+        findings = command.check(kernel, store, settings)
+        raise typer.Exit(command.print_findings(findings, output))
+
+
+@app.command(
     epilog=f"""\b
 Examples:
   ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipvsadm

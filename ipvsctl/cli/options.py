@@ -19,7 +19,7 @@ class StateFormat(StrEnum):
 
 
 class PlanFormat(StrEnum):
-    """How a plan, or what became of it, is printed."""
+    """How a plan, what became of it, or findings are printed."""
 
     TABLE = "table"
     JSON = "json"

@@ -1,6 +1,7 @@
 """What a node needs whatever its Services are: link, sets, rules, sysctls."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -16,7 +17,8 @@ from ipvsctl.plan.rules import desired_chains
 
 # Since 5.9 a SYN that reuses a port in TIME_WAIT is rescheduled without being dropped,
 # and mode 0 would send it to a real server of weight 0 (k/k#81775, k/k#93297).
-_REUSE_MODE_FIXED = (5, 9)
+REUSE_MODE_FIXED: Final = (5, 9)
+REUSE_MODE_SYSCTL: Final = "net/ipv4/vs/conn_reuse_mode"
 
 
 class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +94,8 @@ def _sysctls(facts: KernelFacts) -> Mapping[str, str]:
         "net/ipv4/vs/expire_quiescent_template": "1",
         "net/ipv4/ip_forward": "1",
     }
-    if facts.release < _REUSE_MODE_FIXED:
-        sysctls["net/ipv4/vs/conn_reuse_mode"] = "0"
+    if facts.release < REUSE_MODE_FIXED:
+        sysctls[REUSE_MODE_SYSCTL] = "0"
     if IPFamily.IPV6 in facts.families:
         sysctls["net/ipv6/conf/all/forwarding"] = "1"
     return sysctls
