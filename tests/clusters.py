@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import msgspec
 from hypothesis import strategies as st
 
-from ipvsctl.model.config import Compatibility, ProxyConfig
+from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
 from ipvsctl.model.objects import (
@@ -109,6 +109,7 @@ def endpoint_slices(draw: st.DrawFn, service: ObjectRef, index: int) -> Endpoint
         family=family,
         ports=tuple(ports),
         endpoints=tuple(draw(st.lists(endpoints(family), max_size=4))),
+        weight=draw(st.integers(1, 3)),
     )
 
 
@@ -150,6 +151,9 @@ def services(draw: st.DrawFn, index: int) -> Service:
         external_traffic_policy=draw(st.sampled_from(TrafficPolicy)),
         affinity_timeout_s=draw(st.sampled_from([None, 600])),
         health_check_node_port=draw(st.sampled_from([0, 32000])),
+        annotations=draw(
+            st.sampled_from([(), (("ipvsctl.io/scheduler", "sh"),)]),
+        ),
     )
 
 
@@ -176,4 +180,5 @@ def configs() -> st.SearchStrategy[ProxyConfig]:
         cluster_cidrs=st.just(CONFIG.cluster_cidrs),
         strict_arp=st.sampled_from([None, True, False]),
         compatibility=st.sampled_from(Compatibility),
+        vip_binding=st.sampled_from(VipBinding),
     )

@@ -13,7 +13,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ipvsctl.model.net import IPAddress, Protocol, parse_address
@@ -22,7 +24,7 @@ from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Answer, Connection, Servers, ask, connect
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PODS_OF_WEB = {"pod-0-0", "pod-0-1", "pod-1-0"}
+PODS_OF_WEB = frozenset({"pod-0-0", "pod-0-1", "pod-1-0"})
 
 
 class DemoError(Exception):
@@ -132,41 +134,73 @@ def _serve(world: Cluster, servers: Servers) -> None:
     servers.add(world.external.netns, outside, 8091)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A way in, and what must come of it.
+
+    Attributes:
+        servers: who answers.
+        inside: who answers pods and the host, if others than outside clients.
+        keeps_source: an outside client is seen as itself.
+    """
+
+    way: str
+    vip: str
+    port: int = 80
+    protocol: Protocol = Protocol.TCP
+    servers: frozenset[str] = PODS_OF_WEB
+    inside: frozenset[str] | None = None
+    keeps_source: bool = False
+
+
+ROWS = (
+    Row(way="cluster IP", vip="10.96.0.10"),
+    Row(way="cluster IP, IPv6", vip="fd00:10:96::10"),
+    Row(way="external IP", vip="203.0.113.50"),
+    Row(way="node port", vip="10.0.0.10", port=30080),
+    Row(way="node port, IPv6", vip="fd00:10::10", port=30080),
+    Row(
+        way="load-balancer VIP, Local",
+        vip="198.51.100.7",
+        port=443,
+        servers=frozenset({"pod-0-1"}),
+        inside=frozenset({"pod-0-1", "pod-1-0"}),
+        keeps_source=True,
+    ),
+    Row(
+        way="node port, Local",
+        vip="10.0.0.10",
+        port=30443,
+        servers=frozenset({"pod-0-1"}),
+        keeps_source=True,
+    ),
+    Row(
+        way="DNS over UDP",
+        vip="10.96.0.53",
+        port=53,
+        protocol=Protocol.UDP,
+        servers=frozenset({"pod-0-0", "pod-1-0"}),
+    ),
+    Row(way="no selector", vip="10.96.0.130", servers=frozenset({"external"})),
+)
+
+
 def _show_traffic(world: Cluster) -> None:
     _title("requests from a pod, the host and outside")
     node, pod, client = world.nodes[0], world.pods["pod-0-0"], world.client
     nodes = {str(node.ipv4), str(node.ipv6), "172.16.0.1", "fd00:172:16::1"}
     clients = {"client": client, "host": node, "pod": pod}
-    local = {"pod-0-1"}
-    rows: list[tuple[str, str, int, Protocol, set[str], bool]] = [
-        ("cluster IP", "10.96.0.10", 80, Protocol.TCP, PODS_OF_WEB, False),
-        ("cluster IP, IPv6", "fd00:10:96::10", 80, Protocol.TCP, PODS_OF_WEB, False),
-        ("external IP", "203.0.113.50", 80, Protocol.TCP, PODS_OF_WEB, False),
-        ("node port", "10.0.0.10", 30080, Protocol.TCP, PODS_OF_WEB, False),
-        ("node port, IPv6", "fd00:10::10", 30080, Protocol.TCP, PODS_OF_WEB, False),
-        ("load-balancer VIP, Local", "198.51.100.7", 443, Protocol.TCP, local, True),
-        ("node port, Local", "10.0.0.10", 30443, Protocol.TCP, local, True),
-        (
-            "DNS over UDP",
-            "10.96.0.53",
-            53,
-            Protocol.UDP,
-            {"pod-0-0", "pod-1-0"},
-            False,
-        ),
-        ("no selector", "10.96.0.130", 80, Protocol.TCP, {"external"}, False),
-    ]
-    for way, vip, port, protocol, expected, keeps_source in rows:
+    for row in ROWS:
         for name, host in clients.items():
-            answers = _ask_often(host.netns, vip, port, protocol)
+            answers = _ask_often(host.netns, row.vip, row.port, row.protocol)
             sources = {str(answer.source) for answer in answers}
-            own = {str(host.ipv4), str(host.ipv6)}
-            _expect_servers(f"{way} from {name}", answers, expected)
-            if name == "client":
-                wanted = own if keeps_source else nodes
-                if not sources <= wanted:
-                    raise DemoError(f"{way} from {name}: seen as {sources}")
-            _row(way, f"{vip}:{port}", name, answers)
+            is_outside = name == "client"
+            expected = row.servers if is_outside else row.inside or row.servers
+            _expect_servers(f"{row.way} from {name}", answers, expected)
+            wanted = {str(host.ipv4)} if row.keeps_source else nodes
+            if is_outside and not sources <= wanted:
+                raise DemoError(f"{row.way} from {name}: seen as {sources}")
+            _row(row.way, f"{row.vip}:{row.port}", name, answers)
     sticky = _ask_often(client.netns, "10.96.0.30", 80, Protocol.TCP)
     if len({answer.server for answer in sticky}) != 1:
         raise DemoError("session affinity: a client met several pods")
@@ -249,7 +283,9 @@ def _ask_often(
         raise DemoError(f"{vip}:{port} from {netns.name}: {error}") from error
 
 
-def _expect_servers(what: str, answers: list[Answer], expected: set[str]) -> None:
+def _expect_servers(
+    what: str, answers: list[Answer], expected: AbstractSet[str]
+) -> None:
     servers = {answer.server for answer in answers}
     if servers != expected:
         raise DemoError(f"{what}: {servers} answered instead of {expected}")

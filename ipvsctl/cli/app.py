@@ -8,10 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from ipvsctl.cli.errors import ExitStatus, reported
+from ipvsctl.cli.given import NOTHING_GIVEN, Given, takes_settings
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
-    ClusterCidrOption,
-    CompatibilityOption,
     ConfigOption,
     LogFormat,
     LogFormatOption,
@@ -58,14 +57,14 @@ Example:
 {_STATUSES} It ends on SIGTERM and SIGINT and leaves the kernel state in place.
 """
 )
+@takes_settings()
 def run(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
-    cluster_cidr: ClusterCidrOption = None,
-    compatibility: CompatibilityOption = None,
+    given: Given = NOTHING_GIVEN,
     socket: SocketOption = DEFAULT_SOCKET,
     log_format: LogFormatOption = LogFormat.AUTO,
     verbose: VerboseOption = 0,
@@ -79,12 +78,10 @@ def run(
         from ipvsctl.sources.manifests import ManifestsSource
 
         paths = inputs.require_manifests(manifests)
-        settings = inputs.read_config(
-            config, cluster_cidr=cluster_cidr, compatibility=compatibility
-        )
+        settings = inputs.read_config(config, given)
         kernel = surroundings(context).open_kernel(settings, to_change=True)
         configure_logs(log_format, verbose=verbose)
-        store = Store(inputs.node_name_or_host(node_name))
+        store = Store(inputs.node_name_or_host(node_name or settings.node_name))
         status = run_daemon(kernel, store, settings, ManifestsSource(paths), socket)
         raise typer.Exit(status)
 
@@ -98,14 +95,14 @@ Examples:
 {_STATUSES} An op that the kernel refuses is an error; the others are applied.
 """
 )
+@takes_settings()
 def apply(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
-    cluster_cidr: ClusterCidrOption = None,
-    compatibility: CompatibilityOption = None,
+    given: Given = NOTHING_GIVEN,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
     ] = False,
@@ -117,10 +114,8 @@ def apply(
         from ipvsctl.cli import inputs, sync
 
         paths = inputs.require_manifests(manifests)
-        settings = inputs.read_config(
-            config, cluster_cidr=cluster_cidr, compatibility=compatibility
-        )
-        name = inputs.node_name_or_host(node_name)
+        settings = inputs.read_config(config, given)
+        name = inputs.node_name_or_host(node_name or settings.node_name)
         store = inputs.read_store(paths, name, verbose=verbose)
         kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
         if dry_run:
@@ -140,14 +135,14 @@ Examples:
 Exit status: 0 equal, 1 different, 2 error.
 """
 )
+@takes_settings()
 def diff(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
-    cluster_cidr: ClusterCidrOption = None,
-    compatibility: CompatibilityOption = None,
+    given: Given = NOTHING_GIVEN,
     socket: SocketOption = DEFAULT_SOCKET,
     output: PlanFormatOption = PlanFormat.TABLE,
     verbose: VerboseOption = 0,
@@ -164,10 +159,8 @@ def diff(
             paths = inputs.require_manifests(
                 manifests, f", since no ipvsctl run answers on {socket}"
             )
-            settings = inputs.read_config(
-                config, cluster_cidr=cluster_cidr, compatibility=compatibility
-            )
-            name = inputs.node_name_or_host(node_name)
+            settings = inputs.read_config(config, given)
+            name = inputs.node_name_or_host(node_name or settings.node_name)
             store = inputs.read_store(paths, name, verbose=verbose)
             kernel = surroundings(context).open_kernel(settings, to_change=False)
             answer = sync.compare(kernel, store, settings, output)
@@ -181,10 +174,12 @@ the rules and chains, and the VIP link. What belongs to others stays, and sysctl
 {_STATUSES}
 """
 )
+@takes_settings("ipvsctl.vipLink")
 def cleanup(
     context: typer.Context,
     *,
     config: ConfigOption = None,
+    given: Given = NOTHING_GIVEN,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
     ] = False,
@@ -199,7 +194,7 @@ def cleanup(
     with reported(verbose):
         from ipvsctl.cli import inputs, sync
 
-        settings = inputs.read_config(config)
+        settings = inputs.read_config(config, given)
         if not (dry_run or force):
             sync.refuse_beside_daemon(socket)
         kernel = surroundings(context).open_kernel(settings, to_change=False)
@@ -219,6 +214,7 @@ names.
 {_STATUSES}
 """
 )
+@takes_settings("ipvsctl.vipLink")
 def status(
     context: typer.Context,
     name: Annotated[
@@ -239,6 +235,7 @@ def status(
     manifests: ManifestsOption = None,
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
+    given: Given = NOTHING_GIVEN,
     socket: SocketOption = DEFAULT_SOCKET,
     output: StateFormatOption = StateFormat.TABLE,
     verbose: VerboseOption = 0,
@@ -253,12 +250,50 @@ def status(
         if found is None:
             from ipvsctl.cli import inputs
 
-            settings = inputs.read_config(config)
-            node = inputs.node_name_or_host(node_name)
+            settings = inputs.read_config(config, given)
+            node = inputs.node_name_or_host(node_name or settings.node_name)
             store, source = inputs.read_named(manifests, node, verbose=verbose)
             kernel = surroundings(context).open_kernel(settings, to_change=False)
             found = command.read_status(kernel, store, settings, source, selection)
         command.print_status(found, output)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  ipvsctl check                            the node as it is
+  ipvsctl check --manifests cluster.yaml   with the VIPs it is to have
+
+Nothing is changed, and no daemon is asked.
+
+\b
+Exit status: 0 no problem, 1 problems found, 2 error.
+"""
+)
+@takes_settings()
+def check(
+    context: typer.Context,
+    *,
+    manifests: ManifestsOption = None,
+    node_name: NodeNameOption = "",
+    config: ConfigOption = None,
+    given: Given = NOTHING_GIVEN,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Look at this node and the settings, and say what to do about them."""
+    with reported(verbose):
+        from ipvsctl.cli import check as command
+        from ipvsctl.cli import inputs
+
+        settings = inputs.read_config(config, given)
+        name = inputs.node_name_or_host(node_name or settings.node_name)
+        store = (
+            inputs.read_store(manifests, name, verbose=verbose) if manifests else None
+        )
+        kernel = surroundings(context).open_kernel(settings, to_change=False)
+        findings = command.check(kernel, store, settings)
+        raise typer.Exit(command.print_findings(findings, output))
 
 
 @app.command(
@@ -268,18 +303,19 @@ Examples:
   ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipset
 
 Needs no kernel and no root. ipvsadm prints the lines of `ipvsadm-save -n`, ipset those
-of `ipset save`, addresses `inet ADDR/LEN`, each sorted; problems go to stderr.
+of `ipset save`, addresses `inet ADDR/LEN`, routes those of `ip route show table local`,
+each sorted; problems go to stderr.
 
 {_STATUSES}
 """
 )
+@takes_settings()
 def render(
     *,
     manifests: ManifestsOption = None,
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
-    cluster_cidr: ClusterCidrOption = None,
-    compatibility: CompatibilityOption = None,
+    given: Given = NOTHING_GIVEN,
     node_addresses: Annotated[
         str | None,
         typer.Option(
@@ -299,11 +335,9 @@ def render(
         from ipvsctl.cli import render as command
 
         paths = inputs.require_manifests(manifests)
-        settings = inputs.read_config(
-            config, cluster_cidr=cluster_cidr, compatibility=compatibility
-        )
+        settings = inputs.read_config(config, given)
         addresses = command.parse_addresses(node_addresses)
-        name = inputs.node_name_or_host(node_name)
+        name = inputs.node_name_or_host(node_name or settings.node_name)
         store = inputs.read_store(paths, name, verbose=verbose)
         command.render(store, settings, addresses, output)
 

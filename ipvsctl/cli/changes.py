@@ -22,12 +22,15 @@ from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
+    AddRoute,
     AddVirtualServer,
     BindAddress,
     ChangeRules,
     CreateSet,
     DeleteEntry,
     DeleteRealServer,
+    DeleteRoute,
+    DeleteStaleFlows,
     DeleteVipLink,
     DeleteVirtualServer,
     DestroySet,
@@ -35,11 +38,14 @@ from ipvsctl.plan.ops import (
     Op,
     Plan,
     SetSysctl,
+    SetTimeouts,
     SwapSets,
     UnbindAddress,
     UpdateRealServer,
+    UpdateRoute,
     UpdateVirtualServer,
 )
+from ipvsctl.plan.short_circuits import marked_entry
 
 
 class Action(StrEnum):
@@ -53,6 +59,7 @@ class Action(StrEnum):
 ACTIONS: Mapping[type[Op], Action] = MappingProxyType(
     {
         SetSysctl: Action.CHANGE,
+        SetTimeouts: Action.CHANGE,
         EnsureVipLink: Action.ADD,
         DeleteVipLink: Action.DELETE,
         CreateSet: Action.ADD,
@@ -67,8 +74,12 @@ ACTIONS: Mapping[type[Op], Action] = MappingProxyType(
         AddRealServer: Action.ADD,
         UpdateRealServer: Action.CHANGE,
         DeleteRealServer: Action.DELETE,
+        DeleteStaleFlows: Action.DELETE,
         BindAddress: Action.ADD,
         UnbindAddress: Action.DELETE,
+        AddRoute: Action.ADD,
+        UpdateRoute: Action.CHANGE,
+        DeleteRoute: Action.DELETE,
     }
 )
 
@@ -142,6 +153,8 @@ def _what(op: Op, observed: NodeState) -> str:
     match op:
         case SetSysctl(name, _):
             return f"{text} (was {observed.sysctls.get(name, 'not there')})"
+        case SetTimeouts(_):
+            return f"{text} (were {observed.timeouts})"
         case UpdateVirtualServer(server):
             return text + _was(server.key, observed.virtual_servers.get(server.key))
         case UpdateRealServer(key, real_server):
@@ -173,6 +186,9 @@ class _Names:
             ):
                 self._entries.setdefault((named.set_name, named.entry), str(ref))
             self._add_addresses(program.addresses, str(ref))
+        for inside, key in desired.short_circuits.items() if desired else ():
+            named = marked_entry(key, inside)
+            self._entries[named.set_name, named.entry.identity] = self._of_key(key)
 
     def service_of(self, op: Op) -> str | None:
         match op:
@@ -180,11 +196,22 @@ class _Names:
                 return self._of_key(server.key)
             case DeleteVirtualServer(key):
                 return self._of_key(key)
-            case AddRealServer(key) | UpdateRealServer(key) | DeleteRealServer(key):
+            case (
+                AddRealServer(key)
+                | UpdateRealServer(key)
+                | DeleteRealServer(key)
+                | DeleteStaleFlows(key)
+            ):
                 return self._of_key(key)
             case AddEntry(name, entry) | DeleteEntry(name, entry):
-                return self._entries.get((name, entry), "")
-            case BindAddress(address) | UnbindAddress(address):
+                return self._entries.get((name, entry.identity), "")
+            case (
+                BindAddress(address)
+                | UnbindAddress(address)
+                | AddRoute(address)
+                | UpdateRoute(address)
+                | DeleteRoute(address)
+            ):
                 return self._addresses.get(address, "")
             case _:
                 return None

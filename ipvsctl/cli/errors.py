@@ -16,7 +16,7 @@ class ExitStatus(IntEnum):
 
     OK = 0
     DIFFERENT = 1
-    """Only `diff`: the kernel is not what it should be."""
+    """`diff`: the kernel is not what it should be. `check`: nor is the node."""
     ERROR = 2
     INTERRUPTED = 130
 

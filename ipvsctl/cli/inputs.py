@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ipvsctl.cli.errors import complain, tell
-from ipvsctl.cluster.config import parse_config, with_flags
+from ipvsctl.cli.given import NOTHING_GIVEN, Given
+from ipvsctl.cluster.config import GivenText, parse_config, with_given
 from ipvsctl.cluster.manifest import Manifests, changes
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
@@ -14,13 +15,8 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.sources.manifests import ManifestsSource, load_manifests
 
 
-def read_config(
-    path: Path | None,
-    *,
-    cluster_cidr: str | None = None,
-    compatibility: str | None = None,
-) -> ProxyConfig:
-    """The settings of the file, or the defaults, with those of the command line.
+def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
+    """The settings of the file, or the defaults, with those given beside it.
 
     What the file sets in vain is said on stderr.
 
@@ -40,7 +36,10 @@ def read_config(
         config, warnings = parse_config(raw, str(path))
         for warning in warnings:
             complain(f"warning: {path}: {warning}")
-    return with_flags(config, cluster_cidr=cluster_cidr, compatibility=compatibility)
+    return with_given(
+        config,
+        (GivenText(path=flag.path, name=name, text=text) for flag, name, text in given),
+    )
 
 
 def node_name_or_host(given: str) -> str:

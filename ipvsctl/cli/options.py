@@ -19,7 +19,7 @@ class StateFormat(StrEnum):
 
 
 class PlanFormat(StrEnum):
-    """How a plan, or what became of it, is printed."""
+    """How a plan, what became of it, or findings are printed."""
 
     TABLE = "table"
     JSON = "json"
@@ -34,6 +34,7 @@ class RenderFormat(StrEnum):
     IPTABLES = "iptables"
     IP6TABLES = "ip6tables"
     ADDRESSES = "addresses"
+    ROUTES = "routes"
     JSON = "json"
 
 
@@ -43,10 +44,6 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     CONSOLE = "console"
     JSON = "json"
-
-
-def _complete_compatibility() -> list[str]:
-    return ["none", "kube-proxy"]
 
 
 ManifestsOption = Annotated[
@@ -68,7 +65,8 @@ NodeNameOption = Annotated[
         metavar="NAME",
         envvar=["IPVSCTL_NODE_NAME", "NODE_NAME"],
         help="Name of this node's Node object."
-        "  [default: the host name, in lower case]",
+        "  [default: the configuration's hostnameOverride, else the host name, in"
+        " lower case]",
         show_default=False,
     ),
 ]
@@ -80,29 +78,6 @@ ConfigOption = Annotated[
         metavar="FILE",
         envvar="IPVSCTL_CONFIG",
         help="KubeProxyConfiguration, as kubeadm writes it.",
-        show_default=False,
-    ),
-]
-
-ClusterCidrOption = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster-cidr",
-        metavar="A,B",
-        envvar="IPVSCTL_CLUSTER_CIDR",
-        help="Where pods are, one network a family; wins over the file.",
-        show_default=False,
-    ),
-]
-
-CompatibilityOption = Annotated[
-    str | None,
-    typer.Option(
-        "--compatibility",
-        metavar="none|kube-proxy",
-        envvar="IPVSCTL_COMPATIBILITY",
-        help="kube-proxy: send every packet where kube-proxy would.",
-        autocompletion=_complete_compatibility,
         show_default=False,
     ),
 ]

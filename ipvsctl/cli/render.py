@@ -13,7 +13,12 @@ from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
 from ipvsctl.wire.iptables import render_save
-from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from ipvsctl.wire.save_text import (
+    render_addresses,
+    render_ipset,
+    render_ipvsadm,
+    render_routes,
+)
 
 
 def render(
@@ -39,7 +44,7 @@ def render(
     if form is RenderFormat.JSON:
         print_data(state, PlanFormat.JSON)
     else:
-        print_lines(_lines(state, form))
+        print_lines(_lines(state, form, config.vip_link))
     tell_problems(compiler.problems())
 
 
@@ -63,7 +68,7 @@ def _address(text: str) -> IPAddress:
         ) from error
 
 
-def _lines(state: NodeState, form: RenderFormat) -> list[str]:
+def _lines(state: NodeState, form: RenderFormat, vip_link: str) -> list[str]:
     match form:
         case RenderFormat.IPVSADM:
             return render_ipvsadm(state)
@@ -73,5 +78,7 @@ def _lines(state: NodeState, form: RenderFormat) -> list[str]:
             return render_save(state.chains[IPFamily.IPV4])
         case RenderFormat.IP6TABLES:
             return render_save(state.chains[IPFamily.IPV6])
+        case RenderFormat.ROUTES:
+            return render_routes(state, vip_link)
         case _:
             return render_addresses(state)

@@ -24,7 +24,10 @@ from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
+from ipvsctl.plan.desired import Change
+from ipvsctl.plan.health_checks import health_check_addresses
 from ipvsctl.serve.control import Answer, control_socket
+from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.sources.source import Source
 
 _LEAVE_S: Final = 1.5
@@ -42,7 +45,7 @@ class NotReady(IpvsctlError):
 
 
 class Daemon:
-    """One node's loop and what it tells about itself."""
+    """One node's loop and what it tells about itself: the loop's `Audience`."""
 
     def __init__(
         self, *, kernel: Kernel, store: Store, config: ProxyConfig, source: Source
@@ -51,7 +54,10 @@ class Daemon:
         self._config = config
         self._source = source
         self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        self._loop = Loop(reconciler=self._reconciler, source=source, config=config)
+        self._loop = Loop(
+            reconciler=self._reconciler, source=source, config=config, audience=self
+        )
+        self._health_checks = HealthCheckServer(self._loop.is_healthy)
 
     @property
     def answers(self) -> Mapping[str, Answer]:
@@ -64,7 +70,26 @@ class Daemon:
 
     async def run(self) -> None:
         """Keep the kernel as desired until cancelled."""
-        await self._loop.run()
+        try:
+            await self._loop.run()
+        finally:
+            await self._health_checks.close()
+
+    async def audited(self) -> None:
+        """See `Audience`."""
+        addresses = health_check_addresses(
+            self._reconciler.context, self._config.node_port_addresses
+        )
+        checks = self._reconciler.desired.health_checks()
+        await self._health_checks.replace(checks, addresses)
+
+    async def synced(self, change: Change) -> None:
+        """See `Audience`."""
+        await self._health_checks.update(change.health_checks)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `Audience`."""
+        return self._health_checks.problems()
 
     async def _status(self, query: Mapping[str, str]) -> bytes:
         selection = Selection(
@@ -107,7 +132,7 @@ class Daemon:
         """
         if not self._loop.state.synced:
             raise NotReady
-        return self._reconciler.problems()
+        return tuple(sorted((*self._reconciler.problems(), *self.problems())))
 
     def _loop_status(self) -> LoopStatus:
         state = self._loop.state

@@ -96,6 +96,8 @@ def _head(summary: Summary) -> Iterator[Line]:
         facts.insert(0, f"zone {summary.zone}")
     if summary.compatibility != "none":
         facts.append(f"compatibility {summary.compatibility}")
+    if summary.short_circuits:
+        facts.append(f"{summary.short_circuits} short circuits")
     if summary.source:
         facts.append(summary.source)
     yield (Span(summary.node, "bold"), *(Span(f"  {fact}") for fact in facts))

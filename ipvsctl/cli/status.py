@@ -86,6 +86,7 @@ def describe(
                 source=source,
                 loop=loop,
                 pending_ops=len(reconciler.plan(observed)) if source else None,
+                short_circuits=len(reconciler.desired.short_circuits),
             ),
             desired=reconciler.desired,
             observed=observed,

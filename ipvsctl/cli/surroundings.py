@@ -39,12 +39,15 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
         load_modules,
         scheduler_module,
     )
+    from ipvsctl.plan.check import KEEPALIVE_SYSCTL  # noqa: PLC0415  # see above
     from ipvsctl.plan.node import sysctl_names  # noqa: PLC0415  # see above
 
     require_net_admin(Path("/proc/self/status").read_text(encoding="utf-8"))
     if to_change:
         load_modules((*REQUIRED_MODULES, scheduler_module(config.scheduler)))
-    return LinuxKernel.open(vip_link=config.vip_link, sysctl_names=sysctl_names())
+    return LinuxKernel.open(
+        vip_link=config.vip_link, sysctl_names=(*sysctl_names(), KEEPALIVE_SYSCTL)
+    )
 
 
 def require_net_admin(status: str) -> None:

@@ -114,7 +114,8 @@ def cleanup(
     with closing(kernel):
         observed = kernel.observe()
         # Sysctls stay: what they were before, nobody knows.
-        plan = diff(observed, NodeState(), DiffOptions(vip_link=config.vip_link))
+        options = DiffOptions(vip_link=config.vip_link, exclude=config.exclude_cidrs)
+        plan = diff(observed, NodeState(), options)
         view = describe(plan, observed.state, as_data=form is not PlanFormat.TABLE)
         if dry_run:
             _print_cleanup(view, form, plan_summary(view))

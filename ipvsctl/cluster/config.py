@@ -14,122 +14,67 @@ unset field looks like, since kubeadm writes every field there is:
       compatibility: kube-proxy   # or none (default)
       drainTimeout: 15m
       minSyncPeriod: 0s
+      shortCircuit: true
+      localFallback: none         # or cluster
+      markRange: 0x20000/0xffffc000
       strictARP: true
+      vipBinding: route           # or address (default)
       vipLink: kube-ipvs0
 
+Which fields there are, and what becomes of each, is in `fields`.
 Reading the file is the caller's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Final
 
 import msgspec
 
 from ipvsctl.cluster import settings
+from ipvsctl.cluster.fields import FIELDS, Verdict
+from ipvsctl.cluster.flags import OWN_KEY
 from ipvsctl.cluster.yamltext import YamlError, yaml_documents
 from ipvsctl.model.config import (
-    Compatibility,
     DetectLocalMode,
+    Listener,
     ProxyConfig,
+    ServeConfig,
 )
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.marks import KUBELET_DROP_MARK
+from ipvsctl.model.net import parse_address
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 KIND = "KubeProxyConfiguration"
 
-Read = Callable[[str, object], Any]
+_BY_PATH = MappingProxyType({field.path: field for field in FIELDS})
+
+_SECTIONS = frozenset(path.split(".")[0] for path in _BY_PATH if "." in path)
 
 
-class _Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How a field becomes an attribute of `ProxyConfig`.
+class Mode(StrEnum):
+    """The modes of kube-proxy."""
+
+    IPTABLES = "iptables"
+    IPVS = "ipvs"
+    NFTABLES = "nftables"
+    KERNELSPACE = "kernelspace"
+
+
+class GivenText(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting from the command line or the environment.
 
     Attributes:
-        read: checks the value.
-        zero_is_unset: 0, false and "" are what the field looks like when nobody set
-            it; else only null is.
+        path: of the field it stands for.
+        name: of the flag or the variable, for errors.
     """
 
-    attribute: str
-    read: Read
-    zero_is_unset: bool = True
-
-
-def _exact(attribute: str, read: Read) -> _Setting:
-    return _Setting(attribute=attribute, read=read, zero_is_unset=False)
-
-
-def _lenient(attribute: str, read: Read) -> _Setting:
-    return _Setting(attribute=attribute, read=read)
-
-
-# Where two fields set one attribute, the later wins.
-_SETTINGS: Mapping[str, _Setting] = MappingProxyType(
-    {
-        "clusterCIDR": _lenient("cluster_cidrs", settings.cluster_cidrs),
-        "detectLocalMode": _lenient(
-            "detect_local_mode", settings.one_of(DetectLocalMode)
-        ),
-        "detectLocal.bridgeInterface": _lenient("bridge_interface", settings.link),
-        "detectLocal.interfaceNamePrefix": _lenient(
-            "interface_name_prefix", settings.link
-        ),
-        "iptables.masqueradeAll": _lenient("masquerade_all", settings.boolean),
-        # kube-proxy's is a pointer: bit 0 is a bit like others.
-        "iptables.masqueradeBit": _exact("masquerade_bit", settings.mark_bit),
-        "ipvs.scheduler": _lenient("scheduler", settings.scheduler),
-        "ipvs.strictARP": _lenient("strict_arp", settings.boolean),
-        "ipvs.excludeCIDRs": _lenient("exclude_cidrs", settings.networks),
-        "ipvs.tcpTimeout": _lenient("tcp_timeout_s", settings.kernel_timeout),
-        "ipvs.tcpFinTimeout": _lenient("tcp_fin_timeout_s", settings.kernel_timeout),
-        "ipvs.udpTimeout": _lenient("udp_timeout_s", settings.kernel_timeout),
-        "ipvs.syncPeriod": _lenient("sync_period_s", settings.duration),
-        "ipvs.minSyncPeriod": _lenient("min_sync_period_s", settings.duration),
-        "nodePortAddresses": _lenient(
-            "node_port_addresses", settings.node_port_addresses
-        ),
-        "ipvsctl.compatibility": _exact(
-            "compatibility", settings.one_of(Compatibility)
-        ),
-        "ipvsctl.drainTimeout": _exact("drain_timeout_s", settings.duration),
-        "ipvsctl.minSyncPeriod": _exact("min_sync_period_s", settings.duration),
-        "ipvsctl.strictARP": _exact("strict_arp", settings.boolean),
-        "ipvsctl.vipLink": _exact("vip_link", settings.link),
-    }
-)
-
-# Sections and fields of kube-proxy that have no effect, and what to say of them if they
-# are set; "" where nothing is lost.
-_WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
-    {
-        "apiVersion": "",
-        "kind": "",
-        "bindAddress": "",
-        "clientConnection": "",
-        "mode": "",
-        "portRange": "",
-        "logging": "has no effect",
-        "featureGates": "kube-proxy's feature gates have no effect",
-        "hostnameOverride": "has no effect",
-        "healthzBindAddress": "has no effect",
-        "metricsBindAddress": "has no effect",
-        "bindAddressHardFail": "has no effect",
-        "enableProfiling": "has no effect",
-        "showHiddenMetricsForVersion": "has no effect",
-        "configSyncPeriod": "has no effect",
-        "oomScoreAdj": "has no effect; set it in the service manager",
-        "conntrack": "has no effect; conntrack limits are the node's own sysctls",
-        "winkernel": "is for Windows",
-        "windowsRunAsService": "is for Windows",
-        "nftables": "is for kube-proxy's nftables mode",
-        "iptables.localhostNodePorts": "is for kube-proxy's iptables mode",
-        "iptables.snatNodeInternalIP": "has no effect",
-        "iptables.syncPeriod": "has no effect; ipvs.syncPeriod is used",
-        "iptables.minSyncPeriod": "has no effect; ipvs.minSyncPeriod is used",
-    }
-)
-
-_SECTIONS = frozenset(path.split(".")[0] for path in _SETTINGS if "." in path)
+    path: str
+    name: str
+    text: str
 
 
 def parse_config(raw: bytes | str, source: str) -> tuple[ProxyConfig, tuple[str, ...]]:
@@ -147,36 +92,60 @@ def parse_config(raw: bytes | str, source: str) -> tuple[ProxyConfig, tuple[str,
     """
     given = dict(_fields(_document(raw, source)))
     warnings = tuple(_warnings(given))
-    values: dict[str, Any] = {}
-    for path, setting in _SETTINGS.items():
-        value = given.get(path)
-        if value is None or (setting.zero_is_unset and _is_unset(value)):
+    values: dict[str, object] = {}
+    for field in FIELDS:
+        value = given.get(field.path)
+        if value is None or (field.zero_is_unset and _is_unset(value)):
             continue
-        values[setting.attribute] = setting.read(path, value)
-    config = ProxyConfig(**values)
+        if field.read is not None:
+            values[field.attribute] = field.read(field.path, value)
+    config = _with(_defaults(given), values)
     _check(config)
     return config, warnings
 
 
-def with_flags(
-    config: ProxyConfig,
-    *,
-    cluster_cidr: str | None = None,
-    compatibility: str | None = None,
-) -> ProxyConfig:
-    """The settings with those of the command line, which win.
+def with_given(config: ProxyConfig, given: Iterable[GivenText]) -> ProxyConfig:
+    """The settings with those of the command line and the environment, which win.
 
     Raises:
-        ConfigError: a flag that cannot be used.
+        ConfigError: one of them cannot be used.
     """
-    values: dict[str, Any] = {}
-    if cluster_cidr is not None:
-        values["cluster_cidrs"] = settings.cluster_cidrs("--cluster-cidr", cluster_cidr)
-    if compatibility is not None:
-        values["compatibility"] = settings.one_of(Compatibility)(
-            "--compatibility", compatibility
+    values: dict[str, object] = {}
+    for setting in given:
+        field = _BY_PATH[setting.path]
+        if field.read is None:
+            raise ValueError(setting.path)
+        values[field.attribute] = field.read(
+            setting.name, field.from_text(setting.text)
         )
-    return msgspec.structs.replace(config, **values)
+    config = _with(config, values)
+    _check(config)
+    return config
+
+
+# Where an IPv6 node listens unless it says.
+_IPV6_SERVERS: Final = ServeConfig(
+    healthz=Listener(parse_address("::"), 10256),
+    metrics=Listener(parse_address("::1"), 10249),
+)
+
+
+def _defaults(given: Mapping[str, object]) -> ProxyConfig:
+    if ":" in str(given.get("bindAddress")):
+        return ProxyConfig(serve=_IPV6_SERVERS)
+    return ProxyConfig()
+
+
+def _with(config: ProxyConfig, values: Mapping[str, object]) -> ProxyConfig:
+    """The settings with these attributes, `min` of a part as `conntrack.min`."""
+    whole: dict[str, object] = {}
+    parts: defaultdict[str, dict[str, object]] = defaultdict(dict)
+    for attribute, value in values.items():
+        part, _, name = attribute.rpartition(".")
+        (parts[part] if part else whole)[name] = value
+    for part, inner in parts.items():
+        whole[part] = msgspec.structs.replace(getattr(config, part), **inner)
+    return msgspec.structs.replace(config, **whole)
 
 
 def _document(raw: bytes | str, source: str) -> dict[str, object]:
@@ -212,14 +181,14 @@ def _fields(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 def _warnings(given: Mapping[str, object]) -> Iterator[str]:
     for path, value in given.items():
-        if path in _SETTINGS or path in _SECTIONS:
-            continue
-        if path not in _WITHOUT_EFFECT:
-            yield f"{path}: is not known and has no effect"
-        elif _WITHOUT_EFFECT[path] and not _is_unset(value):
-            yield f"{path}: {_WITHOUT_EFFECT[path]}"
+        field = _BY_PATH.get(path)
+        if field is None:
+            if path not in _SECTIONS:
+                yield f"{path}: is not known and has no effect"
+        elif field.verdict is Verdict.NAMED and not _is_unset(value):
+            yield f"{path}: {field.note}"
     mode = given.get("mode")
-    if mode and mode != "ipvs":
+    if mode and settings.one_of(Mode)("mode", mode) is not Mode.IPVS:
         yield f"mode: {mode!r} has no effect; the mode is always ipvs"
 
 
@@ -250,6 +219,13 @@ def _check(config: ProxyConfig) -> None:
     if not value:
         raise ConfigError(
             field=field, value=value, reason=f"needed by detectLocalMode {mode}"
+        )
+    reserved = config.masquerade_mark | KUBELET_DROP_MARK
+    if config.has_short_circuit and config.mark_range.value & reserved:
+        raise ConfigError(
+            field=f"{OWN_KEY}.markRange",
+            value=str(config.mark_range),
+            reason=f"has a bit of {reserved:#x}, the masquerade mark and the kubelet's",
         )
     if config.sync_period_s < config.min_sync_period_s:
         raise ConfigError(

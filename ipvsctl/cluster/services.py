@@ -77,6 +77,7 @@ def _service(api: ApiService, found: Findings) -> Service:
         external_ips=found.addresses("spec.externalIPs", spec.external_ips or ()),
         ingress_vips=vips,
         source_ranges=ranges,
+        has_annotated_ranges=bool(ranges) and not spec.load_balancer_source_ranges,
         internal_traffic_policy=found.choice(
             "spec.internalTrafficPolicy",
             spec.internal_traffic_policy,

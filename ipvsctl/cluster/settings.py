@@ -8,15 +8,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from ipvsctl.cluster.duration import parse_duration
-from ipvsctl.model.config import NodePortAddresses
+from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.model.net import IPNetwork, parse_network
+from ipvsctl.model.ipvs import SCHEDULERS
+from ipvsctl.model.marks import ALL_BITS, MarkRange
+from ipvsctl.model.net import IPAddress, IPNetwork, parse_address, parse_network
 
 E = TypeVar("E", bound=StrEnum)
 
-SCHEDULERS = frozenset(
-    "rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos".split()  # noqa: SIM905  # as ipvsadm(8) lists them
-)
 _LINK_NAME_MAX = 15
 # ip_vs_ctl.c:ip_vs_set_timeout refuses more than INT_MAX jiffies; HZ is at most 1000.
 _KERNEL_TIMEOUT_MAX_S = (2**31 - 1) // 1000
@@ -27,6 +26,11 @@ def boolean(field: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise ConfigError(field=field, value=value, reason="not true or false")
+
+
+def boolean_word(word: str) -> object:
+    """True or false for its word; anything else stays as it is."""
+    return {"true": True, "false": False}.get(word, word)
 
 
 def text(field: str, value: object) -> str:
@@ -85,6 +89,75 @@ def mark_bit(field: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 31:
         return value
     raise ConfigError(field=field, value=value, reason="not a bit (0-31)")
+
+
+def mark_range(field: str, value: object) -> MarkRange:
+    """Packet marks, `value/mask` in any of C's notations."""
+    first, slash, second = text(field, value).partition("/")
+    try:
+        found = MarkRange(int(first, 0), int(second, 0))
+    except ValueError:
+        slash = ""
+    if not slash:
+        reason = "not value/mask, such as 0x20000/0xffffc000"
+        raise ConfigError(field=field, value=value, reason=reason)
+    if not 0 < found.value <= found.mask <= ALL_BITS or found.value & ~found.mask:
+        reason = "the value is 0, or has bits that the mask has not"
+        raise ConfigError(field=field, value=value, reason=reason)
+    return found
+
+
+def count(field: str, value: object) -> int:
+    """How many; what the kernel counts in 31 bits."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
+        return value
+    raise ConfigError(field=field, value=value, reason="not a count (0-2147483647)")
+
+
+def node_name(field: str, value: object) -> str:
+    """The name of a Node, as the kubelet makes it of what it is given."""
+    name = text(field, value).strip().lower()
+    if not name:
+        raise ConfigError(field=field, value=value, reason="blank")
+    return name
+
+
+def address(field: str, value: object) -> IPAddress:
+    """An address."""
+    try:
+        return parse_address(text(field, value))
+    except ValueError:
+        raise ConfigError(field=field, value=value, reason="not an address") from None
+
+
+def node_address(field: str, value: object) -> IPAddress | None:
+    """An address of the node; None for an unspecified one, which says nothing."""
+    found = address(field, value)
+    return None if found.is_unspecified else found
+
+
+def listener(port: int) -> Callable[[str, object], Listener]:
+    """A reader of an address with a port, which is `port` unless it is given.
+
+    Source: kube-proxy pkg/proxy/apis/config/v1alpha1/defaults.go.
+    """
+
+    def read(field: str, value: object) -> Listener:
+        given = text(field, value)
+        try:
+            return Listener(parse_address(given.strip("[]")), port)
+        except ValueError:
+            host, _, number = given.rpartition(":")
+        try:
+            found = parse_address(host.strip("[]"))
+        except ValueError:
+            reason = "not an address, nor address:port"
+            raise ConfigError(field=field, value=value, reason=reason) from None
+        if not (number.isascii() and number.isdigit() and int(number) < 65536):
+            raise ConfigError(field=field, value=value, reason="not a port (0-65535)")
+        return Listener(found, int(number))
+
+    return read
 
 
 def duration(field: str, value: object) -> float:

@@ -23,7 +23,11 @@ from ipvsctl.model.objects import Endpoint, EndpointSlice, SlicePort
 from ipvsctl.model.problem import Kind, ObjectRef
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+WEIGHT_ANNOTATION = "ipvsctl.io/weight"
 TRIGGER_TIME_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
+
+MAX_WEIGHT = 65535
+"""ipvsadm(8)."""
 
 _FAMILIES = {"IPv4": IPFamily.IPV4, "IPv6": IPFamily.IPV6}
 _UNKNOWN = Conditions()
@@ -63,6 +67,7 @@ def parse_endpoint_slice(raw: RawObject) -> Upserted:
                     family=family,
                     ports=_ports("ports", api.ports or (), found),
                     endpoints=_endpoints(api.endpoints or (), family, found),
+                    weight=_weight(api.metadata, found),
                     trigger_time=_trigger_time(api.metadata),
                 ),
             )
@@ -86,6 +91,7 @@ def parse_endpoints(raw: RawObject) -> Upserted:
     found = Findings(Kind.ENDPOINTS, ref)
     labels = (api.metadata.labels if api.metadata else None) or {}
     values: list[EndpointSlice] = []
+    weight = _weight(api.metadata, found)
     for index, subset in enumerate(() if given_away(labels) else api.subsets or ()):
         field = f"subsets[{index}]"
         ports = _ports(f"{field}.ports", subset.ports or (), found)
@@ -102,6 +108,7 @@ def parse_endpoints(raw: RawObject) -> Upserted:
                         family=family,
                         ports=ports,
                         endpoints=members,
+                        weight=weight,
                         from_endpoints=True,
                         trigger_time=_trigger_time(api.metadata),
                     )
@@ -109,6 +116,21 @@ def parse_endpoints(raw: RawObject) -> Upserted:
     return Upserted(
         kind=Kind.ENDPOINTS, ref=ref, values=tuple(values), problems=found.problems
     )
+
+
+def _weight(meta: ObjectMeta | None, found: Findings) -> int:
+    """The weight that all endpoints of an object share; 1 unless it says."""
+    text = ((meta.annotations if meta else None) or {}).get(WEIGHT_ANNOTATION, "")
+    if not text:
+        return 1
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= MAX_WEIGHT:
+        return int(text)
+    found.add(
+        f"metadata.annotations.{WEIGHT_ANNOTATION}",
+        text,
+        f"not a weight (0-{MAX_WEIGHT}); 1 is used",
+    )
+    return 1
 
 
 def _trigger_time(meta: ObjectMeta | None) -> str:

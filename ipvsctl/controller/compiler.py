@@ -10,6 +10,7 @@ from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.state import Observed
 from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.node import NodeProgram, compile_node
@@ -65,11 +66,27 @@ class Compiler:
             self._compile_all()
             self._desired.take_change()
 
+    def absorb(self, observed: Observed) -> None:
+        """Take note of what is the kernel's to say: host addresses and fwmarks.
+
+        What that changes is in no `Change`: the whole state is to be compared next.
+        """
+        self.set_host_addresses(observed.host_addresses)
+        self._desired.agree_on_marks(observed.state)
+        self._desired.take_change()
+
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
+        known = self._store.node_context()
+        node_addresses = known.node_addresses
+        if self._config.node_address is not None:
+            # The first address of a family is the one that stands for the node.
+            node_addresses = (self._config.node_address, *node_addresses)
         return msgspec.structs.replace(
-            self._store.node_context(),
+            known,
+            node_addresses=tuple(dict.fromkeys(node_addresses)),
             host_addresses=host_addresses,
             families=self._facts.families,
+            schedulers=self._facts.schedulers,
         )
 
     def _compile_node(self) -> NodeProgram:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -21,11 +21,13 @@ from tenacity import (
 )
 
 from ipvsctl.cluster.events import Synced
+from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.plan.desired import Change
 from ipvsctl.sources.source import Source
 
 T = TypeVar("T")
@@ -57,6 +59,36 @@ class LoopState(msgspec.Struct, kw_only=True):
     failed_ops: int = 0
 
 
+class Audience(Protocol):
+    """Who tells others what this node serves. Called between two syncs."""
+
+    async def audited(self) -> None:
+        """Everything that is desired has been imposed."""
+        ...
+
+    async def synced(self, change: Change) -> None:
+        """A change has been imposed."""
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What cannot be told."""
+        ...
+
+
+class Nobody:
+    """An audience that tells nothing."""
+
+    async def audited(self) -> None:
+        """See `Audience`."""
+
+    async def synced(self, change: Change) -> None:
+        """See `Audience`."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `Audience`."""
+        return ()
+
+
 class Loop:
     """Runs one reconciler on one source until it is cancelled."""
 
@@ -66,6 +98,7 @@ class Loop:
         reconciler: Reconciler,
         source: Source,
         config: ProxyConfig,
+        audience: Audience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,6 +107,8 @@ class Loop:
         self._config = config
         self._sleep = sleep
         self._clock = clock
+        self._audience = Nobody() if audience is None else audience
+        self._progress = Progress(2 * config.sync_period_s)
         self._lock = asyncio.Lock()
         self._complete = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -100,6 +135,13 @@ class Loop:
         async with self._lock:
             return await asyncio.to_thread(lambda: view(self._reconciler.observe()))
 
+    def is_healthy(self) -> bool:
+        """Whether no event has been waiting for two sync periods to be imposed.
+
+        One that a refused op concerns was imposed as far as it can be.
+        """
+        return not self._progress.is_late(self._clock())
+
     def audited_s_ago(self) -> float | None:
         """Seconds since the last audit ended, None before the first."""
         then = self.state.audited_at_s
@@ -109,6 +151,7 @@ class Loop:
         async with aclosing(self._source.events()) as events:
             async for event in events:
                 self._reconciler.take_event(event)
+                self._progress.queued(self._clock())
                 if isinstance(event, Synced):
                     _log.info("source complete", source=self._source.description)
                     self._complete.set()
@@ -144,12 +187,15 @@ class Loop:
                 # What is dirty so far is this audit's business, not a sync's.
                 self._dirty.clear()
                 self._reconciler.prepare()
+                self._progress.taken()
                 observed = await asyncio.to_thread(self._reconciler.observe)
                 self._reconciler.absorb(observed)
                 report = await asyncio.to_thread(self._reconciler.impose, observed)
             except (KernelError, WireError) as error:
                 _log.error("audit failed", reason=str(error))
                 return False
+            self._progress.imposed_all()
+            await self._audience.audited()
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
         self.state.synced = True
@@ -170,6 +216,7 @@ class Loop:
     async def _sync(self) -> None:
         async with self._lock:
             change = self._reconciler.prepare()
+            self._progress.taken()
             if change.needs_audit:
                 self._audit_wanted.set()
                 return
@@ -179,6 +226,8 @@ class Loop:
                 _log.error("sync failed", reason=str(error))
                 self._audit_wanted.set()
                 return
+            self._progress.imposed_taken()
+            await self._audience.synced(change)
         self.state.syncs += 1
         self.state.failed_ops += len(report.report.failed)
         self._tell("sync", report)
@@ -215,7 +264,7 @@ class Loop:
                 _log.debug("op", op=str(op))
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
-        problems = frozenset(self._reconciler.problems())
+        problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
         for problem in sorted(problems - self._known_problems):
             _log.warning(
                 "problem",

@@ -6,6 +6,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from errno import EEXIST
 
 import msgspec
 
@@ -21,7 +22,7 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
-from ipvsctl.plan.ops import Plan, Report
+from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +43,9 @@ class Reconciler:
     """One node's desired state, kept up with events and imposed on its kernel.
 
     Two kinds of calls: those that compute on the desired state (`take_event`,
-    `prepare`, `absorb`) and those that talk to the kernel and only read it (`observe`,
-    `sync`, `impose`). A loop may run the second kind in a thread, but no two calls at
-    once, except for `take_event`, which only fills the store.
+    `prepare`, `absorb`) and those that talk to the kernel and leave that state as it is
+    (`observe`, `sync`, `impose`). A loop may run the second kind in a thread, but no
+    two calls at once, except for `take_event`, which only fills the store.
     """
 
     def __init__(
@@ -110,6 +111,10 @@ class Reconciler:
                 real_servers=seen.state.real_servers,
             ),
         )
+        taken = change.fresh & seen.state.virtual_servers.keys()
+        if taken:
+            return self._refused(change, taken, begun)
+        self.desired.confirm_marks(change.fresh)
         return self._apply(observed, change.desired, change.keys, begun)
 
     def observe(self) -> Observed:
@@ -117,8 +122,12 @@ class Reconciler:
         return self._kernel.observe()
 
     def absorb(self, observed: Observed) -> None:
-        """Recompile for the node's own addresses, if they are not what they were."""
-        self._compiler.set_host_addresses(observed.host_addresses)
+        """Take note of what is the kernel's to say.
+
+        Recompiles for the node's own addresses, if they are not what they were; agrees
+        on the fwmarks.
+        """
+        self._compiler.absorb(observed)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -160,10 +169,33 @@ class Reconciler:
         self._drain_clock.update(looked_at, drains(observed, desired), now)
         return SyncReport(plan=plan, report=report, duration_s=now - begun_s)
 
+    def _refused(
+        self, change: Change, taken: AbstractSet[VirtualServerKey], begun_s: float
+    ) -> SyncReport:
+        """Do nothing: with the fwmark in our set, a stranger's would count as ours.
+
+        The audit that follows a failed op gives out others.
+        """
+        plan = tuple(
+            AddVirtualServer(change.desired.virtual_servers[key])
+            for key in sorted(taken)
+        )
+        failed = tuple(
+            FailedOp(op=op, errno=EEXIST, reason="the fwmark is somebody else's")
+            for op in plan
+        )
+        return SyncReport(
+            plan=plan,
+            report=Report(applied=0, failed=failed),
+            duration_s=self._clock() - begun_s,
+        )
+
     def _diff(self, observed: Observed, desired: NodeState) -> Plan:
         options = DiffOptions(
             vip_link=self._config.vip_link,
             urgent=self.desired.urgent_addresses(),
             expired_drains=self._drain_clock.expired(self._clock()),
+            exclude=self._config.exclude_cidrs,
+            short_circuits=self.desired.short_circuits,
         )
         return diff(observed, desired, options)

@@ -15,6 +15,7 @@ _ANSWER_TIMEOUT: Final = struct.pack("@ll", 10, 0)
 _SOL_NETLINK: Final = 270
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
+_NETLINK_GET_STRICT_CHK: Final = 12
 _SO_RCVBUFFORCE: Final = 33
 
 
@@ -48,6 +49,9 @@ def open_endpoint(protocol: NetlinkProtocol) -> Endpoint:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _ANSWER_TIMEOUT)
     opened.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
     opened.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    # A dump of routes is then filtered where they are (fib_frontend.c:inet_dump_fib).
+    with contextlib.suppress(OSError):
+        opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
     # Who may not ask for a larger buffer may not change anything either.
     with contextlib.suppress(PermissionError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)

@@ -15,10 +15,12 @@ from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     RealServerStats,
+    Timeouts,
     TrafficStats,
     VirtualServer,
     VirtualServerKey,
 )
+from ipvsctl.model.net import IPFamily
 from ipvsctl.plan.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -26,12 +28,13 @@ from ipvsctl.plan.ops import (
     DeleteVirtualServer,
     FailedOp,
     Op,
+    SetTimeouts,
     UpdateRealServer,
     UpdateVirtualServer,
 )
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
-from ipvsctl.wire.ipvs_decode import IpvsReplies, Timeouts
+from ipvsctl.wire.ipvs_decode import IpvsReplies
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 
 _READ_TABLE: Final = "list virtual servers"
@@ -46,6 +49,7 @@ _REQUESTS: Final[Mapping[type[Op], Callable[[IpvsRequests, Any], bytes]]] = {
         op.virtual_server, op.server
     ),
     DeleteRealServer: lambda requests, op: requests.del_dest(op.virtual_server, op.key),
+    SetTimeouts: lambda requests, op: requests.set_config(op.timeouts),
 }
 
 IPVS_OPS: Final = tuple(_REQUESTS)
@@ -122,11 +126,31 @@ class IpvsTable:
         request = self._requests.get_config()
         return self._socket.ask_one(request, self._replies.config, "read IPVS timeouts")
 
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Change the idle timeouts of connections; 0 leaves one as it is."""
-        request = self._requests.set_config(**timeouts._asdict())
-        for ack in self._socket.apply([request]).values():
-            raise KernelError.of(ack.errno, "set IPVS timeouts", ack.reason)
+    def known_schedulers(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of these schedulers that the kernel has; nothing is changed.
+
+        The kernel loads a scheduler's module when it is first asked for it, which
+        works from a container without `/lib/modules` as well. It looks for the
+        scheduler before it finds that a prefix of length 0 is no prefix
+        (ip_vs_ctl.c:ip_vs_add_service), so the question is a virtual server that
+        cannot be.
+        """
+        asked = sorted(names)
+        refused = self._socket.apply(
+            self._requests.new_service(
+                VirtualServer(
+                    key=VirtualServerKey(family=IPFamily.IPV6, fwmark=0xFFFFFFFF),
+                    scheduler=name,
+                    netmask_bits=0,
+                )
+            )
+            for name in asked
+        )
+        return frozenset(
+            name
+            for place, name in enumerate(asked)
+            if refused[place].errno != errno.ENOENT
+        )
 
     def _with_real_servers(
         self, listed: list[tuple[VirtualServer, TrafficStats]]

@@ -5,7 +5,9 @@ are encoded here, in batches.
 """
 
 import errno
+import time
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -26,8 +28,10 @@ from ipvsctl.plan.ops import (
 )
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 from ipvsctl.wire.rtnetlink import (
+    LinkAddress,
     RtnetlinkReplies,
     bind_address,
+    get_address,
     list_addresses,
     unbind_address,
 )
@@ -35,8 +39,11 @@ from ipvsctl.wire.rtnetlink import (
 LINK_OPS: Final = (EnsureVipLink, DeleteVipLink, BindAddress, UnbindAddress)
 """The kinds of op that `Links.run` takes."""
 
-_NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
+NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
+"""What an op is refused with that needs the VIP link."""
 
+
+_PAUSES_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 IFF_UP: Final = 1
 
@@ -101,8 +108,34 @@ class Links:
     def _run_addresses(self, ops: Sequence[Op]) -> dict[int, Ack]:
         vip_link = self.find_vip_link()
         if vip_link is None:
-            return dict.fromkeys(range(len(ops)), _NO_LINK)
-        return self._socket.apply(_message(op, vip_link.ifindex) for op in ops)
+            return dict.fromkeys(range(len(ops)), NO_LINK)
+        refused = self._socket.apply(_message(op, vip_link.ifindex) for op in ops)
+        bound = (op.address for op in ops if isinstance(op, BindAddress))
+        self._wait_for(vip_link, [a for a in bound if isinstance(a, IPv6Address)])
+        return refused
+
+    def _wait_for(self, vip_link: Link, addresses: list[IPv6Address]) -> None:
+        """Let the kernel finish with IPv6 addresses that were just bound.
+
+        The route of such an address comes later, from a worker (addrconf.c:
+        addrconf_dad_work), and would then be in front of one of ours that was to
+        take its place. One that takes too long is for the next audit to find.
+        """
+        for pause_s in _PAUSES_S:
+            answers = self._socket.ask(
+                (get_address(vip_link.ifindex, address) for address in addresses),
+                self._replies.address,
+            )
+            addresses = [
+                answer.address
+                for answer in answers
+                if isinstance(answer, LinkAddress)
+                and isinstance(answer.address, IPv6Address)
+                and not answer.usable
+            ]
+            if not addresses:
+                return
+            time.sleep(pause_s)
 
     def _run_links(self, ops: Sequence[Op]) -> dict[int, Ack]:
         refused = {}

@@ -1,24 +1,26 @@
 """The kernel of this node, in the network namespace of whoever opens it."""
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Self
 
 from ipvsctl.kernel.applier import Applier, Transport
+from ipvsctl.kernel.conntrack import CONNTRACK_OPS, Conntrack
 from ipvsctl.kernel.facts import kernel_families, kernel_release
 from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
 from ipvsctl.kernel.links import LINK_OPS, Links
+from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.kernel.sysctls import Sysctls
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
 from ipvsctl.plan.ops import ChangeRules, Op, Plan, Report, SetSysctl
-from ipvsctl.wire.ipvs_decode import Timeouts
 
 
 class LinuxKernel:
@@ -44,10 +46,14 @@ class LinuxKernel:
         with ExitStack() as opened:
             self._ipvs = IpvsTable()
             opened.callback(self._ipvs.close)
+            self._conntrack = Conntrack.open()
+            opened.callback(self._conntrack.close)
             self._ipsets = Ipsets(KNOWN_SET_NAMES)
             opened.callback(self._ipsets.close)
             self._links = Links(vip_link)
             opened.callback(self._links.close)
+            self._routes = Routes(self._links, kernel_families())
+            opened.callback(self._routes.close)
             self._opened = opened.pop_all()
         self._sysctls = Sysctls(sysctl_names)
         self._rules = Rules(rules)
@@ -55,14 +61,18 @@ class LinuxKernel:
             SetSysctl: self._sysctls,
             ChangeRules: self._rules,
             **dict.fromkeys(LINK_OPS, self._links),
+            **dict.fromkeys(ROUTE_OPS, self._routes),
             **dict.fromkeys(IPSET_OPS, self._ipsets),
             **dict.fromkeys(IPVS_OPS, self._ipvs),
+            **dict.fromkeys(CONNTRACK_OPS, self._conntrack),
         }
         self._applier = Applier(transports)
         self._facts = KernelFacts(
             release=kernel_release(),
             families=kernel_families(),
             random_fully=self._rules.random_fully,
+            schedulers=self._ipvs.known_schedulers(SCHEDULERS),
+            cpus=os.cpu_count() or 1,
         )
 
     @classmethod
@@ -89,21 +99,26 @@ class LinuxKernel:
     def observe(self) -> Observed:
         """See `seam.Kernel`."""
         addresses = self._links.read()
+        routes = self._routes.read()
         sets = self._ipsets.read()
         ipvs = self._ipvs.read()
         return Observed(
             state=NodeState(
                 vip_link_up=addresses.vip_link_up,
                 sysctls=self._sysctls.read(),
+                timeouts=self._ipvs.read_timeouts(),
                 sets=sets.sets,
                 entries=sets.entries,
                 chains=self._rules.read(),
                 virtual_servers=ipvs.virtual_servers,
                 real_servers=ipvs.real_servers,
                 addresses=addresses.vips,
+                routes=routes.routes,
+                stand_ins=routes.stand_ins,
             ),
             connections=ipvs.connections,
             traffic=ipvs.traffic,
+            flows=self._conntrack.read(ipvs.virtual_servers),
             host_addresses=addresses.host,
         )
 
@@ -121,11 +136,3 @@ class LinuxKernel:
     def apply(self, plan: Plan) -> Report:
         """See `seam.Kernel`."""
         return self._applier.apply(plan)
-
-    def read_timeouts(self) -> Timeouts:
-        """The idle timeouts of IPVS connections."""
-        return self._ipvs.read_timeouts()
-
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Change the idle timeouts of IPVS connections; 0 leaves one as it is."""
-        self._ipvs.set_timeouts(timeouts)

@@ -15,6 +15,7 @@ from ipvsctl.model.errors import NotFound
 REQUIRED_MODULES: Final = (
     "ip_vs",
     "nf_conntrack",
+    "nf_conntrack_netlink",
     "dummy",
     "xt_set",
     "ip_set_hash_ip",
@@ -23,9 +24,14 @@ REQUIRED_MODULES: Final = (
     "ip_set_hash_ipportnet",
     "ip_set_bitmap_port",
 )
-"""Needed by every node; each scheduler in use adds its own, `ip_vs_<name>`."""
+"""Needed by every node; the configured scheduler adds its own, `ip_vs_<name>`.
+
+Those that the other rules need depend on iptables' flavour, and it names one it lacks.
+A scheduler that only a Service asks for is loaded by the kernel when it is asked for.
+"""
 
 PROC: Final = Path("/proc")
+SYS: Final = Path("/sys")
 _TIMEOUT_S: Final = 30
 
 
@@ -34,18 +40,24 @@ def scheduler_module(scheduler: str) -> str:
     return f"ip_vs_{scheduler}"
 
 
-def load_modules(names: Iterable[str], proc: Path = PROC) -> None:
+def load_modules(names: Iterable[str], proc: Path = PROC, sys: Path = SYS) -> None:
     """Load those modules that the kernel lacks.
 
     Args:
         names: modules; built-in ones are fine.
         proc: where `/proc` is.
+        sys: where `/sys` is; it lists built-in modules that have parameters, which
+            spares a container without `/lib/modules` from asking modprobe.
 
     Raises:
         NotFound: some could not be loaded; `op` names them, `reason` is modprobe's.
     """
     loaded = loaded_modules(proc)
-    missing = [name for name in names if name not in loaded]
+    missing = [
+        name
+        for name in names
+        if name not in loaded and not (sys / "module" / name).exists()
+    ]
     reasons = {name: _modprobe(name) for name in missing}
     failed = {name: reason for name, reason in reasons.items() if reason}
     if failed:

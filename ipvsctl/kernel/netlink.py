@@ -138,6 +138,27 @@ class NetlinkSocket:
                 return [decode(*payload) for payload in payloads]
         raise DumpInterrupted(errno=errno.EINTR, op=what)
 
+    def stream(self, request: bytes, decode: Decode[T], what: str) -> Iterator[T]:
+        """What a dump lists, value by value, of a table that never stands still.
+
+        The same thing may be listed twice, and what comes meanwhile not at all.
+
+        Args:
+            request: the dump request.
+            decode: from one message to one value.
+            what: the request in words, for errors.
+
+        Returns:
+            An iterator to be exhausted: until then the socket takes no other dump.
+
+        Raises:
+            KernelError: it was refused.
+            WireError: `decode` could not read a message.
+        """
+        for _, payload in self._messages(request, what):
+            if payload is not None:
+                yield decode(*payload)
+
     def _apply_batch(self, batch: Sequence[bytes]) -> dict[int, Ack]:
         """Send a batch and check the ack of each of its messages."""
         first = self._send(batch)
@@ -184,14 +205,25 @@ class NetlinkSocket:
                     return [answers.get(place, _NO_ANSWER) for place in places]
 
     def _read_dump(self, request: bytes, what: str) -> tuple[list[_Payload], bool]:
-        """Where the messages of a dump are, and whether the table changed meanwhile.
+        """Where the messages of a dump are, and whether the table changed meanwhile."""
+        payloads: list[_Payload] = []
+        interrupted = False
+        for flags, payload in self._messages(request, what):
+            if flags & NLM_F_DUMP_INTR:
+                interrupted = True
+            if payload is not None:
+                payloads.append(payload)
+        return payloads, interrupted
+
+    def _messages(
+        self, request: bytes, what: str
+    ) -> Iterator[tuple[int, _Payload | None]]:
+        """The messages of a dump with their flags; the one that ends it has no payload.
 
         The socket takes no other dump before this one is read to its end.
         """
         wanted = self._next_sequences(1)
         self._send_bytes(numbered(request, wanted))
-        payloads: list[_Payload] = []
-        interrupted = False
         while True:
             try:
                 datagram = self._receive()
@@ -200,18 +232,17 @@ class NetlinkSocket:
             for kind, flags, sequence, start, end in iter_messages(datagram):
                 if sequence != wanted:
                     continue
-                if flags & NLM_F_DUMP_INTR:
-                    interrupted = True
                 if kind == MessageType.DONE:
                     ack = Ack(done_errno(datagram, start, end), "")
                 elif kind == MessageType.ERROR:
                     ack = decode_ack(datagram, flags, start, end)
                 else:
-                    payloads.append((datagram, start, end))
+                    yield flags, (datagram, start, end)
                     continue
                 if ack.errno:
                     raise KernelError.of(ack.errno, what, ack.reason)
-                return payloads, interrupted
+                yield flags, None
+                return
 
     def _send(self, batch: Sequence[bytes]) -> int:
         """Send whole messages; the sequence number of the first."""

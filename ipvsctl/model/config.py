@@ -4,7 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
-from ipvsctl.model.net import IPNetwork
+from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
+from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port, parse_address
 
 
 class Compatibility(StrEnum):
@@ -12,6 +14,13 @@ class Compatibility(StrEnum):
 
     NONE = "none"
     KUBE_PROXY = "kube-proxy"
+
+
+class VipBinding(StrEnum):
+    """How VIPs become the host's own."""
+
+    ADDRESS = "address"
+    ROUTE = "route"
 
 
 class DetectLocalMode(StrEnum):
@@ -23,23 +32,101 @@ class DetectLocalMode(StrEnum):
     INTERFACE_NAME_PREFIX = "InterfaceNamePrefix"
 
 
+class LocalFallback(StrEnum):
+    """What a Local address leads to on a node without endpoints of its own."""
+
+    NONE = "none"
+    CLUSTER = "cluster"
+
+
 class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the node's addresses accept node ports.
 
     Attributes:
         primary: only the addresses of the Node object, the first of each family.
-        networks: only host addresses inside one of these; empty is every one.
+        networks: only host addresses inside one of these; of a family without any,
+            every one.
     """
 
     primary: bool = False
     networks: tuple[IPNetwork, ...] = ()
+
+    def __str__(self) -> str:
+        return "primary" if self.primary else ",".join(map(str, self.networks))
+
+
+class ConntrackConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and timeouts of connection tracking, on the whole node.
+
+    kube-proxy has defaults of its own for these; here what is not set is left as it
+    is, since the node's other software has its own idea of them.
+
+    Attributes:
+        max_per_core: tracked connections for each CPU; unset leaves it to `min`, and 0
+            leaves the kernel's limit whatever `min` says. The hash table keeps its
+            size.
+        min: tracked connections at least, however few CPUs there are; 0 is no floor.
+        tcp_established_timeout_s: idle seconds after which an established TCP
+            connection is forgotten; 0 leaves the kernel's.
+        tcp_close_wait_timeout_s: the same for one that the client has closed; 0 leaves
+            the kernel's.
+        tcp_be_liberal: let packets outside the TCP window pass instead of marking them
+            invalid; false leaves the kernel's.
+        udp_timeout_s: idle seconds of a UDP flow that was not answered; 0 leaves the
+            kernel's.
+        udp_stream_timeout_s: idle seconds of a UDP flow that was; 0 leaves the
+            kernel's.
+    """
+
+    max_per_core: int | None = None
+    min: int = 0
+    tcp_established_timeout_s: int = 0
+    tcp_close_wait_timeout_s: int = 0
+    tcp_be_liberal: bool = False
+    udp_timeout_s: int = 0
+    udp_stream_timeout_s: int = 0
+
+    def limit(self, cpus: int) -> int:
+        """How many connections may be tracked; 0 leaves the kernel's limit."""
+        if self.max_per_core == 0:
+            return 0
+        return max((self.max_per_core or 0) * cpus, self.min)
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """Where a server listens; an unspecified address is all of them."""
+
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        return format_host_port(self.address, self.port)
+
+
+class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the daemon is to answer over HTTP.
+
+    Attributes:
+        healthz: health checks; port 10256 on all addresses, which load balancers probe.
+        metrics: metrics; port 10249 on loopback, since they tell about the cluster.
+        must_bind: an address that cannot be bound ends the daemon.
+    """
+
+    healthz: Listener = Listener(parse_address("0.0.0.0"), 10256)  # noqa: S104  # probed from outside the node
+    metrics: Listener = Listener(parse_address("127.0.0.1"), 10249)
+    must_bind: bool = False
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What shapes the kernel state and the pace of syncs.
 
     Attributes:
-        scheduler: IPVS scheduler of every virtual server; `rr`, as kube-proxy.
+        node_name: name of this node's Node object; the host name in lower case, as for
+            the kubelet. The flag `--node-name` wins.
+        node_address: the address that stands for this node in its family; an
+            unspecified one, as kubeadm writes, leaves that to the Node object.
+        scheduler: IPVS scheduler of every virtual server whose Service names no other;
+            `rr`, as kube-proxy.
         cluster_cidrs: where pods are, both families; a client elsewhere that uses a
             cluster IP is masqueraded. Empty: nobody is, on account of its address.
         detect_local_mode: which of the next settings tells pods apart.
@@ -48,21 +135,52 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         masquerade_all: masquerade every packet to a cluster IP.
         masquerade_bit: bit of the packet mark that asks for masquerading, 0-31;
             14 (0x4000), which other agents know.
-        node_port_addresses: see `NodePortAddresses`.
-        strict_arp: answer ARP only for addresses of the link that was asked. None is
+        node_port_addresses: networks whose addresses of this node accept node ports,
+            or `primary` alone for the Node's own; a family without a network has them
+            on every address but loopback.
+        strict_arp: answer ARP only for addresses of the link that was asked. Unset is
             "when a load-balancer VIP is bound", since otherwise every node answers
-            for it; kube-proxy's default is False.
-        exclude_cidrs: virtual servers in these networks are never touched.
-        tcp_timeout_s, tcp_fin_timeout_s, udp_timeout_s: IPVS idle timeouts; 0 leaves
-            the kernel's.
-        sync_period_s: seconds between audits of the whole kernel state; 30.
-        min_sync_period_s: least seconds between two syncs; 0 syncs at once.
+            for it; kube-proxy's default is false.
+        exclude_cidrs: virtual servers in these networks are never deleted, whoever
+            made them; those of a Service are kept up like any other.
+        tcp_timeout_s: seconds after which IPVS forgets an idle TCP connection; 0
+            leaves the kernel's 900. Longer than the peers' keepalive is safe.
+        tcp_fin_timeout_s: the same after one end has closed; 0 leaves the kernel's 120.
+        udp_timeout_s: the same for UDP; 0 leaves the kernel's 300.
+        sync_period_s: seconds between audits of the whole kernel state; 30, so that
+            damage done by others lasts no longer.
+        min_sync_period_s: least seconds between two syncs; 1 gathers the events of a
+            rollout, 0 syncs at once.
         drain_timeout_s: an unwanted real server with connections is deleted at the
             latest after this many seconds at weight 0; 900, the IPVS TCP timeout.
-        compatibility: `kube-proxy` sends every packet where kube-proxy would.
-        vip_link: name of the dummy link that VIPs are bound to.
+        compatibility: `kube-proxy` sends every packet where kube-proxy would; `none`
+            has the improvements.
+        short_circuit: clients inside the cluster (pods of this node, the node itself)
+            reach all endpoints of an external address whose Service has external
+            policy Local, and clients outside only this node's; true. False gives both
+            the same.
+        mark_range: packet marks that tell those clients' packets to IPVS, as
+            `value/mask`: all have `value` in the bits of `mask` and are numbered by
+            the others, one number for each such address and port. IPVS compares the
+            whole mark, so no other agent may use these bits; 0x20000/0xffffc000 are
+            the 16,384 from 0x20000 up, clear of the masquerade mark, the kubelet's
+            0x8000 and the bit by which Calico accepts, 0x10000.
+        local_fallback: `cluster` lets a Local address without endpoints on this node
+            use all of the cluster's, as kube-proxy does in IPVS mode, although the
+            answers reach no client outside; `none` drops those clients. Unset is
+            `none` where inside clients have the short circuit, that is while pods can
+            be told from other clients (`detectLocalMode`).
+        vip_binding: `address` binds every VIP to the VIP link, as kube-proxy does;
+            `route` has one route a VIP instead, which costs less above some 5,000 of
+            them. Compatibility with kube-proxy is always `address`.
+        vip_link: name of the dummy link that VIPs are bound to; kube-proxy's, so that
+            a node can be taken over.
+        conntrack: see `ConntrackConfig`.
+        serve: see `ServeConfig`.
     """
 
+    node_name: str = ""
+    node_address: IPAddress | None = None
     scheduler: str = "rr"
     cluster_cidrs: tuple[IPNetwork, ...] = ()
     detect_local_mode: DetectLocalMode = DetectLocalMode.CLUSTER_CIDR
@@ -80,7 +198,18 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     min_sync_period_s: float = 1.0
     drain_timeout_s: float = 900.0
     compatibility: Compatibility = Compatibility.NONE
+    short_circuit: bool = True
+    mark_range: MarkRange = MarkRange()
+    local_fallback: LocalFallback | None = None
+    vip_binding: VipBinding = VipBinding.ADDRESS
     vip_link: str = "kube-ipvs0"
+    conntrack: ConntrackConfig = ConntrackConfig()
+    serve: ServeConfig = ServeConfig()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Idle timeouts of IPVS connections; 0 leaves the kernel's."""
+        return Timeouts(self.tcp_timeout_s, self.tcp_fin_timeout_s, self.udp_timeout_s)
 
     @property
     def masquerade_mark(self) -> int:
@@ -91,3 +220,13 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def is_kube_proxy(self) -> bool:
         """Packets go where kube-proxy would send them, its mistakes included."""
         return self.compatibility is Compatibility.KUBE_PROXY
+
+    @property
+    def has_short_circuit(self) -> bool:
+        """Inside clients of a Local address have endpoints of their own."""
+        return self.short_circuit and not self.is_kube_proxy
+
+    @property
+    def marks(self) -> MarkRange:
+        """The marks of `mark_range` that no other agent takes for a word to it."""
+        return self.mark_range.without(self.masquerade_mark | KUBELET_DROP_MARK)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ipvsctl.model.ipvs import SCHEDULERS
 from ipvsctl.model.net import IPFamily
 
 
@@ -12,8 +13,12 @@ class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
         release: major and minor of `uname -r`.
         families: address families the kernel has (IPv6 can be switched off).
         random_fully: `MASQUERADE --random-fully` is understood.
+        schedulers: IPVS schedulers the kernel has, loaded or on its own demand.
+        cpus: how many it has; limits may be given for each.
     """
 
     release: tuple[int, int] = (6, 1)
     families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
     random_fully: bool = True
+    schedulers: frozenset[str] = SCHEDULERS
+    cpus: int = 1

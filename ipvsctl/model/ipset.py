@@ -1,6 +1,7 @@
 """ipsets as values."""
 
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -24,12 +25,14 @@ class SetSpec(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         name: at most 31 characters [IPSET_MAXNAMELEN - 1].
         family: None for `bitmap:port`, which has none.
         maxelem: most entries it takes; 0 for `bitmap:port` (range 0-65535).
+        skbinfo: its entries may have a mark.
     """
 
     name: str
     type: SetType
     family: IPFamily | None = None
     maxelem: int = 0
+    skbinfo: bool = False
 
 
 class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -37,6 +40,11 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     `hash:ip` address; `hash:ip,port` address, protocol, port; `hash:ip,port,ip` also
     second_address; `hash:ip,port,net` also network; `bitmap:port` port alone.
+
+    Attributes:
+        mark: what a packet that is found in the set is marked with; 0 for nothing, as
+            for every port of a bitmap. It is no part of what finds the entry, see
+            `identity`.
     """
 
     address: IPAddress | None = None
@@ -44,9 +52,15 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     port: int | None = None
     second_address: IPAddress | None = None
     network: IPNetwork | None = None
+    mark: int = 0
+
+    @property
+    def identity(self) -> Self:
+        """What finds the entry: a set has one entry with it, whatever its mark."""
+        return msgspec.structs.replace(self, mark=0) if self.mark else self
 
     def __str__(self) -> str:
-        """As `ipset save` prints it: `10.96.0.1,tcp:443,10.0.0.0/16`."""
+        """As `ipset save` prints it: `10.96.0.1,tcp:443 skbmark 0x20001`."""
         if self.address is None:
             return str(self.port)
         text = str(self.address)
@@ -59,4 +73,4 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             net = self.network
             full = net.prefixlen == net.max_prefixlen
             text += f",{net.network_address}" if full else f",{net}"
-        return text
+        return f"{text} skbmark {self.mark:#x}" if self.mark else text

@@ -5,10 +5,17 @@ counters live in `...Stats`, outside equality.
 """
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 import msgspec
 
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, format_host_port
+
+SCHEDULERS: Final = frozenset(
+    {"rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh"}
+    | {"sed", "nq", "twos"}
+)
+"""Every scheduler there is, as ipvsadm(8) lists them; a kernel may lack some."""
 
 
 class ServiceFlags(IntFlag):
@@ -112,6 +119,23 @@ class VirtualServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         if ServiceFlags.PERSISTENT in self.flags:
             text += f" persistent {self.timeout_s}s"
         return text
+
+
+class Timeouts(msgspec.Struct, gc=False, frozen=True):
+    """Idle timeouts of IPVS connections, seconds.
+
+    Attributes:
+        tcp_s: of established connections.
+        tcp_fin_s: of TCP connections that one end has closed.
+        udp_s: since the last packet.
+    """
+
+    tcp_s: int = 0
+    tcp_fin_s: int = 0
+    udp_s: int = 0
+
+    def __str__(self) -> str:
+        return f"tcp={self.tcp_s}s tcpfin={self.tcp_fin_s}s udp={self.udp_s}s"
 
 
 class RealServerStats(msgspec.Struct, gc=False, frozen=True, kw_only=True):

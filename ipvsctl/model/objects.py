@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 
+from ipvsctl.model.ipvs import SCHEDULERS
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
 from ipvsctl.model.problem import ObjectRef
 
@@ -68,6 +69,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
         source_ranges: `loadBalancerSourceRanges`, or its annotation; empty is "all".
+        has_annotated_ranges: the source ranges are those of the annotation.
         affinity_timeout_s: None without session affinity.
         has_selector: False when its endpoints are written by hand.
         health_check_node_port: 0 when there is none.
@@ -84,6 +86,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     external_ips: tuple[IPAddress, ...] = ()
     ingress_vips: tuple[IPAddress, ...] = ()
     source_ranges: tuple[IPNetwork, ...] = ()
+    has_annotated_ranges: bool = False
     internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
     external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
     affinity_timeout_s: int | None = None
@@ -129,6 +132,8 @@ class EndpointSlice(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         ref: name of the slice (of the Endpoints object, suffixed with the subset).
         service: the Service it belongs to.
         family: of every endpoint in it.
+        weight: of the real servers of all its endpoints; 0 gives them no new
+            connections.
         from_endpoints: True if it was a plain Endpoints object; such a slice counts
             for selectorless Services only.
         trigger_time: `endpoints.kubernetes.io/last-change-trigger-time` as written,
@@ -140,6 +145,7 @@ class EndpointSlice(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     family: IPFamily
     ports: tuple[SlicePort, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    weight: int = 1
     from_endpoints: bool = False
     trigger_time: str = ""
 
@@ -171,6 +177,7 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.
         families: address families this node's kernel has.
+        schedulers: IPVS schedulers this node's kernel has.
     """
 
     name: str
@@ -180,6 +187,7 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     host_addresses: tuple[IPAddress, ...] = ()
     peer_addresses: frozenset[IPAddress] = frozenset()
     families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
+    schedulers: frozenset[str] = SCHEDULERS
 
     @classmethod
     def of(cls, name: str, nodes: Mapping[str, Node]) -> Self:

@@ -149,7 +149,18 @@ class Masquerade(msgspec.Struct, frozen=True, tag=True):
     random_fully: bool = False
 
 
-Target = Verdict | Jump | Reject | SetXMark | Masquerade
+class MapMark(msgspec.Struct, frozen=True, tag=True):
+    """`-j SET --map-set NAME dst,dst --map-mark`: give the packet its entry's mark.
+
+    A packet without an entry, or whose entry has no mark, stays as it is. In table
+    mangle only (xt_set.c:set_target_v3_checkentry).
+    """
+
+    set_name: str
+    sides: tuple[Side, ...]
+
+
+Target = Verdict | Jump | Reject | SetXMark | Masquerade | MapMark
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     RealServerStats,
+    Timeouts,
     TrafficStats,
     VirtualServer,
     VirtualServerKey,
@@ -29,22 +30,33 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
         vip_link_up: the VIP link exists and is up.
         sysctls: name relative to `/proc/sys` (`net/ipv4/vs/conntrack`) to value.
             Desired: those that matter. Observed: those that could be read.
+        timeouts: desired: 0 leaves the kernel's. Observed: 0 for a protocol that the
+            kernel does not balance.
         sets: by name; observed holds only sets in our catalogue.
         entries: by set name; a set without entries may be absent.
         chains: by family, chains of ours and our jumps.
         virtual_servers: observed holds foreign ones as well.
         real_servers: by virtual server; one without real servers may be absent.
         addresses: on the VIP link, without IPv6 link-local ones.
+        routes: of ours, on the VIP link, by the address they make the host's own, to
+            the source of the host's own connections to it; None is the kernel's
+            choice. Observed: the address itself when the kernel's own route to it,
+            since it is bound, comes before ours.
+        stand_ins: addresses with a route of ours on the loopback link; IPv4 only,
+            and only while a plan runs.
     """
 
     vip_link_up: bool = False
     sysctls: Mapping[str, str] = EMPTY
+    timeouts: Timeouts = Timeouts()
     sets: Mapping[str, SetSpec] = EMPTY
     entries: Mapping[str, AbstractSet[SetEntry]] = EMPTY
     chains: Mapping[IPFamily, Chains] = EMPTY
     virtual_servers: Mapping[VirtualServerKey, VirtualServer] = EMPTY
     real_servers: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]] = EMPTY
     addresses: AbstractSet[IPAddress] = frozenset()
+    routes: Mapping[IPAddress, IPAddress | None] = EMPTY
+    stand_ins: AbstractSet[IPAddress] = frozenset()
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +65,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         connections: counters of each real server, by virtual server.
         traffic: counters of each virtual server.
+        flows: where the UDP flows (conntrack entries) of each virtual server lead: to
+            its real servers, and to stale ones; a virtual server without flows may be
+            absent. None when they were not read.
         host_addresses: addresses on this node's other links (see `NodeContext`).
     """
 
@@ -61,4 +76,5 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         EMPTY
     )
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
+    flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
     host_addresses: frozenset[IPAddress] = frozenset()

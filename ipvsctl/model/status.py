@@ -58,8 +58,8 @@ class VirtualServerStatus(msgspec.Struct, frozen=True, kw_only=True):
         address: "" for a fwmark; then `protocol` is too.
         flags: kernel names without PERSISTENT, lower case.
         persistence_timeout_s: None without persistence.
-        bound: whether its address is on the VIP link; None if it need not be, since
-            it is the node's own or the virtual server is foreign.
+        bound: whether its address, or a route to it, is on the VIP link; None if it
+            need not be, since it is the node's own or the virtual server is foreign.
         sets: sets of ours it is an entry of.
     """
 
@@ -118,6 +118,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             name then.
         loop: None when no daemon answered.
         pending_ops: how many ops would make the kernel equal, None when unknown.
+        short_circuits: how many external addresses and ports of policy Local have
+            other endpoints for clients inside the cluster, told by a fwmark.
     """
 
     version: str
@@ -128,6 +130,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     loop: LoopStatus | None = None
     pending_ops: int | None = None
+    short_circuits: int = 0
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,14 +9,17 @@ from enum import StrEnum
 from typing import Final
 
 from ipvsctl.model.ipset import SetSpec, SetType
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.problem import ObjectRef
 
 MAX_SET_NAME: Final = 31
 """IPSET_MAXNAMELEN - 1; longer names are cut, as kube-proxy does."""
 
-DEFAULT_MAXELEM: Final = 1 << 18
-"""Entries a set is created for: 262,144; kube-proxy's 65,536 has been reached."""
+DEFAULT_MAXELEM: Final = 1 << 16
+"""Entries a set is created for unless more are needed: 65,536, as kube-proxy's.
+
+kube-proxy does not start on sets of another size: `ipset create -exist` accepts a set
+only if it was made alike (ip_set_hash_gen.h:mtype_same_set)."""
 
 TEMPORARY_PREFIX: Final = "KTMP-"
 """Stands for `KUBE-` in the name of a set being rebuilt; one left by a crash is
@@ -41,6 +44,12 @@ class SetRole(StrEnum):
     NODE_PORT_LOCAL = "KUBE-NODE-PORT-LOCAL"
     HEALTH_CHECK_NODE_PORT = "KUBE-HEALTH-CHECK-NODE-PORT"
     IPVS_IPS = "KUBE-IPVS-IPS"
+    SHORT_CIRCUIT = "KUBE-SHORT-CIRCUIT"
+    """Every external address, protocol and port of policy Local, with the mark that
+    packets of inside clients get: it leads them to a virtual server of their own."""
+    NO_LOCAL_ENDPOINTS = "KUBE-NO-LOCAL-ENDPOINTS"
+    """Those that have endpoints, but none on this node: outside clients are dropped,
+    for a load balancer that has not noticed yet may find another node."""
 
 
 SET_TYPES: Final[dict[SetRole, SetType]] = {
@@ -57,6 +66,8 @@ SET_TYPES: Final[dict[SetRole, SetType]] = {
     SetRole.NODE_PORT_LOCAL: SetType.HASH_IP_PORT,
     SetRole.HEALTH_CHECK_NODE_PORT: SetType.BITMAP_PORT,
     SetRole.IPVS_IPS: SetType.HASH_IP,
+    SetRole.SHORT_CIRCUIT: SetType.HASH_IP_PORT,
+    SetRole.NO_LOCAL_ENDPOINTS: SetType.HASH_IP_PORT,
 }
 
 OWNING_ROLES: Final = (
@@ -67,14 +78,17 @@ OWNING_ROLES: Final = (
     SetRole.NODE_PORT,
 )
 """A virtual server is ours if and only if its address, protocol and port are an
-entry of one of these."""
+entry of one of these, or its fwmark is the mark of a SHORT_CIRCUIT entry."""
 
+_KUBE_PROXY_NODE_PORTS: Final = {
+    Protocol.TCP: "KUBE-NODE-PORT-TCP",
+    Protocol.UDP: "KUBE-NODE-PORT-UDP",
+    Protocol.SCTP: "KUBE-NODE-PORT-SCTP-HASH",
+}
 _KUBE_PROXY_NODE_PORT_SETS: Final = (
-    "KUBE-NODE-PORT-TCP",
+    *_KUBE_PROXY_NODE_PORTS.values(),
     "KUBE-NODE-PORT-LOCAL-TCP",
-    "KUBE-NODE-PORT-UDP",
     "KUBE-NODE-PORT-LOCAL-UDP",
-    "KUBE-NODE-PORT-SCTP-HASH",
     "KUBE-NODE-PORT-LOCAL-SCTP-HASH",
 )
 
@@ -82,6 +96,14 @@ _KUBE_PROXY_NODE_PORT_SETS: Final = (
 def set_name(role: SetRole, family: IPFamily) -> str:
     """The kernel name of a set; IPv6 ones begin with `KUBE-6-` and are cut to fit."""
     return _family_name(role.value, family)
+
+
+def kube_proxy_node_ports(protocol: Protocol, family: IPFamily) -> str:
+    """The set that kube-proxy has its node ports in.
+
+    Of TCP and UDP they are bare ports, of SCTP address, protocol and port.
+    """
+    return _family_name(_KUBE_PROXY_NODE_PORTS[protocol], family)
 
 
 def temporary_name(name: str) -> str:
@@ -95,7 +117,13 @@ def set_spec(role: SetRole, family: IPFamily, *, maxelem: int) -> SetSpec:
     name = set_name(role, family)
     if kind is SetType.BITMAP_PORT:
         return SetSpec(name=name, type=kind)
-    return SetSpec(name=name, type=kind, family=family, maxelem=maxelem)
+    return SetSpec(
+        name=name,
+        type=kind,
+        family=family,
+        maxelem=maxelem,
+        skbinfo=role is SetRole.SHORT_CIRCUIT,
+    )
 
 
 def _family_name(name: str, family: IPFamily) -> str:

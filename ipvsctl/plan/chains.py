@@ -20,6 +20,9 @@ IPVS_FILTER: Final = "KUBE-IPVS-FILTER"
 IPVS_OUT_FILTER: Final = "KUBE-IPVS-OUT-FILTER"
 CLUSTER_IP_CLIENTS: Final = "KUBE-IPVS-CLUSTER-IP"
 """Not one of kube-proxy's; there when pods have several networks of one family."""
+CLIENTS: Final = "KUBE-IPVS-CLIENTS"
+INSIDE: Final = "KUBE-IPVS-INSIDE"
+"""Not kube-proxy's either: clients told apart, and those inside the cluster."""
 
 OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
     {
@@ -36,6 +39,7 @@ OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
         Table.NAT: frozenset(
             {
                 CLUSTER_IP_CLIENTS,
+                INSIDE,
                 LOAD_BALANCER,
                 MARK_MASQ,
                 NODE_PORT,
@@ -43,7 +47,7 @@ OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
                 SERVICES,
             }
         ),
-        Table.MANGLE: frozenset({IPVS_OUT_FILTER, SOURCE_RANGES}),
+        Table.MANGLE: frozenset({CLIENTS, INSIDE, IPVS_OUT_FILTER, SOURCE_RANGES}),
     }
 )
 """Every chain that is read and, when not wanted, removed. KUBE-FIREWALL,

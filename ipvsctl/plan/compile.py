@@ -6,7 +6,7 @@ from zlib import crc32
 
 import msgspec
 
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -29,27 +29,20 @@ from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.endpoints import (
     PortEndpoint,
-    UsableEndpoints,
     port_endpoints,
     usable_endpoints,
 )
+from ipvsctl.plan.local_clients import local_clients
 from ipvsctl.plan.node_addresses import node_ip, node_port_addresses
 from ipvsctl.plan.program import (
     HealthCheck,
+    InsideProgram,
     NamedEntry,
     ServerProgram,
     ServiceProgram,
     WayIn,
 )
-
-# Flags that keep a hashing scheduler from dropping packets: without fallback, `sh` and
-# `mh` keep choosing a real server of weight 0 and drop the packet (ip_vs_sh.c,
-# ip_vs_mh.c). `mh` hashes the port as well, as kube-proxy has it.
-_SCHEDULER_FLAGS: Mapping[str, ServiceFlags] = {
-    "sh": ServiceFlags.SCHED1,
-    "mh": ServiceFlags.SCHED1 | ServiceFlags.SCHED2,
-}
-
+from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 
 _Addressed = TypeVar("_Addressed", IPAddress, IPNetwork)
 
@@ -86,6 +79,9 @@ def compile_service(
     """
     if not service.proxied:
         return ServiceProgram(ref=service.ref)
+    if config.is_kube_proxy and service.has_annotated_ranges:
+        # It leaves the annotation to the load balancer that it was made for.
+        service = msgspec.structs.replace(service, source_ranges=())
     slices = tuple(slices)
     families = tuple(
         family_of(address)
@@ -95,8 +91,9 @@ def compile_service(
     refused = (
         frozenset() if config.is_kube_proxy else frozenset(_node_vips(service, node))
     )
+    scheduling = choose_scheduling(service, node, config)
     ports = [
-        _compile_port(service, index, family, slices, refused, node, config)
+        _compile_port(service, index, family, slices, refused, node, config, scheduling)
         for family in families
         for index in range(len(service.ports))
     ]
@@ -116,6 +113,7 @@ def compile_service(
         problems=(
             *_family_problems(service, families),
             *_refusals(service, refused),
+            *scheduling.problems,
             *clashes,
         ),
     )
@@ -126,7 +124,8 @@ class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: tuple[ServerProgram, ...]
     loop_back: tuple[NamedEntry, ...]
-    local_ready: int
+    family: IPFamily
+    local_ready: frozenset[IPAddress]
 
 
 def _compile_port(
@@ -137,6 +136,7 @@ def _compile_port(
     refused: frozenset[IPAddress],
     node: NodeContext,
     config: ProxyConfig,
+    scheduling: Scheduling,
 ) -> _PortProgram:
     port = service.ports[index]
     endpoints = port_endpoints(
@@ -148,21 +148,24 @@ def _compile_port(
     )
     usable = usable_endpoints(endpoints, node)
     # Every door of one policy leads to the same real servers: one mapping for all.
-    real_servers = {
-        policy: _real_servers(_choose(service, policy, usable), node)
-        for policy in {
-            service.internal_traffic_policy,
-            service.external_traffic_policy,
-        }
-    }
+    everywhere = here = _real_servers(usable.cluster, node, config)
+    may_fall_back = _falls_back(family, config, node) and _uses_cluster_endpoints(
+        service, port, family
+    )
+    if usable.local or not may_fall_back:
+        here = _real_servers(usable.local, node, config)
+    real_servers = {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
     return _PortProgram(
         servers=tuple(
-            _server(service, port, door, real_servers[door.policy], node, config)
+            _server(service, port, door, real_servers, node, config, scheduling)
             for door in _doors(service, port, index, family, node, config)
             if door.address not in refused
         ),
         loop_back=tuple(_loop_back(endpoints, port, family)),
-        local_ready=sum(e.endpoint.ready for e in usable.local),
+        family=family,
+        local_ready=frozenset(
+            e.endpoint.address for e in usable.local if e.endpoint.ready
+        ),
     )
 
 
@@ -260,67 +263,84 @@ def _has_node_port(service: Service, port: ServicePort) -> bool:
     }
 
 
-def _choose(
-    service: Service, policy: TrafficPolicy, usable: UsableEndpoints
-) -> tuple[PortEndpoint, ...]:
-    """The endpoints behind a door of this policy.
+def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
+    """Whether a Local door without local endpoints is filled with the cluster's.
 
-    One virtual server cannot tell inside from outside clients, so a Local door
-    without local endpoints is filled with the cluster's, for the sake of inside
-    clients; outside clients are answered from an address they did not ask and drop
-    it. Not so for a Service that is Local in every way.
-    Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncEndpoint`), k/k#97081.
+    kube-proxy does it for the sake of inside clients, which its one virtual server
+    cannot tell from others: outside clients are answered from an address they did not
+    ask and drop it. With the short circuit there is no need, as long as pods are known.
     """
-    if policy is TrafficPolicy.CLUSTER:
-        return usable.cluster
-    if usable.local or not _uses_cluster_endpoints(service):
-        return usable.local
-    return usable.cluster
+    if config.is_kube_proxy:
+        return True
+    if config.local_fallback is not None:
+        return config.local_fallback is LocalFallback.CLUSTER
+    return not (config.short_circuit and local_clients(family, config, node))
 
 
-def _uses_cluster_endpoints(service: Service) -> bool:
+def _uses_cluster_endpoints(
+    service: Service, port: ServicePort, family: IPFamily
+) -> bool:
+    """Whether a port has any other door than a cluster IP with policy Local.
+
+    Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncEndpoint`), k/k#97081;
+        pkg/proxy/serviceport.go (`UsesClusterEndpoints`).
+    """
     if service.internal_traffic_policy is TrafficPolicy.CLUSTER:
         return True
-    is_reachable_from_outside = bool(
-        service.external_ips
-        or service.ingress_vips
-        or any(_has_node_port(service, port) for port in service.ports)
-    )
-    return (
-        is_reachable_from_outside
-        and service.external_traffic_policy is TrafficPolicy.CLUSTER
-    )
+    external = (*service.external_ips, *service.ingress_vips)
+    return any(_of_family(external, family)) or _has_node_port(service, port)
 
 
 def _real_servers(
-    endpoints: tuple[PortEndpoint, ...], node: NodeContext
+    endpoints: tuple[PortEndpoint, ...], node: NodeContext, config: ProxyConfig
 ) -> Mapping[RealServerKey, RealServer]:
     """Real servers in this node's own order.
 
     With `rr` every virtual server starts at the first one; were that the same on all
     nodes, a new Service's first requests from everywhere would meet one pod.
     """
-    keys = [RealServerKey(e.endpoint.address, e.port) for e in endpoints]
-    keys.sort(key=lambda key: crc32(f"{node.name} {key}".encode()))
-    return {key: RealServer(key=key) for key in keys}
+    weights = {
+        RealServerKey(e.endpoint.address, e.port): 1
+        if config.is_kube_proxy
+        else e.weight
+        for e in endpoints
+    }
+    keys = sorted(weights, key=lambda key: crc32(f"{node.name} {key}".encode()))
+    return {key: RealServer(key=key, weight=weights[key]) for key in keys}
 
 
 def _server(
     service: Service,
     port: ServicePort,
     door: _Door,
-    real_servers: Mapping[RealServerKey, RealServer],
+    real_servers: Mapping[TrafficPolicy, Mapping[RealServerKey, RealServer]],
     node: NodeContext,
     config: ProxyConfig,
+    scheduling: Scheduling,
 ) -> ServerProgram:
     family = family_of(door.address)
-    flags = _SCHEDULER_FLAGS.get(config.scheduler, ServiceFlags.NONE)
+    flags = scheduling.flags
     if service.affinity_timeout_s is not None:
         flags |= ServiceFlags.PERSISTENT
     entry = SetEntry(address=door.address, protocol=port.protocol, port=door.port)
     entries = [NamedEntry(set_name(role, family), entry) for role in door.roles]
     if door.way is WayIn.INGRESS_VIP:
         entries += _source_ranges(service, entry, family, node)
+    chosen = real_servers[door.policy]
+    inside = None
+    if door.policy is TrafficPolicy.LOCAL and door.way is not WayIn.CLUSTER_IP:
+        everywhere = real_servers[TrafficPolicy.CLUSTER]
+        if everywhere and not chosen:
+            name = set_name(SetRole.NO_LOCAL_ENDPOINTS, family)
+            entries.append(NamedEntry(name, entry))
+        if door.way is WayIn.NODE_PORT:
+            # Pods of other nodes come to a node port too, and the answer of an
+            # endpoint beside them would not pass here: no short circuit for pods, who
+            # cannot be told apart. The cluster's endpoints are their last resort.
+            if not chosen and config.local_fallback is not LocalFallback.NONE:
+                chosen = everywhere
+        elif config.has_short_circuit:
+            inside = _inside(service, door, everywhere, scheduling)
     return ServerProgram(
         port_name=ServicePortName(service.ref, port.name, port.protocol),
         way=door.way,
@@ -331,14 +351,42 @@ def _server(
                 address=door.address,
                 port=door.port,
             ),
-            scheduler=config.scheduler,
+            scheduler=scheduling.scheduler,
             flags=flags,
             timeout_s=service.affinity_timeout_s or 0,
             netmask_bits=family.bits,
         ),
-        real_servers=real_servers,
+        real_servers=chosen,
         entries=tuple(entries),
         field=door.field,
+        inside=inside,
+    )
+
+
+def _inside(
+    service: Service,
+    door: _Door,
+    real_servers: Mapping[RealServerKey, RealServer],
+    scheduling: Scheduling,
+) -> InsideProgram:
+    """What a Local door is to pods and the host: the cluster's endpoints.
+
+    A persistent virtual server of a fwmark sends packets to the port they were sent
+    to, whatever port its real server has (ip_vs_core.c:ip_vs_sched_persist). Where the
+    two differ, clients are kept on their endpoint by a hash of their address.
+    """
+    scheduler, flags, timeout_s = scheduling.scheduler, scheduling.flags, 0
+    if service.affinity_timeout_s is not None:
+        if all(key.port == door.port for key in real_servers):
+            flags |= ServiceFlags.PERSISTENT
+            timeout_s = service.affinity_timeout_s
+        else:
+            scheduler, flags = SOURCE_HASH
+    return InsideProgram(
+        scheduler=scheduler,
+        flags=flags,
+        timeout_s=timeout_s,
+        real_servers=real_servers,
     )
 
 
@@ -422,11 +470,20 @@ def _bound_entries(addresses: Iterable[IPAddress]) -> Iterator[NamedEntry]:
 def _health_check(
     service: Service, ports: Iterable[_PortProgram]
 ) -> HealthCheck | None:
+    """Count the ready endpoints on this node by address, whatever their ports.
+
+    A pod of both families is one endpoint of each.
+    Source: kube-proxy pkg/proxy/endpointschangetracker.go (`LocalReadyEndpoints`).
+    """
     if not service.health_check_node_port:
         return None
+    ready: dict[IPFamily, frozenset[IPAddress]] = {}
+    for port in ports:
+        known = ready.get(port.family, frozenset())
+        ready[port.family] = known | port.local_ready
     return HealthCheck(
         port=service.health_check_node_port,
-        local_endpoints=max((port.local_ready for port in ports), default=0),
+        local_endpoints=max(map(len, ready.values()), default=0),
     )
 
 

@@ -20,7 +20,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.catalogue import (
     DEFAULT_MAXELEM,
     URGENT_SERVICES,
@@ -28,8 +28,10 @@ from ipvsctl.plan.catalogue import (
     set_name,
     set_spec,
 )
+from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
+from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry
 
 _Item = TypeVar("_Item", bound=Hashable)
 
@@ -86,12 +88,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             entries and addresses that went. Virtual servers are to be filled in.
         needs_audit: something shared by all Services changed (a set must grow), so
             only the whole state will do.
+        health_checks: health-check node ports that came, went (None) or may answer
+            something else.
+        fresh: virtual servers by a fwmark that nobody is known to have; one that the
+            kernel has all the same is a stranger's.
     """
 
     keys: frozenset[VirtualServerKey]
     desired: NodeState
     presumed: NodeState
     needs_audit: bool
+    health_checks: Mapping[int, ServiceHealth | None] = EMPTY
+    fresh: frozenset[VirtualServerKey] = frozenset()
 
 
 class Desired:
@@ -112,15 +120,38 @@ class Desired:
             for family in node.families
             for role in SetRole
         }
+        self._short_circuits = ShortCircuits(node.families, node.marks)
+        self._health_checks = HealthChecks()
         self._room = dict.fromkeys(self._entries, DEFAULT_MAXELEM)
         self._ingress_vip_services = 0
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
+        self._placement_told = node.placement
 
     @property
     def programs(self) -> Mapping[ObjectRef, ServiceProgram]:
         """Every Service's program."""
         return self._programs
+
+    @property
+    def short_circuits(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
+        """Fwmark virtual server -> that of the address it is for."""
+        return self._short_circuits.addresses
+
+    def agree_on_marks(self, observed: NodeState) -> None:
+        """Take over the fwmarks the kernel knows, and keep off those of strangers.
+
+        To be called with each complete state, before it is compared with.
+        """
+        moved = self._short_circuits.agree(observed)
+        for key, inside in moved.items():
+            self._withdraw_inside(key, inside)
+        for key in moved:
+            self._settle_inside(key, self.server(key))
+
+    def confirm_marks(self, keys: AbstractSet[VirtualServerKey]) -> None:
+        """Take note that the kernel had none of these fresh virtual servers."""
+        self._short_circuits.confirm(keys)
 
     def set_node(self, node: NodeProgram) -> None:
         """Replace the node's program; its families must stay the same."""
@@ -136,9 +167,11 @@ class Desired:
         if old is not None:
             self._withdraw(old, keep=program)
         self._programs[program.ref] = program
+        self._health_checks.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
+        self._health_checks.remove(ref)
         old = self._programs.pop(ref, None)
         if old is not None:
             self._withdraw(old, keep=None)
@@ -157,6 +190,9 @@ class Desired:
             needs_audit |= len(counted.counts) > self._room[name]
         came, went = self._addresses.take_change()
         sysctls_before, self._sysctls_told = self._sysctls_told, self._sysctls()
+        placement = self._node.placement
+        before, self._placement_told = self._placement_told, placement
+        needs_audit |= placement != before
         return Change(
             keys=keys,
             desired=NodeState(
@@ -165,15 +201,19 @@ class Desired:
                 entries=came_entries,
                 virtual_servers={key: self._virtual_servers[key] for key in wanted},
                 real_servers={key: self._real_servers[key] for key in wanted},
-                addresses=came,
+                addresses=placement.addresses(came),
+                routes=placement.routes(came),
             ),
             presumed=NodeState(
                 vip_link_up=True,
                 sysctls=sysctls_before,
                 entries=gone_entries,
-                addresses=went,
+                addresses=before.addresses(went),
+                routes=before.routes(went),
             ),
             needs_audit=needs_audit,
+            health_checks=self._health_checks.take_change(),
+            fresh=self._short_circuits.take_fresh(),
         )
 
     def unchanged(self, keys: AbstractSet[VirtualServerKey]) -> Change:
@@ -191,8 +231,11 @@ class Desired:
         )
 
     def server(self, key: VirtualServerKey) -> ServerProgram | None:
-        """The program of a virtual server, with the Service port it is for."""
-        claims = self._claims.get(key)
+        """The program of a virtual server, with the Service port it is for.
+
+        That of a fwmark is part of the program of its address.
+        """
+        claims = self._claims.get(self._short_circuits.addresses.get(key, key))
         return claims[min(claims)] if claims else None
 
     def problems(self) -> tuple[Problem, ...]:
@@ -212,7 +255,24 @@ class Desired:
                 for claim, program in claims.items()
                 if claim != winner
             ]
+        for key, reason in self._short_circuits.unmarked().items():
+            claims = self._claims[key]
+            unmarked = min(claims)
+            found.append(
+                Problem(
+                    kind=Kind.SERVICE,
+                    ref=unmarked.ref,
+                    field=claims[unmarked].field,
+                    value=str(key),
+                    reason=reason,
+                )
+            )
+        found += self._health_checks.problems()
         return tuple(sorted(found))
+
+    def health_checks(self) -> Mapping[int, ServiceHealth]:
+        """What every health-check node port answers."""
+        return self._health_checks.all()
 
     def urgent_addresses(self) -> frozenset[IPAddress]:
         """Addresses of the Services that must work before all others."""
@@ -224,16 +284,18 @@ class Desired:
         )
 
     def state(self) -> NodeState:
-        """The whole desired state; its mappings are views that follow changes."""
+        """The whole desired state; all but its routes are views that follow changes."""
         return NodeState(
             vip_link_up=True,
             sysctls=self._sysctls(),
+            timeouts=self._node.timeouts,
             sets=self._sets(),
             entries={n: c.counts.keys() for n, c in self._entries.items()},
             chains=self._node.chains,
             virtual_servers=self._virtual_servers,
             real_servers=self._real_servers,
-            addresses=self._addresses.counts.keys(),
+            addresses=self._node.placement.addresses(self._addresses.counts.keys()),
+            routes=self._node.placement.routes(self._addresses.counts),
         )
 
     def _insert(self, program: ServiceProgram) -> None:
@@ -300,6 +362,35 @@ class Desired:
         if before is not None:
             for named in before.entries:
                 self._entries[named.set_name].discard(named.entry)
+        self._settle_inside(key, after)
+
+    def _settle_inside(
+        self, key: VirtualServerKey, program: ServerProgram | None
+    ) -> None:
+        """Give inside clients of an address their virtual server, or take it away."""
+        if program is None or program.inside is None:
+            self._withdraw_inside(key, self._short_circuits.close(key))
+            return
+        inside = self._short_circuits.find(key)
+        if inside is None:
+            inside = self._short_circuits.open(key)
+            if inside is None:
+                return
+            named = marked_entry(key, inside)
+            self._entries[named.set_name].add(named.entry)
+        self._touched.add(inside)
+        self._virtual_servers[inside] = program.inside.server(inside)
+        self._real_servers[inside] = program.inside.real_servers
+
+    def _withdraw_inside(
+        self, key: VirtualServerKey, inside: VirtualServerKey | None
+    ) -> None:
+        if inside is None:
+            return
+        self._touched.add(inside)
+        del self._virtual_servers[inside], self._real_servers[inside]
+        named = marked_entry(key, inside)
+        self._entries[named.set_name].discard(named.entry)
 
     def _sysctls(self) -> Mapping[str, str]:
         strict = self._node.strict_arp
@@ -319,11 +410,13 @@ class Desired:
 
 
 def _room_for(entries: int) -> int:
-    """Entries to create a set for: a power of two that leaves a quarter free.
+    """Entries to create a set for: the default, or a power of two with a quarter free.
 
     A set cannot grow in place; the room to spare means it is seldom rebuilt.
     """
     maxelem = DEFAULT_MAXELEM
+    if entries <= maxelem:
+        return maxelem
     while maxelem * 3 // 4 < entries:
         maxelem *= 2
     return maxelem

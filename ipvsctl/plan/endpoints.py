@@ -14,11 +14,13 @@ class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     Attributes:
         endpoint: the address and its conditions.
         port: the number to send packets to; slices may differ in it.
+        weight: of the slice it is in.
         is_local: the endpoint is on this node.
     """
 
     endpoint: Endpoint
     port: int
+    weight: int = 1
     is_local: bool
 
 
@@ -64,6 +66,7 @@ def port_endpoints(
                 candidate = PortEndpoint(
                     endpoint=endpoint,
                     port=port.port,
+                    weight=endpoint_slice.weight,
                     is_local=bool(node_name) and endpoint.node_name == node_name,
                 )
                 identity = (int(endpoint.address), port.port)

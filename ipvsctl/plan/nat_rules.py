@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.config import DetectLocalMode, ProxyConfig
-from ipvsctl.model.net import IPFamily, family_of, parse_network
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.marks import ALL_BITS
+from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.rules import (
     Jump,
     Masquerade,
     MatchAddrTypeLocal,
-    MatchInInterface,
     MatchMark,
     MatchPhysdevIsIn,
     MatchSet,
@@ -29,6 +29,7 @@ from ipvsctl.model.rules import (
 from ipvsctl.plan.catalogue import SetRole
 from ipvsctl.plan.chains import (
     CLUSTER_IP_CLIENTS,
+    INSIDE,
     LOAD_BALANCER,
     MARK_MASQ,
     NODE_PORT,
@@ -38,6 +39,7 @@ from ipvsctl.plan.chains import (
     in_set,
     rule,
 )
+from ipvsctl.plan.local_clients import LocalClient, local_clients
 
 _PORTALS: Final = "kubernetes service portals"
 _CLUSTER_IP: Final = "Kubernetes service cluster ip + port for masquerade purpose"
@@ -52,8 +54,6 @@ _LOOPBACK: Final = {
     IPFamily.IPV6: parse_network("::1/128"),
 }
 
-_Client = MatchSource | MatchInInterface
-
 
 def nat_table(
     family: IPFamily,
@@ -64,7 +64,8 @@ def nat_table(
 ) -> dict[str, Rules]:
     """Chains of the nat table by name; see `rules.desired_chains`."""
     mark = config.masquerade_mark
-    clients = _local_clients(family, config, node)
+    short_circuit, inside = _short_circuit(config, random_fully=random_fully)
+    clients = local_clients(family, config, node)
     off_cluster, clients_chain = _off_cluster(
         family, clients, masquerade_all=config.masquerade_all
     )
@@ -105,6 +106,7 @@ def nat_table(
                 comment="Kubernetes endpoints dst ip:port, source ip "
                 "for solving hairpin purpose",
             ),
+            *short_circuit,
             rule(Verdict.RETURN, MatchMark(mark, mark, negated=True)),
             # The packet may traverse the stack again (a tunnel): take the mark off.
             rule(SetXMark(mark, 0)),
@@ -115,7 +117,34 @@ def nat_table(
         ),
         SERVICES: _services(family, off_cluster),
         **clients_chain,
+        **inside,
     }
+
+
+def _short_circuit(
+    config: ProxyConfig, *, random_fully: bool
+) -> tuple[Rules, dict[str, Rules]]:
+    """Masquerade the host's own packets to a Local address.
+
+    Nothing may mark them before IPVS, which compares the whole mark; here it is what
+    is left to know them by, and its use has ended: a tunnel's packet would inherit it.
+
+    Returns:
+        The rules for POSTROUTING, and the chain they jump to.
+    """
+    if config.is_kube_proxy:
+        return (), {}
+    marks = config.marks
+    jump = rule(
+        Jump(INSIDE),
+        MatchMark(marks.value, marks.mask),
+        comment="short circuit of externalTrafficPolicy=local",
+    )
+    chain = (
+        rule(SetXMark(0, ALL_BITS)),
+        rule(Masquerade(random_fully=random_fully), MatchAddrTypeLocal(Side.SRC)),
+    )
+    return (jump,), {INSIDE: chain}
 
 
 def _services(family: IPFamily, off_cluster: Rule) -> Rules:
@@ -141,7 +170,7 @@ def _services(family: IPFamily, off_cluster: Rule) -> Rules:
 
 
 def _off_cluster(
-    family: IPFamily, local_clients: tuple[_Client, ...], *, masquerade_all: bool
+    family: IPFamily, clients: tuple[LocalClient, ...], *, masquerade_all: bool
 ) -> tuple[Rule, dict[str, Rules]]:
     """Choose whose packets to a cluster IP are masqueraded.
 
@@ -152,16 +181,16 @@ def _off_cluster(
     cluster_ip = in_set(family, SetRole.CLUSTER_IP, "dst,dst")
     if masquerade_all:
         return rule(Jump(MARK_MASQ), cluster_ip, comment=_CLUSTER_IP), {}
-    if not local_clients:
+    if not clients:
         # Who is outside is unknown, but the host reaches a VIP from the VIP itself,
         # and no other node could answer that.
         from_vip = in_set(family, SetRole.CLUSTER_IP, "src,dst")
         return rule(Jump(MARK_MASQ), from_vip, comment=_CLUSTER_IP), {}
-    if len(local_clients) == 1:
-        outside = msgspec.structs.replace(local_clients[0], negated=True)
+    if len(clients) == 1:
+        outside = msgspec.structs.replace(clients[0], negated=True)
         return rule(Jump(MARK_MASQ), outside, cluster_ip, comment=_CLUSTER_IP), {}
     chain = (
-        *(rule(Verdict.RETURN, client) for client in local_clients),
+        *(rule(Verdict.RETURN, client) for client in clients),
         rule(Jump(MARK_MASQ)),
     )
     jump = rule(Jump(CLUSTER_IP_CLIENTS), cluster_ip, comment=_CLUSTER_IP)
@@ -179,19 +208,3 @@ def _accept_external(external: MatchSet, comment: str) -> Rules:
         ),
         rule(Verdict.ACCEPT, external, MatchAddrTypeLocal(Side.DST), comment=comment),
     )
-
-
-def _local_clients(
-    family: IPFamily, config: ProxyConfig, node: NodeContext
-) -> tuple[_Client, ...]:
-    """What holds for packets of pods; empty when that is not configured."""
-    mode = config.detect_local_mode
-    if mode is DetectLocalMode.BRIDGE_INTERFACE:
-        bridge = config.bridge_interface
-        return (MatchInInterface(bridge),) if bridge else ()
-    if mode is DetectLocalMode.INTERFACE_NAME_PREFIX:
-        prefix = config.interface_name_prefix
-        return (MatchInInterface(f"{prefix}+"),) if prefix else ()
-    by_node = mode is DetectLocalMode.NODE_CIDR
-    networks = node.pod_cidrs if by_node else config.cluster_cidrs
-    return tuple(MatchSource(net) for net in networks if family_of(net) is family)

@@ -1,19 +1,24 @@
 """What a node needs whatever its Services are: link, sets, rules, sysctls."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import ConntrackConfig, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.rules import Chains
+from ipvsctl.plan.placement import VipPlacement, place_vips
 from ipvsctl.plan.rules import desired_chains
 
 # Since 5.9 a SYN that reuses a port in TIME_WAIT is rescheduled without being dropped,
 # and mode 0 would send it to a real server of weight 0 (k/k#81775, k/k#93297).
-_REUSE_MODE_FIXED = (5, 9)
+REUSE_MODE_FIXED: Final = (5, 9)
+REUSE_MODE_SYSCTL: Final = "net/ipv4/vs/conn_reuse_mode"
 
 
 class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,12 +27,18 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         families: those that get sets and rules.
         sysctls: without the ARP ones, which may depend on the VIPs.
+        timeouts: of IPVS connections; 0 leaves the kernel's.
         strict_arp: None is "when a load-balancer VIP is bound".
+        marks: for the packets of inside clients.
+        placement: how VIPs are bound.
     """
 
     families: tuple[IPFamily, ...]
     sysctls: Mapping[str, str]
+    timeouts: Timeouts
     strict_arp: bool | None
+    marks: MarkRange
+    placement: VipPlacement
     chains: Mapping[IPFamily, Chains]
 
 
@@ -45,6 +56,7 @@ def sysctl_names() -> tuple[str, ...]:
         **_sysctls(KernelFacts(release=(0, 0))),
         **_sysctls(KernelFacts()),
         **STRICT_ARP_SYSCTLS,
+        **_conntrack_values(_ALL_OF_CONNTRACK, KernelFacts()),
     }
     return tuple(sorted(every))
 
@@ -58,8 +70,11 @@ def compile_node(
         strict_arp = False
     return NodeProgram(
         families=facts.families,
-        sysctls=_sysctls(facts),
+        sysctls={**_sysctls(facts), **_conntrack_values(config.conntrack, facts)},
+        timeouts=config.timeouts,
         strict_arp=strict_arp,
+        marks=config.marks,
+        placement=place_vips(node, config),
         chains={
             family: desired_chains(
                 family, config, node, random_fully=facts.random_fully
@@ -79,8 +94,35 @@ def _sysctls(facts: KernelFacts) -> Mapping[str, str]:
         "net/ipv4/vs/expire_quiescent_template": "1",
         "net/ipv4/ip_forward": "1",
     }
-    if facts.release < _REUSE_MODE_FIXED:
-        sysctls["net/ipv4/vs/conn_reuse_mode"] = "0"
+    if facts.release < REUSE_MODE_FIXED:
+        sysctls[REUSE_MODE_SYSCTL] = "0"
     if IPFamily.IPV6 in facts.families:
         sysctls["net/ipv6/conf/all/forwarding"] = "1"
     return sysctls
+
+
+# Settings that set every sysctl there is for them.
+_ALL_OF_CONNTRACK = ConntrackConfig(
+    min=1,
+    tcp_established_timeout_s=1,
+    tcp_close_wait_timeout_s=1,
+    tcp_be_liberal=True,
+    udp_timeout_s=1,
+    udp_stream_timeout_s=1,
+)
+
+
+def _conntrack_values(
+    conntrack: ConntrackConfig, facts: KernelFacts
+) -> Mapping[str, str]:
+    values = {
+        "nf_conntrack_max": conntrack.limit(facts.cpus),
+        "nf_conntrack_tcp_timeout_established": conntrack.tcp_established_timeout_s,
+        "nf_conntrack_tcp_timeout_close_wait": conntrack.tcp_close_wait_timeout_s,
+        "nf_conntrack_tcp_be_liberal": int(conntrack.tcp_be_liberal),
+        "nf_conntrack_udp_timeout": conntrack.udp_timeout_s,
+        "nf_conntrack_udp_timeout_stream": conntrack.udp_stream_timeout_s,
+    }
+    return {
+        f"net/netfilter/{name}": str(value) for name, value in values.items() if value
+    }

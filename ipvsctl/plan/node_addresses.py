@@ -13,26 +13,34 @@ def node_ip(node: NodeContext, family: IPFamily) -> IPAddress | None:
     return None
 
 
+def source_address(node: NodeContext, family: IPFamily) -> IPAddress | None:
+    """What the host's own connections to VIPs of a family come from.
+
+    The node's primary address; None if no link has it, since the kernel takes only an
+    address of the host as source (fib_semantics.c:fib_valid_prefsrc).
+    """
+    address = node_ip(node, family)
+    return address if address in node.host_addresses else None
+
+
 def node_port_addresses(
     node: NodeContext, choice: NodePortAddresses, family: IPFamily
 ) -> tuple[IPAddress, ...]:
     """The addresses of a family on which node ports are served, sorted.
 
+    All of them when the choice names no network of that family.
     Never loopback: the kernel does not route a packet from 127.0.0.1 to another host
     (k/k#56320), and `host_addresses` leaves it out.
+    Source: kube-proxy pkg/proxy/util/nodeport_addresses.go.
     """
     if choice.primary:
         own = node_ip(node, family)
         return () if own is None else (own,)
-    addresses = [a for a in node.host_addresses if family_of(a) is family]
-    if choice.networks:
-        addresses = [
-            address
-            for address in addresses
-            if any(
-                address in network
-                for network in choice.networks
-                if network.version == address.version
-            )
-        ]
+    networks = [net for net in choice.networks if family_of(net) is family]
+    addresses = [
+        address
+        for address in node.host_addresses
+        if family_of(address) is family
+        and (not networks or any(address in network for network in networks))
+    ]
     return tuple(sorted(addresses, key=int))

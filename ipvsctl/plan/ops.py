@@ -6,6 +6,7 @@ from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
+    Timeouts,
     VirtualServer,
     VirtualServerKey,
 )
@@ -23,6 +24,15 @@ class SetSysctl(msgspec.Struct, gc=False, frozen=True, tag=True):
         return f"set sysctl {self.name}={self.value}"
 
 
+class SetTimeouts(msgspec.Struct, gc=False, frozen=True, tag=True):
+    """Change the idle timeouts of IPVS connections; 0 leaves one as it is."""
+
+    timeouts: Timeouts
+
+    def __str__(self) -> str:
+        return f"set IPVS timeouts {self.timeouts}"
+
+
 class EnsureVipLink(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Create the dummy link if it is not there, and set it up."""
 
@@ -33,7 +43,7 @@ class EnsureVipLink(msgspec.Struct, gc=False, frozen=True, tag=True):
 
 
 class DeleteVipLink(msgspec.Struct, gc=False, frozen=True, tag=True):
-    """Delete the dummy link, with every address on it."""
+    """Delete the dummy link, with every address and route on it."""
 
     name: str
 
@@ -170,6 +180,22 @@ class DeleteRealServer(msgspec.Struct, gc=False, frozen=True, tag=True):
         return f"delete real server {self.virtual_server} -> {self.key}"
 
 
+class DeleteStaleFlows(msgspec.Struct, gc=False, frozen=True, tag=True):
+    """Delete the UDP flows of a virtual server that lead to none of these endpoints.
+
+    Flows are conntrack entries; fine if there are none.
+
+    Attributes:
+        keep: where flows may lead.
+    """
+
+    virtual_server: VirtualServerKey
+    keep: frozenset[RealServerKey]
+
+    def __str__(self) -> str:
+        return f"delete stale flows {self.virtual_server}"
+
+
 class BindAddress(msgspec.Struct, gc=False, frozen=True, tag=True):
     """Put an address on the VIP link with a full-length prefix; fine if it is there."""
 
@@ -188,8 +214,59 @@ class UnbindAddress(msgspec.Struct, gc=False, frozen=True, tag=True):
         return f"unbind address {self.address}"
 
 
+class AddRoute(msgspec.Struct, gc=False, frozen=True, tag=True):
+    """Make an address the host's own by a route of ours; fine if it is there.
+
+    It comes before the route of the bound address if that is an IPv4 one, and in place
+    of it if it is an IPv6 one.
+
+    Attributes:
+        source: what the host's own connections to it come from, an address of the
+            host; None is the kernel's choice.
+        stand_in: on the loopback link, for an IPv4 address while the VIP link loses
+            its routes; else on the VIP link.
+    """
+
+    address: IPAddress
+    source: IPAddress | None
+    stand_in: bool = False
+
+    def __str__(self) -> str:
+        kind = "stand-in route" if self.stand_in else "route"
+        return f"add {kind} {self.address}{_from(self.source)}"
+
+
+class UpdateRoute(msgspec.Struct, gc=False, frozen=True, tag=True):
+    """Change the source of our route in place; NotFound if it is not there.
+
+    For an IPv6 address it also takes away the route of the bound address.
+    """
+
+    address: IPAddress
+    source: IPAddress | None
+
+    def __str__(self) -> str:
+        return f"update route {self.address}{_from(self.source)}"
+
+
+class DeleteRoute(msgspec.Struct, gc=False, frozen=True, tag=True):
+    """Delete our route to an address; fine if it is not there."""
+
+    address: IPAddress
+    stand_in: bool = False
+
+    def __str__(self) -> str:
+        kind = "stand-in route" if self.stand_in else "route"
+        return f"delete {kind} {self.address}"
+
+
+def _from(source: IPAddress | None) -> str:
+    return "" if source is None else f" from {source}"
+
+
 Op = (
     SetSysctl
+    | SetTimeouts
     | EnsureVipLink
     | DeleteVipLink
     | CreateSet
@@ -204,8 +281,12 @@ Op = (
     | AddRealServer
     | UpdateRealServer
     | DeleteRealServer
+    | DeleteStaleFlows
     | BindAddress
     | UnbindAddress
+    | AddRoute
+    | UpdateRoute
+    | DeleteRoute
 )
 
 Plan = tuple[Op, ...]

@@ -6,7 +6,13 @@ from enum import StrEnum
 import msgspec
 
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServer
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    ServiceFlags,
+    VirtualServer,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef, Problem
@@ -28,6 +34,31 @@ class NamedEntry(msgspec.Struct, gc=False, frozen=True):
     entry: SetEntry
 
 
+class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """What clients inside the cluster have instead of a virtual server.
+
+    Its fwmark is not known here: that takes all Services.
+
+    Attributes:
+        real_servers: in the order they are to be added.
+    """
+
+    scheduler: str
+    flags: ServiceFlags
+    timeout_s: int
+    real_servers: Mapping[RealServerKey, RealServer]
+
+    def server(self, key: VirtualServerKey) -> VirtualServer:
+        """The virtual server with that fwmark."""
+        return VirtualServer(
+            key=key,
+            scheduler=self.scheduler,
+            flags=self.flags,
+            timeout_s=self.timeout_s,
+            netmask_bits=key.family.bits,
+        )
+
+
 class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One virtual server of a Service.
 
@@ -36,6 +67,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         entries: set entries that hold as long as this virtual server does; one of
             them, in an owning set, is what makes it ours.
         field: where in the Service its address or port comes from.
+        inside: None where all clients have the same.
     """
 
     port_name: ServicePortName
@@ -44,6 +76,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     real_servers: Mapping[RealServerKey, RealServer]
     entries: tuple[NamedEntry, ...]
     field: str
+    inside: InsideProgram | None = None
 
 
 class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -51,7 +84,7 @@ class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         port: `spec.healthCheckNodePort`.
-        local_endpoints: usable endpoints on this node; 0 answers 503.
+        local_endpoints: ready endpoints on this node; 0 answers 503.
     """
 
     port: int
@@ -64,7 +97,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     Attributes:
         created: the Service's `created`, which settles claims to one address.
         servers: unique by key.
-        addresses: to bind to the VIP link.
+        addresses: VIPs to bind to the VIP link, in the node's way.
         entries: set entries not tied to one virtual server.
         has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
         problems: what of the Service cannot be honoured.

@@ -6,8 +6,8 @@ sets only. Names are in `chains`, the nat table in `nat_rules`.
 
 Names, comments and order are kube-proxy's, so that a live node is taken over with
 few changes. Differences: node ports are matched by address and port in one set,
-source ranges seen from the node itself are constant rules in the mangle table, and
-pings of a VIP are answered.
+source ranges seen from the node itself are constant rules in the mangle table,
+pings of a VIP are answered, and inside clients of a Local address are marked.
 Source: kube-proxy pkg/proxy/ipvs/proxier.go (`writeIptablesRules`), v1.36.
 """
 
@@ -21,19 +21,23 @@ from ipvsctl.model.rules import (
     ChainRef,
     Chains,
     Jump,
+    MapMark,
     MatchConntrackState,
     MatchIcmpType,
     MatchMark,
     Reject,
     Rule,
     RulesChange,
+    Side,
     Table,
     UnknownRule,
     Verdict,
 )
-from ipvsctl.plan.catalogue import SetRole
+from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.chains import (
+    CLIENTS,
     FORWARD,
+    INSIDE,
     IPVS_FILTER,
     IPVS_OUT_FILTER,
     NODE_PORT,
@@ -43,10 +47,12 @@ from ipvsctl.plan.chains import (
     in_set,
     rule,
 )
+from ipvsctl.plan.local_clients import local_clients
 from ipvsctl.plan.nat_rules import nat_table
 
 _ACCESS_FILTER: Final = "kubernetes ipvs access filter"
 _FIREWALL: Final = "kube-proxy firewall rules"
+_SHORT_CIRCUIT: Final = "short circuit of externalTrafficPolicy=local"
 _FORWARDING: Final = "kubernetes forwarding rules"
 _WITH_RANGES: Final = (
     "Kubernetes service load balancer ip + port for load balancer with sourceRange"
@@ -87,7 +93,7 @@ def desired_chains(
     tables = {
         Table.FILTER: _filter_table(family, mark),
         Table.NAT: nat_table(family, config, node, random_fully=random_fully),
-        Table.MANGLE: _mangle_table(family),
+        Table.MANGLE: _mangle_table(family, config, node),
     }
     return {
         ChainRef(table, name): rules
@@ -155,15 +161,17 @@ def _filter_table(family: IPFamily, mark: int) -> dict[str, Rules]:
     }
 
 
-def _mangle_table(family: IPFamily) -> dict[str, Rules]:
-    """Source ranges for packets of the host itself.
+def _mangle_table(
+    family: IPFamily, config: ProxyConfig, node: NodeContext
+) -> dict[str, Rules]:
+    """Source ranges for packets of the host itself, and who is an inside client.
 
-    They never pass INPUT: IPVS takes them in OUTPUT right after nat and before
-    filter (ip_vs_core.c:ip_vs_ops4, NF_IP_PRI_NAT_DST + 2). Mangle is the last table
-    that sees the VIP as destination and may drop.
+    The host's packets never pass INPUT: IPVS takes them in OUTPUT right after nat and
+    before filter (ip_vs_core.c:ip_vs_ops4, NF_IP_PRI_NAT_DST + 2). Mangle is the last
+    table that sees the VIP as destination and may drop.
     """
     return {
-        "OUTPUT": (rule(Jump(IPVS_OUT_FILTER), comment=_ACCESS_FILTER),),
+        **_short_circuit(family, config, node),
         IPVS_OUT_FILTER: (_to_source_ranges(family),),
         SOURCE_RANGES: (
             _source_ip(family),
@@ -173,6 +181,38 @@ def _mangle_table(family: IPFamily) -> dict[str, Rules]:
             _source_cidr(family),
             rule(Verdict.DROP),
         ),
+    }
+
+
+def _short_circuit(
+    family: IPFamily, config: ProxyConfig, node: NodeContext
+) -> dict[str, Rules]:
+    """Mark packets of pods and of the host to external addresses of policy Local.
+
+    Every packet, not just the first of a connection: a UDP client may go on after
+    IPVS has forgotten it. Outside clients keep the address's own virtual server; one
+    without endpoints would answer them with a refusal, which a client takes for final.
+    """
+    source_ranges = rule(Jump(IPVS_OUT_FILTER), comment=_ACCESS_FILTER)
+    if config.is_kube_proxy:
+        return {"OUTPUT": (source_ranges,)}
+    to_inside = rule(Jump(INSIDE), comment=_SHORT_CIRCUIT)
+    marked = MapMark(set_name(SetRole.SHORT_CIRCUIT, family), (Side.DST, Side.DST))
+    pods = local_clients(family, config, node)
+    return {
+        "PREROUTING": (rule(Jump(CLIENTS), comment=_SHORT_CIRCUIT),),
+        "OUTPUT": (source_ranges, to_inside),
+        CLIENTS: (
+            *(rule(Jump(INSIDE), pod) for pod in pods),
+            *(rule(Verdict.RETURN, pod) for pod in pods),
+            rule(
+                Verdict.DROP,
+                MatchConntrackState(("NEW",)),
+                in_set(family, SetRole.NO_LOCAL_ENDPOINTS, "dst,dst"),
+                comment="externalTrafficPolicy=local without local endpoints",
+            ),
+        ),
+        INSIDE: (rule(marked),),
     }
 
 

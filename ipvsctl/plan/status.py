@@ -29,6 +29,7 @@ from ipvsctl.model.status import (
     Summary,
     VirtualServerStatus,
 )
+from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import Drain, owned_keys
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
@@ -92,6 +93,12 @@ class _View:
         self._store = inputs.store
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
+        circuits = inputs.desired.short_circuits.items()
+        self._insides = {address: inside for inside, address in circuits}
+        self._entries = {
+            name: {entry.identity for entry in entries}
+            for name, entries in sorted(self._state.entries.items())
+        }
 
     def service(self, program: ServiceProgram) -> ServiceStatus:
         service = self._store.service(program.ref)
@@ -104,10 +111,14 @@ class _View:
             health_check_node_port=health.port if health else 0,
             local_endpoints=health.local_endpoints if health else 0,
             virtual_servers=tuple(
-                self._claimed(server, program, endpoints)
+                virtual_server
                 for server in program.servers
                 # Another Service may have the older claim to its address and port.
                 if self._has_claim(server)
+                for virtual_server in (
+                    self._claimed(server, program, endpoints),
+                    *self._inside(server, endpoints),
+                )
             ),
         )
 
@@ -115,7 +126,7 @@ class _View:
         self,
     ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
         """Virtual servers of no known Service: ours, and foreign ones."""
-        owned = owned_keys(self._state)
+        owned = owned_keys(self._state, self._observed.host_addresses)
         rest = sorted(
             (k for k in self._state.virtual_servers if not self._desired.server(k)),
             key=_order,
@@ -139,7 +150,7 @@ class _View:
         known = self._state.virtual_servers.get(key)
         bound = None
         if key.address in service.addresses:
-            bound = key.address in self._state.addresses
+            bound = self._is_bound(key.address)
         return self._virtual_server(
             known or program.server,
             service_port=program.port_name.port,
@@ -151,8 +162,27 @@ class _View:
             ),
         )
 
+    def _inside(
+        self, program: ServerProgram, endpoints: Mapping[IPAddress, Endpoint]
+    ) -> Iterator[VirtualServerStatus]:
+        """What clients inside the cluster get instead, if they do."""
+        key = self._insides.get(program.server.key)
+        if key is None or program.inside is None:
+            return
+        server = program.inside.server(key)
+        known = self._state.virtual_servers.get(key)
+        yield self._virtual_server(
+            known or server,
+            service_port=program.port_name.port,
+            way=f"{program.way}, from inside",
+            standing=_standing(known, server),
+            real_servers=tuple(
+                self._real_servers(key, program.inside.real_servers, endpoints)
+            ),
+        )
+
     def _unclaimed(self, key: VirtualServerKey) -> VirtualServerStatus:
-        bound = key.address in self._state.addresses
+        bound = self._is_bound(key.address)
         is_own = key.address in self._observed.host_addresses
         standing = Standing.UNWANTED if self._has_objects else Standing.UNKNOWN
         return self._virtual_server(
@@ -263,11 +293,18 @@ class _View:
                     found[endpoint.address] = endpoint
         return found
 
+    def _is_bound(self, address: IPAddress | None) -> bool:
+        return address in self._state.addresses or address in self._state.routes
+
     def _sets(self, key: VirtualServerKey) -> Iterator[str]:
         if key.fwmark:
+            name = set_name(SetRole.SHORT_CIRCUIT, key.family)
+            marked = self._state.entries.get(name, ())
+            if any(entry.mark == key.fwmark for entry in marked):
+                yield name
             return
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-        for name, entries in sorted(self._state.entries.items()):
+        for name, entries in self._entries.items():
             if entry in entries:
                 yield name
 

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Final
 
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPAddress
 from ipvsctl.wire.attributes import (
     NLA_F_NESTED,
@@ -30,6 +31,7 @@ from ipvsctl.wire.ipset_attributes import (
     IpsetCmd,
     IpsetCmdFlag,
     IpsetDataAttr,
+    IpsetEntryFlag,
     IpsetIpAttr,
 )
 from ipvsctl.wire.netlink import (
@@ -71,6 +73,7 @@ _IP_KIND: Final = {
 }
 _PORT_PROTO: Final = Struct("=HH2sxx HHBxxx")
 _CIDR2: Final = Struct("=HHBxxx")
+_SKBMARK: Final = Struct("=HH8s")
 
 
 def create_set(spec: SetSpec) -> bytes:
@@ -80,6 +83,8 @@ def create_set(spec: SetSpec) -> bytes:
     else:
         data = _number(IpsetDataAttr.HASHSIZE, DEFAULT_HASHSIZE)
         data += _number(IpsetDataAttr.MAXELEM, spec.maxelem)
+    if spec.skbinfo:
+        data += _number(IpsetDataAttr.CADT_FLAGS, IpsetEntryFlag.WITH_SKBINFO)
     family = NFPROTO_UNSPEC if spec.family is None else int(spec.family)
     return _request(
         IpsetCmd.CREATE,
@@ -119,7 +124,7 @@ def list_set(name: str) -> bytes:
 
 
 def add_entries(set_name: str, entries: Iterable[SetEntry]) -> bytes:
-    """Put entries into a set; those already there are fine.
+    """Put entries into a set; those already there are fine, and get the mark.
 
     The kernel takes them in order and stops at the first that it refuses.
     """
@@ -169,7 +174,7 @@ def _port(kind: int, port: int) -> bytes:
 
 
 def _entry(entry: SetEntry) -> bytes:
-    """DATA { [IP] [PORT PROTO] [IP2 [CIDR2]] }, or DATA { PORT } for a bitmap."""
+    """DATA { [IP] [PORT PROTO] [IP2 [CIDR2]] [SKBMARK] }, or DATA { PORT } (bitmap)."""
     address = entry.address
     if address is None:
         return attribute(_DATA, _port(IpsetDataAttr.PORT, entry.port or 0))
@@ -184,6 +189,10 @@ def _entry(entry: SetEntry) -> bytes:
     elif entry.network is not None:
         data += _ip(IpsetDataAttr.IP2, entry.network.network_address)
         data += _CIDR2.pack(5, IpsetDataAttr.CIDR2, entry.network.prefixlen)
+    if entry.mark:
+        # The mark and the bits of it that count, as one number: all of them.
+        mark = (entry.mark << 32 | ALL_BITS).to_bytes(8, "big")
+        data += _SKBMARK.pack(12, _NETORDER | IpsetDataAttr.SKBMARK, mark)
     return _ATTR_HEADER.pack(NLA_HDRLEN + len(data), _DATA) + data
 
 

@@ -57,6 +57,7 @@ class IpsetDataAttr(IntEnum):
     MAXELEM = 19
     IP2 = 20
     CIDR2 = 21
+    SKBMARK = 27
 
 
 class IpsetIpAttr(IntEnum):
@@ -74,6 +75,7 @@ class IpsetCmdFlag(IntFlag):
 
 
 class IpsetEntryFlag(IntFlag):
-    """IPSET_FLAG_* of an entry, in CADT_FLAGS."""
+    """IPSET_FLAG_* in CADT_FLAGS: of an entry NOMATCH, of a set WITH_*."""
 
     NOMATCH = 1 << 2
+    WITH_SKBINFO = 1 << 6

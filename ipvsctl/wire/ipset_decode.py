@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
 from ipvsctl.wire.attributes import Table, TableReader, iter_attributes, text
 from ipvsctl.wire.ipset_attributes import (
@@ -29,6 +30,7 @@ _HEADER: Final[Table] = {
     IpsetAttr.DATA: {
         IpsetDataAttr.PORT: "2s",
         IpsetDataAttr.PORT_TO: "2s",
+        IpsetDataAttr.CADT_FLAGS: "4s",
         IpsetDataAttr.MAXELEM: "4s",
     },
 }
@@ -39,6 +41,7 @@ _ENTRY: Final[Table] = {
     IpsetDataAttr.CADT_FLAGS: "4s",
     IpsetDataAttr.IP2: _IP,
     IpsetDataAttr.CIDR2: "B",
+    IpsetDataAttr.SKBMARK: "8s",
 }
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _FAMILIES: Final = {int(family): family for family in IPFamily}
@@ -70,7 +73,7 @@ class IpsetReplies:
 
     def header(self, buffer: bytes, start: int, end: int) -> SetHeader:
         """The header of a set, from the first message about it."""
-        name, type_name, family, first_be16, last_be16, maxelem_be32 = (
+        name, type_name, family, first_be16, last_be16, flags_be32, maxelem_be32 = (
             self._headers.read(buffer, start + _NFGEN_HDRLEN, end)
         )
         if name is None or type_name is None:
@@ -89,6 +92,7 @@ class IpsetReplies:
             if maxelem_be32 is None:
                 raise WireError(offset=start, reason="a hash without a size")
             maxelem = _number(maxelem_be32)
+        flags = 0 if flags_be32 is None else _number(flags_be32)
         return SetHeader(
             set_name,
             SetSpec(
@@ -96,6 +100,7 @@ class IpsetReplies:
                 type=set_type,
                 family=_FAMILIES.get(family),
                 maxelem=maxelem,
+                skbinfo=bool(flags & IpsetEntryFlag.WITH_SKBINFO),
             ),
         )
 
@@ -122,7 +127,7 @@ class IpsetReplies:
         return entries, others
 
     def _entry(self, buffer: bytes, start: int, end: int) -> SetEntry | None:
-        ip4, ip6, port_be16, protocol, flags_be32, second4, second6, cidr = (
+        ip4, ip6, port_be16, protocol, flags_be32, second4, second6, cidr, mark_be64 = (
             self._entries.read(buffer, start, end)
         )
         if flags_be32 is not None and _number(flags_be32) & IpsetEntryFlag.NOMATCH:
@@ -142,7 +147,14 @@ class IpsetReplies:
             port=None if port_be16 is None else _number(port_be16),
             second_address=second,
             network=network,
+            mark=0 if mark_be64 is None else _mark(_number(mark_be64)),
         )
+
+
+def _mark(mark_and_mask: int) -> int:
+    """The mark; none of ours sets only some bits, so one that does counts as none."""
+    mark, mask = divmod(mark_and_mask, 1 << 32)
+    return mark if mask == ALL_BITS else 0
 
 
 def _address(ip4: bytes | None, ip6: bytes | None) -> IPAddress | None:

@@ -10,9 +10,11 @@ from ipaddress import ip_network
 from typing import Final
 from typing import Protocol as CallProtocol
 
+from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.rules import (
     Jump,
+    MapMark,
     Masquerade,
     Match,
     MatchAddrTypeLocal,
@@ -32,10 +34,16 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
-from ipvsctl.wire.iptables_rule import ALL_BITS, REJECT_WITH, match_rank
+from ipvsctl.wire.iptables_rule import REJECT_WITH, match_rank
 
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
-_ARITY: Final = {"--physdev-is-in": 0, "--random-fully": 0, "--match-set": 2}
+_ARITY: Final = {
+    "--physdev-is-in": 0,
+    "--random-fully": 0,
+    "--match-set": 2,
+    "--map-set": 2,
+    "--map-mark": 0,
+}
 
 # A module may match something by its mere presence (`-m socket`), so only those that
 # match nothing without an option are passed over.
@@ -99,7 +107,7 @@ def _read(words: list[str], family: IPFamily) -> Rule:
         elif option in {"-j", "--jump"}:
             target = values[0]
         else:
-            target_options[option] = "".join(values)
+            target_options[option] = " ".join(values)
     matches += _match_protocol(protocol, matches, family)
     return Rule(
         matches=tuple(sorted(matches, key=match_rank)),
@@ -217,6 +225,10 @@ def _parse_target(name: str, options: dict[str, str], family: IPFamily) -> Targe
         if left.pop("--reject-with", REJECT_WITH[family]) != REJECT_WITH[family]:
             raise ValueError(options)
         target = Reject(family)
+    elif name == "SET":
+        set_name, _, sides = left.pop("--map-set").partition(" ")
+        del left["--map-mark"]
+        target = MapMark(set_name, tuple(Side(side) for side in sides.split(",")))
     elif name in set(Verdict):
         target = Verdict(name)
     else:

@@ -8,9 +8,11 @@ printed too.
 import re
 from typing import Final
 
+from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import (
     Jump,
+    MapMark,
     Masquerade,
     Match,
     MatchAddrTypeLocal,
@@ -46,8 +48,6 @@ REJECT_WITH: Final = {
     IPFamily.IPV4: "icmp-port-unreachable",
     IPFamily.IPV6: "icmp6-port-unreachable",
 }
-
-ALL_BITS: Final = 0xFFFF_FFFF
 
 # These precede the comment, which is itself a match (`-m comment`).
 _BEFORE_COMMENT: Final = (MatchSource, MatchInInterface, MatchProtocol)
@@ -138,6 +138,8 @@ def _render_target(target: Target) -> str:
             return f"MARK --set-xmark {value:#x}/{mask:#x}"
         case Masquerade(random_fully):
             return "MASQUERADE --random-fully" if random_fully else "MASQUERADE"
+        case MapMark(set_name, sides):
+            return f"SET --map-set {set_name} {','.join(sides)} --map-mark"
 
 
 def _quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
+    Timeouts,
     VirtualServer,
     VirtualServerKey,
 )
@@ -101,13 +102,13 @@ class IpvsRequests:
         """Dump the real servers of a virtual server; none if that is not there."""
         return self._request(IpvsCmd.GET_DEST, self._service_key(key), NLM_F_DUMP)
 
-    def set_config(self, *, tcp_s: int, tcp_fin_s: int, udp_s: int) -> bytes:
-        """Set the idle timeouts of connections, in seconds; 0 leaves one as it is."""
+    def set_config(self, timeouts: Timeouts) -> bytes:
+        """Set the idle timeouts of connections; 0 leaves one as it is."""
         return self._request(
             IpvsCmd.SET_CONFIG,
-            attribute(IpvsCmdAttr.TIMEOUT_TCP, _U32.pack(tcp_s))
-            + attribute(IpvsCmdAttr.TIMEOUT_TCP_FIN, _U32.pack(tcp_fin_s))
-            + attribute(IpvsCmdAttr.TIMEOUT_UDP, _U32.pack(udp_s)),
+            attribute(IpvsCmdAttr.TIMEOUT_TCP, _U32.pack(timeouts.tcp_s))
+            + attribute(IpvsCmdAttr.TIMEOUT_TCP_FIN, _U32.pack(timeouts.tcp_fin_s))
+            + attribute(IpvsCmdAttr.TIMEOUT_UDP, _U32.pack(timeouts.udp_s)),
         )
 
     def get_config(self) -> bytes:

@@ -7,7 +7,7 @@ Source: ip_vs_ctl.c (`ip_vs_genl_fill_service`, `ip_vs_genl_fill_dest`).
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.ipvs import (
@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import (
     RealServerKey,
     RealServerStats,
     ServiceFlags,
+    Timeouts,
     TrafficStats,
     VirtualServer,
     VirtualServerKey,
@@ -76,14 +77,6 @@ _FORWARDING: Final = {int(method): method for method in ForwardingMethod}
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _FAMILIES: Final = {int(family): family for family in IPFamily}
 _NO_CONNECTIONS: Final = RealServerStats()
-
-
-class Timeouts(NamedTuple):
-    """Idle timeouts of IPVS connections, seconds."""
-
-    tcp_s: int
-    tcp_fin_s: int
-    udp_s: int
 
 
 class IpvsReplies:

@@ -7,6 +7,7 @@ net/ipv6/addrconf.c.
 """
 
 from enum import IntEnum, IntFlag
+from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -43,7 +44,6 @@ class IfaAttr(IntEnum):
 class IfaFlag(IntFlag):
     """IFA_F_*: flags of an address."""
 
-    NODAD = 0x02
     DADFAILED = 0x08
     TENTATIVE = 0x40
 
@@ -67,17 +67,23 @@ class LinkAddress(NamedTuple):
 def bind_address(ifindex: int, address: IPAddress) -> bytes:
     """Put an address on a link with a full-length prefix; EEXIST if it is there.
 
-    An IPv6 address is usable at once, without duplicate address detection: every
-    node binds the same VIPs.
+    An IPv6 address is not usable before a worker of the kernel has had it, see
+    `get_address`. On a dummy link it is not looked for on other hosts, which all have
+    it (addrconf.c:addrconf_dad_begin, IFF_NOARP).
     """
-    return _change_address(
-        RtmType.NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, address, IfaFlag.NODAD
-    )
+    return _change_address(RtmType.NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, address)
 
 
 def unbind_address(ifindex: int, address: IPAddress) -> bytes:
     """Take an address off a link; EADDRNOTAVAIL if it is not there."""
-    return _change_address(RtmType.DELADDR, 0, ifindex, address, IfaFlag(0))
+    return _change_address(RtmType.DELADDR, 0, ifindex, address)
+
+
+def get_address(ifindex: int, address: IPv6Address) -> bytes:
+    """Ask about one IPv6 address of a link, which says whether it is usable yet."""
+    body = _IFADDRMSG.pack(IPFamily.IPV6, 0, 0, 0, ifindex)
+    body += attribute(IfaAttr.ADDRESS, address.packed)
+    return message_header(RtmType.GETADDR, 0, len(body)) + body
 
 
 def list_addresses() -> bytes:
@@ -87,14 +93,11 @@ def list_addresses() -> bytes:
 
 
 def _change_address(
-    kind: RtmType, flags: int, ifindex: int, address: IPAddress, ipv6_flags: IfaFlag
+    kind: RtmType, flags: int, ifindex: int, address: IPAddress
 ) -> bytes:
     packed = address.packed
     family = family_of(address)
-    address_flags = ipv6_flags if family is IPFamily.IPV6 else IfaFlag(0)
-    body = _IFADDRMSG.pack(
-        family, family.bits, address_flags, RT_SCOPE_UNIVERSE, ifindex
-    )
+    body = _IFADDRMSG.pack(family, family.bits, 0, RT_SCOPE_UNIVERSE, ifindex)
     body += attribute(IfaAttr.LOCAL, packed) + attribute(IfaAttr.ADDRESS, packed)
     return message_header(kind, flags, len(body)) + body
 

@@ -1,4 +1,4 @@
-"""A node state as the text operators know: `ipvsadm-save -n`, `ipset save`, addresses.
+"""A node state as the text operators know: `ipvsadm-save -n`, `ipset save`, `ip`.
 
 Lines are sorted, so that output for one node can be compared with another's. What a
 kernel chooses itself (hash sizes, bucket sizes) is left out.
@@ -14,6 +14,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, family_of, format_host_port
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.routes import RouteProtocol
 
 _PROTOCOL_OPTION = {
     Protocol.TCP: "-t",
@@ -71,6 +72,22 @@ def render_addresses(state: NodeState) -> list[str]:
     )
 
 
+def render_routes(state: NodeState, link: str) -> list[str]:
+    """Our routes as `ip route show table local` and `ip -6 route ...` print them.
+
+    Sorted, on a VIP link of this name.
+    """
+    lines = []
+    for address, source in state.routes.items():
+        is_ipv4 = family_of(address) is IPFamily.IPV4
+        words = [f"local {address} dev {link} proto {RouteProtocol.IPVSCTL.value}"]
+        words += ["scope host"] if is_ipv4 else []
+        words += [] if source is None else [f"src {source}"]
+        words += [] if is_ipv4 else ["metric 1024 pref medium"]
+        lines.append(" ".join(words))
+    return sorted(lines)
+
+
 def _service(key: VirtualServerKey) -> str:
     if key.address is None or key.protocol is None:
         return f"-f {key.fwmark}" + (" -6" if key.family is IPFamily.IPV6 else "")
@@ -120,4 +137,5 @@ def _create(spec: SetSpec) -> str:
     if spec.family is None:
         return f"create {spec.name} {spec.type} range 0-65535"
     family = "inet" if spec.family is IPFamily.IPV4 else "inet6"
-    return f"create {spec.name} {spec.type} family {family} maxelem {spec.maxelem}"
+    text = f"create {spec.name} {spec.type} family {family} maxelem {spec.maxelem}"
+    return f"{text} skbinfo" if spec.skbinfo else text

@@ -15,7 +15,16 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, NotPermitted
 from tests.cli.conftest import Invoke
 
-COMMANDS = ["run", "apply", "diff", "cleanup", "status", "render", "version"]
+COMMANDS = [
+    "run",
+    "apply",
+    "diff",
+    "cleanup",
+    "status",
+    "check",
+    "render",
+    "version",
+]
 
 HEAVY = ("pydantic", "msgspec", "pyroute2", "aiohttp", "yaml", "structlog", "rich")
 

@@ -7,21 +7,66 @@ import pytest
 
 from ipvsctl.cli.changes import ACTIONS, describe
 from ipvsctl.cli.plain import plain
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.ipvs import ForwardingMethod, ServiceFlags, VirtualServer
+from ipvsctl.model.ipvs import (
+    ForwardingMethod,
+    ServiceFlags,
+    Timeouts,
+    VirtualServer,
+)
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.rules import ChainRef, Jump, Table
 from ipvsctl.model.state import NodeState
+from ipvsctl.plan.compile import compile_service
+from ipvsctl.plan.desired import Desired
+from ipvsctl.plan.node import compile_node
 from ipvsctl.plan.ops import (
+    AddEntry,
     AddVirtualServer,
+    DeleteEntry,
+    DeleteVirtualServer,
     Op,
     SetSysctl,
+    SetTimeouts,
     UpdateRealServer,
     UpdateVirtualServer,
 )
+from ipvsctl.plan.short_circuits import marked_entry
+from tests.builders import endpoint_slice, service
 from tests.cli.test_sync import WEB, real_server
 
 SERVER = VirtualServer(key=WEB, scheduler="rr", netmask_bits=32)
+
+
+def test_what_inside_clients_get_is_for_their_service() -> None:
+    """The fwmark virtual server, and the entry that leads to it, whatever its mark."""
+    given = service(
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        external_ips=(parse_address("203.0.113.50"),),
+    )
+    node = NodeContext(name="node-0")
+    union = Desired(compile_node(node, ProxyConfig(), KernelFacts()))
+    union.put(compile_service(given, (endpoint_slice(),), node, ProxyConfig()))
+    ((inside, address),) = union.short_circuits.items()
+    marked = marked_entry(address, inside)
+    other = marked.entry.identity
+    plan = (
+        DeleteVirtualServer(inside),
+        AddEntry(marked.set_name, marked.entry),
+        DeleteEntry(marked.set_name, other),
+    )
+    view = describe(plan, NodeState(), union)
+    assert [(change.service, change.text) for change in view.changes] == [
+        ("default/web", "virtual server fwmark 0x20000"),
+        (
+            "default/web",
+            "entry KUBE-SHORT-CIRCUIT 203.0.113.50,tcp:80 skbmark 0x20000",
+        ),
+        ("default/web", "entry KUBE-SHORT-CIRCUIT 203.0.113.50,tcp:80"),
+    ]
 
 
 def test_every_op_has_an_action() -> None:
@@ -52,6 +97,13 @@ def test_every_op_has_an_action() -> None:
             SetSysctl("net/ipv4/vs/conntrack", "1"),
             "sysctl net/ipv4/vs/conntrack=1 (was not there)",
         ),
+        (
+            SetTimeouts(Timeouts(7200, 0, 0)),
+            (
+                "IPVS timeouts tcp=7200s tcpfin=0s udp=0s"
+                " (were tcp=900s tcpfin=120s udp=300s)"
+            ),
+        ),
     ],
 )
 def test_a_change_says_what_was_before(op: Op, text: str) -> None:
@@ -59,6 +111,7 @@ def test_a_change_says_what_was_before(op: Op, text: str) -> None:
     held = real_server("172.16.0.1", weight=3)
     observed = NodeState(
         sysctls={"net/ipv4/ip_forward": "0"},
+        timeouts=Timeouts(900, 120, 300),
         virtual_servers={WEB: VirtualServer(key=WEB, scheduler="wlc", netmask_bits=32)},
         real_servers={WEB: {held.key: held}},
     )
@@ -91,6 +144,7 @@ def test_a_change_says_what_was_before(op: Op, text: str) -> None:
                 "port": 80,
                 "second_address": None,
                 "network": None,
+                "mark": 0,
             },
         ),
     ],

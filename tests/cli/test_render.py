@@ -27,6 +27,11 @@ def test_ipvsadm_lines_are_sorted_and_complete(invoke: Invoke, manifests: Path) 
         ("iptables", "*filter", "-A KUBE-SERVICES"),
         ("ip6tables", "*filter", "KUBE-6-CLUSTER-IP"),
         ("addresses", "inet 10.96.0.10/32", "inet 10.96.0.10/32"),
+        (
+            "routes",
+            "local 10.96.0.10 dev kube-ipvs0 proto 66 scope host src 10.0.0.10",
+            "",
+        ),
     ],
 )
 def test_every_text_form_is_printed(
@@ -46,15 +51,19 @@ def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:
     assert set(state) == {
         "vip_link_up",
         "sysctls",
+        "timeouts",
         "sets",
         "entries",
         "chains",
         "virtual_servers",
         "real_servers",
         "addresses",
+        "routes",
+        "stand_ins",
     }
     assert state["virtual_servers"]["tcp 10.96.0.10:80"]["key"]["protocol"] == "tcp"
     assert state["addresses"] == ["10.96.0.10"]
+    assert state["routes"] == {"10.96.0.10": "10.0.0.10"}
     assert "filter/KUBE-FORWARD" in state["chains"]["IPv4"]
 
 

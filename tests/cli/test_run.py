@@ -4,9 +4,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import closing
+from ipaddress import ip_network
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 import structlog
@@ -20,14 +24,18 @@ from ipvsctl.cli.run import Daemon, run, serve
 from ipvsctl.cli.sync import DiffAnswer
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.cluster.store import Store
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.net import parse_address
+from ipvsctl.model.objects import Service, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.status import NodeStatus
 from tests.builders import endpoint_slice, node, service
 from tests.cli.conftest import Invoke
 from tests.cli.test_sync import WEB
+from tests.controller.cluster import ListSource, endpoints, has, has_slice
 from tests.fakes.kernel import FakeKernel
+from tests.serve.test_health_checks import free_port, listener
 
 EVENTS: tuple[Event, ...] = (
     Upserted(
@@ -92,6 +100,11 @@ async def first_audit(path: Path) -> None:
 
 async def answers_of(kernel: FakeKernel, path: Path) -> Mapping[str, bytes]:
     """Start a daemon, ask it everything after its first audit, and stop it."""
+    return await all_answers(daemon(kernel), path)
+
+
+async def all_answers(made: Daemon, path: Path) -> Mapping[str, bytes]:
+    """What a daemon answers after its first audit; then it is stopped."""
     bodies: dict[str, bytes] = {}
 
     async def ask_everything() -> None:
@@ -101,7 +114,7 @@ async def answers_of(kernel: FakeKernel, path: Path) -> Mapping[str, bytes]:
             assert answer is not None
             bodies[route] = answer
 
-    await serve(daemon(kernel), path, ask_everything)
+    await serve(made, path, ask_everything)
     return bodies
 
 
@@ -122,6 +135,80 @@ async def test_it_programs_the_kernel_and_answers(
     answer = msgspec.json.decode(bodies["/v1/diff"], type=DiffAnswer)
     assert answer.plan.is_empty
     assert json.loads(bodies["/v1/version"]) == {"version": __version__}
+
+
+LOCALHOST = parse_address("127.0.0.1")
+LOCAL_ALONE = ProxyConfig(
+    node_port_addresses=NodePortAddresses(
+        networks=(ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
+    ),
+    min_sync_period_s=0,
+)
+
+
+def local_service(port: int) -> Service:
+    """`web` with a health-check node port."""
+    return service(
+        type=ServiceType.LOAD_BALANCER,
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        health_check_node_port=port,
+    )
+
+
+async def health(port: int, until: int) -> Mapping[str, object]:
+    """What a port answers as soon as it answers with that status."""
+    async with asyncio.timeout(10), aiohttp.ClientSession() as client:
+        while True:
+            try:
+                async with client.get(f"http://127.0.0.1:{port}/") as answer:
+                    if answer.status == until:
+                        found: Mapping[str, object] = await answer.json()
+                        return found
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0)
+
+
+async def test_health_checks_follow_services(socket_path: Path) -> None:
+    """They are answered after the first audit, change with a sync, and end with it."""
+    port = free_port()
+    source = ListSource((has(local_service(port)), endpoints("172.16.0.1")))
+    kernel = FakeKernel(host_addresses=[LOCALHOST])
+    made = Daemon(
+        kernel=kernel, store=Store("node-0"), config=LOCAL_ALONE, source=source
+    )
+
+    async def watch() -> None:
+        assert (await health(port, 200))["localEndpoints"] == 1
+        source.tell(has_slice(endpoint_slice("web-1", endpoints=())))
+        assert (await health(port, 503))["serviceProxyHealthy"] is True
+        source.tell(endpoints("172.16.0.1"))
+        await health(port, 200)
+
+    watching = asyncio.ensure_future(watch())
+    await serve(made, socket_path, lambda: asyncio.wait({watching}))
+    await watching
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+async def test_a_health_check_port_in_use_is_shown(socket_path: Path) -> None:
+    """Status has the problem, on that Service."""
+    with closing(listener(LOCALHOST)) as taken:
+        port = taken.getsockname()[1]
+        made = Daemon(
+            kernel=FakeKernel(host_addresses=[LOCALHOST]),
+            store=Store("node-0"),
+            config=LOCAL_ALONE,
+            source=ListSource((has(local_service(port)), endpoints("172.16.0.1"))),
+        )
+        bodies = await all_answers(made, socket_path)
+    status = msgspec.json.decode(bodies["/v1/status"], type=NodeStatus)
+    (problem,) = status.problems
+    assert str(problem) == (
+        f"Service default/web: spec.healthCheckNodePort: {port}:"
+        f" cannot listen on 127.0.0.1:{port}: Address already in use"
+    )
 
 
 async def test_the_kernel_state_stays_when_it_ends(

@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said_in_place(
         "  tcp 10.103.97.12:6443                  rr       0      0\n"
         "    10.0.0.20:8080                        0       0      0\n"
     )
-    assert "\nno daemon answers, 2 changes due (ipvsctl diff)\n" in result.stdout
+    assert "\nno daemon answers, 3 changes due (ipvsctl diff)\n" in result.stdout
 
 
 def test_a_virtual_server_without_real_servers_stands_out(

@@ -86,8 +86,9 @@ def test_diff_is_grouped_by_service(
         "  ~ real server tcp 10.96.0.10:80 -> 172.16.1.1:8080 masquerade weight 1"
         " (was masquerade weight 5)\n"
         "  + address 10.96.0.10\n"
+        "  + route 10.96.0.10 from 10.0.0.10\n"
         "  - real server tcp 10.96.0.10:80 -> 172.16.9.9:8080\n"
-        "2 to add, 1 to change, 1 to delete\n"
+        "3 to add, 1 to change, 1 to delete\n"
     )
 
 
@@ -102,11 +103,12 @@ def test_what_belongs_to_no_service_comes_last(
     assert result.stdout == (
         "of no known Service\n"
         "  - address 10.96.0.10\n"
+        "  - route 10.96.0.10\n"
         "  - virtual server tcp 10.96.0.10:80\n"
         "  - entry KUBE-LOOP-BACK 172.16.0.1,tcp:8080,172.16.0.1\n"
         "  - entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80\n"
         "  - entry KUBE-IPVS-IPS 10.96.0.10\n"
-        "0 to add, 0 to change, 5 to delete\n"
+        "0 to add, 0 to change, 6 to delete\n"
     )
 
 
@@ -196,3 +198,19 @@ def test_cleanup_removes_what_is_ours_and_nothing_else(
     assert not state.vip_link_up
     again = invoke("cleanup")
     assert (again.exit_code, again.stdout) == (0, "nothing of ours is there\n")
+
+
+def test_cleanup_leaves_what_is_excluded(
+    invoke: Invoke, kernel: FakeKernel, manifests: Path, tmp_path: Path
+) -> None:
+    """A virtual server in `excludeCIDRs` stays, although it is ours."""
+    config = tmp_path / "config.conf"
+    fields = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "ipvs": {"excludeCIDRs": ["10.96.0.0/16"]},
+    }
+    config.write_text(json.dumps(fields), encoding="utf-8")
+    invoke("apply", "--manifests", manifests)
+    assert invoke("cleanup", "--config", config).exit_code == 0
+    assert set(kernel.observe().state.virtual_servers) == {WEB}

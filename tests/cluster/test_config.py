@@ -5,16 +5,30 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipvsctl.cluster.config import API_VERSION, KIND, parse_config, with_flags
+from ipvsctl.cluster.config import (
+    API_VERSION,
+    KIND,
+    GivenText,
+    parse_config,
+    with_given,
+)
 from ipvsctl.cluster.duration import parse_duration
+from ipvsctl.cluster.fields import FIELDS, Verdict
+from ipvsctl.cluster.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import (
     Compatibility,
+    ConntrackConfig,
     DetectLocalMode,
+    Listener,
+    LocalFallback,
     NodePortAddresses,
     ProxyConfig,
+    ServeConfig,
+    VipBinding,
 )
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.model.net import parse_network
+from ipvsctl.model.marks import MarkRange
+from ipvsctl.model.net import parse_address, parse_network
 
 KUBEADM = """\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -87,6 +101,11 @@ winkernel:
 """
 
 
+def at(address: str, port: int) -> Listener:
+    """A place to listen."""
+    return Listener(parse_address(address), port)
+
+
 def parse(**fields: object) -> tuple[ProxyConfig, tuple[str, ...]]:
     """Read a configuration with these fields."""
     document = {"apiVersion": API_VERSION, "kind": KIND, **fields}
@@ -104,6 +123,8 @@ def test_every_setting() -> None:
     """Every field of kube-proxy that has an effect, with its unit."""
     config, warnings = parse(
         mode="ipvs",
+        hostnameOverride=" Node-0 ",
+        bindAddress="10.0.0.10",
         clusterCIDR="10.244.0.0/16,fd00:10:244::/56",
         detectLocalMode="InterfaceNamePrefix",
         detectLocal={"bridgeInterface": "cni0", "interfaceNamePrefix": "veth"},
@@ -118,10 +139,30 @@ def test_every_setting() -> None:
             "syncPeriod": "1m",
             "minSyncPeriod": "500ms",
         },
+        conntrack={
+            "maxPerCore": 0,
+            "min": 131072,
+            "tcpEstablishedTimeout": "24h0m0s",
+            "tcpCloseWaitTimeout": "1h",
+            "tcpBeLiberal": True,
+            "udpTimeout": "30s",
+            "udpStreamTimeout": "3m",
+        },
         nodePortAddresses=["10.0.0.0/8", "fd00::/8"],
     )
     assert warnings == ()
     assert config == ProxyConfig(
+        node_name="node-0",
+        node_address=parse_address("10.0.0.10"),
+        conntrack=ConntrackConfig(
+            max_per_core=0,
+            min=131072,
+            tcp_established_timeout_s=86400,
+            tcp_close_wait_timeout_s=3600,
+            tcp_be_liberal=True,
+            udp_timeout_s=30,
+            udp_stream_timeout_s=180,
+        ),
         cluster_cidrs=(
             parse_network("10.244.0.0/16"),
             parse_network("fd00:10:244::/56"),
@@ -152,7 +193,11 @@ def test_own_section() -> None:
         ipvsctl={
             "compatibility": "kube-proxy",
             "drainTimeout": "0s",
+            "localFallback": "none",
+            "markRange": "0x100/0xff00",
             "minSyncPeriod": "0s",
+            "shortCircuit": False,
+            "vipBinding": "route",
             "strictARP": False,
             "vipLink": "vips0",
         },
@@ -161,6 +206,10 @@ def test_own_section() -> None:
     assert config == ProxyConfig(
         compatibility=Compatibility.KUBE_PROXY,
         drain_timeout_s=0.0,
+        local_fallback=LocalFallback.NONE,
+        mark_range=MarkRange(0x100, 0xFF00),
+        short_circuit=False,
+        vip_binding=VipBinding.ROUTE,
         min_sync_period_s=0.0,
         strict_arp=False,
         vip_link="vips0",
@@ -182,7 +231,18 @@ def test_empty_sections() -> None:
     ("fields", "named"),
     [
         ({"mode": "iptables"}, "mode"),
-        ({"conntrack": {"maxPerCore": 1}}, "conntrack"),
+        ({"mode": "nftables"}, "mode"),
+        ({"enableProfiling": True}, "enableProfiling"),
+        ({"showHiddenMetricsForVersion": "1.35"}, "showHiddenMetricsForVersion"),
+        ({"clientConnection": {"qps": 5.0}}, "clientConnection.qps"),
+        ({"configSyncPeriod": "15m0s"}, "configSyncPeriod"),
+        ({"oomScoreAdj": -999}, "oomScoreAdj"),
+        ({"logging": {"verbosity": 4}}, "logging"),
+        ({"featureGates": {"X": True}}, "featureGates"),
+        ({"nftables": {"masqueradeAll": True}}, "nftables"),
+        ({"windowsRunAsService": True}, "windowsRunAsService"),
+        ({"linux": {"oomScoreAdj": 1}}, "linux"),
+        ({"iptables": {"localhostNodePorts": True}}, "iptables.localhostNodePorts"),
         ({"winkernel": {"enableDSR": True}}, "winkernel"),
         ({"iptables": {"syncPeriod": "5s"}}, "iptables.syncPeriod"),
         ({"ipvs": {"shceduler": "rr"}}, "ipvs.shceduler"),
@@ -199,8 +259,69 @@ def test_warnings(fields: dict[str, object], named: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "expected", "named"),
+    [
+        ({}, ServeConfig(), []),
+        (
+            {"bindAddress": "::"},
+            ServeConfig(healthz=at("::", 10256), metrics=at("::1", 10249)),
+            [],
+        ),
+        (
+            {"bindAddress": "::", "metricsBindAddress": "[::]"},
+            ServeConfig(healthz=at("::", 10256), metrics=at("::", 10249)),
+            ["metricsBindAddress"],
+        ),
+        (
+            {"healthzBindAddress": "10.0.0.10:8080", "bindAddressHardFail": True},
+            ServeConfig(healthz=at("10.0.0.10", 8080), must_bind=True),
+            ["healthzBindAddress", "bindAddressHardFail"],
+        ),
+        (
+            {"metricsBindAddress": "[fd00::1]:9"},
+            ServeConfig(metrics=at("fd00::1", 9)),
+            ["metricsBindAddress"],
+        ),
+    ],
+)
+def test_where_to_serve(
+    fields: dict[str, object], expected: ServeConfig, named: list[str]
+) -> None:
+    """Addresses to serve on are read with kube-proxy's defaults, and named."""
+    config, warnings = parse(**fields)
+    assert config.serve == expected
+    assert {warning.split(":")[0] for warning in warnings} == set(named)
+
+
+@pytest.mark.parametrize(
+    ("conntrack", "cpus", "limit"),
+    [
+        ({}, 4, 0),
+        ({"maxPerCore": 32768}, 4, 131072),
+        ({"maxPerCore": 32768, "min": 262144}, 4, 262144),
+        ({"maxPerCore": 0, "min": 262144}, 4, 0),
+        ({"min": 262144}, 4, 262144),
+    ],
+)
+def test_conntrack_limit(conntrack: dict[str, object], cpus: int, limit: int) -> None:
+    """The limit grows with the CPUs from a floor; 0 a CPU leaves the kernel's."""
+    config, _ = parse(conntrack=conntrack)
+    assert config.conntrack.limit(cpus) == limit
+
+
+@pytest.mark.parametrize(
     ("fields", "field"),
     [
+        ({"mode": "ipvsadm"}, "mode"),
+        ({"hostnameOverride": "  "}, "hostnameOverride"),
+        ({"bindAddress": "node-0"}, "bindAddress"),
+        ({"healthzBindAddress": "10256"}, "healthzBindAddress"),
+        ({"healthzBindAddress": "0.0.0.0:http"}, "healthzBindAddress"),
+        ({"metricsBindAddress": "0.0.0.0:65536"}, "metricsBindAddress"),
+        ({"metricsBindAddress": "a:b:1"}, "metricsBindAddress"),
+        ({"conntrack": {"maxPerCore": -1}}, "conntrack.maxPerCore"),
+        ({"conntrack": {"min": 1.5}}, "conntrack.min"),
+        ({"conntrack": {"udpTimeout": "1.5s"}}, "conntrack.udpTimeout"),
         ({"clusterCIDR": "10.0.0.0"}, "clusterCIDR"),
         ({"clusterCIDR": "10.0.0.0/8,10.1.0.0/16"}, "clusterCIDR"),
         ({"clusterCIDR": ["10.0.0.0/8"]}, "clusterCIDR"),
@@ -227,6 +348,14 @@ def test_warnings(fields: dict[str, object], named: str) -> None:
         ({"nodePortAddresses": ["primary", "10.0.0.0/8"]}, "nodePortAddresses"),
         ({"nodePortAddresses": ["10.0.0.1"]}, "nodePortAddresses[0]"),
         ({"ipvsctl": {"compatibility": "kubeproxy"}}, "ipvsctl.compatibility"),
+        ({"ipvsctl": {"markRange": "0x100"}}, "ipvsctl.markRange"),
+        ({"ipvsctl": {"markRange": "0x100/x"}}, "ipvsctl.markRange"),
+        ({"ipvsctl": {"markRange": "0/0xff00"}}, "ipvsctl.markRange"),
+        ({"ipvsctl": {"markRange": "0x101/0xff00"}}, "ipvsctl.markRange"),
+        ({"ipvsctl": {"markRange": "1/0x1ffffffff"}}, "ipvsctl.markRange"),
+        ({"ipvsctl": {"vipBinding": "routes"}}, "ipvsctl.vipBinding"),
+        ({"ipvsctl": {"localFallback": "local"}}, "ipvsctl.localFallback"),
+        ({"ipvsctl": {"shortCircuit": "true"}}, "ipvsctl.shortCircuit"),
         ({"ipvsctl": {"vipLink": ""}}, "ipvsctl.vipLink"),
         ({"ipvsctl": {"vipLink": "a-name-that-is-16"}}, "ipvsctl.vipLink"),
         ({"ipvsctl": {"vipLink": "a/b"}}, "ipvsctl.vipLink"),
@@ -250,33 +379,89 @@ def test_not_a_configuration(text: str) -> None:
     assert caught.value.field == "config.conf"
 
 
+def beside(path: str, text: str, name: str = "--flag") -> GivenText:
+    """A setting from outside the file."""
+    return GivenText(path=path, name=name, text=text)
+
+
 def test_flags_win() -> None:
-    """Flags replace what the file says; absent ones leave it."""
-    config, _ = parse(clusterCIDR="10.0.0.0/8", ipvs={"scheduler": "sh"})
-    assert with_flags(config) == config
-    changed = with_flags(
-        config, cluster_cidr="10.1.0.0/16,fd00::/8", compatibility="kube-proxy"
+    """What is given beside the file wins over it; the rest of the file stays."""
+    config, _ = parse(
+        clusterCIDR="10.0.0.0/8",
+        ipvs={"scheduler": "sh"},
+        ipvsctl={"strictARP": True, "drainTimeout": "1s", "vipLink": "vips0"},
+    )
+    assert with_given(config, ()) == config
+    changed = with_given(
+        config,
+        (
+            beside("clusterCIDR", "10.1.0.0/16,fd00::/8"),
+            beside("ipvsctl.compatibility", "kube-proxy"),
+            beside("ipvsctl.drainTimeout", "0s"),
+            beside("ipvsctl.strictARP", "false"),
+        ),
     )
     assert changed.cluster_cidrs == (
         parse_network("10.1.0.0/16"),
         parse_network("fd00::/8"),
     )
     assert changed.compatibility is Compatibility.KUBE_PROXY
-    assert changed.scheduler == "sh"
+    assert changed.drain_timeout_s == 0
+    assert changed.strict_arp is False
+    assert (changed.scheduler, changed.vip_link) == ("sh", "vips0")
 
 
 @pytest.mark.parametrize(
-    ("flags", "field"),
+    ("path", "text"),
     [
-        ({"cluster_cidr": "10.0.0.0"}, "--cluster-cidr"),
-        ({"compatibility": "x"}, "--compatibility"),
+        ("clusterCIDR", "10.0.0.0"),
+        ("ipvsctl.compatibility", "x"),
+        ("ipvsctl.drainTimeout", "5"),
+        ("ipvsctl.strictARP", "yes"),
+        ("ipvsctl.vipLink", "a/b"),
     ],
 )
-def test_wrong_flag(flags: dict[str, str], field: str) -> None:
-    """A flag that cannot be used is an error that names the flag."""
+def test_wrong_flag(path: str, text: str) -> None:
+    """A text that cannot be used is an error that names where it was given."""
     with pytest.raises(ConfigError) as caught:
-        with_flags(ProxyConfig(), **flags)
-    assert caught.value.field == field
+        with_given(ProxyConfig(), [beside(path, text, name="IPVSCTL_X")])
+    assert caught.value.field == "IPVSCTL_X"
+
+
+def test_flags_are_checked_together_with_the_file() -> None:
+    """A flag that does not fit the file is as wrong as a field that does not."""
+    config, _ = parse(ipvs={"syncPeriod": "5s"})
+    with pytest.raises(ConfigError, match="shorter than minSyncPeriod"):
+        with_given(config, [beside("ipvsctl.minSyncPeriod", "6s")])
+
+
+def test_every_setting_of_ours_has_a_flag() -> None:
+    """What is ours can be given beside the file, and flags are for nothing else."""
+    own = {field.path for field in FIELDS if field.path.startswith(f"{OWN_KEY}.")}
+    assert {flag.path for flag in FLAGS} == own | {"clusterCIDR"}
+    assert FLAGS[2].name == "--drain-timeout"
+    assert FLAGS[2].variable == "IPVSCTL_DRAIN_TIMEOUT"
+
+
+def test_every_field_is_judged() -> None:
+    """Each field once; what is honoured is read, what is named says why."""
+    paths = [field.path for field in FIELDS]
+    assert len(set(paths)) == len(paths)
+    for field in FIELDS:
+        if field.verdict is Verdict.HONOURED:
+            assert field.read is not None
+        else:
+            assert field.note
+
+
+def test_kube_proxys_fields_are_all_known() -> None:
+    """Nothing that kubeadm writes is a field that the table forgot."""
+    known = {field.path for field in FIELDS}
+    for name, value in yaml.safe_load(KUBEADM).items():
+        if isinstance(value, dict) and name not in known:
+            assert {f"{name}.{inner}" for inner in value} <= known
+        else:
+            assert name in known
 
 
 @pytest.mark.parametrize(
@@ -319,7 +504,7 @@ VALUES = st.recursive(
     ),
     max_leaves=4,
 )
-FIELDS = st.dictionaries(
+GARBAGE = st.dictionaries(
     st.sampled_from(
         [
             "clusterCIDR",
@@ -340,7 +525,7 @@ FIELDS = st.dictionaries(
 
 
 @settings(deadline=None)
-@given(FIELDS)
+@given(GARBAGE)
 def test_garbage(fields: dict[str, object]) -> None:
     """Whatever the fields hold, the file is read or is a ConfigError."""
     try:

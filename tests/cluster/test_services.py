@@ -308,6 +308,7 @@ def test_source_ranges_by_annotation(
     annotations = {RANGES: "10.1.0.0/16, 10.2.0.0/16"}
     value, problems = read(raw_service(type=kind, annotations=annotations, **spec))
     assert value.source_ranges == tuple(map(parse_network, ranges))
+    assert value.has_annotated_ranges is (kind == "LoadBalancer" and not spec)
     assert problems == {}
 
 

@@ -9,6 +9,7 @@ from ipvsctl.model.objects import Endpoint, EndpointSlice, SlicePort
 from ipvsctl.model.problem import Kind, ObjectRef
 from tests.builders import Raw, raw_endpoint, raw_endpoints, raw_slice, to_json
 
+WEIGHT = "ipvsctl.io/weight"
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
@@ -228,3 +229,35 @@ def test_endpoints() -> None:
     assert {s.service for s in slices} == {ObjectRef("default", "web")}
     assert all(s.from_endpoints for s in slices)
     assert [p.field for p in found.problems] == ["subsets[1].addresses[1].ip"]
+
+
+@pytest.mark.parametrize(
+    ("text", "weight", "problems"),
+    [
+        (None, 1, []),
+        ("", 1, []),
+        ("0", 0, []),
+        ("5", 5, []),
+        ("65535", 65535, []),
+        ("65536", 1, [f"metadata.annotations.{WEIGHT}"]),
+        ("9" * 5000, 1, [f"metadata.annotations.{WEIGHT}"]),
+        ("-1", 1, [f"metadata.annotations.{WEIGHT}"]),
+        ("1.5", 1, [f"metadata.annotations.{WEIGHT}"]),
+        ("\u0661", 1, [f"metadata.annotations.{WEIGHT}"]),
+    ],
+)
+def test_weight(text: str | None, weight: int, problems: list[str]) -> None:
+    """An annotation gives the endpoints of a slice their weight; else it is 1."""
+    annotations = None if text is None else {WEIGHT: text}
+    value, found = read(raw_slice(annotations=annotations))
+    assert (value.weight, found) == (weight, problems)
+
+
+def test_weight_of_endpoints() -> None:
+    """A plain Endpoints object has one weight for all its subsets."""
+    raw = raw_endpoints(
+        "web", *({"addresses": [{"ip": f"192.0.2.{n}"}]} for n in (1, 2))
+    )
+    raw["metadata"]["annotations"] = {WEIGHT: "7"}
+    values = parse_endpoints(to_json(raw)).values
+    assert [v.weight for v in values if isinstance(v, EndpointSlice)] == [7, 7]

@@ -64,3 +64,33 @@ def test_host_addresses_are_sorted_and_kept() -> None:
     made.compile_dirty()
     assert made.context.host_addresses == tuple(reversed(hosts))
     assert made.context.zone == "zone-a"
+
+
+def test_the_configured_address_stands_for_the_node() -> None:
+    """It comes before the Node's own, and is no VIP for anyone."""
+    store = Store("node-0")
+    put(store, node("node-0", "10.0.0.10", "fd00:10::10"))
+    put(store, service(external_ips=(VIP,)))
+    config = ProxyConfig(node_address=VIP)
+    made = Compiler(config=config, store=store, facts=KernelFacts())
+    made.compile_dirty()
+    assert [str(a) for a in made.context.node_addresses] == [
+        str(VIP),
+        "10.0.0.10",
+        "fd00:10::10",
+    ]
+    assert [problem.value for problem in made.problems()] == [str(VIP)]
+
+
+def test_a_scheduler_the_kernel_lacks_is_not_used() -> None:
+    """What the kernel has is known before anything is asked of it."""
+    store = Store("node-0")
+    put(store, service(annotations=(("ipvsctl.io/scheduler", "mh"),)))
+    facts = KernelFacts(schedulers=frozenset({"rr", "wlc"}))
+    made = Compiler(config=ProxyConfig(), store=store, facts=facts)
+    made.compile_dirty()
+    servers = made.desired.state().virtual_servers.values()
+    assert {server.scheduler for server in servers} == {"rr"}
+    assert [problem.reason for problem in made.problems()] == [
+        "this node's kernel has no module ip_vs_mh; rr is used"
+    ]

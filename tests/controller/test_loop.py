@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
 import pytest
+from structlog.testing import capture_logs
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
@@ -15,7 +16,9 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, WireError
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats
+from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.plan.desired import Change
 from ipvsctl.plan.ops import AddVirtualServer, BindAddress
 from ipvsctl.sources.source import Source
 from tests import builders
@@ -34,6 +37,28 @@ from tests.fakes.kernel import FakeKernel
 CONFIG = ProxyConfig(sync_period_s=30, min_sync_period_s=1)
 
 
+class Told:
+    """An audience that remembers what it was told, and what was so then."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.audits: list[dict[str, int]] = []
+        self.syncs: list[tuple[Change, dict[str, int]]] = []
+        self.wrong: tuple[Problem, ...] = ()
+        self._kernel = kernel
+
+    async def audited(self) -> None:
+        """See `Audience`."""
+        self.audits.append(real_servers(self._kernel))
+
+    async def synced(self, change: Change) -> None:
+        """See `Audience`."""
+        self.syncs.append((change, real_servers(self._kernel)))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `Audience`."""
+        return self.wrong
+
+
 class World:
     """A loop, and all it meets."""
 
@@ -41,6 +66,7 @@ class World:
         self.task: asyncio.Task[None] | None = None
         self.clock = FakeClock()
         self.kernel = kernel or FakeKernel()
+        self.told = Told(self.kernel)
         self.reconciler = Reconciler(
             kernel=self.kernel,
             config=CONFIG,
@@ -51,6 +77,7 @@ class World:
             reconciler=self.reconciler,
             source=source,
             config=CONFIG,
+            audience=self.told,
             sleep=self.clock.sleep,
             clock=self.clock,
         )
@@ -107,6 +134,81 @@ async def test_first_state_then_changes() -> None:
             lambda: set(real_servers(world.kernel)) == {"172.16.0.3:8080"}
         )
         assert world.loop.state.audits == 1
+
+
+async def test_others_are_told_what_is_in_the_kernel() -> None:
+    """After each audit, and after each sync with what it changed."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        assert world.told.audits == [{"172.16.0.1:8080": 1}]
+        assert world.told.syncs == []
+        source.tell(endpoints("172.16.0.1", "172.16.0.2"))
+        await world.until(lambda: world.loop.state.syncs == 1)
+        ((change, held),) = world.told.syncs
+        assert change.keys == {WEB}
+        assert held == {"172.16.0.1:8080": 1, "172.16.0.2:8080": 1}
+        assert len(world.told.audits) == 1
+
+
+async def test_what_cannot_be_told_is_logged_once() -> None:
+    """Like any other problem."""
+    world = World(ListSource(FIRST))
+    problem = Problem(
+        kind=Kind.SERVICE, ref=builders.ref("web"), field="f", value="1", reason="why"
+    )
+    world.told.wrong = (problem,)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(lambda: world.loop.state.audits == 1)
+            await world.idle()
+            world.clock.advance(CONFIG.sync_period_s)
+            await world.until(lambda: world.loop.state.audits == 2)
+    assert [
+        (log["object"], log["field"], log["value"], log["reason"])
+        for log in logs
+        if log["event"] == "problem"
+    ] == [("default/web", "f", "1", "why")]
+
+
+async def test_it_is_healthy_while_events_are_imposed_in_time() -> None:
+    """Two sync periods after an event that cannot be imposed, it is not any more."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        await world.idle()
+        world.clock.advance(1000)
+        await world.until(lambda: world.loop.state.audits == 2)
+        assert world.loop.is_healthy(), "no event has been waiting"
+        await world.idle()
+        world.kernel.break_reading(errno.ENOBUFS)
+        source.tell(endpoints("172.16.0.2"))
+        await world.idle()
+        for _ in range(59):
+            world.clock.advance(1)
+            await world.idle()
+        assert world.loop.is_healthy()
+        world.clock.advance(1)
+        assert not world.loop.is_healthy()
+        world.kernel.break_reading(None)
+        world.clock.advance(31)
+        await world.until(world.loop.is_healthy)
+    assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}
+
+
+async def test_a_refused_op_does_not_make_it_unhealthy() -> None:
+    """One bad Service must not take a node out of every load balancer."""
+    world = World(ListSource(FIRST))
+    world.kernel.fail_on(lambda op: isinstance(op, AddVirtualServer), errno.ENOENT)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        for _ in range(4):
+            world.clock.advance(31)
+            await world.idle()
+        assert world.loop.state.failed_ops
+        assert world.loop.is_healthy()
 
 
 async def test_nothing_is_programmed_before_the_source_is_complete() -> None:

@@ -15,11 +15,12 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import Protocol, parse_address
-from ipvsctl.model.objects import ServicePort, ServiceType
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.objects import ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.plan.ops import (
     AddVirtualServer,
     ChangeRules,
+    DeleteEntry,
     Op,
 )
 from tests import builders
@@ -120,15 +121,78 @@ def test_rules_do_not_change_with_services(
     assert len(changes) == 2, "one for each family"
 
 
+LOCAL = builders.service(
+    external_traffic_policy=TrafficPolicy.LOCAL,
+    external_ips=(IPv4Address("203.0.113.50"),),
+)
+STRANGER = VirtualServer(
+    key=VirtualServerKey(family=IPFamily.IPV4, fwmark=0x20000),
+    scheduler="wlc",
+    netmask_bits=32,
+)
+
+
+def test_a_sync_keeps_off_a_strangers_fwmark(
+    reconciler: Reconciler, kernel: FakeKernel
+) -> None:
+    """It does nothing at all, and the audit that follows uses another one."""
+    kernel.preload(STRANGER)
+    take(reconciler, has(LOCAL))
+    written = len(kernel.log)
+    report = reconciler.sync(reconciler.prepare())
+    assert [str(failed) for failed in report.report.failed] == [
+        "add virtual server fwmark 0x20000 rr: the fwmark is somebody else's"
+    ]
+    assert len(kernel.log) == written
+    assert not reconciler.audit().report.failed
+    state = kernel.observe().state
+    assert state.virtual_servers[STRANGER.key] == STRANGER
+    assert list(map(str, state.entries["KUBE-SHORT-CIRCUIT"])) == [
+        "203.0.113.50,tcp:80 skbmark 0x20001"
+    ]
+    assert reconciler.audit().plan == ()
+
+
+def test_a_fwmark_is_checked_once(reconciler: Reconciler, kernel: FakeKernel) -> None:
+    """Once imposed it is ours: later syncs change its virtual server."""
+    take(reconciler, has(LOCAL))
+    synced(reconciler)
+    take(reconciler, endpoints("172.16.0.1", "172.16.0.2"))
+    ops = synced(reconciler)
+    assert (
+        "add real server fwmark 0x20000 -> 172.16.0.2:8080 masquerade weight 1" in ops
+    )
+    take(reconciler, has(builders.service()))
+    synced(reconciler)
+    assert not [key for key in kernel.observe().state.virtual_servers if key.fwmark]
+    take(reconciler, has(LOCAL))
+    synced(reconciler)
+    assert reconciler.audit().plan == ()
+
+
+def test_flushed_sets_leave_the_fwmarks(
+    reconciler: Reconciler, kernel: FakeKernel
+) -> None:
+    """Who lives on knows its own virtual servers, and puts the entries back."""
+    take(reconciler, has(LOCAL))
+    synced(reconciler)
+    marked = kernel.observe().state.entries["KUBE-SHORT-CIRCUIT"]
+    kernel.apply(tuple(DeleteEntry("KUBE-SHORT-CIRCUIT", entry) for entry in marked))
+    assert [str(op) for op in reconciler.audit().plan] == [
+        "add entry KUBE-SHORT-CIRCUIT 203.0.113.50,tcp:80 skbmark 0x20000"
+    ]
+
+
 def test_a_service_that_goes_leaves_nothing(reconciler: Reconciler) -> None:
     """A sync takes out what the last Service had, an audit finds nothing more."""
     take(reconciler, has_not(builders.service()))
     ops = synced(reconciler)
-    assert ops[:2] == [
+    assert ops[:3] == [
         "unbind address 10.96.0.10",
+        "delete route 10.96.0.10",
         "delete virtual server tcp 10.96.0.10:80",
     ]
-    assert sorted(ops[2:]) == [
+    assert sorted(ops[3:]) == [
         "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
         "delete entry KUBE-IPVS-IPS 10.96.0.10",
         "delete entry KUBE-LOOP-BACK 172.16.0.1,tcp:8080,172.16.0.1",

@@ -17,6 +17,7 @@ IPSET_ERR_BUSY: Final = 4100
 IPSET_ERR_EXIST_SETNAME2: Final = 4101
 IPSET_ERR_TYPE_MISMATCH: Final = 4102
 IPSET_ERR_INVALID_CIDR: Final = 4104
+IPSET_ERR_SKBINFO: Final = 4114
 IPSET_ERR_HASH_FULL: Final = 4352
 
 SetOp = CreateSet | SwapSets | DestroySet | AddEntry | DeleteEntry
@@ -24,10 +25,14 @@ SetOp = CreateSet | SwapSets | DestroySet | AddEntry | DeleteEntry
 
 @dataclass(slots=True)
 class FakeSet:
-    """A set; `spec.name` is the name it was created under."""
+    """A set; `spec.name` is the name it was created under.
+
+    Attributes:
+        entries: by their identity.
+    """
 
     spec: SetSpec
-    entries: set[SetEntry] = field(default_factory=set)
+    entries: dict[SetEntry, SetEntry] = field(default_factory=dict)
 
 
 class FakeIpsets:
@@ -50,7 +55,10 @@ class FakeIpsets:
 
     def entries(self) -> dict[str, frozenset[SetEntry]]:
         """The entries of every set."""
-        return {name: frozenset(found.entries) for name, found in self.by_name.items()}
+        return {
+            name: frozenset(found.entries.values())
+            for name, found in self.by_name.items()
+        }
 
     def run(self, op: SetOp) -> None:
         """Run one op, or raise Refusal."""
@@ -68,11 +76,11 @@ class FakeIpsets:
             case AddEntry(set_name, entry):
                 found = self._set_for(set_name, entry)
                 is_full = len(found.entries) >= found.spec.maxelem > 0
-                if is_full and entry not in found.entries:
+                if is_full and entry.identity not in found.entries:
                     raise Refusal(IPSET_ERR_HASH_FULL)
-                found.entries.add(entry)
+                found.entries[entry.identity] = entry
             case DeleteEntry(set_name, entry):
-                self._set_for(set_name, entry).entries.discard(entry)
+                self._set_for(set_name, entry).entries.pop(entry.identity, None)
 
     def _swap(self, first: str, second: str) -> None:
         if first not in self.by_name:
@@ -96,6 +104,8 @@ class FakeIpsets:
                 raise Refusal(IPSET_ERR_PROTOCOL)
         if entry.network is not None and entry.network.prefixlen == 0:
             raise Refusal(IPSET_ERR_INVALID_CIDR)
+        if entry.mark and not found.spec.skbinfo:
+            raise Refusal(IPSET_ERR_SKBINFO)
         return found
 
 

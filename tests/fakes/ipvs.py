@@ -7,11 +7,13 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.ipvs import (
+    SCHEDULERS,
     ForwardingMethod,
     RealServer,
     RealServerKey,
     RealServerStats,
     ServiceFlags,
+    Timeouts,
     TrafficStats,
     VirtualServer,
     VirtualServerKey,
@@ -28,19 +30,18 @@ from ipvsctl.plan.ops import (
 )
 from tests.fakes.refusal import Refusal
 
-SCHEDULERS: Final = frozenset(
-    {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "sed", "nq"}
-    | {"fo", "ovf", "twos"}
-)
+_TIMEOUT_MAX_S: Final = 0x7FFFFFFF // 250
+"""INT_MAX jiffies at 250 a second."""
 
 VirtualServerOp = AddVirtualServer | UpdateVirtualServer | DeleteVirtualServer
 RealServerOp = AddRealServer | UpdateRealServer | DeleteRealServer
 
 
 class FakeIpvs:
-    """Virtual servers, their real servers, and counters, all by key."""
+    """Virtual servers, their real servers, and counters, all by key; timeouts."""
 
     def __init__(self) -> None:
+        self.timeouts = Timeouts(900, 120, 300)
         self.virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
         self.real_servers: dict[VirtualServerKey, dict[RealServerKey, RealServer]] = {}
         self.traffic: dict[VirtualServerKey, TrafficStats] = {}
@@ -103,6 +104,14 @@ class FakeIpvs:
         if isinstance(op, UpdateRealServer) and not is_there:
             raise Refusal(errno.ENOENT)
         servers[op.server.key] = op.server
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Change those that are not 0, or raise Refusal."""
+        wanted = msgspec.structs.asdict(timeouts)
+        if any(not 0 <= seconds <= _TIMEOUT_MAX_S for seconds in wanted.values()):
+            raise Refusal(errno.EINVAL)
+        changed = {name: seconds for name, seconds in wanted.items() if seconds}
+        self.timeouts = msgspec.structs.replace(self.timeouts, **changed)
 
     def _delete(self, key: VirtualServerKey) -> None:
         if self.virtual_servers.pop(key, None) is None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -24,28 +25,31 @@ from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
+    AddRoute,
     AddVirtualServer,
-    BindAddress,
     ChangeRules,
     CreateSet,
     DeleteEntry,
     DeleteRealServer,
-    DeleteVipLink,
+    DeleteRoute,
+    DeleteStaleFlows,
     DeleteVirtualServer,
     DestroySet,
-    EnsureVipLink,
     FailedOp,
     Op,
     Plan,
     Report,
     SetSysctl,
+    SetTimeouts,
     SwapSets,
-    UnbindAddress,
     UpdateRealServer,
+    UpdateRoute,
     UpdateVirtualServer,
 )
+from tests.fakes.conntrack import FakeConntrack
 from tests.fakes.ipsets import FakeIpsets
 from tests.fakes.ipvs import FakeIpvs
+from tests.fakes.links import FakeLinks
 from tests.fakes.refusal import Refusal
 from tests.fakes.rules import FakeRules, RestoreRefusedError
 
@@ -73,7 +77,7 @@ class FakeKernel:
         log: every op that was tried, in order, refused ones too.
         reads: how often `observe` was called.
         partial_reads: the keys of each call of `observe_virtual_servers`.
-        host_addresses: what `observe` says about the other links; assign to change.
+        flows: the connection tracking table, to be added to.
         is_closed: `close` was called.
     """
 
@@ -88,23 +92,38 @@ class FakeKernel:
         self.log: list[Op] = []
         self.reads = 0
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
+        self._links = FakeLinks(vip_link)
         self.host_addresses = frozenset(host_addresses)
         self.is_closed = False
         self._facts = KernelFacts() if facts is None else facts
-        self._vip_link = vip_link
         self._boot_sysctls = dict(sysctls)
         self._failures: list[tuple[Callable[[Op], bool], int]] = []
         self._remaining: int | None = None
+        self._reading_error: int | None = None
         self.reboot()
 
     def reboot(self) -> None:
         """Hold nothing, as after a reboot; the log and the hooks stay."""
-        self._links: set[str] = set()
-        self._addresses: set[IPAddress] = set()
+        self._links = FakeLinks(self._links.vip_link, self.host_addresses)
         self._sysctls = dict(self._boot_sysctls)
         self._rules = FakeRules()
         self._ipsets = FakeIpsets(self._rules.uses_set)
         self._ipvs = FakeIpvs()
+        self.flows = FakeConntrack()
+
+    @property
+    def host_addresses(self) -> frozenset[IPAddress]:
+        """What `observe` says about the other links; assign to change."""
+        return self._host_addresses
+
+    @host_addresses.setter
+    def host_addresses(self, addresses: Iterable[IPAddress]) -> None:
+        self._host_addresses = frozenset(addresses)
+        self._links.host_addresses = self._host_addresses
+
+    def is_local(self, address: IPAddress) -> bool:
+        """Whether packets to an address are for this host."""
+        return self._links.is_local(address)
 
     def facts(self) -> KernelFacts:
         """See `seam.Kernel`."""
@@ -113,25 +132,33 @@ class FakeKernel:
     def observe(self) -> Observed:
         """See `seam.Kernel`."""
         self.reads += 1
+        self._check_reading()
         servers = self._ipvs.observe(self._ipvs.virtual_servers)
         state = NodeState(
-            vip_link_up=self._vip_link in self._links,
+            vip_link_up=self._links.vip_link in self._links.names,
             sysctls=dict(self._sysctls),
+            timeouts=self._ipvs.timeouts,
             sets=self._ipsets.specs(),
             entries=self._ipsets.entries(),
             chains=self._rules.read(),
             virtual_servers=servers.state.virtual_servers,
             real_servers=servers.state.real_servers,
-            addresses=frozenset(self._addresses),
+            addresses=frozenset(self._links.addresses),
+            routes=self._links.ours(),
+            stand_ins=self._links.stand_ins(),
         )
         return msgspec.structs.replace(
-            servers, state=state, host_addresses=self.host_addresses
+            servers,
+            state=state,
+            flows=self.flows.observe(self._ipvs.virtual_servers),
+            host_addresses=self.host_addresses,
         )
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""
         wanted = frozenset(keys)
         self.partial_reads.append(wanted)
+        self._check_reading()
         return self._ipvs.observe(wanted)
 
     def apply(self, plan: Plan) -> Report:
@@ -164,6 +191,10 @@ class FakeKernel:
         """Forget every `fail_on`."""
         self._failures.clear()
 
+    def break_reading(self, code: int | None) -> None:
+        """Fail every reading from now on with this errno; None takes that back."""
+        self._reading_error = code
+
     def stop_after(self, count: int | None) -> None:
         """Run `count` more ops, then raise KilledError; None takes that back."""
         self._remaining = count
@@ -194,6 +225,10 @@ class FakeKernel:
             raise KeyError(key)
         self._ipvs.traffic[key] = stats
 
+    def _check_reading(self) -> None:
+        if self._reading_error is not None:
+            raise KernelError.of(self._reading_error, "read")
+
     def _try(self, op: Op) -> None:
         if self._remaining is not None:
             if self._remaining == 0:
@@ -213,34 +248,21 @@ class FakeKernel:
                 self._ipvs.run_real_server(op)
             case CreateSet() | SwapSets() | DestroySet() | AddEntry() | DeleteEntry():
                 self._ipsets.run(op)
+            case DeleteStaleFlows():
+                self.flows.run(op)
             case ChangeRules(change):
                 try:
                     self._rules.restore(change, self._ipsets.by_name)
                 except RestoreRefusedError as error:
                     raise Refusal(errno.EINVAL, str(error)) from error
+            case SetTimeouts(timeouts):
+                self._ipvs.set_timeouts(timeouts)
             case SetSysctl(name, value):
                 self._set_sysctl(name, value)
+            case AddRoute() | UpdateRoute() | DeleteRoute():
+                self._links.run_route(op)
             case _:
-                self._run_link(op)
-
-    def _run_link(
-        self, op: EnsureVipLink | DeleteVipLink | BindAddress | UnbindAddress
-    ) -> None:
-        match op:
-            case EnsureVipLink(name):
-                self._links.add(name)
-            case DeleteVipLink(name):
-                if name not in self._links:
-                    raise Refusal(errno.ENODEV)
-                self._links.remove(name)
-                if name == self._vip_link:
-                    self._addresses.clear()
-            case BindAddress(address):
-                if self._vip_link not in self._links:
-                    raise Refusal(errno.ENODEV, "the VIP link is not there")
-                self._addresses.add(address)
-            case UnbindAddress(address):
-                self._addresses.discard(address)
+                self._links.run_link(op)
 
     def _set_sysctl(self, name: str, value: str) -> None:
         if name not in self._sysctls:

@@ -8,6 +8,7 @@ from ipvsctl.model.rules import (
     ChainRef,
     Chains,
     Jump,
+    MapMark,
     MatchSet,
     Rule,
     RulesChange,
@@ -46,12 +47,11 @@ class FakeRules:
     def uses_set(self, name: str) -> bool:
         """Some rule refers to the set."""
         return any(
-            isinstance(match, MatchSet) and match.set_name == name
+            name in _sets_of(rule)
             for chains in self._chains.values()
             for rules in chains.values()
             for rule in rules
             if isinstance(rule, Rule)
-            for match in rule.matches
         )
 
     def restore(self, change: RulesChange, sets: Container[str]) -> None:
@@ -110,6 +110,14 @@ def _check(ref: ChainRef, rule: Rule, chains: Chains, sets: Container[str]) -> N
     target = rule.target
     if isinstance(target, Jump) and ChainRef(ref.table, target.chain) not in chains:
         raise RestoreRefusedError(f"{target.chain} does not exist in {ref.table}")
-    for match in rule.matches:
-        if isinstance(match, MatchSet) and match.set_name not in sets:
-            raise RestoreRefusedError(f"set {match.set_name} does not exist")
+    for name in _sets_of(rule):
+        if name not in sets:
+            raise RestoreRefusedError(f"set {name} does not exist")
+    if isinstance(target, MapMark) and ref.table is not Table.MANGLE:
+        raise RestoreRefusedError(f"marks are not mapped in {ref.table}")
+
+
+def _sets_of(rule: Rule) -> list[str]:
+    """The sets that a rule refers to."""
+    parts = (*rule.matches, rule.target)
+    return [part.set_name for part in parts if isinstance(part, MatchSet | MapMark)]

@@ -4,6 +4,8 @@ import errno
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
+import msgspec
+
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.state import NodeState
@@ -14,6 +16,7 @@ IPSET_ERR_PROTOCOL: Final = 4097
 IPSET_ERR_EXIST_SETNAME2: Final = 4101
 IPSET_ERR_TYPE_MISMATCH: Final = 4102
 IPSET_ERR_INVALID_CIDR: Final = 4104
+IPSET_ERR_SKBINFO: Final = 4114
 IPSET_ERR_HASH_FULL: Final = 4352
 
 VIP: Final = IPv4Address("10.96.0.10")
@@ -64,10 +67,36 @@ SOURCE6: Final = spec(
     "KUBE-6-LOAD-BALANCER-SOURCE-CID", SetType.HASH_IP_PORT_NET, IPFamily.IPV6
 )
 
+MARKING: Final = SetSpec(
+    name="KUBE-SHORT-CIRCUIT",
+    type=SetType.HASH_IP_PORT,
+    family=IPFamily.IPV4,
+    maxelem=1,
+    skbinfo=True,
+)
+MARKING6: Final = SetSpec(
+    name="KUBE-6-SHORT-CIRCUIT",
+    type=SetType.HASH_IP_PORT,
+    family=IPFamily.IPV6,
+    maxelem=262144,
+    skbinfo=True,
+)
+PLAIN: Final = msgspec.structs.replace(MARKING, skbinfo=False)
+ASIDE: Final = msgspec.structs.replace(MARKING, name="KTMP-SHORT-CIRCUIT")
+
 LOOP: Final = SetEntry(address=VIP, protocol=Protocol.UDP, port=53, second_address=VIP)
 LOOP6: Final = SetEntry(
     address=VIP6, protocol=Protocol.SCTP, port=53, second_address=VIP6
 )
+
+
+def marked(
+    mark: int,
+    address: IPv4Address | IPv6Address = VIP,
+    protocol: Protocol = Protocol.TCP,
+) -> SetEntry:
+    """An entry with a mark."""
+    return msgspec.structs.replace(entry(address, protocol), mark=mark)
 
 
 def sets(state: NodeState) -> object:
@@ -98,6 +127,7 @@ SET_ROWS: Final = (
         for made in (
             *(SPEC, SPEC6, BITMAP, IPS, IPS6),
             *(LOOP_BACK, LOOP_BACK6, SOURCE, SOURCE6),
+            *(MARKING, MARKING6),
         )
     ),
     Row(
@@ -135,6 +165,19 @@ SET_ROWS: Final = (
         given=(CreateSet(TEMPORARY),),
         op=SwapSets(TEMPORARY.name, SPEC.name),
         code=IPSET_ERR_EXIST_SETNAME2,
+    ),
+    Row(
+        fact="a set with marks takes the place of one without",
+        given=(CreateSet(PLAIN), CreateSet(ASIDE), AddEntry(ASIDE.name, marked(7))),
+        op=SwapSets(ASIDE.name, PLAIN.name),
+        look=sets,
+        then=(
+            {
+                MARKING.name: MARKING,
+                ASIDE.name: msgspec.structs.replace(PLAIN, name=ASIDE.name),
+            },
+            {MARKING.name: {marked(7)}},
+        ),
     ),
     Row(
         fact="types do not swap",
@@ -175,6 +218,29 @@ ENTRY_ROWS: Final = (
     _taken("an IPv6 network", SOURCE6, with_network(IPv6Network("2001:db8::/33"))),
     _taken("the lowest port", BITMAP, SetEntry(port=0)),
     _taken("the highest port", BITMAP, SetEntry(port=65535)),
+    _taken("a mark", MARKING, marked(0x20001)),
+    _taken("every bit as a mark", MARKING6, marked(0xFFFFFFFF, VIP6, Protocol.SCTP)),
+    _taken("no mark where there may be one", MARKING, entry()),
+    Row(
+        fact="an entry that is there gets another mark though the set is full",
+        given=(CreateSet(MARKING), AddEntry(MARKING.name, marked(0x20001))),
+        op=AddEntry(MARKING.name, marked(0x20002)),
+        look=sets,
+        then=({MARKING.name: MARKING}, {MARKING.name: {marked(0x20002)}}),
+    ),
+    Row(
+        fact="an entry is deleted whatever its mark",
+        given=(CreateSet(MARKING), AddEntry(MARKING.name, marked(0x20001))),
+        op=DeleteEntry(MARKING.name, marked(0x20002)),
+        look=sets,
+        then=({MARKING.name: MARKING}, {}),
+    ),
+    Row(
+        fact="a set without marks takes no entry with one",
+        given=(CreateSet(SPEC),),
+        op=AddEntry(SPEC.name, marked(0x20001)),
+        code=IPSET_ERR_SKBINFO,
+    ),
     Row(
         fact="an entry that is there is added already",
         given=(CreateSet(SPEC), AddEntry(SPEC.name, entry())),

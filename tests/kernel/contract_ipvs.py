@@ -20,6 +20,7 @@ from ipvsctl.plan.ops import (
     AddRealServer,
     AddVirtualServer,
     DeleteRealServer,
+    DeleteStaleFlows,
     DeleteVirtualServer,
     UpdateRealServer,
     UpdateVirtualServer,
@@ -204,7 +205,19 @@ VIRTUAL_SERVER_ROWS: Final = (
     ),
 )
 
+UDP_KEY: Final = key_of(VIP, Protocol.UDP, 53)
+
 REAL_SERVER_ROWS: Final = (
+    Row(
+        fact="a real server stays when its flows are deleted",
+        given=(
+            AddVirtualServer(changed(SERVER, key=UDP_KEY)),
+            AddRealServer(UDP_KEY, REAL),
+        ),
+        op=DeleteStaleFlows(UDP_KEY, frozenset()),
+        look=real_servers,
+        then={UDP_KEY: {REAL}},
+    ),
     Row(
         fact="a real server is added",
         given=(AddVirtualServer(SERVER),),

@@ -4,6 +4,7 @@ import errno
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import (
     ChainRef,
@@ -24,6 +25,7 @@ from ipvsctl.plan.ops import (
     DestroySet,
     EnsureVipLink,
     SetSysctl,
+    SetTimeouts,
     UnbindAddress,
 )
 from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Row
@@ -56,6 +58,17 @@ NODE_ROWS: Final = (
     Row(
         fact="a sysctl of numbers takes no word",
         op=SetSysctl(CONNTRACK, "yes"),
+        code=errno.EINVAL,
+    ),
+    Row(
+        fact="timeouts are set, and 0 leaves one as it is",
+        op=SetTimeouts(Timeouts(600, 0, 60)),
+        look=lambda state: state.timeouts,
+        then=Timeouts(600, 120, 60),
+    ),
+    Row(
+        fact="a timeout longer than the kernel's clock counts is refused",
+        op=SetTimeouts(Timeouts(0x7FFFFFFF, 0, 0)),
         code=errno.EINVAL,
     ),
     Row(

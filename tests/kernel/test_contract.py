@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from ipaddress import IPv4Address
 from typing import get_args
 
 import pytest
@@ -12,13 +13,14 @@ from ipvsctl.kernel.rules import RulesTool
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
     AddVirtualServer,
     BindAddress,
     CreateSet,
+    DeleteStaleFlows,
     EnsureVipLink,
     Op,
     Plan,
@@ -37,6 +39,7 @@ from tests.kernel.contract_ipvs import (
     REAL_SERVER_ROWS,
     SERVER,
     SERVER6,
+    UDP_KEY,
     VIP,
     VIRTUAL_SERVER_ROWS,
     changed,
@@ -44,8 +47,17 @@ from tests.kernel.contract_ipvs import (
     key_of,
 )
 from tests.kernel.contract_node import NODE_ROWS, RULES_ROWS
+from tests.kernel.contract_routes import ROUTE_ROWS
+from tests.lab.flows import Flow, track
 
-ROWS = (*VIRTUAL_SERVER_ROWS, *REAL_SERVER_ROWS, *SET_ROWS, *ENTRY_ROWS, *NODE_ROWS)
+ROWS = (
+    *VIRTUAL_SERVER_ROWS,
+    *REAL_SERVER_ROWS,
+    *SET_ROWS,
+    *ENTRY_ROWS,
+    *NODE_ROWS,
+    *ROUTE_ROWS,
+)
 
 SMALL = spec(maxelem=600)
 OTHER = changed_real(REAL, key=RealServerKey(POD, 9))
@@ -190,6 +202,47 @@ def test_partial_reads(kernel: Kernel) -> None:
     assert observed.connections == {KEY: {REAL.key: RealServerStats()}}
     assert dict(observed.traffic) == {KEY: TrafficStats()}
     assert not observed.state.sysctls
+
+
+DNS_POD = RealServerKey(POD, 5353)
+OLD_POD = RealServerKey(POD + 1, 5353)
+CLIENT = VIP + 0x10000
+
+
+def flow(target: RealServerKey, client_port: int, address: IPv4Address = VIP) -> Flow:
+    """A flow to port 53."""
+    return Flow(CLIENT, client_port, address, 53, POD, 5353)._replace(
+        target=target.address, target_port=target.port
+    )
+
+
+def test_flows(kernel: Kernel) -> None:
+    """UDP flows are seen by where they lead, and end if it is nowhere to be kept."""
+    kernel.apply((AddVirtualServer(changed(SERVER, key=UDP_KEY)),))
+    assert kernel.observe().flows == {}
+    other = flow(OLD_POD, 4, VIP + 1)
+    for passing in (flow(DNS_POD, 1), flow(OLD_POD, 2), flow(OLD_POD, 3), other):
+        pass_by(kernel, passing)
+    assert kernel.observe().flows == {UDP_KEY: {DNS_POD, OLD_POD}}
+    other_key = key_of(VIP + 1, Protocol.UDP, 53)
+    kernel.apply((AddVirtualServer(changed(SERVER, key=other_key)),))
+    plan: Plan = (DeleteStaleFlows(UDP_KEY, frozenset({DNS_POD})),)
+    for _ in range(2):
+        assert kernel.apply(plan) == Report(applied=1)
+        assert kernel.observe().flows == {UDP_KEY: {DNS_POD}, other_key: {OLD_POD}}
+
+
+def test_flows_are_not_part_of_a_partial_reading(kernel: Kernel) -> None:
+    """They would cost as much as the table is long."""
+    assert kernel.observe_virtual_servers([UDP_KEY]).flows is None
+
+
+def pass_by(kernel: Kernel, passing: Flow) -> None:
+    """Have a flow in the kernel."""
+    if isinstance(kernel, FakeKernel):
+        kernel.flows.udp.add(passing)
+    else:
+        track(passing)
 
 
 def test_reading_nothing_of_nothing(kernel: Kernel) -> None:

@@ -22,7 +22,6 @@ from ipvsctl.plan.ops import (
     EnsureVipLink,
     Plan,
 )
-from ipvsctl.wire.ipvs_decode import Timeouts
 from tests.kernel.contract import CONNTRACK, VIP_LINK
 from tests.kernel.contract_ipsets import IPS, SPEC, entry
 from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
@@ -131,13 +130,6 @@ def test_a_link_that_somebody_set_down(kernel: LinuxKernel, netns: Netns) -> Non
     state = kernel.observe().state
     assert state.vip_link_up
     assert state.addresses == {VIP}
-
-
-def test_timeouts(kernel: LinuxKernel) -> None:
-    """0 leaves a timeout as it is."""
-    before = kernel.read_timeouts()
-    kernel.set_timeouts(Timeouts(tcp_s=600, tcp_fin_s=0, udp_s=60))
-    assert kernel.read_timeouts() == Timeouts(600, before.tcp_fin_s, 60)
 
 
 def test_without_privileges_nothing_changes(kernel: LinuxKernel) -> None:

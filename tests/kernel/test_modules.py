@@ -22,6 +22,12 @@ def test_loaded_modules_need_no_modprobe(tmp_path: Path) -> None:
     assert loaded_modules(tmp_path) == {"ip_vs", "ip_vs_rr"}
 
 
+def test_built_in_modules_need_no_modprobe(tmp_path: Path) -> None:
+    """What /sys/module lists is there, although /proc/modules does not list it."""
+    (tmp_path / "sys" / "module" / "nonesuch").mkdir(parents=True)
+    load_modules(["nonesuch"], proc=tmp_path, sys=tmp_path / "sys")
+
+
 def test_a_kernel_without_modules_has_none(tmp_path: Path) -> None:
     """A kernel in one piece has no /proc/modules."""
     assert loaded_modules(tmp_path) == frozenset()

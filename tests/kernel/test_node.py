@@ -5,21 +5,22 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.events import Event, Upserted
 from ipvsctl.cluster.manifest import Manifests, changes
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
-from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.objects import EndpointSlice, Service, ServicePort
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff import DiffOptions, diff
 from ipvsctl.sources.manifests import load_manifests
 from ipvsctl.wire.iptables import render_save
 from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
-from tests.kernel.node import ProxiedNode, has, has_nodes, proxied, slices
+from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Connection, Servers, ask, connect
@@ -107,6 +108,51 @@ def test_a_connection_outlives_its_endpoint(
         assert held.ask().server == "pod-0-1", "no reset on return"
 
 
+def test_a_drain_is_bounded(cluster: Cluster, node: ProxiedNode) -> None:
+    """A connection that does not end by itself is cut when its time is over."""
+    with connected_to(cluster, "pod-0-1") as held:
+        config = msgspec.structs.replace(CONFIG, drain_timeout_s=0)
+        with proxied(node.netns, config=config) as hasty:
+            hasty.take(*has_nodes(cluster.nodes), has(WEB), *web_on(cluster, 0))
+            hasty.audit()
+            assert weights(hasty) == {"172.16.0.10": 1, "172.16.0.11": 0}
+            assert held.ask().server == "pod-0-1"
+            hasty.check_drains()
+            assert weights(hasty) == {"172.16.0.10": 1}
+            with pytest.raises(OSError):  # noqa: PT011 - reset or lost, both end it
+                held.ask()
+
+
+def test_a_terminating_endpoint_serves_as_the_last_resort(
+    cluster: Cluster, node: ProxiedNode
+) -> None:
+    """It gets new connections exactly while no ready endpoint is there."""
+
+    def leaving(number: int, event: Event) -> Event:
+        assert isinstance(event, Upserted)
+        (piece,) = event.values
+        assert isinstance(piece, EndpointSlice)
+        endpoints = tuple(
+            msgspec.structs.replace(e, ready=False, serving=True, terminating=True)
+            if e.address == cluster.pods[f"pod-0-{number}"].ipv4
+            else e
+            for e in piece.endpoints
+        )
+        changed = msgspec.structs.replace(piece, endpoints=endpoints)
+        return msgspec.structs.replace(event, values=(changed,))
+
+    def answering() -> set[str]:
+        return {ask(cluster.client.netns, VIP, 80).server for _ in range(4)}
+
+    both = web_on(cluster, 0, 1)
+    node.take(*(leaving(1, event) for event in both))
+    node.sync()
+    assert answering() == {"pod-0-0"}
+    node.take(*(leaving(0, leaving(1, event)) for event in both))
+    node.sync()
+    assert answering() == {"pod-0-0", "pod-0-1"}
+
+
 def test_udp_moves_at_once(cluster: Cluster, node: ProxiedNode) -> None:
     """A UDP endpoint that is gone is deleted, and the next question goes elsewhere."""
     with connect(cluster.client.netns, VIP, 53, protocol=Protocol.UDP) as held:
@@ -144,6 +190,19 @@ def test_session_affinity(cluster: Cluster, node: ProxiedNode) -> None:
     }
     assert [len(servers) for servers in met.values()] == [1, 1]
     assert met["client"] != met["node-0"], "rr gives the second client the next pod"
+    # Its pod leaves while a connection is held: affinity must not hold the client back.
+    (left,) = met["client"]
+    others = [pod for pod in pods if pod.name != left]
+    with connect(cluster.client.netns, sticky.cluster_ips[0], 80) as held:
+        assert held.ask().server == left
+        node.take(*slices(sticky, others, PORTS))
+        node.sync()
+        assert held.ask().server == left
+        moved = {
+            ask(cluster.client.netns, sticky.cluster_ips[0], 80).server
+            for _ in range(3)
+        }
+        assert moved == {pod.name for pod in others}
 
 
 FOREIGN = [

@@ -4,16 +4,22 @@ One Service of each external traffic policy, with a port of each protocol, on tw
 of node-0 and one of node-1; node-0 runs the proxy.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pytest
 
+from ipvsctl.model.config import VipBinding
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
-from tests.kernel.node import has, has_nodes, proxied, slices
+from tests.kernel.node import CONFIG, has, has_nodes, proxied, slices
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Answer, Servers, ask
 
@@ -75,38 +81,79 @@ def service(policy: TrafficPolicy) -> Service:
     )
 
 
-@pytest.fixture(scope="module", name="world")
-def _world() -> Iterator[Cluster]:
-    """A cluster whose node-0 serves both Services."""
-    with cluster(pods=(2, 1)) as world, Servers() as servers:
-        for pod in world.pods.values():
+@pytest.fixture(scope="module", name="world", params=VipBinding)
+def _world(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Every node serves both Services, by addresses or by routes.
+
+    The second pod of node-1 is a client only.
+    """
+    config = msgspec.structs.replace(CONFIG, vip_binding=request.param)
+    with cluster(pods=(2, 2)) as world, Servers() as servers, ExitStack() as stack:
+        pods = tuple(world.pods[name] for name in sorted(ALL))
+        for pod in pods:
             for address in (pod.ipv4, pod.ipv6):
                 for protocol in Protocol:
                     port = TARGET_PORTS[protocol.label]
                     servers.add(pod.netns, address, port, protocol=protocol)
-        with proxied(world.nodes[0].netns) as node:
+        for host in world.nodes:
+            node = stack.enter_context(proxied(host.netns, host.name, config))
             node.take(*has_nodes(world.nodes))
             for policy in TrafficPolicy:
                 made = service(policy)
-                node.take(has(made))
-                node.take(*slices(made, tuple(world.pods.values()), TARGET_PORTS))
+                node.take(has(made), *slices(made, pods, TARGET_PORTS))
             node.audit()
             assert node.audit().plan == ()
-            yield world
+        yield world
 
 
 def clients(world: Cluster) -> dict[str, Host]:
-    """Who asks: from outside, from the node itself, from a pod of it."""
+    """Who asks: from outside, from node-0 itself, from a pod of it, from node-1's."""
     return {
         "client": world.client,
         "host": world.nodes[0],
         "pod": world.pods["pod-0-0"],
+        "other pod": world.pods["pod-1-1"],
     }
 
 
 ALL = {"pod-0-0", "pod-0-1", "pod-1-0"}
 LOCAL = {"pod-0-0", "pod-0-1"}
+NODE_ADDRESSES = (
+    *("10.0.0.10", "172.16.0.1", "fd00:10::10", "fd00:172:16::1"),
+    *("10.0.0.11", "172.16.1.1", "fd00:10::11", "fd00:172:17::1"),
+)
 WAYS = ("cluster_ip", "external_ip", "ingress_vip", "node_port")
+
+
+class Seen(NamedTuple):
+    """What became of a client's requests, in words.
+
+    Attributes:
+        endpoints: `all three`, or `this node's two`.
+        source: as whom the endpoints saw the client, another endpoint than itself.
+    """
+
+    endpoints: str
+    source: str
+
+
+def expected(way: str, policy: TrafficPolicy, client: str) -> Seen:
+    """What must become of them.
+
+    An outside client keeps its address exactly where only this node's endpoints
+    answer; elsewhere the answer must come back through this node. Pods keep theirs
+    towards cluster IPs and wherever policy Local does; external addresses of policy
+    Local are like cluster IPs to them and to the host, but not node ports.
+    """
+    is_local = policy is TrafficPolicy.LOCAL and way != "cluster_ip"
+    is_near = is_local and (client == "client" or way == "node_port")
+    if client == "host":
+        source = "the node"
+    elif client == "client":
+        source = "itself" if is_local else "the node"
+    else:
+        source = "itself" if is_local or way == "cluster_ip" else "the node"
+    return Seen("this node's two" if is_near else "all three", source)
 
 
 def ask_often(
@@ -114,6 +161,21 @@ def ask_often(
 ) -> list[Answer]:
     """Six requests, each on a connection of its own."""
     return [ask(client.netns, address, port, protocol=protocol) for _ in range(6)]
+
+
+def seen(client: Host, answers: list[Answer], family: IPFamily) -> Seen:
+    """What became of a client's requests."""
+    spread = Counter(answer.server for answer in answers)
+    assert len(set(spread.values())) == 1, f"uneven: {spread}"
+    endpoints = {frozenset(ALL): "all three", frozenset(LOCAL): "this node's two"}
+    # A pod that meets itself must be masqueraded, or its answer would not come back.
+    sources = {str(a.source) for a in answers if a.server != client.name}
+    names = {
+        str(client.address(family)): "itself",
+        **dict.fromkeys(NODE_ADDRESSES, "the node"),
+    }
+    (source,) = {names.get(found, found) for found in sources}
+    return Seen(endpoints[frozenset(spread)], source)
 
 
 @pytest.mark.parametrize("protocol", Protocol)
@@ -127,30 +189,67 @@ def test_way_in(
     family: IPFamily,
     protocol: Protocol,
 ) -> None:
-    """Every client gets every endpoint it should, evenly, seen as it should be.
-
-    An outside client keeps its address exactly where only this node's endpoints
-    answer; elsewhere the answer must come back through this node.
-    """
+    """Every client gets every endpoint it should, evenly, seen as it should be."""
     served = SERVED[policy]
     if way == "node_port":
         address, port = world.nodes[0].address(family), served.node_port
     else:
         address, port = getattr(served, way)[family], 80
-    is_local = policy is TrafficPolicy.LOCAL and way != "cluster_ip"
-    expected = LOCAL if is_local else ALL
-    own = {str(a) for host in world.nodes[:1] for a in (host.ipv4, host.ipv6)}
-    own |= {"172.16.0.1", "fd00:172:16::1"}
-    for name, client in clients(world).items():
-        answers = ask_often(client, address, port, protocol)
-        spread = Counter(answer.server for answer in answers)
-        assert set(spread) == expected, name
-        assert set(spread.values()) == {6 // len(expected)}, name
-        sources = {str(answer.source) for answer in answers}
-        if name == "client":
-            kept = {str(client.address(family))}
-            assert (sources == kept) if is_local else (sources <= own), sources
-        if name == "pod" and way == "cluster_ip":
-            # A pod keeps its address, but not towards itself.
-            others = {str(a.source) for a in answers if a.server != "pod-0-0"}
-            assert others == {str(client.address(family))}
+    found = {
+        name: seen(client, ask_often(client, address, port, protocol), family)
+        for name, client in clients(world).items()
+    }
+    assert found == {name: expected(way, policy, name) for name in found}
+    for name, became in found.items():
+        SEEN[way, policy, name] = became
+
+
+SEEN: dict[tuple[str, TrafficPolicy, str], Seen] = {}
+"""What the tests above saw; the same for every family, protocol and VIP binding."""
+
+PAGE = Path(__file__).parents[2] / "docs" / "ways-in.md"
+
+
+INTRODUCTION = """\
+Two pods of this node and one of another node are the endpoints of a Service. The table
+says, for each way in and external traffic policy, which of them answer, and as whom
+they see the client: an outside client, the node itself, a pod of the node, and a pod of
+another node. That one asks through its own node, but for the node port, which is this
+node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both settings
+of `vipBinding`.
+
+`nox -s kernel` sends these requests through a real kernel and fails if this page is not
+what came of them.
+"""
+
+
+def page() -> str:
+    """What the tests above saw, as a page for users."""
+    names = ("client", "host", "pod", "other pod")
+    lines = [
+        "# Who answers whom",
+        "",
+        *INTRODUCTION.splitlines(),
+        "",
+        "| way in | policy | outside client | node | its pod | another node's pod |",
+        "|---|---|---|---|---|---|",
+    ]
+    for way in WAYS:
+        for policy in TrafficPolicy:
+            cells = [SEEN[way, policy, name] for name in names]
+            shown = " | ".join(f"{c.endpoints}, as {c.source}" for c in cells)
+            label = way.replace("_", " ").replace("ip", "IP").replace("vIP", "VIP")
+            lines.append(f"| {label} | {policy} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_is_what_was_seen() -> None:
+    """docs/ways-in.md is the table of the tests above.
+
+    `IPVSCTL_WRITE_PAGES=1 nox -s kernel -- tests/kernel/test_ways_in.py` writes it.
+    """
+    if len(SEEN) < len(WAYS) * len(TrafficPolicy) * 4:
+        pytest.fail("run the whole file: the page needs every way in")
+    if "IPVSCTL_WRITE_PAGES" in os.environ:
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page()

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from ipvsctl.model.ipset import SetEntry, SetType
+from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.model.rules import (
     ChainRef,
     Jump,
+    MapMark,
     Masquerade,
     Match,
     MatchAddrTypeLocal,
@@ -33,7 +34,11 @@ from ipvsctl.model.state import NodeState
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 # Targets with which a packet is done with a table, and the only one they may be in.
-_ONLY_IN: dict[object, Table] = {Reject: Table.FILTER, Masquerade: Table.NAT}
+_ONLY_IN: dict[object, Table] = {
+    Reject: Table.FILTER,
+    Masquerade: Table.NAT,
+    MapMark: Table.MANGLE,
+}
 
 
 class TraceError(AssertionError):
@@ -126,6 +131,8 @@ class Walker:
             return packet, None if end is Verdict.RETURN else end
         if _ONLY_IN.get(type(target), ref.table) is not ref.table:
             raise TraceError(f"{target} is not allowed in {ref}")
+        if isinstance(target, MapMark):
+            return replace(packet, mark=self._mapped(packet, target)), None
         if isinstance(target, Reject) and target.family is not packet.family:
             raise TraceError(f"{target} in {ref} is of the other family")
         if target is Verdict.DROP and ref.table is Table.NAT:
@@ -161,12 +168,28 @@ class Walker:
             case MatchSet(set_name, sides):
                 return self._in_set(packet, set_name, sides)
 
-    def _in_set(self, packet: Packet, name: str, sides: tuple[Side, ...]) -> bool:
+    def _mapped(self, packet: Packet, target: MapMark) -> int:
+        """The packet's mark after a look at the set: whole, or as it was."""
+        spec = self._set(packet, target.set_name)
+        marks = {
+            entry.identity: entry.mark
+            for entry in self.state.entries.get(target.set_name, frozenset())
+        }
+        for entry in _looked_up(packet, spec.type, target.sides):
+            if marks.get(entry):
+                return marks[entry]
+        return packet.mark
+
+    def _set(self, packet: Packet, name: str) -> SetSpec:
         spec = self.state.sets.get(name)
         if spec is None:
             raise TraceError(f"rule refers to set {name}, which does not exist")
         if spec.family not in {None, packet.family}:
             raise TraceError(f"set {name} is of the other family")
+        return spec
+
+    def _in_set(self, packet: Packet, name: str, sides: tuple[Side, ...]) -> bool:
+        spec = self._set(packet, name)
         entries = self.state.entries.get(name, frozenset())
         if spec.type is SetType.HASH_IP_PORT_NET:
             address, second = _address(packet, sides[0]), _address(packet, sides[2])

@@ -2,6 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 
+import msgspec
 import pytest
 
 from ipvsctl.model.config import ProxyConfig
@@ -46,6 +47,7 @@ HOSTS = {
     "unserved": ("10.96.0.11", "fd00:10:96::11"),
     "external ip": ("203.0.113.1", "2001:db8:203::1"),
     "external ip local": ("203.0.113.2", "2001:db8:203::2"),
+    "external ip elsewhere": ("203.0.113.3", "2001:db8:203::3"),
     "ingress": ("198.51.100.1", "2001:db8:198::1"),
     "ingress local": ("198.51.100.2", "2001:db8:198::2"),
     "ranged": ("198.51.100.3", "2001:db8:198::3"),
@@ -102,12 +104,23 @@ SERVED = (
     ("node", 30081, {SetRole.NODE_PORT, SetRole.NODE_PORT_LOCAL}),
     ("external ip", 80, {SetRole.EXTERNAL_IP}),
     ("external ip local", 80, {SetRole.EXTERNAL_IP_LOCAL}),
+    (
+        "external ip elsewhere",
+        80,
+        {SetRole.EXTERNAL_IP_LOCAL, SetRole.NO_LOCAL_ENDPOINTS},
+    ),
     ("ingress", 80, {SetRole.LOAD_BALANCER}),
     ("ingress local", 80, {SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_LOCAL}),
     ("ranged", 80, {SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_FW}),
     ("ranged for node", 80, {SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_FW}),
     ("ranged around itself", 80, {SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_FW}),
 )
+MARKS = {
+    (name, port): config().marks.mark(index)
+    for index, (name, port, roles) in enumerate(SERVED)
+    if roles & LOCAL
+}
+"""The fwmark of what inside clients get at each Local address."""
 
 
 def entries(family: IPFamily, protocol: Protocol) -> dict[SetRole, frozenset[SetEntry]]:
@@ -115,8 +128,12 @@ def entries(family: IPFamily, protocol: Protocol) -> dict[SetRole, frozenset[Set
     found: dict[SetRole, set[SetEntry]] = {role: set() for role in SetRole}
     for name, port, roles in SERVED:
         vip = address(family, name)
+        entry = SetEntry(address=vip, protocol=protocol, port=port)
         for role in roles:
-            found[role].add(SetEntry(address=vip, protocol=protocol, port=port))
+            found[role].add(entry)
+        if (name, port) in MARKS:
+            marked = msgspec.structs.replace(entry, mark=MARKS[name, port])
+            found[SetRole.SHORT_CIRCUIT].add(marked)
         if name != "node":
             found[SetRole.IPVS_IPS].add(SetEntry(address=vip))
     ranges = (("ranged", "clients"), ("ranged for node", "clients"))
@@ -146,7 +163,11 @@ def node_state(
     settings: ProxyConfig | None = None,
     protocol: Protocol = Protocol.TCP,
 ) -> NodeState:
-    """A node with every way in; `pod` (here) and `far pod` serve what is not Local."""
+    """A node with every way in; `pod` (here) and `far pod` serve what is not Local.
+
+    Inside clients get both where outside clients get `pod` alone, and `far pod` where
+    outside clients get nobody.
+    """
     held = entries(family, protocol)
     specs = [set_spec(role, family, maxelem=1024) for role in SetRole]
     served = {
@@ -155,6 +176,9 @@ def node_state(
         ): _real_servers(family, name, roles)
         for name, port, roles in SERVED
     }
+    for (name, _), mark in MARKS.items():
+        inside = VirtualServerKey(family=family, fwmark=mark)
+        served[inside] = _real_servers(family, f"{name} from inside", frozenset())
     return NodeState(
         vip_link_up=True,
         sets={spec.name: spec for spec in specs},
@@ -174,12 +198,18 @@ def node_state(
     )
 
 
+_ELSEWHERE: dict[str, list[str]] = {
+    "unserved": [],
+    "external ip elsewhere": [],
+    "external ip elsewhere from inside": ["far pod"],
+}
+
+
 def _real_servers(
     family: IPFamily, name: str, roles: AbstractSet[SetRole]
 ) -> list[RealServer]:
-    if name == "unserved":
-        return []
     pods = ["pod"] if roles & LOCAL else ["pod", "far pod"]
+    pods = _ELSEWHERE.get(name, pods)
     return [RealServer(key=RealServerKey(address(family, pod), 8080)) for pod in pods]
 
 

@@ -150,13 +150,13 @@ def test_every_way_in_of_a_load_balancer() -> None:
             {"tcp 10.96.0.10:80": ONLY_THERE, "tcp 10.0.0.10:30080": ONLY_THERE},
         ),
         (
-            "Local in every way stays empty without a local endpoint",
+            "Local in every way is filled as well if clients come from outside",
             {
                 "internal_traffic_policy": TrafficPolicy.LOCAL,
                 "external_traffic_policy": TrafficPolicy.LOCAL,
             },
             (THERE,),
-            {"tcp 10.96.0.10:80": [], "tcp 10.0.0.10:30080": []},
+            {"tcp 10.96.0.10:80": ONLY_THERE, "tcp 10.0.0.10:30080": ONLY_THERE},
         ),
         (
             "internal Local is not filled if nobody comes from outside",
@@ -288,7 +288,12 @@ def test_hashing_schedulers_fall_back(scheduler: str, flags: ServiceFlags) -> No
         (NodePortAddresses(), ["10.0.0.10", "192.168.7.1"]),
         (NodePortAddresses(primary=True), ["10.0.0.10"]),
         (NodePortAddresses(networks=(ip_network("192.168.0.0/16"),)), ["192.168.7.1"]),
-        (NodePortAddresses(networks=(ip_network("fd00::/8"),)), []),
+        (NodePortAddresses(networks=(ip_network("172.31.0.0/16"),)), []),
+        (
+            # A family without a network of its own is not restricted.
+            NodePortAddresses(networks=(ip_network("fd00::/8"),)),
+            ["10.0.0.10", "192.168.7.1"],
+        ),
     ],
 )
 def test_node_port_addresses(choice: NodePortAddresses, expected: list[str]) -> None:
@@ -365,6 +370,19 @@ def test_source_ranges() -> None:
     assert entries(program, SetRole.LOAD_BALANCER_SOURCE_IP) == [
         "198.51.100.7,tcp:80,198.51.100.7"
     ]
+
+
+def test_annotated_source_ranges_are_not_kube_proxys() -> None:
+    """It does not read the annotation, so for compatibility it means nothing."""
+    balanced = service(
+        type=ServiceType.LOAD_BALANCER,
+        ingress_vips=(IPv4Address("198.51.100.7"),),
+        source_ranges=(ip_network("10.0.0.0/16"),),
+        has_annotated_ranges=True,
+    )
+    assert entries(compiled(balanced), SetRole.LOAD_BALANCER_FW)
+    ignored = compiled(balanced, config=KUBE_PROXY)
+    assert not entries(ignored, SetRole.LOAD_BALANCER_FW)
 
 
 def test_a_source_range_of_everything_is_two_halves() -> None:
@@ -444,6 +462,44 @@ def test_health_check_counts_ready_local_endpoints() -> None:
         check = compiled(service(**local), endpoint, THERE).health_check
         assert check is not None
         assert (check.port, check.local_endpoints) == (32000, count)
+
+
+def test_health_check_counts_endpoints_by_address() -> None:
+    """A pod counts once, whatever its ports and families, and any port counts."""
+    ports = [("http", 80, 8080), ("metrics", 81, 9090), ("admin", 82, 9091)]
+    second = Endpoint(address=IPv4Address("172.16.0.6"), node_name="node-0")
+    here_v6 = Endpoint(address=IPv6Address("fd00:172::5"), node_name="node-0")
+    given = service(
+        type=ServiceType.LOAD_BALANCER,
+        cluster_ips=(IPv4Address("10.96.0.10"), IPv6Address("fd00:10:96::10")),
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        health_check_node_port=32000,
+        ports=tuple(
+            ServicePort(name=name, protocol=Protocol.TCP, port=port)
+            for name, port, _ in ports
+        ),
+    )
+    behind = {
+        "http": (HERE, THERE),
+        "metrics": (HERE, here_v6),
+        "admin": (second,),
+    }
+    pieces = [
+        EndpointSlice(
+            ref=ObjectRef("default", f"web-{name}-{family.label}"),
+            service=WEB,
+            family=family,
+            ports=(SlicePort(name=name, protocol=Protocol.TCP, port=target),),
+            endpoints=tuple(
+                e for e in behind[name] if (e.address.version == 4) is (family == 2)
+            ),
+        )
+        for name, _, target in ports
+        for family in IPFamily
+    ]
+    check = compile_service(given, pieces, NODE, ProxyConfig()).health_check
+    assert check is not None
+    assert check.local_endpoints == 2
 
 
 def test_hairpin_entries_are_for_every_local_endpoint() -> None:

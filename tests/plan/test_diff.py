@@ -1,6 +1,6 @@
 """What must change between two states: one row a fact, then the order of it all."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any, get_args
 
 import msgspec
@@ -12,6 +12,7 @@ from ipvsctl.model.ipvs import (
     RealServerKey,
     RealServerStats,
     ServiceFlags,
+    Timeouts,
     VirtualServer,
     VirtualServerKey,
 )
@@ -30,6 +31,7 @@ from ipvsctl.plan.diff import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.plan.ops import Op, Plan
 
 VIP = IPv4Address("10.96.0.10")
+NODE = IPv4Address("10.0.0.10")
 KEY = VirtualServerKey(
     family=IPFamily.IPV4, protocol=Protocol.TCP, address=VIP, port=80
 )
@@ -94,6 +96,14 @@ def with_pods(*pods: RealServer) -> NodeState:
     return changed(FULL, real_servers={KEY: {pod.key: pod for pod in pods}})
 
 
+def with_dns_pods(*pods: RealServer) -> NodeState:
+    """A UDP virtual server with these real servers, and nothing else."""
+    return NodeState(
+        virtual_servers={UDP_KEY: msgspec.structs.replace(SERVER, key=UDP_KEY)},
+        real_servers={UDP_KEY: {pod.key: pod for pod in pods}},
+    )
+
+
 DRAINED = msgspec.structs.replace(POD, weight=0)
 STICKY = msgspec.structs.replace(SERVER, flags=ServiceFlags.PERSISTENT, timeout_s=10800)
 SMALL = msgspec.structs.replace(SPEC, maxelem=65536)
@@ -140,6 +150,18 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         ],
     ),
     (
+        "timeouts are set if one that is wanted is another",
+        changed(FULL, timeouts=Timeouts(900, 120, 300)),
+        changed(FULL, timeouts=Timeouts(0, 60, 300)),
+        ["set IPVS timeouts tcp=0s tcpfin=60s udp=300s"],
+    ),
+    (
+        "timeouts that nobody asks for are the kernel's",
+        changed(FULL, timeouts=Timeouts(900, 120, 300)),
+        changed(FULL, timeouts=Timeouts(900, 0, 0)),
+        [],
+    ),
+    (
         "a changed virtual server is changed in place",
         FULL,
         changed(FULL, virtual_servers={KEY: STICKY}),
@@ -152,6 +174,15 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         [
             "add real server tcp 10.96.0.10:80 -> 172.16.0.6:8080 masquerade weight 1",
             "delete real server tcp 10.96.0.10:80 -> 172.16.0.5:8080",
+        ],
+    ),
+    (
+        "a UDP endpoint that is gone takes its flows with it",
+        with_dns_pods(POD, OTHER_POD),
+        with_dns_pods(OTHER_POD),
+        [
+            "delete real server udp 10.96.0.10:80 -> 172.16.0.5:8080",
+            "delete stale flows udp 10.96.0.10:80",
         ],
     ),
     (
@@ -256,6 +287,52 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         FULL,
         ["add link kube-ipvs0", "bind address 10.96.0.10"],
     ),
+    (
+        "a route comes after the address, and both after the virtual server",
+        NodeState(vip_link_up=True, entries={SET: frozenset({ENTRY})}),
+        NodeState(
+            vip_link_up=True,
+            entries={SET: frozenset({ENTRY})},
+            virtual_servers={KEY: SERVER},
+            addresses=frozenset({VIP}),
+            routes={VIP: NODE},
+        ),
+        [
+            "add virtual server tcp 10.96.0.10:80 rr",
+            "bind address 10.96.0.10",
+            "add route 10.96.0.10 from 10.0.0.10",
+        ],
+    ),
+    (
+        "a node with another address has another source",
+        changed(FULL, routes={VIP: NODE}),
+        changed(FULL, routes={VIP: NODE + 1}),
+        ["update route 10.96.0.10 from 10.0.0.11"],
+    ),
+    (
+        "a removed VIP of route mode: its route goes before its virtual server",
+        changed(FULL, addresses=frozenset(), routes={VIP: NODE}),
+        changed(
+            FULL, entries={}, virtual_servers={}, real_servers={}, addresses=frozenset()
+        ),
+        [
+            "delete route 10.96.0.10",
+            "delete virtual server tcp 10.96.0.10:80",
+            "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+        ],
+    ),
+    (
+        "a clean-up takes routes with the link, and stand-ins on their own",
+        NodeState(
+            vip_link_up=True, routes={VIP: NODE}, stand_ins=frozenset({VIP, VIP + 1})
+        ),
+        NOTHING,
+        [
+            "delete stand-in route 10.96.0.10",
+            "delete link kube-ipvs0",
+            "delete stand-in route 10.96.0.11",
+        ],
+    ),
 ]
 
 
@@ -342,6 +419,28 @@ def test_foreign_virtual_servers_are_never_touched() -> None:
     ]
 
 
+def test_excluded_virtual_servers_are_not_deleted() -> None:
+    """In excludeCIDRs a virtual server outlives its Service; a desired one is kept up.
+
+    Its entry goes, and with it every claim of ours.
+    """
+    gone = changed(
+        FULL, entries={}, virtual_servers={}, real_servers={}, addresses=frozenset()
+    )
+    exclude = (ip_network("fd00::/8"), ip_network("10.96.0.0/24"))
+    assert text(plan(FULL, gone, exclude=exclude)) == [
+        "unbind address 10.96.0.10",
+        "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+    ]
+    sticky = changed(FULL, virtual_servers={KEY: STICKY})
+    assert text(plan(FULL, sticky, exclude=exclude)) == [
+        "update virtual server tcp 10.96.0.10:80 rr persistent 10800s"
+    ]
+    assert "delete virtual server tcp 10.96.0.10:80" in text(
+        plan(FULL, gone, exclude=(ip_network("10.97.0.0/24"),))
+    )
+
+
 def test_an_entry_of_a_set_that_owns_nothing_makes_nothing_ours() -> None:
     """Only owning sets say whose a virtual server is."""
     state = changed(FULL, entries={"KUBE-LOAD-BALANCER-FW": frozenset({ENTRY})})
@@ -371,20 +470,27 @@ def test_urgent_addresses_are_served_before_the_others_are_begun() -> None:
 
 
 def test_stages_mirror_each_other() -> None:
-    """What is built first is taken down last."""
-    built = [s.name for s in Stage if s < Stage.UNBIND_ADDRESSES]
-    built = [name for name in built if not name.startswith("URGENT")]
+    """What is built first is taken down last; what comes back at once is neither.
+
+    Nor is what has to go before anything is built. A route follows its address both
+    ways (see `VipSteps`).
+    """
+    neither = {Stage.STALE_FLOWS, Stage.RESTORE_ROUTES, Stage.REMOVE_STAND_INS}
+    neither |= {Stage.ROUTES, Stage.REMOVE_ROUTES}
+    assert Stage.ROUTES == Stage.ADDRESSES + 1
+    assert Stage.REMOVE_ROUTES == Stage.UNBIND_ADDRESSES + 1
+    passing = {"SYSCTLS", "LINK", "MOVED_MARKS"}
+    built = [s.name for s in Stage if s < Stage.UNBIND_ADDRESSES and s not in neither]
     removed = [
-        s.name.removeprefix("REMOVE_").removeprefix("UN")
+        s.name.removeprefix("REMOVE_").removeprefix("UNBIND_")
         for s in Stage
-        if s >= Stage.UNBIND_ADDRESSES
+        if s >= Stage.UNBIND_ADDRESSES and s not in neither
     ]
-    assert [name.removeprefix("BIND_") for name in removed] == [
-        "ADDRESSES",
+    assert removed == [
         *(
             name
             for name in reversed(built)
-            if name not in {"ADDRESSES", "SYSCTLS", "LINK"}
+            if not name.startswith("URGENT") and name not in passing
         ),
         "LINK",
     ]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ipvsctl.model.config import DetectLocalMode
+from ipvsctl.model.config import Compatibility, DetectLocalMode
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import (
     IPFamily,
@@ -12,6 +12,8 @@ from ipvsctl.model.net import (
 )
 from ipvsctl.model.rules import (
     ChainRef,
+    Rule,
+    SetXMark,
     Table,
     UnknownRule,
 )
@@ -46,6 +48,7 @@ from tests.plan.packets import Fate, Packet, TraceError, trace
         ("neighbour", "node", 30080, True),
         ("node", "node", 30080, True),
         ("client", "node", 30081, False),
+        ("neighbour", "node", 30081, False),
         ("neighbour", "external ip", 80, True),
         ("client", "external ip", 80, True),
         ("vip", "external ip", 80, True),
@@ -77,6 +80,125 @@ def test_who_is_masqueraded(
 
     assert outcome.fate is Fate.BALANCED, outcome.path
     assert outcome.is_masqueraded is masqueraded, outcome.path
+
+
+HERE, EVERYWHERE, FAR = {"pod"}, {"pod", "far pod"}, {"far pod"}
+
+
+@BOTH
+@pytest.mark.parametrize("protocol", Protocol, ids=lambda protocol: protocol.label)
+@pytest.mark.parametrize(
+    ("source", "destination", "port", "pods", "masqueraded"),
+    [
+        ("client", "external ip local", 80, HERE, False),
+        ("neighbour", "external ip local", 80, EVERYWHERE, False),
+        ("vip", "external ip local", 80, EVERYWHERE, True),
+        ("node", "external ip local", 80, EVERYWHERE, True),
+        ("client", "ingress local", 80, HERE, False),
+        ("neighbour", "ingress local", 80, EVERYWHERE, False),
+        ("vip", "ingress local", 80, EVERYWHERE, True),
+        ("client", "node", 30081, HERE, False),
+        ("neighbour", "node", 30081, EVERYWHERE, False),
+        ("node", "node", 30081, EVERYWHERE, True),
+        ("neighbour", "external ip elsewhere", 80, FAR, False),
+        ("vip", "external ip elsewhere", 80, FAR, True),
+    ],
+)
+def test_short_circuit(
+    family: IPFamily,
+    protocol: Protocol,
+    source: str,
+    destination: str,
+    port: int,
+    pods: set[str],
+    *,
+    masqueraded: bool,
+) -> None:
+    """Inside clients of a Local address reach the cluster, others this node.
+
+    Pods keep their address; what the host sends must come back to it.
+    """
+    state = node_state(family, protocol=protocol)
+
+    outcome = send(state, family, source, destination, port, protocol=protocol)
+
+    found = {delivery.endpoint.address for delivery in outcome.deliveries}
+    assert found == {address(family, pod) for pod in pods}, outcome.path
+    assert outcome.is_masqueraded is masqueraded, outcome.path
+
+
+@BOTH
+def test_outside_clients_of_an_endpoint_elsewhere_are_dropped(family: IPFamily) -> None:
+    """Not refused; and a connection that was there before goes on to its end."""
+    state = node_state(family)
+
+    new = send(state, family, "client", "external ip elsewhere")
+    old = send(state, family, "client", "external ip elsewhere", ctstate="ESTABLISHED")
+
+    assert new.fate is Fate.DROPPED, new.path
+    assert old.fate is Fate.REJECTED, "by IPVS, which knows of no connection here"
+
+
+@BOTH
+def test_a_mark_of_other_agents_breaks_the_short_circuit(family: IPFamily) -> None:
+    """IPVS compares the whole mark: another bit leaves the address's own endpoints."""
+    state = node_state(family)
+    inside = ChainRef(Table.MANGLE, "KUBE-IPVS-INSIDE")
+    other = Rule(target=SetXMark(0x100000, 0x100000))
+    edited = {**state.chains[family], inside: (*state.chains[family][inside], other)}
+    state = msgspec.structs.replace(state, chains={family: edited})
+
+    outcome = send(state, family, "neighbour", "external ip local")
+
+    assert {d.endpoint.address for d in outcome.deliveries} == {address(family, "pod")}
+
+
+@BOTH
+def test_a_mark_without_a_virtual_server_does_no_harm(family: IPFamily) -> None:
+    """IPVS then goes by the address."""
+    state = node_state(family)
+    servers = {k: v for k, v in state.virtual_servers.items() if not k.fwmark}
+    state = msgspec.structs.replace(state, virtual_servers=servers)
+
+    outcome = send(state, family, "neighbour", "external ip local")
+
+    assert {d.endpoint.address for d in outcome.deliveries} == {address(family, "pod")}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("settings", "pods"),
+    [
+        ({}, EVERYWHERE),
+        ({"cluster_cidrs": ()}, HERE),
+        (
+            {
+                "cluster_cidrs": (),
+                "detect_local_mode": DetectLocalMode.INTERFACE_NAME_PREFIX,
+                "interface_name_prefix": "veth",
+            },
+            EVERYWHERE,
+        ),
+        (
+            {
+                "detect_local_mode": DetectLocalMode.BRIDGE_INTERFACE,
+                "bridge_interface": "veth0",
+            },
+            EVERYWHERE,
+        ),
+        ({"compatibility": Compatibility.KUBE_PROXY}, HERE),
+    ],
+)
+def test_who_is_inside(
+    family: IPFamily, settings: dict[str, object], pods: set[str]
+) -> None:
+    """Each way to tell pods from outside clients does; without any none is inside."""
+    state = node_state(family, config(family, **settings))
+
+    outcome = send(state, family, "neighbour", "ingress local")
+
+    found = {delivery.endpoint.address for delivery in outcome.deliveries}
+    assert found == {address(family, pod) for pod in pods}, outcome.path
 
 
 @BOTH

@@ -7,6 +7,7 @@ from ipvsctl.model.rules import (
     ChainRef,
     Chains,
     Jump,
+    MapMark,
     MatchMark,
     MatchSet,
     Rule,
@@ -32,27 +33,31 @@ from tests.plan.one_node import (
 
 @pytest.mark.parametrize("bit", [0, 14, 31])
 def test_the_mark_is_the_configured_bit(bit: int) -> None:
-    """`iptablesMasqueradeBit` moves the mark in every rule that uses it."""
+    """`iptablesMasqueradeBit` moves the mark in every rule that uses it.
+
+    The other rules know the marks of inside clients, or take all marks off.
+    """
+    settings = config(masquerade_bit=bit)
     marks = {
         part.value
-        for rules in chains(V4, config(masquerade_bit=bit)).values()
+        for rules in chains(V4, settings).values()
         for rule in known(rules)
         for part in (*rule.matches, rule.target)
         if isinstance(part, MatchMark | SetXMark)
     }
 
-    assert marks == {1 << bit}
+    assert marks == {1 << bit, settings.marks.value, 0}
 
 
 @BOTH
 def test_every_set_is_matched(family: IPFamily) -> None:
     """No set of the catalogue is filled for nothing, and no other is needed."""
     matched = {
-        match.set_name
+        part.set_name
         for rules in chains(family).values()
         for rule in known(rules)
-        for match in rule.matches
-        if isinstance(match, MatchSet)
+        for part in (*rule.matches, rule.target)
+        if isinstance(part, MatchSet | MapMark)
     }
 
     assert matched == {set_name(role, family) for role in SetRole}

@@ -210,6 +210,15 @@ def test_a_changed_virtual_server_is_shown_as_the_kernel_has_it() -> None:
     assert server.traffic.connections == 9
 
 
+def test_a_route_binds_as_well_as_an_address() -> None:
+    """In route mode no address is on the link, and nothing is amiss."""
+    node = web_node()
+    routes = {WEB.address: None}
+    observed = node.but(addresses=frozenset(), routes=routes)
+    (server,) = node.status(observed).services[0].virtual_servers
+    assert server.bound is True
+
+
 def test_an_address_that_need_not_be_bound_is_not_called_unbound() -> None:
     """A node port is served on the node's own address."""
     port = ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=30080)
@@ -234,6 +243,32 @@ def test_a_health_check_is_part_of_the_service() -> None:
     )
     (found,) = Node.of(balanced, endpoint_slice()).status().services
     assert (found.health_check_node_port, found.local_endpoints) == (32000, 1)
+
+
+def test_what_inside_clients_get_stands_below_the_address() -> None:
+    """A Local address has two virtual servers; that of the fwmark is named too."""
+    vip = parse_address("203.0.113.50")
+    local = service(external_traffic_policy=TrafficPolicy.LOCAL, external_ips=(vip,))
+    endpoints = (
+        Endpoint(address=POD.address, node_name="node-0"),
+        Endpoint(address=parse_address("172.16.1.1"), node_name="node-1"),
+    )
+    web = Node.of(local, endpoint_slice(endpoints=endpoints))
+    status = web.status()
+    _, address, mark = status.services[0].virtual_servers
+    assert (address.way, len(address.real_servers)) == ("external IP", 1)
+    assert (mark.way, len(mark.real_servers)) == ("external IP, from inside", 2)
+    assert (mark.service_port, mark.address, mark.fwmark) == ("http", "", 0x20000)
+    assert mark.standing is Standing.OK
+    assert mark.bound is None
+    assert mark.sets == ("KUBE-SHORT-CIRCUIT",)
+    assert "KUBE-SHORT-CIRCUIT" in address.sets
+    assert not status.unclaimed
+    state = web.desired.state()
+    (key,) = (key for key in state.virtual_servers if key.fwmark)
+    rest = {k: v for k, v in state.virtual_servers.items() if k != key}
+    status = web.status(web.but(virtual_servers=rest))
+    assert status.services[0].virtual_servers[-1].standing is Standing.MISSING
 
 
 def foreign(address: str) -> VirtualServer:

@@ -15,15 +15,18 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
+    AddRoute,
     AddVirtualServer,
     BindAddress,
     CreateSet,
     EnsureVipLink,
     Op,
 )
+from ipvsctl.wire.conntrack import list_udp_flows
 from ipvsctl.wire.ipset import create_set, list_headers, list_set
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
@@ -33,9 +36,13 @@ from ipvsctl.wire.netlink import (
     iter_messages,
     numbered,
 )
+from ipvsctl.wire.routes import list_routes
 from ipvsctl.wire.rtnetlink import bind_address, list_addresses
+from tests.lab.flows import track
 from tests.wire.samples import (
+    FLOWS,
     REAL_SERVERS,
+    ROUTES,
     SETS,
     STRANGE_COMMANDS,
     STRANGE_SET,
@@ -53,6 +60,7 @@ def make_samples() -> None:
     """Put the samples into the kernel."""
     first = VIRTUAL_SERVERS[0].key
     ops: list[Op] = [EnsureVipLink(VIP_LINK), BindAddress(VIP), BindAddress(VIP6)]
+    ops += (AddRoute(*route) for route in ROUTES)
     ops += (AddVirtualServer(server) for server in VIRTUAL_SERVERS)
     ops += (AddRealServer(first, server) for server in REAL_SERVERS)
     for spec, entries in SETS.items():
@@ -72,6 +80,7 @@ def ask(protocol: NetlinkProtocol, request: bytes) -> list[bytes]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as opened:
         opened.setsockopt(270, 10, 1)
         opened.setsockopt(270, 11, 1)
+        opened.setsockopt(270, 12, 1)
         opened.send(numbered(request, SEQUENCE))
         answer = [opened.recv(1 << 16)]
         while is_part_of_dump(answer[-1]):
@@ -100,6 +109,13 @@ def too_long_a_name() -> bytes:
     return bytes(message.data)
 
 
+def make_flows() -> None:
+    """Put UDP flows into the kernel, and the same ones of TCP."""
+    for flow in FLOWS:
+        track(flow)
+        track(flow, Protocol.TCP)
+
+
 def main() -> None:
     """Write every golden file of this kernel."""
     make_samples()
@@ -123,7 +139,13 @@ def main() -> None:
     )
     write("set-exists", ask(netfilter, create_set(next(iter(SETS)))))
     write("addresses", ask(route, list_addresses()))
+    ifindex = socket.if_nametoindex(VIP_LINK)
+    for family in IPFamily:
+        write(f"routes-{family.label}", ask(route, list_routes(family, ifindex)))
     write("too-long", ask(route, too_long_a_name()))
+    make_flows()
+    for family in IPFamily:
+        write(f"flows-{family.label}", ask(netfilter, list_udp_flows(family)))
     write("no-link", ask(route, bind_address(0x7FFFFFFF, VIP)))
 
 

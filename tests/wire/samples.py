@@ -3,6 +3,8 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
+import msgspec
+
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
@@ -13,6 +15,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from tests.lab.flows import Flow
 
 VIP: Final = IPv4Address("10.96.0.10")
 VIP6: Final = IPv6Address("fd00:96::10")
@@ -80,6 +83,17 @@ def _spec(name: str, kind: SetType, family: IPFamily, maxelem: int = 262144) -> 
     return SetSpec(name=name, type=kind, family=family, maxelem=maxelem)
 
 
+def _marking(name: str, family: IPFamily) -> SetSpec:
+    """A set whose entries may have a mark."""
+    return msgspec.structs.replace(
+        _spec(name, SetType.HASH_IP_PORT, family), skbinfo=True
+    )
+
+
+def _marked(entry: SetEntry, mark: int) -> SetEntry:
+    return msgspec.structs.replace(entry, mark=mark)
+
+
 def _entry(
     address: IPAddress,
     protocol: Protocol | None = None,
@@ -120,6 +134,13 @@ SETS: Final[dict[SetSpec, tuple[SetEntry, ...]]] = {
     _spec("KUBE-6-LOAD-BALANCER-SOURCE-CID", SetType.HASH_IP_PORT_NET, IPFamily.IPV6): (
         _entry(VIP6, Protocol.TCP, 443, network=IPv6Network("2001:db8::/33")),
     ),
+    _marking("KUBE-SHORT-CIRCUIT", IPFamily.IPV4): (
+        _marked(_entry(VIP, Protocol.TCP, 443), 0x20001),
+        _entry(VIP, Protocol.UDP, 53),
+    ),
+    _marking("KUBE-6-SHORT-CIRCUIT", IPFamily.IPV6): (
+        _marked(_entry(VIP6, Protocol.SCTP, 9), 0xFFFFFFFF),
+    ),
     SetSpec(name="KUBE-HEALTH-CHECK-NODE-PORT", type=SetType.BITMAP_PORT): (
         SetEntry(port=0),
         SetEntry(port=32080),
@@ -127,10 +148,19 @@ SETS: Final[dict[SetSpec, tuple[SetEntry, ...]]] = {
     ),
 }
 
+CLIENT: Final = IPv4Address("10.0.0.100")
+CLIENT6: Final = IPv6Address("fd00:10::100")
+FLOWS: Final = (
+    Flow(CLIENT, 40000, VIP, 53, POD, 5353),
+    Flow(CLIENT, 40001, VIP, 53, VIP, 53),
+    Flow(CLIENT6, 65535, VIP6, 1, POD6, 256),
+)
+"""Of UDP; nobody translated the second one."""
+
 STRANGE_SET: Final = "KUBE-EXTERNAL-IP"
 STRANGE_COMMANDS: Final = (
     f"create {STRANGE_SET} hash:ip,port timeout 600 counters comment skbinfo",
-    f"add {STRANGE_SET} 10.96.0.10,tcp:443 comment theirs skbmark 0x10001",
+    f"add {STRANGE_SET} 10.96.0.10,tcp:443 comment theirs skbmark 0x10001/0xffff",
     f"add {STRANGE_SET} 10.96.0.10,icmp:8/0",
     "create KUBE-EXTERNAL-IP-LOCAL hash:ip,port,net maxelem 77",
     "add KUBE-EXTERNAL-IP-LOCAL 10.96.0.10,tcp:80,192.0.2.0/24 nomatch",
@@ -138,3 +168,11 @@ STRANGE_COMMANDS: Final = (
     "create KUBE-NODE-PORT hash:net",
 )
 """What a stranger may have made under names of ours, as `ipset restore` reads it."""
+
+ROUTES: Final[tuple[tuple[IPAddress, IPAddress | None], ...]] = (
+    (VIP + 100, None),
+    (VIP, VIP + 100),
+    (VIP6, None),
+    (VIP6 + 100, VIP6),
+)
+"""Our routes, address and source, in an order in which each source is there."""

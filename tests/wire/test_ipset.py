@@ -85,6 +85,8 @@ def entry_in_words(entry: SetEntry) -> Any:
     if entry.network is not None:
         attrs.append(nested("IPSET_ATTR_IP2", entry.network.network_address))
         attrs.append(("IPSET_ATTR_CIDR2", entry.network.prefixlen))
+    if entry.mark:
+        attrs.append(("IPSET_ATTR_SKBMARK", (entry.mark, 0xFFFFFFFF)))
     return ("IPSET_ATTR_DATA", {"attrs": attrs})
 
 
@@ -95,6 +97,8 @@ def test_creating_a_set(spec: SetSpec) -> None:
         size = [("IPSET_ATTR_PORT_FROM", 0), ("IPSET_ATTR_PORT_TO", 65535)]
     else:
         size = [("IPSET_ATTR_HASHSIZE", 1024), ("IPSET_ATTR_MAXELEM", spec.maxelem)]
+    if spec.skbinfo:
+        size.append(("IPSET_ATTR_CADT_FLAGS", 1 << 6))
     assert create_set(spec) == by_pyroute2(
         IpsetCmd.CREATE,
         ("IPSET_ATTR_SETNAME", spec.name),
@@ -166,6 +170,7 @@ def sets_with_entries(draw: st.DrawFn) -> tuple[SetSpec, list[SetEntry]]:
     fields: dict[str, Any] = {}
     if kind is not SetType.BITMAP_PORT:
         fields["address"] = addresses
+        fields["mark"] = st.integers(0, 2**32 - 1)
     if kind is not SetType.HASH_IP:
         fields["port"] = st.integers(0, 65535)
     if "port" in fields and "address" in fields:
@@ -180,6 +185,7 @@ def sets_with_entries(draw: st.DrawFn) -> tuple[SetSpec, list[SetEntry]]:
         type=kind,
         family=None if is_bitmap else family,
         maxelem=0 if is_bitmap else draw(st.integers(0, 2**32 - 1)),
+        skbinfo=draw(st.booleans()),
     )
     return spec, draw(st.lists(st.builds(SetEntry, **fields), max_size=10))
 
@@ -211,6 +217,7 @@ def test_headers_of_a_kernel(kernel: str) -> None:
             type=SetType.HASH_IP_PORT,
             family=IPFamily.IPV4,
             maxelem=65536,
+            skbinfo=True,
         ),
         "KUBE-EXTERNAL-IP-LOCAL": SetSpec(
             name="KUBE-EXTERNAL-IP-LOCAL",
@@ -240,7 +247,10 @@ def test_entries_of_a_kernel(kernel: str, spec: SetSpec) -> None:
 
 @each_kernel
 def test_strange_entries_of_a_kernel(kernel: str) -> None:
-    """Extensions are passed over; entries that cannot be ours are only counted."""
+    """Extensions are passed over; entries that cannot be ours are only counted.
+
+    A mark that changes only some bits of the packet's is none of ours.
+    """
     ours = SetEntry(address=VIP, protocol=Protocol.TCP, port=443)
     (found,) = payloads(kernel, f"set-{STRANGE_SET}")
     assert IpsetReplies().entries(*found) == ([ours], 1)

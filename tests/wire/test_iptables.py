@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvsctl.model.config import DetectLocalMode, ProxyConfig
+from ipvsctl.model.config import Compatibility, DetectLocalMode, ProxyConfig
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPFamily, Protocol, parse_network
 from ipvsctl.model.objects import NodeContext
@@ -12,6 +12,7 @@ from ipvsctl.model.rules import (
     ChainRef,
     Chains,
     Jump,
+    MapMark,
     Masquerade,
     MatchAddrTypeLocal,
     MatchConntrackState,
@@ -73,6 +74,22 @@ def test_rendering_is_what_kube_proxy_left(family: IPFamily) -> None:
     assert not missing
 
 
+SHORT_CIRCUIT = '-m comment --comment "short circuit of externalTrafficPolicy=local"'
+
+
+def test_with_kube_proxy_compatibility_packets_are_not_marked() -> None:
+    """No mark is looked up, given or asked for but the masquerade mark."""
+    config = ProxyConfig(
+        cluster_cidrs=CONFIG.cluster_cidrs, compatibility=Compatibility.KUBE_PROXY
+    )
+    text = "\n".join(render_save(chains(V4, config)))
+
+    assert "0x4000/0x4000" in text
+    assert "0x20000" not in text
+    assert "INSIDE" not in text
+    assert "KUBE-IPVS-CLIENTS" not in text
+
+
 def test_what_is_rendered_beyond_the_capture() -> None:
     """The constant rules kube-proxy does not have, as an operator sees them."""
     extra = [line for line in render_save(chains(V4)) if line not in capture(V4)]
@@ -80,6 +97,12 @@ def test_what_is_rendered_beyond_the_capture() -> None:
     assert extra == [
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 8 -j RETURN",
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 3/4 -j RETURN",
+        ":KUBE-IPVS-INSIDE - [0:0]",
+        "-A KUBE-IPVS-INSIDE -j MARK --set-xmark 0x0/0xffffffff",
+        (
+            "-A KUBE-IPVS-INSIDE -m addrtype --src-type LOCAL "
+            "-j MASQUERADE --random-fully"
+        ),
         (
             '-A KUBE-NODE-PORT -m comment --comment "Kubernetes nodeport ip + port '
             'with externalTrafficPolicy=local" '
@@ -90,7 +113,23 @@ def test_what_is_rendered_beyond_the_capture() -> None:
             'for masquerade purpose" '
             "-m set --match-set KUBE-NODE-PORT dst,dst -j KUBE-MARK-MASQ"
         ),
+        (
+            f"-A KUBE-POSTROUTING {SHORT_CIRCUIT} "
+            "-m mark --mark 0x20000/0xffffc000 -j KUBE-IPVS-INSIDE"
+        ),
         "*mangle",
+        ":KUBE-IPVS-CLIENTS - [0:0]",
+        ":KUBE-IPVS-INSIDE - [0:0]",
+        f"-A PREROUTING {SHORT_CIRCUIT} -j KUBE-IPVS-CLIENTS",
+        f"-A OUTPUT {SHORT_CIRCUIT} -j KUBE-IPVS-INSIDE",
+        "-A KUBE-IPVS-CLIENTS -s 172.16.0.0/12 -j KUBE-IPVS-INSIDE",
+        "-A KUBE-IPVS-CLIENTS -s 172.16.0.0/12 -j RETURN",
+        (
+            '-A KUBE-IPVS-CLIENTS -m comment --comment "externalTrafficPolicy=local '
+            'without local endpoints" -m conntrack --ctstate NEW '
+            "-m set --match-set KUBE-NO-LOCAL-ENDPOINTS dst,dst -j DROP"
+        ),
+        "-A KUBE-IPVS-INSIDE -j SET --map-set KUBE-SHORT-CIRCUIT dst,dst --map-mark",
         (
             '-A KUBE-IPVS-OUT-FILTER -m comment --comment "Kubernetes service load '
             'balancer ip + port for load balancer with sourceRange" -m set --match-set '
@@ -192,6 +231,7 @@ SPELLINGS = [
         Verdict.RETURN,
     ),
     ("-m mark --mark 5 -j RETURN", V4, (MatchMark(5, 0xFFFFFFFF),), Verdict.RETURN),
+    ("-j SET --map-mark --map-set A dst,src", V4, (), MapMark("A", IN_SET.sides)),
     ("-j MASQUERADE", V4, (), Masquerade()),
     ("-j MASQUERADE --random-fully", V6, (), Masquerade(random_fully=True)),
     ("-j REJECT", V4, (), Reject(V4)),
@@ -290,6 +330,9 @@ def test_every_kind_of_match_is_spelled() -> None:
         "-j REJECT --reject-with tcp-reset",
         "-j MARK --set-xmark zero/0x0",
         "-j MASQUERADE --to-ports 1024-2048",
+        "-j SET --map-set A dst,dst",
+        "-j SET --map-set A dst,dst --map-mark --map-prio",
+        "-j SET --add-set A dst --map-mark",
         "-g KUBE-MARK-MASQ",
         "-m mark",
         "!",
@@ -422,11 +465,15 @@ def test_node_is_taken_over_from_kube_proxy(family: IPFamily) -> None:
     assert change is not None
     assert not change.unlink
     assert not change.remove
-    assert [ref.table for ref, _ in change.link] == [Table.MANGLE]
+    assert {ref.table for ref, _ in change.link} == {Table.MANGLE}
     if family is V4:
         assert [(ref.table.value, ref.name) for ref, _ in change.write] == [
             ("filter", "KUBE-IPVS-FILTER"),
+            ("mangle", "KUBE-IPVS-CLIENTS"),
+            ("mangle", "KUBE-IPVS-INSIDE"),
             ("mangle", "KUBE-IPVS-OUT-FILTER"),
             ("mangle", "KUBE-SOURCE-RANGES-FIREWALL"),
+            ("nat", "KUBE-IPVS-INSIDE"),
             ("nat", "KUBE-NODE-PORT"),
+            ("nat", "KUBE-POSTROUTING"),
         ]

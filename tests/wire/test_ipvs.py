@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import (
     RealServerKey,
     RealServerStats,
     ServiceFlags,
+    Timeouts,
     TrafficStats,
     VirtualServer,
     VirtualServerKey,
@@ -24,7 +25,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.wire.attributes import attribute
 from ipvsctl.wire.ipvs import IpvsRequests
 from ipvsctl.wire.ipvs_attributes import IpvsCmd, IpvsCmdAttr, IpvsDestAttr, IpvsSvcAttr
-from ipvsctl.wire.ipvs_decode import IpvsReplies, Timeouts
+from ipvsctl.wire.ipvs_decode import IpvsReplies
 from tests.wire.golden import KERNELS, each_kernel, payloads
 from tests.wire.samples import REAL_SERVERS, VIRTUAL_SERVERS
 
@@ -274,7 +275,7 @@ def test_timeouts_of_a_kernel(kernel: str) -> None:
 
 def test_setting_timeouts() -> None:
     """Timeouts are numbers of seconds in three attributes."""
-    message = REQUESTS.set_config(tcp_s=1, tcp_fin_s=2, udp_s=3)
+    message = REQUESTS.set_config(Timeouts(1, 2, 3))
     assert message[16] == IpvsCmd.SET_CONFIG
     assert IpvsReplies().config(message, 16, len(message)) == Timeouts(1, 2, 3)
 

@@ -1,0 +1,89 @@
+"""Which settings can be given on the command line and in the environment.
+
+Apart from `fields`, which says how they are read: `--help` needs no more than this,
+and imports no more.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+OWN_KEY: Final = "ipvsctl"
+"""Where settings of ours are in a KubeProxyConfiguration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A setting that has a flag and an environment variable.
+
+    Attributes:
+        path: its path in the configuration file.
+        metavar: what a value looks like; words are separated by `|`.
+        help: for `--help`.
+    """
+
+    path: str
+    metavar: str
+    help: str
+
+    @property
+    def name(self) -> str:
+        """The flag, `--drain-timeout` for `ipvsctl.drainTimeout`."""
+        key = self.path.rpartition(".")[2]
+        return "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", key).lower()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, `IPVSCTL_DRAIN_TIMEOUT`."""
+        return "IPVSCTL_" + self.name.removeprefix("--").replace("-", "_").upper()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values there are, if they can be listed."""
+        return tuple(self.metavar.split("|")) if "|" in self.metavar else ()
+
+
+FLAGS: Final = (
+    Flag("clusterCIDR", "A,B", "Where pods are, one network a family."),
+    Flag(
+        f"{OWN_KEY}.compatibility",
+        "none|kube-proxy",
+        "kube-proxy: send every packet where kube-proxy would.",
+    ),
+    Flag(
+        f"{OWN_KEY}.drainTimeout",
+        "DURATION",
+        "How long connections to an endpoint that is gone may go on.",
+    ),
+    Flag(
+        f"{OWN_KEY}.localFallback",
+        "none|cluster",
+        "What a Local address leads to on a node without endpoints of its own.",
+    ),
+    Flag(
+        f"{OWN_KEY}.markRange",
+        "VALUE/MASK",
+        "Packet marks for clients inside the cluster, see --short-circuit.",
+    ),
+    Flag(
+        f"{OWN_KEY}.minSyncPeriod",
+        "DURATION",
+        "Least time between two syncs; 0s syncs at once.",
+    ),
+    Flag(
+        f"{OWN_KEY}.shortCircuit",
+        "true|false",
+        "Clients inside the cluster reach all endpoints of a Local address.",
+    ),
+    Flag(
+        f"{OWN_KEY}.strictARP",
+        "true|false",
+        "Answer ARP only for addresses of the link that was asked.",
+    ),
+    Flag(
+        f"{OWN_KEY}.vipBinding",
+        "address|route",
+        "How VIPs become the host's own.",
+    ),
+    Flag(f"{OWN_KEY}.vipLink", "NAME", "The dummy link that VIPs are bound to."),
+)

@@ -1,0 +1,138 @@
+"""Which scheduler a Service's virtual servers have, and with which flags."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.ipvs import SCHEDULERS, ServiceFlags
+from ipvsctl.model.objects import NodeContext, Service
+from ipvsctl.model.problem import Kind, Problem
+
+# Flags that keep a hashing scheduler from dropping packets: without fallback, `sh` and
+# `mh` keep choosing a real server of weight 0 and drop the packet (ip_vs_sh.c,
+# ip_vs_mh.c). The kernel has none for `dh`.
+_FALLBACK: Final[Mapping[str, ServiceFlags]] = {
+    "sh": ServiceFlags.SCHED1,
+    "mh": ServiceFlags.SCHED1,
+}
+
+SOURCE_HASH: Final = ("sh", _FALLBACK["sh"])
+"""A scheduler that sends a client to one real server for as long as they are the same;
+every kernel with IPVS in the shape kube-proxy needs has it."""
+
+# What else a scheduler has unless the Service says; `mh` hashes the port as well, as
+# kube-proxy has it.
+_USUAL: Final[Mapping[str, ServiceFlags]] = {"mh": ServiceFlags.SCHED2}
+
+# ipvsadm(8); a word means something to one scheduler, a number what each makes of it.
+_NUMBERED: Final[Mapping[str, ServiceFlags]] = {
+    "flag-1": ServiceFlags.SCHED1,
+    "flag-2": ServiceFlags.SCHED2,
+    "flag-3": ServiceFlags.SCHED3,
+}
+_NAMED: Final[Mapping[str, Mapping[str, ServiceFlags]]] = {
+    "sh": {"sh-fallback": ServiceFlags.SCHED1, "sh-port": ServiceFlags.SCHED2},
+    "mh": {"mh-fallback": ServiceFlags.SCHED1, "mh-port": ServiceFlags.SCHED2},
+}
+
+# Ours wins over the alias.
+SCHEDULER_ANNOTATIONS: Final = (
+    "ipvsctl.io/scheduler",
+    "kube-router.io/service.scheduler",
+)
+FLAGS_ANNOTATIONS: Final = (
+    "ipvsctl.io/scheduler-flags",
+    "kube-router.io/service.schedflags",
+)
+
+
+class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the virtual servers of a Service choose among their real servers.
+
+    Attributes:
+        problems: annotations that cannot be honoured.
+    """
+
+    scheduler: str
+    flags: ServiceFlags
+    problems: tuple[Problem, ...] = ()
+
+
+def choose_scheduling(
+    service: Service, node: NodeContext, config: ProxyConfig
+) -> Scheduling:
+    """The scheduler a Service asks for, else the configured one.
+
+    A scheduler that does not exist, or that this kernel lacks, is a problem, and the
+    configured one is used: another order of connections is better than none.
+    """
+    usual = Scheduling(scheduler=config.scheduler, flags=_flags(config.scheduler, None))
+    if config.is_kube_proxy or not service.annotations:
+        return usual
+    annotations = dict(service.annotations)
+    problems: list[Problem] = []
+    scheduler = config.scheduler
+    name, wanted = _first(annotations, SCHEDULER_ANNOTATIONS)
+    if wanted:
+        reason = _why_not(wanted, node)
+        if reason:
+            said = f"{reason}; {scheduler} is used"
+            problems.append(_problem(service, name, wanted, said))
+        else:
+            scheduler = wanted
+    name, text = _first(annotations, FLAGS_ANNOTATIONS)
+    flags = None
+    if text:
+        flags = ServiceFlags.NONE
+        known = {**_NUMBERED, **_NAMED.get(scheduler, {})}
+        for word in _words(text):
+            if word in known:
+                flags |= known[word]
+            else:
+                said = f"not one of {', '.join(known)}, which {scheduler} knows"
+                problems.append(_problem(service, name, word, said))
+    return Scheduling(
+        scheduler=scheduler,
+        flags=_flags(scheduler, flags),
+        problems=tuple(problems),
+    )
+
+
+def _flags(scheduler: str, chosen: ServiceFlags | None) -> ServiceFlags:
+    if chosen is None:
+        chosen = _USUAL.get(scheduler, ServiceFlags.NONE)
+    return chosen | _FALLBACK.get(scheduler, ServiceFlags.NONE)
+
+
+def _why_not(scheduler: str, node: NodeContext) -> str:
+    """Why a scheduler cannot be used; "" if it can."""
+    if scheduler not in SCHEDULERS:
+        return f"not one of {' '.join(sorted(SCHEDULERS))}"
+    if scheduler not in node.schedulers:
+        return f"this node's kernel has no module ip_vs_{scheduler}"
+    return ""
+
+
+def _first(annotations: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str]:
+    """The first of these annotations that says something, with its text."""
+    for name in names:
+        text = annotations.get(name, "").strip()
+        if text:
+            return name, text
+    return names[0], ""
+
+
+def _words(text: str) -> Iterator[str]:
+    return (word for word in map(str.strip, text.split(",")) if word)
+
+
+def _problem(service: Service, annotation: str, value: str, reason: str) -> Problem:
+    return Problem(
+        kind=Kind.SERVICE,
+        ref=service.ref,
+        field=f"metadata.annotations.{annotation}",
+        value=value,
+        reason=reason,
+    )

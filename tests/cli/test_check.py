@@ -1,0 +1,97 @@
+"""`ipvsctl check`: what is printed, and the exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ipvsctl.cli.app import app
+from ipvsctl.cli.surroundings import Surroundings
+from ipvsctl.cluster.config import API_VERSION, KIND
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.plan.check import KEEPALIVE_SYSCTL
+from tests.cli.conftest import Invoke
+from tests.fakes.kernel import SYSCTLS, FakeKernel
+
+
+@pytest.fixture
+def kernel() -> FakeKernel:
+    """A kernel with two schedulers and the usual keepalive."""
+    return FakeKernel(
+        sysctls={**SYSCTLS, KEEPALIVE_SYSCTL: "7200"},
+        facts=KernelFacts(schedulers=frozenset({"rr", "mh"})),
+    )
+
+
+def test_findings_are_lines(invoke: Invoke, kernel: FakeKernel) -> None:
+    """One line each, with what to do at its end; a note is no failure."""
+    result = invoke("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "VERDICT  SUBJECT           FOUND                              ADVICE\n"
+        "ok       kernel            6.1 IPv4 IPv6\n"
+        "ok       connection reuse  mode 1, left as it is from 5.9 on\n"
+        "ok       schedulers        rr wanted; usable: mh rr\n"
+        "note     IPVS TCP timeout  900 s; TCP keepalive after 7200 s  connections that"
+        " are idle for 900 s are forgotten before a keepalive, and reset when used"
+        " again: set ipvs.tcpTimeout to more than 7200s\n"
+        "ok       VIPs              0, vipBinding address\n"
+    )
+    assert kernel.log == []
+    assert kernel.is_closed
+
+
+def test_problems_are_an_exit_status(invoke: Invoke, tmp_path: Path) -> None:
+    """A problem is exit status 1, in every format."""
+    path = tmp_path / "config.conf"
+    fields = {"apiVersion": API_VERSION, "kind": KIND, "ipvs": {"scheduler": "wlc"}}
+    path.write_text(yaml.safe_dump(fields))
+    for form in ("table", "json", "yaml"):
+        result = invoke("check", "--config", path, "-o", form)
+        assert (result.exit_code, result.stderr) == (1, "")
+        assert "problem" in result.stdout
+
+
+def test_vips_of_the_manifests_are_counted(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """With --manifests those that are to be, which are not there yet."""
+    result = invoke("check", "--manifests", manifests, "-o", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)[-1] == {
+        "verdict": "ok",
+        "subject": "VIPs",
+        "found": "1, vipBinding address",
+        "advice": "",
+    }
+    assert kernel.log == []
+
+
+def test_json_and_yaml_are_the_same(invoke: Invoke) -> None:
+    """Both have every finding."""
+    as_json = json.loads(invoke("check", "-o", "json").stdout)
+    assert len(as_json) == 5
+    assert yaml.safe_load(invoke("check", "-o", "yaml").stdout) == as_json
+
+
+def test_without_a_kernel_it_is_an_error() -> None:
+    """What cannot be looked at is not found to be in order."""
+
+    def open_kernel(_config: ProxyConfig, *, to_change: bool) -> Kernel:
+        assert not to_change
+        raise KernelError.of(1, "open the kernel")
+
+    result = CliRunner().invoke(
+        app, ["check"], obj=Surroundings(open_kernel=open_kernel)
+    )
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "ipvsctl: error: open the kernel: EPERM (not permitted (CAP_NET_ADMIN is"
+        " needed))\n"
+    )

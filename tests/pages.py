@@ -1,0 +1,153 @@
+"""Pages of `docs/` that are made from the code: `nox -s docs` writes them.
+
+What the settings mean is said once, in their docstrings.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ipvsctl.cluster.fields import FIELDS, Field, Verdict
+from ipvsctl.cluster.flags import FLAGS, OWN_KEY
+from ipvsctl.model.config import ProxyConfig
+
+DOCS: Final = Path(__file__).parent.parent / "docs"
+
+_ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
+
+_HEAD: Final = f"""\
+# Configuration
+
+This page is made from the code by `nox -s docs`.
+
+`--config FILE` takes a `KubeProxyConfiguration` as kubeadm writes it, in YAML or JSON.
+Every field of it that concerns IPVS mode is honoured. A field that cannot be is named
+in one warning at start if it is set, and so is a field that nobody knows. A value that
+cannot be used is an error that names the field, and nothing is changed.
+
+In kube-proxy's own fields, 0, false and an empty text are what nobody set, because
+kubeadm writes every field there is. Settings of ipvsctl's own are beside them, under
+the key `{OWN_KEY}`, where 0 and false mean what they say:
+
+```yaml
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: ipvs
+clusterCIDR: 10.244.0.0/16,fd00:10:244::/56
+ipvs:
+  scheduler: rr
+  tcpTimeout: 2h
+{OWN_KEY}:
+  drainTimeout: 15m
+```
+
+These, and `clusterCIDR`, can also be given as a flag or in the environment. A flag wins
+over a variable, a variable over the file, the file over the default. Durations are
+written as in Go: `30s`, `1m30s`, `250ms`.
+"""
+
+
+def configuration() -> str:
+    """`docs/configuration.md`."""
+    return "\n".join(
+        [
+            _HEAD,
+            "## Settings of ipvsctl",
+            "",
+            *_table(
+                ("field", "flag", "variable", "default", "meaning"), _own_settings()
+            ),
+            "",
+            "## Fields of kube-proxy that are honoured",
+            "",
+            *_table(("field", "default", "meaning"), _honoured()),
+            "",
+            "## Fields of kube-proxy without effect",
+            "",
+            *_table(("field", "if it is set", "why"), _without_effect()),
+            "",
+        ]
+    )
+
+
+PAGES: Final = {"configuration.md": configuration}
+"""What each page is made by."""
+
+
+def _own_settings() -> Iterator[tuple[str, ...]]:
+    fields = {field.path: field for field in FIELDS}
+    for flag in FLAGS:
+        field = fields[flag.path]
+        yield (
+            f"`{flag.path}`",
+            f"`{flag.name} {flag.metavar}`",
+            f"`{flag.variable}`",
+            _default(field),
+            _meaning(field),
+        )
+
+
+def _honoured() -> Iterator[tuple[str, ...]]:
+    flags = {flag.path for flag in FLAGS}
+    for field in FIELDS:
+        if field.verdict is Verdict.HONOURED and field.path not in flags:
+            yield f"`{field.path}`", _default(field), _meaning(field)
+
+
+def _without_effect() -> Iterator[tuple[str, ...]]:
+    for field in FIELDS:
+        if field.verdict is not Verdict.HONOURED:
+            yield f"`{field.path}`", field.verdict.value, field.note
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, ("---",) * len(head), *rows):
+        cells = " | ".join(cell.replace("|", "\\|") for cell in row)
+        yield f"| {cells} |"
+
+
+def _owner(field: Field) -> tuple[msgspec.Struct, str]:
+    """The defaults that have a field's attribute, and its name there."""
+    part, _, name = field.attribute.rpartition(".")
+    defaults = ProxyConfig()
+    return (getattr(defaults, part) if part else defaults), name
+
+
+def _meaning(field: Field) -> str:
+    owner, name = _owner(field)
+    return attribute_docs(type(owner))[name]
+
+
+def attribute_docs(struct: type[msgspec.Struct]) -> Mapping[str, str]:
+    """What a docstring says of each attribute, on one line."""
+    text = inspect.getdoc(struct) or ""
+    _, *parts = _ATTRIBUTE.split(text.partition("Attributes:\n")[2])
+    return {
+        name: " ".join(said.split())
+        for name, said in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _default(field: Field) -> str:
+    owner, name = _owner(field)
+    value = getattr(owner, name)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name.endswith("_s"):
+        return f"{value:g}s"
+    text = "" if value is None or value == () else str(value)
+    return f"`{text}`" if text else ""
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Random clusters: ipvsctl plans what the model of kube-proxy says, or has a reason."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import pytest
+
+from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
+from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.net import IPFamily, parse_address
+from ipvsctl.model.state import NodeState
+from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from tests.peer.differences import (
+    Difference,
+    as_hashed,
+    as_one_node_port_set,
+    rule_differences,
+)
+from tests.peer.kube_proxy import SET_TYPES, Kernel, Settings, kube_proxy
+from tests.peer.kube_proxy_endpoints import Raw
+from tests.peer.kube_proxy_rules import rules
+from tests.peer.random_cluster import random_cluster
+
+SEEDS = range(400)
+
+
+@dataclass(frozen=True)
+class Both:
+    """One cluster, twice."""
+
+    ours: NodeState
+    theirs: Kernel
+    settings: Settings
+
+
+def both(seed: int) -> Both:
+    """What ipvsctl and the model make of the cluster of a seed."""
+    objects, settings = random_cluster(seed)
+    return Both(
+        ours=planned(objects, settings),
+        theirs=kube_proxy(objects, settings),
+        settings=settings,
+    )
+
+
+def planned(objects: list[Raw], settings: Settings) -> NodeState:
+    """What ipvsctl makes of these objects with `compatibility: kube-proxy`."""
+    networks = settings.node_port_addresses
+    is_primary = networks == ("primary",)
+    config = ProxyConfig(
+        scheduler=settings.scheduler,
+        cluster_cidrs=tuple(map(ip_network, settings.cluster_cidrs)),
+        masquerade_all=settings.masquerade_all,
+        node_port_addresses=NodePortAddresses(
+            primary=is_primary,
+            networks=() if is_primary else tuple(map(ip_network, networks)),
+        ),
+        compatibility=Compatibility.KUBE_PROXY,
+    )
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    found = merge({"all.json": parse_manifest(text.encode(), "all.json")})
+    store = Store(settings.node_name)
+    for event in changes(Manifests(), found):
+        store.apply(event)
+    compiler = Compiler(config=config, store=store, facts=KernelFacts())
+    compiler.compile_dirty()
+    compiler.set_host_addresses(map(parse_address, settings.host_addresses))
+    return compiler.desired.state()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_everything_is_equal(seed: int) -> None:
+    """IPVS, addresses and set entries are equal; each other rule has a reason."""
+    pair = both(seed)
+    assert render_ipvsadm(pair.ours) == [as_hashed(li) for li in pair.theirs.ipvsadm]
+    assert render_addresses(pair.ours) == pair.theirs.addresses
+    added = [line for line in render_ipset(pair.ours) if line.startswith("add")]
+    assert added == entries(pair.theirs)
+    assert [d for d in differences(pair) if not d.reason] == []
+
+
+def entries(kernel: Kernel) -> list[str]:
+    """The model's entries, with the node ports as I1 has them."""
+    v4, v6 = kernel.families
+    addresses = {"KUBE": v4.node_ips, "KUBE-6": v6.node_ips}
+    return sorted(
+        {
+            line
+            for entry in kernel.entries
+            for line in as_one_node_port_set(entry, addresses)
+        }
+    )
+
+
+def differences(pair: Both) -> list[Difference]:
+    """Of the rules, in both families."""
+    found = []
+    for family, name in zip(pair.theirs.families, IPFamily, strict=True):
+        used = {family.set_name(name) for name, held in family.sets.items() if held}
+        chains = pair.ours.chains[name]
+        found += rule_differences(render_save(chains), rules(family), used)
+    return found
+
+
+def test_the_clusters_have_everything() -> None:
+    """Every set of kube-proxy's is used often, and every reason for a difference."""
+    used: Counter[str] = Counter()
+    for seed in SEEDS:
+        pair = both(seed)
+        used.update(
+            f"{family.version} {name}"
+            for family in pair.theirs.families
+            for name, held in family.sets.items()
+            if held
+        )
+        used.update(d.reason for d in differences(pair))
+        used.update(line.split()[1] for line in pair.theirs.ipvsadm)
+    wanted = {f"{version} {name}" for version in (4, 6) for name in SET_TYPES}
+    wanted |= {"I1", "I2", "I11", "-t", "-u", "--sctp-service"}
+    assert {name for name in wanted if used[name] < 10} == set()
