@@ -1,5 +1,6 @@
 """Addresses, families and protocols: the words every other value is made of."""
 
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import (
@@ -10,9 +11,12 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import TypeVar
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+
+Addressed = TypeVar("Addressed", IPAddress, IPNetwork)
 
 
 class IPFamily(IntEnum):
@@ -48,6 +52,11 @@ class Protocol(IntEnum):
 def family_of(value: IPAddress | IPNetwork) -> IPFamily:
     """The family of an address or network."""
     return IPFamily.IPV4 if value.version == 4 else IPFamily.IPV6
+
+
+def of_family(values: Iterable[Addressed], family: IPFamily) -> Iterator[Addressed]:
+    """Those addresses or networks that are of a family, in their order."""
+    return (value for value in values if family_of(value) is family)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -1,7 +1,6 @@
 """What a Service means: the only place that decides it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 import msgspec
@@ -15,25 +14,24 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of
+from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import (
     EndpointSlice,
     NodeContext,
     Service,
     ServicePort,
     ServicePortName,
-    ServiceType,
     TrafficPolicy,
 )
-from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.model.problem import Problem
 from ipvsctl.plan.catalogue import SetRole, set_name
+from ipvsctl.plan.doors import Door, doors, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
     PortEndpoint,
     port_endpoints,
     usable_endpoints,
 )
 from ipvsctl.plan.local_clients import local_clients
-from ipvsctl.plan.node_addresses import node_ip, node_port_addresses
 from ipvsctl.plan.program import (
     HealthCheck,
     InsideProgram,
@@ -43,19 +41,19 @@ from ipvsctl.plan.program import (
     WayIn,
 )
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
-
-_Addressed = TypeVar("_Addressed", IPAddress, IPNetwork)
-
-
-class _Door(msgspec.Struct, frozen=True, kw_only=True):
-    """One address and port a client can knock at."""
-
-    way: WayIn
-    address: IPAddress
-    port: int
-    policy: TrafficPolicy
-    roles: tuple[SetRole, ...]
-    field: str
+from ipvsctl.plan.service_entries import (
+    bound_entries,
+    health_check_entries,
+    loop_back_entries,
+    source_range_entries,
+)
+from ipvsctl.plan.service_vips import (
+    bound_addresses,
+    family_problems,
+    node_vips,
+    refusals,
+    service_problem,
+)
 
 
 def compile_service(
@@ -89,7 +87,7 @@ def compile_service(
         if family_of(address) in node.families
     )
     refused = (
-        frozenset() if config.is_kube_proxy else frozenset(_node_vips(service, node))
+        frozenset() if config.is_kube_proxy else frozenset(node_vips(service, node))
     )
     scheduling = choose_scheduling(service, node, config)
     ports = [
@@ -98,10 +96,10 @@ def compile_service(
         for index in range(len(service.ports))
     ]
     servers, clashes = _merge_servers(service, ports)
-    bound = frozenset(_bound(service, families, refused, node))
+    bound = frozenset(bound_addresses(service, families, refused, node))
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    entries.update(dict.fromkeys(_health_entries(service, families)))
-    entries.update(dict.fromkeys(_bound_entries(bound)))
+    entries.update(dict.fromkeys(health_check_entries(service, families)))
+    entries.update(dict.fromkeys(bound_entries(bound)))
     return ServiceProgram(
         ref=service.ref,
         created=service.created,
@@ -111,8 +109,8 @@ def compile_service(
         has_ingress_vip=any(vip in bound for vip in service.ingress_vips),
         health_check=_health_check(service, ports),
         problems=(
-            *_family_problems(service, families),
-            *_refusals(service, refused),
+            *family_problems(service, families),
+            *refusals(service, refused),
             *scheduling.problems,
             *clashes,
         ),
@@ -149,7 +147,7 @@ def _compile_port(
     usable = usable_endpoints(endpoints, node)
     # Every door of one policy leads to the same real servers: one mapping for all.
     everywhere = here = _real_servers(usable.cluster, node, config)
-    may_fall_back = _falls_back(family, config, node) and _uses_cluster_endpoints(
+    may_fall_back = _falls_back(family, config, node) and uses_cluster_endpoints(
         service, port, family
     )
     if usable.local or not may_fall_back:
@@ -158,10 +156,10 @@ def _compile_port(
     return _PortProgram(
         servers=tuple(
             _server(service, port, door, real_servers, node, config, scheduling)
-            for door in _doors(service, port, index, family, node, config)
+            for door in doors(service, port, index, family, node, config)
             if door.address not in refused
         ),
-        loop_back=tuple(_loop_back(endpoints, port, family)),
+        loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
         local_ready=frozenset(
             e.endpoint.address for e in usable.local if e.endpoint.ready
@@ -194,73 +192,8 @@ def _merge_servers(
             )
         else:
             reason = f"already taken by {known.field} of this Service"
-            problems.append(_problem(service, program.field, key, reason))
+            problems.append(service_problem(service, program.field, key, reason))
     return tuple(servers.values()), problems
-
-
-def _doors(
-    service: Service,
-    port: ServicePort,
-    index: int,
-    family: IPFamily,
-    node: NodeContext,
-    config: ProxyConfig,
-) -> Iterator[_Door]:
-    external = service.external_traffic_policy
-    is_local = external is TrafficPolicy.LOCAL
-    for address in _of_family(service.cluster_ips, family):
-        yield _Door(
-            way=WayIn.CLUSTER_IP,
-            address=address,
-            port=port.port,
-            policy=service.internal_traffic_policy,
-            roles=(SetRole.CLUSTER_IP,),
-            field=f"spec.ports[{index}].port",
-        )
-    for address in _of_family(service.external_ips, family):
-        yield _Door(
-            way=WayIn.EXTERNAL_IP,
-            address=address,
-            port=port.port,
-            policy=external,
-            roles=(SetRole.EXTERNAL_IP_LOCAL if is_local else SetRole.EXTERNAL_IP,),
-            field="spec.externalIPs",
-        )
-    for address in _of_family(service.ingress_vips, family):
-        yield _Door(
-            way=WayIn.INGRESS_VIP,
-            address=address,
-            port=port.port,
-            policy=external,
-            roles=(
-                (SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_LOCAL)
-                if is_local
-                else (SetRole.LOAD_BALANCER,)
-            ),
-            field="status.loadBalancer.ingress",
-        )
-    if not _has_node_port(service, port):
-        return
-    for address in node_port_addresses(node, config.node_port_addresses, family):
-        yield _Door(
-            way=WayIn.NODE_PORT,
-            address=address,
-            port=port.node_port,
-            policy=external,
-            roles=(
-                (SetRole.NODE_PORT, SetRole.NODE_PORT_LOCAL)
-                if is_local
-                else (SetRole.NODE_PORT,)
-            ),
-            field=f"spec.ports[{index}].nodePort",
-        )
-
-
-def _has_node_port(service: Service, port: ServicePort) -> bool:
-    return port.node_port != 0 and service.type in {
-        ServiceType.NODE_PORT,
-        ServiceType.LOAD_BALANCER,
-    }
 
 
 def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
@@ -275,20 +208,6 @@ def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> boo
     if config.local_fallback is not None:
         return config.local_fallback is LocalFallback.CLUSTER
     return not (config.short_circuit and local_clients(family, config, node))
-
-
-def _uses_cluster_endpoints(
-    service: Service, port: ServicePort, family: IPFamily
-) -> bool:
-    """Whether a port has any other door than a cluster IP with policy Local.
-
-    Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncEndpoint`), k/k#97081;
-        pkg/proxy/serviceport.go (`UsesClusterEndpoints`).
-    """
-    if service.internal_traffic_policy is TrafficPolicy.CLUSTER:
-        return True
-    external = (*service.external_ips, *service.ingress_vips)
-    return any(_of_family(external, family)) or _has_node_port(service, port)
 
 
 def _real_servers(
@@ -312,7 +231,7 @@ def _real_servers(
 def _server(
     service: Service,
     port: ServicePort,
-    door: _Door,
+    door: Door,
     real_servers: Mapping[TrafficPolicy, Mapping[RealServerKey, RealServer]],
     node: NodeContext,
     config: ProxyConfig,
@@ -325,7 +244,7 @@ def _server(
     entry = SetEntry(address=door.address, protocol=port.protocol, port=door.port)
     entries = [NamedEntry(set_name(role, family), entry) for role in door.roles]
     if door.way is WayIn.INGRESS_VIP:
-        entries += _source_ranges(service, entry, family, node)
+        entries += source_range_entries(service, entry, family, node)
     chosen = real_servers[door.policy]
     inside = None
     if door.policy is TrafficPolicy.LOCAL and door.way is not WayIn.CLUSTER_IP:
@@ -365,7 +284,7 @@ def _server(
 
 def _inside(
     service: Service,
-    door: _Door,
+    door: Door,
     real_servers: Mapping[RealServerKey, RealServer],
     scheduling: Scheduling,
 ) -> InsideProgram:
@@ -390,83 +309,6 @@ def _inside(
     )
 
 
-def _source_ranges(
-    service: Service, vip: SetEntry, family: IPFamily, node: NodeContext
-) -> Iterator[NamedEntry]:
-    """Entries that let only `loadBalancerSourceRanges` reach a VIP.
-
-    A client on the node itself has the VIP as its source address, which no range
-    covers; it is let in by that address when a range covers the node.
-    """
-    ranges = tuple(_of_family(service.source_ranges, family))
-    if not ranges:
-        return
-    yield NamedEntry(set_name(SetRole.LOAD_BALANCER_FW, family), vip)
-    cidr_set = set_name(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
-    for network in ranges:
-        # A hash set has no room for length 0 (ip_set_hash_ipportnet.c); two halves do.
-        halves = [network] if network.prefixlen else list(network.subnets())
-        for half in halves:
-            yield NamedEntry(cidr_set, msgspec.structs.replace(vip, network=half))
-    own = node_ip(node, family)
-    if own is not None and any(own in network for network in ranges):
-        yield NamedEntry(
-            set_name(SetRole.LOAD_BALANCER_SOURCE_IP, family),
-            msgspec.structs.replace(vip, second_address=vip.address),
-        )
-
-
-def _loop_back(
-    endpoints: tuple[PortEndpoint, ...], port: ServicePort, family: IPFamily
-) -> Iterator[NamedEntry]:
-    """Entries that masquerade an endpoint reaching itself.
-
-    In any condition: its connections outlive its readiness.
-    """
-    name = set_name(SetRole.LOOP_BACK, family)
-    for e in endpoints:
-        if e.is_local:
-            address = e.endpoint.address
-            yield NamedEntry(
-                name,
-                SetEntry(
-                    address=address,
-                    protocol=port.protocol,
-                    port=e.port,
-                    second_address=address,
-                ),
-            )
-
-
-def _bound(
-    service: Service,
-    families: tuple[IPFamily, ...],
-    refused: frozenset[IPAddress],
-    node: NodeContext,
-) -> Iterator[IPAddress]:
-    """Addresses for the VIP link: not those that another link has already.
-
-    The filter closes every other port of a bound address, which must never happen
-    to an address of the host.
-    """
-    if not service.ports:
-        return
-    yield from (ip for ip in service.cluster_ips if family_of(ip) in families)
-    for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            family_of(address) in families
-            and address not in refused
-            and address not in node.host_addresses
-        ):
-            yield address
-
-
-def _bound_entries(addresses: Iterable[IPAddress]) -> Iterator[NamedEntry]:
-    for address in addresses:
-        name = set_name(SetRole.IPVS_IPS, family_of(address))
-        yield NamedEntry(name, SetEntry(address=address))
-
-
 def _health_check(
     service: Service, ports: Iterable[_PortProgram]
 ) -> HealthCheck | None:
@@ -485,75 +327,3 @@ def _health_check(
         port=service.health_check_node_port,
         local_endpoints=max(map(len, ready.values()), default=0),
     )
-
-
-def _health_entries(
-    service: Service, families: tuple[IPFamily, ...]
-) -> Iterator[NamedEntry]:
-    if not service.health_check_node_port:
-        return
-    for family in families:
-        name = set_name(SetRole.HEALTH_CHECK_NODE_PORT, family)
-        yield NamedEntry(name, SetEntry(port=service.health_check_node_port))
-
-
-def _node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:
-    """VIPs that are some Node's own address.
-
-    Bound here, such an address cuts this node off from that one, and closes the
-    host ports of this one (k/k#75290, k/k#117613).
-    """
-    for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            address in node.peer_addresses
-            or address in node.node_addresses
-            or address in node.host_addresses
-        ):
-            yield address
-
-
-def _refusals(service: Service, refused: frozenset[IPAddress]) -> Iterator[Problem]:
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            if address in refused:
-                yield _problem(
-                    service, field, address, "is the address of a Node; not served"
-                )
-
-
-def _family_problems(
-    service: Service, families: tuple[IPFamily, ...]
-) -> Iterator[Problem]:
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            family = family_of(address)
-            if family not in families:
-                yield _problem(
-                    service,
-                    field,
-                    address,
-                    f"the Service has no {family.label} cluster IP; not served",
-                )
-
-
-def _external_fields(
-    service: Service,
-) -> tuple[tuple[str, tuple[IPAddress, ...]], ...]:
-    return (
-        ("spec.externalIPs", service.external_ips),
-        ("status.loadBalancer.ingress", service.ingress_vips),
-    )
-
-
-def _problem(service: Service, field: str, value: object, reason: str) -> Problem:
-    return Problem(
-        kind=Kind.SERVICE,
-        ref=service.ref,
-        field=field,
-        value=str(value),
-        reason=reason,
-    )
-
-
-def _of_family(values: Iterable[_Addressed], family: IPFamily) -> Iterator[_Addressed]:
-    return (value for value in values if family_of(value) is family)
