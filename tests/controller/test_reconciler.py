@@ -2,10 +2,12 @@
 
 import errno
 from ipaddress import IPv4Address
+from typing import Any
 
 import msgspec
 import pytest
 
+from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
@@ -17,6 +19,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, TrafficPolicy
+from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.plan.ops import (
     AddVirtualServer,
     ChangeRules,
@@ -334,3 +337,45 @@ def test_drift_is_repaired_and_foreign_things_are_left(
 def tcp_key(address: str, port: int) -> VirtualServerKey:
     """A TCP virtual server's key."""
     return msgspec.structs.replace(WEB, address=parse_address(address), port=port)
+
+
+def test_services_with_mistakes_harm_no_other(
+    reconciler: Reconciler, kernel: FakeKernel
+) -> None:
+    """Each mistake is a problem of its Service; whatever else there is, is served."""
+    node = builders.node("node-1", "10.0.0.11")
+    shared = parse_address("203.0.113.9")
+    mistakes: dict[str, dict[str, Any]] = {
+        "peer-address": {"external_ips": (parse_address("10.0.0.11"),)},
+        "second": {"external_ips": (shared,), "created": "2026-02-02T00:00:00Z"},
+        "scheduler": {"annotations": (("ipvsctl.io/scheduler", "fastest"),)},
+    }
+    take(
+        reconciler,
+        Upserted(kind=Kind.NODE, ref=ObjectRef("", node.name), values=(node,)),
+        has(
+            builders.service(
+                "first",
+                cluster_ips=(parse_address("10.96.1.1"),),
+                external_ips=(shared,),
+                created="2026-01-01T00:00:00Z",
+            )
+        ),
+        *(
+            has(
+                builders.service(
+                    name, cluster_ips=(parse_address(f"10.96.2.{number}"),), **fields
+                )
+            )
+            for number, (name, fields) in enumerate(mistakes.items())
+        ),
+    )
+    assert not reconciler.audit().report.failed
+    assert {p.ref.name for p in reconciler.problems()} == set(mistakes)
+    served = {str(key) for key in kernel.observe().state.virtual_servers}
+    assert served == {
+        "tcp 10.96.0.10:80",
+        "tcp 10.96.1.1:80",
+        "tcp 203.0.113.9:80",
+        *(f"tcp 10.96.2.{number}:80" for number in range(len(mistakes))),
+    }
