@@ -45,14 +45,12 @@ class LoopState(msgspec.Struct, kw_only=True):
     Attributes:
         synced: the source has delivered its complete first state and one audit has
             imposed it.
-        last_audit: report of the last one, None before the first.
         audits, syncs: how many ran.
         audited_at_s: when the last audit ended, on the loop's clock.
         failed_ops: ops that failed in the last audit or since.
     """
 
     synced: bool = False
-    last_audit: SyncReport | None = None
     audits: int = 0
     syncs: int = 0
     audited_at_s: float | None = None
@@ -200,7 +198,6 @@ class Loop:
         self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
-        self.state.last_audit = report
         self.state.failed_ops = len(report.report.failed)
         self._tell("audit", report)
         return not report.report.failed

@@ -108,6 +108,7 @@ class Desired:
     def __init__(self, node: NodeProgram) -> None:
         self._node = node
         self._programs: dict[ObjectRef, ServiceProgram] = {}
+        self._troubled: set[ObjectRef] = set()
         self._claims: dict[VirtualServerKey, dict[_Claim, ServerProgram]] = {}
         self._contested: set[VirtualServerKey] = set()
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
@@ -167,12 +168,17 @@ class Desired:
         if old is not None:
             self._withdraw(old, keep=program)
         self._programs[program.ref] = program
+        if program.problems:
+            self._troubled.add(program.ref)
+        else:
+            self._troubled.discard(program.ref)
         self._health_checks.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
         self._health_checks.remove(ref)
         old = self._programs.pop(ref, None)
+        self._troubled.discard(ref)
         if old is not None:
             self._withdraw(old, keep=None)
 
@@ -239,8 +245,11 @@ class Desired:
         return claims[min(claims)] if claims else None
 
     def problems(self) -> tuple[Problem, ...]:
-        """Every Service's problems, and its lost claims; sorted."""
-        found = [p for program in self._programs.values() for p in program.problems]
+        """Every Service's problems, and its lost claims; sorted.
+
+        The cost is that of the problems: they are asked for after every sync.
+        """
+        found = [p for ref in self._troubled for p in self._programs[ref].problems]
         for key in self._contested:
             claims = self._claims[key]
             winner = min(claims)

@@ -90,7 +90,6 @@ class Stage(IntEnum):
     REMOVE_RULES = auto()
     REMOVE_ENTRIES = auto()
     REMOVE_SETS = auto()
-    REMOVE_LINK = auto()
 
 
 _NOTHING: frozenset[SetEntry] = frozenset()
