@@ -91,6 +91,9 @@ class Daemon:
         """See `Audience`."""
         return self._health_checks.problems()
 
+    def appeared(self, problems: tuple[Problem, ...]) -> None:
+        """See `Audience`."""
+
     async def _status(self, query: Mapping[str, str]) -> bytes:
         selection = Selection(
             namespace=query.get("namespace", ""), name=query.get("name", "")

@@ -72,6 +72,10 @@ class Audience(Protocol):
         """What cannot be told."""
         ...
 
+    def appeared(self, problems: tuple[Problem, ...]) -> None:
+        """These were not there at the last sync or audit."""
+        ...
+
 
 class Nobody:
     """An audience that tells nothing."""
@@ -85,6 +89,9 @@ class Nobody:
     def problems(self) -> tuple[Problem, ...]:
         """See `Audience`."""
         return ()
+
+    def appeared(self, problems: tuple[Problem, ...]) -> None:
+        """See `Audience`."""
 
 
 class Loop:
@@ -262,7 +269,8 @@ class Loop:
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
         problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
-        for problem in sorted(problems - self._known_problems):
+        new = tuple(sorted(problems - self._known_problems))
+        for problem in new:
             _log.warning(
                 "problem",
                 kind=problem.kind.value,
@@ -272,3 +280,5 @@ class Loop:
                 reason=problem.reason,
             )
         self._known_problems = problems
+        if new:
+            self._audience.appeared(new)

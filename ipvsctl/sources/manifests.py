@@ -9,6 +9,7 @@ from watchfiles import Change, awatch
 
 from ipvsctl.cluster.events import Event, Synced
 from ipvsctl.cluster.manifest import Manifests, changes, merge
+from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.sources.files import FileReader
 
 # Files are looked at this often without being told: network file systems, and links to
@@ -43,6 +44,10 @@ class ManifestsSource:
     def description(self) -> str:
         """What it reads, for logs."""
         return "manifests in " + ", ".join(map(str, self._paths))
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """None: files on disk are there or a problem."""
+        return ()
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """All objects, `Synced`, then what changes in the files.

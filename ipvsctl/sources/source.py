@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from ipvsctl.cluster.events import Event
+from ipvsctl.model.watch_health import WatchHealth
 
 
 class Source(Protocol):
@@ -12,6 +13,10 @@ class Source(Protocol):
     @property
     def description(self) -> str:
         """What it reads, for logs: `manifests in /etc/ipvsctl/manifests`."""
+        ...
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """How each watch is doing; none for a source that has no server."""
         ...
 
     def events(self) -> AsyncGenerator[Event, None]:

@@ -30,6 +30,7 @@ from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import Service, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.status import NodeStatus
+from ipvsctl.model.watch_health import WatchHealth
 from tests.builders import endpoint_slice, node, service
 from tests.cli.conftest import Invoke
 from tests.cli.test_sync import WEB
@@ -66,6 +67,10 @@ class Script:
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """See `sources.source.Source`."""
+        return ()
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """See `sources.source.Source`."""

@@ -9,6 +9,7 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import EndpointSlice, Service
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.watch_health import WatchHealth
 from tests import builders
 from tests.fakes.kernel import FakeKernel
 
@@ -68,6 +69,10 @@ class ListSource:
         """Events after the first state."""
         for event in events:
             self._feed.put_nowait(event)
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """See `Source`."""
+        return ()
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """See `Source`."""

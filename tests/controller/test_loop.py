@@ -44,6 +44,7 @@ class Told:
         self.audits: list[dict[str, int]] = []
         self.syncs: list[tuple[Change, dict[str, int]]] = []
         self.wrong: tuple[Problem, ...] = ()
+        self.new: list[Problem] = []
         self._kernel = kernel
 
     async def audited(self) -> None:
@@ -57,6 +58,10 @@ class Told:
     def problems(self) -> tuple[Problem, ...]:
         """See `Audience`."""
         return self.wrong
+
+    def appeared(self, problems: tuple[Problem, ...]) -> None:
+        """See `Audience`."""
+        self.new.extend(problems)
 
 
 class World:
@@ -153,7 +158,7 @@ async def test_others_are_told_what_is_in_the_kernel() -> None:
 
 
 async def test_what_cannot_be_told_is_logged_once() -> None:
-    """Like any other problem."""
+    """Like any other problem, and its audience hears of it once too."""
     world = World(ListSource(FIRST))
     problem = Problem(
         kind=Kind.SERVICE, ref=builders.ref("web"), field="f", value="1", reason="why"
@@ -170,6 +175,7 @@ async def test_what_cannot_be_told_is_logged_once() -> None:
         for log in logs
         if log["event"] == "problem"
     ] == [("default/web", "f", "1", "why")]
+    assert world.told.new == [problem]
 
 
 async def test_it_is_healthy_while_events_are_imposed_in_time() -> None:

@@ -4,6 +4,7 @@ For code that runs inside the lab. Servers and clients share one process: their 
 are what places them in namespaces.
 """
 
+import itertools
 import os
 import selectors
 import socket
@@ -22,6 +23,11 @@ _TYPES = {
     Protocol.UDP: socket.SOCK_DGRAM,
     Protocol.SCTP: socket.SOCK_STREAM,
 }
+
+# Two connections of one client that share a port are one connection to IPVS, and the
+# kernel picks ports at random: it would do so once in some thousand tests. Below the
+# ephemeral range and the node ports, above those of the tests' servers.
+_SOURCE_PORTS = itertools.cycle(range(12_000, 30_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ def connect(
         port: where.
         protocol: how.
         source: the client's address; the kernel's choice by default.
-        source_port: the client's port; the kernel's choice by default.
+        source_port: the client's port; by default one no other connection had lately.
         timeout_s: for each step: connecting, and every question.
 
     Raises:
@@ -188,10 +194,9 @@ def connect(
     sock = _socket(netns, address, protocol)
     sock.settimeout(timeout_s)
     try:
-        if source is not None or source_port:
-            unspecified = "0.0.0.0" if address.version == 4 else "::"
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((str(source or unspecified), source_port))
+        unspecified = "0.0.0.0" if address.version == 4 else "::"
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(source or unspecified), source_port or next(_SOURCE_PORTS)))
         sock.connect((str(address), port))
     except OSError:
         sock.close()

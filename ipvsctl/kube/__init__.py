@@ -1,0 +1,1 @@
+"""The Kubernetes API: connecting, listing and watching, telling Events."""
