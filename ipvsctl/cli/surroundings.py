@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from ipvsctl.kernel.seam import Kernel
     from ipvsctl.model.config import ProxyConfig
 
-_CAP_NET_ADMIN: Final = 12
-"""uapi/linux/capability.h."""
+_NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+"""Netlink and sysctls want the first; iptables' `set` match asks for the sets through a
+raw socket in both flavours, and the legacy one for its tables [libxt_set.h:
+get_version; libiptc.c: TC_INIT]. The numbers are those of uapi/linux/capability.h."""
+
+_CAP_SYS_MODULE: Final = 16
 
 
 class OpenKernel(Protocol):
@@ -42,29 +46,36 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     from ipvsctl.plan.check import KEEPALIVE_SYSCTL  # noqa: PLC0415  # see above
     from ipvsctl.plan.node import sysctl_names  # noqa: PLC0415  # see above
 
-    require_net_admin(Path("/proc/self/status").read_text(encoding="utf-8"))
-    if to_change:
+    capabilities = effective_capabilities(Path("/proc/self/status").read_text("utf-8"))
+    require_capabilities(capabilities)
+    # Without it the kernel still loads, of its own accord, what it is asked to use.
+    if to_change and capabilities >> _CAP_SYS_MODULE & 1:
         load_modules((*REQUIRED_MODULES, scheduler_module(config.scheduler)))
     return LinuxKernel.open(
-        vip_link=config.vip_link, sysctl_names=(*sysctl_names(), KEEPALIVE_SYSCTL)
+        vip_link=config.vip_link,
+        sysctl_names=(*sysctl_names(), KEEPALIVE_SYSCTL),
+        proc_sys=Path(config.proc_sys),
     )
 
 
-def require_net_admin(status: str) -> None:
+def effective_capabilities(status: str) -> int:
+    """One bit a capability, by its number, from the text of `/proc/self/status`."""
+    (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(effective, 16)
+
+
+def require_capabilities(effective: int) -> None:
     """Say at once what every socket and tool would say in its own way.
 
-    Args:
-        status: text of `/proc/self/status`.
-
     Raises:
-        NotPermitted: the process has no CAP_NET_ADMIN.
+        NotPermitted: some are missing; the reason names them.
     """
-    (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    if not int(effective, 16) >> _CAP_NET_ADMIN & 1:
+    missing = [name for name, bit in _NEEDED.items() if not effective >> bit & 1]
+    if missing:
         raise NotPermitted(
             errno=errno.EPERM,
             op="open the kernel",
-            reason="CAP_NET_ADMIN is missing; run it as root",
+            reason=f"{' and '.join(missing)} missing; run it as root",
         )
 
 

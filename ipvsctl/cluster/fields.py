@@ -168,6 +168,7 @@ _OWN: Final = (
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
+    _pointer("procSys", "proc_sys", settings.directory),
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),
     _pointer("vipBinding", "vip_binding", settings.one_of(VipBinding)),

@@ -70,6 +70,7 @@ FLAGS: Final = (
         "DURATION",
         "Least time between two syncs; 0s syncs at once.",
     ),
+    Flag(f"{OWN_KEY}.procSys", "DIR", "Where sysctls are read and written."),
     Flag(
         f"{OWN_KEY}.shortCircuit",
         "true|false",

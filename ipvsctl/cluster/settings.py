@@ -40,6 +40,14 @@ def text(field: str, value: object) -> str:
     raise ConfigError(field=field, value=value, reason="not a string")
 
 
+def directory(field: str, value: object) -> str:
+    """An absolute path; whether it is there is seen later."""
+    path = text(field, value)
+    if path.startswith("/"):
+        return path
+    raise ConfigError(field=field, value=value, reason="not an absolute path")
+
+
 def texts(field: str, value: object) -> list[str]:
     """A list of strings."""
     if not isinstance(value, list):

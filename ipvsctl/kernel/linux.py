@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 from ipvsctl.kernel.applier import Applier, Transport
@@ -14,7 +15,7 @@ from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
 from ipvsctl.kernel.links import LINK_OPS, Links
 from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
-from ipvsctl.kernel.sysctls import Sysctls
+from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPFamily
@@ -28,8 +29,9 @@ class LinuxKernel:
 
     Args:
         vip_link: name of the dummy link that VIPs are bound to.
-        sysctl_names: those to observe, relative to `/proc/sys`.
+        sysctl_names: those to observe, relative to `proc_sys`.
         rules: the iptables of each family that is to have rules.
+        proc_sys: where sysctls are.
 
     Raises:
         KernelError: a socket cannot be opened; NotFound when there is no IPVS,
@@ -42,6 +44,7 @@ class LinuxKernel:
         vip_link: str,
         sysctl_names: Iterable[str],
         rules: Mapping[IPFamily, RulesTool],
+        proc_sys: Path = PROC_SYS,
     ) -> None:
         with ExitStack() as opened:
             self._ipvs = IpvsTable()
@@ -55,7 +58,7 @@ class LinuxKernel:
             self._routes = Routes(self._links, kernel_families())
             opened.callback(self._routes.close)
             self._opened = opened.pop_all()
-        self._sysctls = Sysctls(sysctl_names)
+        self._sysctls = Sysctls(sysctl_names, proc_sys)
         self._rules = Rules(rules)
         transports: dict[type[Op], Transport] = {
             SetSysctl: self._sysctls,
@@ -76,7 +79,9 @@ class LinuxKernel:
         )
 
     @classmethod
-    def open(cls, *, vip_link: str, sysctl_names: Iterable[str]) -> Self:
+    def open(
+        cls, *, vip_link: str, sysctl_names: Iterable[str], proc_sys: Path = PROC_SYS
+    ) -> Self:
         """The kernel with the iptables that this node's other agents use.
 
         Raises:
@@ -86,7 +91,12 @@ class LinuxKernel:
         rules = {
             family: Iptables(family, flavour=flavour) for family in kernel_families()
         }
-        return cls(vip_link=vip_link, sysctl_names=sysctl_names, rules=rules)
+        return cls(
+            vip_link=vip_link,
+            sysctl_names=sysctl_names,
+            rules=rules,
+            proc_sys=proc_sys,
+        )
 
     def close(self) -> None:
         """See `seam.Kernel`."""

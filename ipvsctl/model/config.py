@@ -170,6 +170,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             answers reach no client outside; `none` drops those clients. Unset is
             `none` where inside clients have the short circuit, that is while pods can
             be told from other clients (`detectLocalMode`).
+        proc_sys: directory that sysctls are read and written in; `/proc/sys`. A
+            container that is not privileged has that one read-only, and mounts its
+            host's somewhere else.
         vip_binding: `address` binds every VIP to the VIP link, as kube-proxy does;
             `route` has one route a VIP instead, which costs less above some 5,000 of
             them. Compatibility with kube-proxy is always `address`.
@@ -201,6 +204,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     short_circuit: bool = True
     mark_range: MarkRange = MarkRange()
     local_fallback: LocalFallback | None = None
+    proc_sys: str = "/proc/sys"
     vip_binding: VipBinding = VipBinding.ADDRESS
     vip_link: str = "kube-ipvs0"
     conntrack: ConntrackConfig = ConntrackConfig()

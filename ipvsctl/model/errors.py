@@ -157,6 +157,7 @@ _ERRNO_WORDS = {
     errno.EEXIST: "there already",
     errno.EBUSY: "in use",
     errno.EINVAL: "invalid for this kernel",
+    errno.EROFS: "read-only here; see --proc-sys",
     errno.ENOBUFS: "no buffer space",
     errno.ENOMEM: "out of memory",
     errno.EOPNOTSUPP: "not supported by this kernel",

@@ -9,7 +9,11 @@ from typer.testing import CliRunner
 
 from ipvsctl import __version__
 from ipvsctl.cli.app import app
-from ipvsctl.cli.surroundings import Surroundings, require_net_admin
+from ipvsctl.cli.surroundings import (
+    Surroundings,
+    effective_capabilities,
+    require_capabilities,
+)
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, NotPermitted
@@ -121,17 +125,25 @@ def test_a_defect_says_so_and_verbose_shows_where(manifests: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "is_allowed"),
-    [("000001ffffffffff", True), ("0000000000001000", True), ("ffffefff", False)],
+    ("capabilities", "missing"),
+    [
+        ("000001ffffffffff", ""),
+        ("0000000000003000", ""),
+        ("ffffefff", "CAP_NET_ADMIN missing"),
+        ("0000000000001000", "CAP_NET_RAW missing"),
+        ("0000000000000000", "CAP_NET_ADMIN and CAP_NET_RAW missing"),
+    ],
 )
-def test_net_admin_is_asked_for_by_name(capabilities: str, *, is_allowed: bool) -> None:
-    """Not every tool that would fail without it says what it lacks."""
-    status = f"Name:\tx\nCapPrm:\t0\nCapEff:\t{capabilities}\nCapBnd:\t0\n"
-    if is_allowed:
-        require_net_admin(status)
+def test_capabilities_are_asked_for_by_name(capabilities: str, missing: str) -> None:
+    """Not every tool that would fail without one says what it lacks."""
+    effective = effective_capabilities(
+        f"Name:\tx\nCapPrm:\t0\nCapEff:\t{capabilities}\nCapBnd:\t0\n"
+    )
+    if missing:
+        with pytest.raises(NotPermitted, match=missing):
+            require_capabilities(effective)
     else:
-        with pytest.raises(NotPermitted, match="CAP_NET_ADMIN is missing"):
-            require_net_admin(status)
+        require_capabilities(effective)
 
 
 def test_an_interrupted_command_exits_130(manifests: Path) -> None:

@@ -1,0 +1,192 @@
+"""The daemon in a container of the chart: two capabilities, a read-only /proc/sys."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipvsctl.model.net import Protocol, parse_address
+from tests import builders
+from tests.lab.netns import Netns, inside
+from tests.lab.topology import Cluster
+from tests.lab.traffic import Servers, ask, connect
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
+
+VIP = parse_address("10.96.0.10")
+NEEDED = ("net_admin", "net_raw")
+SYSCTLS = ("net/ipv4/vs/conntrack", "net/ipv4/vs/expire_nodest_conn")
+
+_MOUNTS = """
+set -e
+mkdir -p "$1/net"
+mount --bind /proc/sys/net "$1/net"
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
+shift
+exec "$@"
+"""
+"""What a runtime does to a container that is not privileged, and the chart's mount."""
+
+
+def confined(scratch: Path, *capabilities: str) -> list[str]:
+    """The start of a command that is to run as in a container with these."""
+    mounts = ["unshare", "--mount", "sh", "-c", _MOUNTS, "sh", str(scratch / "sys")]
+    bounds = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    rights = [
+        "setpriv",
+        "--no-new-privs",
+        "--inh-caps=-all",
+        f"--bounding-set={bounds}",
+    ]
+    return [*mounts, *rights, sys.executable, "-m", "ipvsctl"]
+
+
+class Proxy:
+    """`ipvsctl run` on manifests of its own."""
+
+    def __init__(self, node: Netns, scratch: Path) -> None:
+        self._node = node
+        self._scratch = scratch
+        self._manifests = scratch / "cluster.json"
+        self._log = scratch / "log"
+
+    def serve(self, *pods: str) -> None:
+        """Make these pods, by address, the Service's endpoints."""
+        ports = [
+            {"name": protocol.lower(), "protocol": protocol, "port": 80}
+            for protocol in ("TCP", "UDP")
+        ]
+        items = [
+            builders.raw_node("node-0", "10.0.0.10"),
+            builders.raw_service(clusterIP=str(VIP), ports=ports),
+            builders.raw_slice(
+                "web-1",
+                *map(builders.raw_endpoint, pods),
+                ports=[{**port, "port": 8080} for port in ports],
+            ),
+        ]
+        new = self._scratch / "new"
+        new.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        new.rename(self._manifests)
+
+    def command(self, *capabilities: str) -> list[str]:
+        """`ipvsctl run`, to be started in the node's namespace."""
+        return [
+            *confined(self._scratch, *capabilities),
+            *("run", "--manifests", str(self._manifests), "--node-name", "node-0"),
+            *("--socket", str(self._scratch / "socket"), "--log-format", "json"),
+            *("--min-sync-period", "0s"),
+        ]
+
+    @contextmanager
+    def running(self, *more: str) -> Iterator[None]:
+        """Run it with the capabilities that are needed; it must end well."""
+        with inside(self._node), self._log.open("wb") as log:
+            process = subprocess.Popen([*self.command(*NEEDED), *more], stderr=log)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == 0, self._log.read_text()
+
+    def wait_for_sync(self, event: str, at_least: int) -> list[dict[str, Any]]:
+        """Wait for the log to have that many lines of an event; all of its lines."""
+        end = time.monotonic() + 60
+        while True:
+            text = self._log.read_text()
+            lines = [
+                json.loads(line)
+                for line in text.splitlines(keepends=True)
+                if line.endswith("\n")
+            ]
+            if sum(line["event"] == event for line in lines) >= at_least:
+                return lines
+            assert time.monotonic() < end, text
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def proxy(cluster: Cluster, tmp_path: Path) -> Proxy:
+    """A proxy for node-0, whose kubelet has left its hint."""
+    node = cluster.nodes[0].netns
+    hint = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
+    with inside(node):
+        for command in ("iptables-restore", "ip6tables-restore"):
+            subprocess.run([command, "--noflush"], input=hint, text=True, check=True)
+    return Proxy(node, tmp_path)
+
+
+@pytest.fixture
+def pods(cluster: Cluster, servers: Servers) -> tuple[str, str]:
+    """Addresses of node-0's pods, which answer on TCP and UDP."""
+    hosts = cluster.pods["pod-0-0"], cluster.pods["pod-0-1"]
+    for host in hosts:
+        for protocol in (Protocol.TCP, Protocol.UDP):
+            servers.add(host.netns, host.ipv4, 8080, protocol=protocol)
+    return str(hosts[0].ipv4), str(hosts[1].ipv4)
+
+
+def test_two_capabilities_do_everything(
+    cluster: Cluster, proxy: Proxy, pods: tuple[str, str], tmp_path: Path
+) -> None:
+    """Link, addresses, routes, sets, rules, IPVS, sysctls and conntrack.
+
+    No op fails, packets pass, and a UDP flow leaves an endpoint that is gone. Modules
+    are loaded by the kernel itself.
+    """
+    node = cluster.nodes[0].netns
+    proxy.serve(pods[0])
+    for name in SYSCTLS:
+        node.sysctl(name, "0")
+    with proxy.running("-v", "--proc-sys", str(tmp_path / "sys")):
+        proxy.wait_for_sync("audit", 1)
+        assert ask(cluster.client.netns, VIP, 80).server == "pod-0-0"
+        with connect(cluster.client.netns, VIP, 80, protocol=Protocol.UDP) as flow:
+            assert flow.ask().server == "pod-0-0"
+            proxy.serve(pods[1])
+            lines = proxy.wait_for_sync("sync", 1)
+            assert flow.ask().server == "pod-0-1"
+    assert "delete stale flows udp 10.96.0.10:80" in {line.get("op") for line in lines}
+    assert {line["failed"] for line in lines if "failed" in line} == {0}
+    with inside(node):
+        values = [Path("/proc/sys", name).read_text().strip() for name in SYSCTLS]
+    assert values == ["1", "1"]
+
+
+def test_a_read_only_proc_sys_is_named(
+    cluster: Cluster, proxy: Proxy, pods: tuple[str, str]
+) -> None:
+    """Each sysctl that could not be set is; packets pass all the same."""
+    proxy.serve(pods[0])
+    with proxy.running():
+        lines = proxy.wait_for_sync("audit", 1)
+        assert ask(cluster.client.netns, VIP, 80).server == "pod-0-0"
+    failed = [line for line in lines if line["event"] == "op failed"]
+    assert failed
+    assert {line["reason"] for line in failed} == {
+        "EROFS (read-only here; see --proc-sys)"
+    }
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_a_missing_capability_is_named(
+    cluster: Cluster, proxy: Proxy, pods: tuple[str, str], missing: str
+) -> None:
+    """`run` ends at once, and says which."""
+    proxy.serve(pods[0])
+    rest = [name for name in NEEDED if name != missing]
+    with inside(cluster.nodes[0].netns):
+        done = subprocess.run(
+            proxy.command(*rest), capture_output=True, text=True, check=False
+        )
+    what = f"CAP_{missing.upper()} missing; run it as root"
+    said = f"ipvsctl: error: open the kernel: {what}\n"
+    assert (done.returncode, done.stderr) == (2, said)
