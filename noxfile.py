@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typecheck", "tests", "kernel"]
+nox.options.sessions = ["lint", "typecheck", "tests", "docs", "kernel"]
 
 _ROOT = Path(__file__).parent
 
@@ -65,9 +65,16 @@ def kernel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the pages of docs/ that are made from the code; `tests` checks them."""
-    _install(session)
+    """Write the pages that are made from the code, and build the site, strictly.
+
+    That these pages were up to date is for `tests` to say.
+    """
+    _install(session, "docs")
     session.run("python", "-m", "tests.pages")
+    site = Path(session.create_tmp(), "site")
+    config = "--config-file=docs/site/mkdocs.yml"
+    session.run("mkdocs", "build", "--strict", config, f"--site-dir={site}")
+    session.log(f"the site is in {site}")
 
 
 @nox.session
