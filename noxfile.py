@@ -73,7 +73,7 @@ def docs(session: nox.Session) -> None:
     """
     _install(session, "docs")
     session.run("python", "-m", "tests.pages")
-    site = Path(session.create_tmp(), "site")
+    site = Path(session.create_tmp(), "site").resolve()
     config = "--config-file=docs/site/mkdocs.yml"
     # The theme would advertise its successor.
     quiet = {"NO_MKDOCS_2_WARNING": "1"}
