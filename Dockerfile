@@ -1,0 +1,48 @@
+# docker build --build-arg REVISION="$(git rev-parse HEAD)" -t ipvsctl:0.1.0 .
+#
+# The base can be pinned harder: --build-arg BASE=docker.io/library/python@sha256:...
+ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY image/requirements.txt ./
+# Compiled further down, all at once.
+RUN python -m venv --without-pip /opt/ipvsctl \
+    && pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile \
+        --only-binary :all: --require-hashes --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY ipvsctl ipvsctl
+# Compiled code that is never compared with its source starts quickest, and the root file
+# system is read-only. Without the right to override modes, root cannot write either.
+RUN pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile --no-deps . \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/ipvsctl/lib \
+    && chmod -R a-w /opt/ipvsctl
+
+FROM ${BASE}
+# iptables is what ipvsctl programs rules with, in both flavours, and modprobe loads
+# modules where it is asked to; ipset and ipvsadm are for people who look around. The
+# base is a Debian release, whose versions change by security fixes only.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        iptables=1.8.9-* ipset=7.17-* ipvsadm=1:1.31-* kmod=30+* \
+    && rm -rf /var/lib/apt/lists/* \
+    && pip uninstall --yes --root-user-action ignore setuptools wheel pip
+COPY --from=build /opt/ipvsctl /opt/ipvsctl
+COPY --chmod=755 image/iptables /usr/local/sbin/iptables
+RUN for name in iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; \
+    do ln -s iptables "/usr/local/sbin/$name"; done
+ENV PATH=/opt/ipvsctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="ipvsctl" \
+    org.opencontainers.image.description="The Kubernetes service proxy for clusters that run on IPVS" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="docker.io/library/python:3.11.14-slim-bookworm"
+
+# No USER: only root keeps the capabilities that the pod is given, and the host's files
+# it writes are root's. The chart drops all other rights.
+ENTRYPOINT ["ipvsctl"]
+CMD ["run"]

@@ -1,0 +1,125 @@
+"""The schema refuses what the chart could not use, and says what and where."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.chart.rendered import Refused, render, tree
+from tests.chart.values import CHART, values
+
+pytestmark = pytest.mark.chart
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("hostSysctl", False, "additional properties 'hostSysctl' not allowed"),
+        ("image.name", "x", "additional properties 'name' not allowed"),
+        ("image.repository", "", "/image/repository"),
+        ("image.digest", "sha256:12", "/image/digest"),
+        ("image.pullPolicy", "always", "'Always', 'IfNotPresent', 'Never'"),
+        ("apiServer.host", "https://10.0.0.5", "/apiServer/host"),
+        ("apiServer.port", "6443", "/apiServer/port"),
+        ("apiServer.port", 65536, "/apiServer/port"),
+        ("config.healthzBindAddress", "0.0.0.0", "/config/healthzBindAddress"),
+        ("config.metricsBindAddress", "::1:10249", "/config/metricsBindAddress"),
+        ("config.mode", "ipvs", "/config/mode"),
+        ("serviceProxyName", "-x", "/serviceProxyName"),
+        ("modules", ["ip_vs; reboot"], "/modules/0"),
+        ("privileged", "yes", "/privileged"),
+        ("resources", {"limit": {}}, "additional properties 'limit' not allowed"),
+        ("updateStrategy.type", "Recreate", "/updateStrategy/type"),
+        ("updateStrategy.maxUnavailable", 0, "/updateStrategy/maxUnavailable"),
+        ("updateStrategy.maxUnavailable", "1", "/updateStrategy/maxUnavailable"),
+        ("dnsPolicy", "ClusterFirst", "/dnsPolicy"),
+        ("extraEnv", [{"value": "x"}], "missing property 'name'"),
+        ("podMonitor.interval", 30, "/podMonitor/interval"),
+        ("livenessProbe.periodSeconds", 0, "/livenessProbe/periodSeconds"),
+    ],
+)
+def test_a_wrong_value_is_named(path: str, value: Any, says: str) -> None:
+    """By its path, or by its own name where it is unknown."""
+    with pytest.raises(Refused) as caught:
+        render(tree(path, value))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"podMonitor": {"enabled": True}},
+            "config.metricsBindAddress: 127.0.0.1:10249 cannot be scraped",
+        ),
+        (
+            {
+                "serviceMonitor": {"enabled": True},
+                "config": {"metricsBindAddress": "[::1]:10249"},
+            },
+            "config.metricsBindAddress: [::1]:10249 cannot be scraped",
+        ),
+        (
+            {
+                "serviceProxyName": "x",
+                "config": {"metricsBindAddress": "127.0.0.1:10259"},
+            },
+            "config.healthzBindAddress: with serviceProxyName",
+        ),
+        (
+            {
+                "serviceProxyName": "x",
+                "config": {"healthzBindAddress": "0.0.0.0:10266"},
+            },
+            "config.metricsBindAddress: with serviceProxyName",
+        ),
+        (
+            {"existingConfigMap": {"name": "x"}, "apiServer": {"host": "x"}},
+            "apiServer.host: the kubeconfig of existingConfigMap",
+        ),
+        (
+            {"serviceAccount": {"create": False}},
+            "serviceAccount.name is needed",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_together(given: Any, says: str) -> None:
+    """Each may be right alone, so the templates refuse them."""
+    with pytest.raises(Refused) as caught:
+        render(given)
+    assert says in str(caught.value)
+
+
+def test_the_schema_is_one() -> None:
+    """It follows the rules for schemas."""
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def test_every_value_is_described_in_the_same_words() -> None:
+    """Editors show the schema's, people read those of values.yaml."""
+    found = {}
+    for value in values():
+        schema = SCHEMA
+        for key in value.path.split("."):
+            schema = schema["properties"][key]
+        found[value.path] = schema["description"]
+    assert found == {value.path: value.description for value in values()}
+
+
+def test_nothing_unknown_is_let_in() -> None:
+    """Each mapping with fixed keys refuses others, and each key is described."""
+
+    def check(schema: Any, path: str) -> None:
+        if "properties" not in schema:
+            return
+        # The configuration has ipvsctl's own check, which knows all of its fields.
+        assert path == "/config" or schema["additionalProperties"] is False, path
+        for key, inner in schema["properties"].items():
+            assert inner["description"], f"{path}/{key}"
+            check(inner, f"{path}/{key}")
+            check(inner.get("items", {}), f"{path}/{key}")
+
+    check(SCHEMA, "")
