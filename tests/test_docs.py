@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from ipvsctl.cli.app import app
 from ipvsctl.cluster.fields import FIELDS
+from ipvsctl.kernel.modules import REQUIRED_MODULES
+from ipvsctl.plan.node import sysctl_names
 from tests.pages import DOCS
 
 ROOT: Final = DOCS.parent
@@ -162,6 +164,16 @@ def test_chart_values(page: Path) -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     set_here = chart_values(page.read_text(encoding="utf-8"))
     assert [path for path in set_here if not is_chart_value(path, schema)] == []
+
+
+def test_modules_and_sysctls() -> None:
+    """The page on security has the modules to load, and the sysctls that are set."""
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    assert {*REQUIRED_MODULES} <= {*page.splitlines()}
+    families = page.replace("`arp_announce`", "`net.ipv4.conf.all.arp_announce`")
+    names = {name.replace("/", ".") for name in sysctl_names()}
+    named = {name for name in names if f"`{name}`" in families}
+    assert {n for n in names - named if "nf_conntrack_" not in n} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
