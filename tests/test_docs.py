@@ -20,7 +20,10 @@ from tests.pages import DOCS
 
 ROOT: Final = DOCS.parent
 PAGES: Final = sorted(
-    page for page in (*DOCS.glob("*.md"), *ROOT.glob("*.md")) if not page.is_symlink()
+    page
+    for folder in (DOCS, ROOT, ROOT / "charts" / "ipvsctl")
+    for page in folder.glob("*.md")
+    if not page.is_symlink()
 )
 SCHEMA: Final = ROOT / "charts" / "ipvsctl" / "values.schema.json"
 SETTINGS: Final = {field.path for field in FIELDS}
@@ -109,7 +112,7 @@ def parse(arguments: list[str]) -> None:
             command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands(page: Path) -> None:
     """Every `ipvsctl ...` on a page is understood by the program."""
     for arguments in commands(page.read_text(encoding="utf-8")):
@@ -143,7 +146,7 @@ helm install ipvsctl charts/ipvsctl --set image.name=a --set nodeSelector.pool=b
     assert unknown == ["image.name", "config.ipvs.speed"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options(page: Path) -> None:
     """An option that is named alone is one of ours, or known to be another's."""
     group = typer.main.get_command(app)
@@ -158,7 +161,7 @@ def test_options(page: Path) -> None:
     assert named - ours - OTHERS_OPTIONS == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_chart_values(page: Path) -> None:
     """The chart has every value that a page sets."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -176,7 +179,7 @@ def test_modules_and_sysctls() -> None:
     assert {n for n in names - named if "nf_conntrack_" not in n} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     """A link to a file leads to one; `nox -s docs` looks at those to headings."""
     links = _LINK.findall(page.read_text(encoding="utf-8"))
