@@ -111,6 +111,8 @@ def merged(*trees: Values) -> Raw:
     for one in trees:
         for key, value in one.items():
             old = result.get(key)
-            both = isinstance(old, dict) and isinstance(value, dict)
-            result[key] = merged(old, value) if both else value
+            if isinstance(old, dict) and isinstance(value, dict):
+                result[key] = merged(old, value)
+            else:
+                result[key] = value
     return result

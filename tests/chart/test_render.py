@@ -167,7 +167,7 @@ def test_every_node_one_at_a_time(default: Rendered) -> None:
 
 def test_probes_ask_where_it_listens() -> None:
     """Port and, for an address of loopback, host are those of healthzBindAddress."""
-    ways = {
+    ways: dict[str, dict[str, object]] = {
         "0.0.0.0:10266": {"port": 10266},
         "[::]:10256": {"port": 10256},
         "127.0.0.1:10256": {"port": 10256, "host": "127.0.0.1"},

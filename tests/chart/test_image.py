@@ -1,0 +1,210 @@
+"""What the Dockerfile puts together, as far as it can be seen without an engine."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from ipvsctl import __version__
+from ipvsctl.kernel.iptables import Flavour, choose_flavour
+from tests.chart.values import ROOT
+
+pytestmark = pytest.mark.chart
+
+DOCKERFILE = ROOT.joinpath("Dockerfile").read_text(encoding="utf-8")
+PINNED = ROOT / "image" / "requirements.txt"
+WRAPPER = ROOT / "image" / "iptables"
+
+HINT = ":KUBE-IPTABLES-HINT - [0:0]"
+CANARY = ":KUBE-KUBELET-CANARY - [0:0]"
+NAMES = [
+    f"{command}{suffix}"
+    for command in ("iptables", "ip6tables")
+    for suffix in ("", "-save", "-restore")
+]
+
+
+def instructions(word: str) -> list[str]:
+    """All instructions of a kind, each on one line."""
+    lines = "\n".join(
+        line for line in DOCKERFILE.splitlines() if not line.startswith("#")
+    )
+    joined = lines.replace("\\\n", " ").splitlines()
+    return [line for line in joined if line.startswith(f"{word} ")]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the first stage builds, by its own commands."""
+    venv = tmp_path_factory.mktemp("image") / "ipvsctl"
+    steps = [
+        line.removeprefix("RUN ") for line in instructions("RUN") if "venv" in line
+    ]
+    steps += [
+        line.removeprefix("RUN ") for line in instructions("RUN") if "chmod" in line
+    ]
+    commands = " && ".join(steps).replace("/opt/ipvsctl", str(venv))
+    commands = commands.replace(" requirements.txt", f" {PINNED}")
+    script = f'set -e; pip() {{ python -m pip "$@"; }}; {commands}'
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["sh", "-c", script], cwd=ROOT, env={**os.environ, "PATH": path}, check=True
+    )
+    return venv
+
+
+def test_the_environment_works_as_it_is(built: Path) -> None:
+    """The command starts by itself, and writes nothing."""
+    before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
+    env = {"PATH": f"{built / 'bin'}:/usr/bin:/bin"}
+    for words in (
+        ["version"],
+        ["render", "--manifests", str(ROOT / "examples"), "--node-name", "node-0"],
+    ):
+        done = subprocess.run(
+            ["ipvsctl", *words], env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before
+    assert not (built / "bin" / "pip").exists()
+
+
+def test_all_of_it_is_compiled(built: Path) -> None:
+    """A module without compiled code would be compiled at each start."""
+    sources = [
+        path
+        for path in (built / "lib").rglob("*.py")
+        if "ipvsctl" in path.parts[-3:] or path.parent.name == "ipvsctl"
+    ]
+    assert len(sources) > 3
+    assert [
+        path
+        for path in sources
+        if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+    ] == []
+
+
+def test_nobody_may_write_there(built: Path) -> None:
+    """Not even root, who is not allowed to override modes."""
+    writable = [
+        path
+        for path in built.rglob("*")
+        if not path.is_symlink() and path.stat().st_mode & 0o222
+    ]
+    assert writable == []
+
+
+def test_pins_are_what_the_project_asks_for() -> None:
+    """Every dependency is pinned, within its bounds, with hashes."""
+    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))
+    text = PINNED.read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, re.MULTILINE))
+    for line in project["project"]["dependencies"]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(pins[wanted.name.lower()]), line
+    assert text.count("==") - text.count("sys_platform ==") == len(pins)
+    assert all(" --hash=sha256:" in block for block in _blocks(text))
+
+
+def _blocks(text: str) -> list[str]:
+    return [block for block in text.replace("\\\n", " ").splitlines() if "==" in block]
+
+
+def test_labels_say_what_it_is() -> None:
+    """The version is the project's."""
+    assert f"ARG VERSION={__version__}" in instructions("ARG")
+    (labels,) = instructions("LABEL")
+    names = re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", labels)
+    assert {"title", "description", "licenses", "version", "revision"} <= {*names}
+    (base,) = (line for line in instructions("ARG") if line.startswith("ARG BASE="))
+    assert base.removeprefix("ARG BASE=") in labels
+
+
+def test_it_is_built_from_what_is_copied() -> None:
+    """What .dockerignore lets in is there, and the Dockerfile copies no more."""
+    ignored = ROOT.joinpath(".dockerignore").read_text(encoding="utf-8").splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert [name for name in let_in if not ROOT.joinpath(name).exists()] == []
+    copied = {
+        word.partition("/")[0]
+        for line in instructions("COPY")
+        if "--from" not in line
+        for word in line.split()[1:-1]
+        if not word.startswith("--")
+    }
+    assert copied == let_in
+
+
+def test_every_name_of_iptables_is_there() -> None:
+    """Each leads to the wrapper, which goes by its name."""
+    (links,) = (line for line in instructions("RUN") if "ln -s" in line)
+    (wrapper,) = (line for line in instructions("COPY") if "image/iptables" in line)
+    assert wrapper.endswith(" /usr/local/sbin/iptables")
+    words = links.partition(" in ")[2].partition(";")[0].split()
+    assert sorted(["iptables", *words]) == sorted(NAMES)
+
+
+def fake_binaries(directory: Path, rules: dict[str, str]) -> None:
+    """Binaries of both flavours; `rules` are what those that save print, by command."""
+    for flavour in Flavour:
+        for name in NAMES:
+            command, dash, suffix = name.partition("-")
+            full = f"{command}-{flavour}{dash}{suffix}"
+            said = rules.get(f"{command}-{flavour}", "")
+            body = f"echo '{said}'" if suffix == "save" else f'echo {full} "$@"'
+            if said == "broken":
+                body = "exit 1"
+            (directory / full).write_text(f"#!/bin/sh\n{body}\n")
+            (directory / full).chmod(0o755)
+    for name in NAMES:
+        (directory / name).symlink_to(WRAPPER)
+
+
+@pytest.mark.parametrize(
+    ("rules", "flavour"),
+    [
+        ({}, None),
+        ({"iptables-nft": HINT}, Flavour.NFT),
+        ({"iptables-legacy": HINT}, Flavour.LEGACY),
+        ({"ip6tables-legacy": CANARY}, Flavour.LEGACY),
+        ({"ip6tables-nft": CANARY}, Flavour.NFT),
+        ({"iptables-nft": HINT, "iptables-legacy": HINT}, Flavour.NFT),
+        ({"iptables-nft": "broken", "iptables-legacy": HINT}, Flavour.LEGACY),
+        ({"iptables-nft": ":MY-KUBE-IPTABLES-HINT - [0:0]"}, None),
+        ({"iptables-legacy": ":KUBE-IPTABLES-HINTS - [0:0]"}, None),
+    ],
+)
+def test_the_wrapper_chooses_as_ipvsctl_does(
+    tmp_path: Path, rules: dict[str, str], flavour: Flavour | None
+) -> None:
+    """The same flavour; without a hint ipvsctl takes the wrapper, and that nft."""
+    fake_binaries(tmp_path, rules)
+    assert choose_flavour(str(tmp_path)) == flavour
+    expected = flavour or Flavour.NFT
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for name in ("iptables", "ip6tables", "iptables-restore", "ip6tables-restore"):
+        command, dash, suffix = name.partition("-")
+        said = subprocess.run(
+            [str(tmp_path / name), "-w", "a b"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if rules.get(f"{command}-{expected}") == "broken":
+            continue
+        assert said.stdout == f"{command}-{expected}{dash}{suffix} -w a b\n"
+
+
+def test_the_base_has_a_python_that_is_supported() -> None:
+    """Its exact release is named, not a tag that moves on."""
+    (base,) = (line for line in instructions("ARG") if line.startswith("ARG BASE="))
+    found = re.search(r"python:(\d+\.\d+)\.\d+-slim-\w+$", base)
+    assert found
+    text = ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8")
+    assert f'"Programming Language :: Python :: {found[1]}"' in text
