@@ -140,7 +140,7 @@ def test_rights_in_the_cluster(default: Rendered) -> None:
         {
             "apiGroups": ["events.k8s.io"],
             "resources": ["events"],
-            "verbs": ["create", "patch"],
+            "verbs": ["create"],
         },
     ]
     binding = default.of("ClusterRoleBinding")
