@@ -10,7 +10,7 @@ import yaml
 from ipvsctl.cluster.config import parse_config
 from ipvsctl.cluster.flags import FLAGS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
-from tests.chart.rendered import CI_VALUES, Rendered, notes, render
+from tests.chart.rendered import CI_VALUES, Rendered, notes, render, run_helm
 from tests.chart.values import CHART
 
 pytestmark = pytest.mark.chart
@@ -36,6 +36,13 @@ def values_of(path: Path) -> Any:
 def rendered(request: pytest.FixtureRequest) -> Rendered:
     """The chart with its own values, and with each file of `ci/`."""
     return render(values_of(request.param) if request.param else None)
+
+
+@pytest.mark.parametrize("path", CI_VALUES, ids=lambda path: path.stem)
+def test_helm_has_nothing_to_say_about_it(path: Path) -> None:
+    """Not even a warning."""
+    said = run_helm("lint", "--strict", str(CHART), values=values_of(path))
+    assert "[WARNING]" not in said
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.36"])

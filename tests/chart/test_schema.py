@@ -35,6 +35,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         ("updateStrategy.type", "Recreate", "/updateStrategy/type"),
         ("updateStrategy.maxUnavailable", 0, "/updateStrategy/maxUnavailable"),
         ("updateStrategy.maxUnavailable", "1", "/updateStrategy/maxUnavailable"),
+        ("updateStrategy.maxUnavailable", "0%", "/updateStrategy/maxUnavailable"),
         ("dnsPolicy", "ClusterFirst", "/dnsPolicy"),
         ("extraEnv", [{"value": "x"}], "missing property 'name'"),
         ("podMonitor.interval", 30, "/podMonitor/interval"),
