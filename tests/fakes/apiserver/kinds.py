@@ -65,27 +65,25 @@ def parse_path(path: str) -> Target | None:
 
 
 def _target(resource: Resource, path: str) -> Target | None:
-    namespace: str | None = None
-    match path.removeprefix(resource.root).strip("/").split("/"):
-        case [plural, *rest] if plural == resource.plural:
-            # One object of a namespace is found only inside of it.
-            if resource.is_namespaced and rest:
-                return None
-        case ["namespaces", inside, plural, *rest] if plural == resource.plural:
-            if not resource.is_namespaced:
-                return None
-            namespace = inside
-        case _:
-            return None
     if not path.startswith(resource.root + "/"):
         return None
-    match rest:
-        case []:
+    namespace: str | None = None
+    parts = path.removeprefix(resource.root).strip("/").split("/")
+    if resource.is_namespaced and parts[0] == "namespaces" and len(parts) > 2:
+        namespace = parts[1]
+        parts = parts[2:]
+    # One object of a namespace is found only inside of it.
+    is_whole = resource.is_namespaced and namespace is None
+    match parts:
+        case [resource.plural]:
             return Target(resource=resource, namespace=namespace)
-        case [name]:
+        case [resource.plural, name] if not is_whole:
             return Target(resource=resource, namespace=namespace, name=name)
-        case [name, "status"]:
+        case [resource.plural, name, "status" as subresource] if not is_whole:
             return Target(
-                resource=resource, namespace=namespace, name=name, subresource="status"
+                resource=resource,
+                namespace=namespace,
+                name=name,
+                subresource=subresource,
             )
     return None

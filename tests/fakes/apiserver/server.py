@@ -128,6 +128,12 @@ class FakeApiServer:
         """How many watches of a resource are open."""
         return sum(watch.resource == resource for watch in self._answers.watches)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        answering = len(self._web.connections) if self._web is not None else 0
+        return answering + len(self._silent)
+
     def send_bookmarks(self) -> None:
         """Send a bookmark on every watch that asked for them."""
         for watch in self._answers.watches:

@@ -76,7 +76,7 @@ class Shelf:
             listener(change)
 
     def load(self, entries: Iterator[Entry]) -> None:
-        """Put objects in place that have been there for longer than anyone remembers."""
+        """Put objects in place that have been there for long."""
         self._entries.update((entry.key, entry) for entry in entries)
         self._keys = sorted(self._entries)
 

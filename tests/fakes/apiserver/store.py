@@ -16,6 +16,10 @@ _WITH_GENERATION = {"EndpointSlice"}
 _NOT_ASKED_FOR = {"kind", "apiVersion", "metadata", "status"}
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Store:
     """Objects by resource.
 
@@ -23,7 +27,7 @@ class Store:
         revision: resource version of the latest change.
     """
 
-    def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
+    def __init__(self, *, now: Callable[[], datetime] = _utc_now) -> None:
         """Start empty.
 
         Args:

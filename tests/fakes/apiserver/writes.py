@@ -19,7 +19,7 @@ from tests.fakes.apiserver.status import (
 )
 from tests.fakes.apiserver.store import Store
 
-# A strategic merge patch is taken as the merge patch it is for fields that are no lists.
+# A strategic merge patch is the same as a merge patch for fields that are no lists.
 _PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 
 
