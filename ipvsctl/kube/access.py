@@ -34,12 +34,10 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kubeconfig: path of a kubeconfig.
         master: URL of the server, instead of the kubeconfig's.
-        setting: what gave the kubeconfig, for errors.
     """
 
     kubeconfig: str = ""
     master: str = ""
-    setting: str = "--kubeconfig"
 
     def __bool__(self) -> bool:
         return bool(self.kubeconfig or self.master)
@@ -172,7 +170,7 @@ class Access:
             named = f"{error.filename}: " if error.filename else ""
             reason = f"{named}{error.strerror}"
         if self.address:
-            field = self.address.setting if self.address.kubeconfig else "--master"
+            field = "kubeconfig" if self.address.kubeconfig else "--master"
             value = self.address.kubeconfig or self.address.master
             return ConfigError(field=field, value=value, reason=reason)
         return ConfigError(

@@ -15,20 +15,25 @@ class HealthRecord:
         self._clock = clock
         self._is_complete = False
         self._is_connected = False
+        self._is_away = False
         self._changed_at_s = clock()
         self._heard_at_s: float | None = None
         self._restarts: Counter[str] = Counter()
         self._reason = "not asked yet"
 
-    def connected(self) -> bool:
-        """The server answers; whether it did not before."""
+    @property
+    def is_away(self) -> bool:
+        """The server was there, or was asked, and is away."""
+        return self._is_away
+
+    def connected(self) -> None:
+        """The server answers."""
         self.heard()
-        if self._is_connected:
-            return False
-        self._is_connected = True
-        self._changed_at_s = self._clock()
+        if not self._is_connected:
+            self._is_connected = True
+            self._changed_at_s = self._clock()
+        self._is_away = False
         self._reason = ""
-        return True
 
     def heard(self) -> None:
         """Something came."""
@@ -48,6 +53,7 @@ class HealthRecord:
         if self._is_connected:
             self._is_connected = False
             self._changed_at_s = self._clock()
+        self._is_away = True
         self._reason = reason
         return is_news
 

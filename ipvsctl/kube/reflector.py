@@ -110,8 +110,10 @@ class Reflector:
     def connected(self) -> None:
         """See `list_watch.Listener`."""
         self._opened_at_s = self._clock()
-        if self._record.connected():
-            _log.info("watch connected", resource=self._resource.plural)
+        was_away = self._record.is_away
+        self._record.connected()
+        if was_away:
+            _log.info("watch restored", resource=self._resource.plural)
 
     def heard(self) -> None:
         """See `list_watch.Listener`."""
@@ -178,7 +180,7 @@ class Reflector:
             return
         if word == "forbidden":
             self.settled.set()
-        if self._record.lost(str(error)):
+        if self._record.lost(str(error)) and self._is_patient:
             _log.warning(
                 "watch lost",
                 resource=self._resource.plural,
