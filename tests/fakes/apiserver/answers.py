@@ -1,6 +1,5 @@
 """One request to one answer: who asks, for what, and what goes wrong."""
 
-import asyncio
 import enum
 from collections.abc import Callable, Mapping
 
@@ -33,6 +32,7 @@ from tests.fakes.apiserver.status import (
     no_such_path,
 )
 from tests.fakes.apiserver.store import Store
+from tests.fakes.apiserver.streams import send_line, send_watch
 from tests.fakes.apiserver.watches import Watch, error_line
 
 _VERBS = {
@@ -187,7 +187,6 @@ class Answers:
         self, request: web.BaseRequest, target: Target, faults: tuple[Fault, ...]
     ) -> web.StreamResponse:
         options = self._options(request)
-        watch = last = None
         try:
             if any(isinstance(fault, Expire) for fault in faults):
                 raise expired_watch(options.since(), self.store.revision)
@@ -195,52 +194,15 @@ class Answers:
         except Refusal as refusal:
             if refusal.code != 410:
                 raise
-            last = error_line(refusal)
-        headers = {
-            **common_headers(is_known=True),
-            "Content-Type": "application/json",
-        }
-        response = web.StreamResponse(headers=headers)
-        outlet = Outlet(request, response, faults, self._sleep)
-        if watch is None:
-            await response.prepare(request)
-            await outlet.write(last or b"")
-        else:
-            self.watches.add(watch)
-            try:
-                await response.prepare(request)
-                await self._feed(watch, outlet, options.timeout_s, faults)
-            finally:
-                self.watches.discard(watch)
-                watch.close()
-        await response.write_eof()
-        return response
-
-    async def _feed(
-        self,
-        watch: Watch,
-        outlet: Outlet,
-        timeout_s: int | None,
-        faults: tuple[Fault, ...],
-    ) -> None:
-        """Send what a watch has to say until it ends, or until its time is up."""
-        garbles = [fault for fault in faults if isinstance(fault, Garble)]
-        ending: asyncio.Future[None] | None = None
-        if timeout_s is not None:
-            ending = asyncio.ensure_future(self._sleep(timeout_s))
-            ending.add_done_callback(lambda _: watch.end())
-        sent = 0
+            return await send_line(request, error_line(refusal), faults, self._sleep)
+        self.watches.add(watch)
         try:
-            while lines := await watch.lines():
-                for line in lines:
-                    for garble in garbles:
-                        if garble.after_lines == sent:
-                            await outlet.write(garble.text + b"\n")
-                    await outlet.write(line)
-                    sent += 1
+            return await send_watch(
+                request, watch, faults, self._sleep, options.timeout_s
+            )
         finally:
-            if ending is not None:
-                ending.cancel()
+            self.watches.discard(watch)
+            watch.close()
 
 
 def _verb(method: str, query: Mapping[str, str], target: Target | None) -> str:

@@ -202,7 +202,7 @@ async def test_timeout_seconds_end_a_watch_cleanly() -> None:
         assert (await events.next())[0] == "ADDED"
         clock.advance(1)
         assert await events.is_over()
-        assert not server.watching(SERVICES)
+        await until(lambda: not server.watching(SERVICES))
 
 
 async def test_a_client_that_goes_away_is_forgotten(
