@@ -45,7 +45,7 @@ class Store:
         """Take objects as they are, with their uids and resource versions.
 
         Args:
-            objects: with `kind`; what they were before is forgotten.
+            objects: with `kind`; objects of other names stay.
             revision: resource version of the latest change from now on.
         """
         found: dict[Resource, list[Entry]] = {}
