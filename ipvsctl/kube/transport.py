@@ -99,6 +99,9 @@ class Api:
                     raise await _refusal(response, url)
                 yield response
             finally:
+                # First the client: it waits until the connection is gone, which a
+                # response that is closed before it would keep from it.
+                await client.close()
                 response.close()
         except TimeoutError as error:
             reason = f"no word within {self._read_timeout_s:g} s"
