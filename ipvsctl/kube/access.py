@@ -5,7 +5,6 @@ watch: a token or a certificate that is replaced on disk is used within minutes.
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ipvsctl import __version__
+from ipvsctl.kube.library import library
 from ipvsctl.model.errors import ConfigError, IpvsctlError
 
 if TYPE_CHECKING:
@@ -93,17 +93,7 @@ class Access:
         Raises:
             ConfigError: a file is missing or cannot be understood, or a plugin failed.
         """
-        # Takes 0.2 s and 40 MB, and not every command has a cluster.
-        from kubernetes_asyncio.client.api_client import (  # noqa: PLC0415  # see above
-            ApiClient,
-        )
-        from kubernetes_asyncio.client.configuration import (  # noqa: PLC0415  # see above
-            Configuration,
-        )
-
-        # It tells its errors twice, the other time to its log.
-        logging.getLogger("kubernetes_asyncio").addHandler(logging.NullHandler())
-        configuration = Configuration()
+        configuration = library().Configuration()
         try:
             async with self._loading:
                 await self._load(configuration)
@@ -115,7 +105,7 @@ class Access:
                 configuration.api_key["BearerToken"] = token.strip()
             # Go, too, takes certificates of CAs that lack an optional extension.
             configuration.disable_strict_ssl_verification = True
-            client = ApiClient(configuration)
+            client: ApiClient = library().ApiClient(configuration)
         except (IpvsctlError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -131,17 +121,12 @@ class Access:
             self._load_account(configuration)
 
     async def _load_kubeconfig(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
-        from kubernetes_asyncio.config.kube_config import (  # noqa: PLC0415  # see `client`
-            load_kube_config,
-        )
-
         path = self.address.kubeconfig
         status = os.stat(path)  # noqa: PTH116  # three numbers of it
         fingerprint = status.st_ino, status.st_mtime_ns, status.st_size
         if self._loader is None or self._loaded != fingerprint:
             # What a plugin said is kept by the loader until it expires.
-            load: Any = load_kube_config
-            self._loader = await load(
+            self._loader = await library().load_kube_config(
                 config_file=path,
                 client_configuration=configuration,
                 persist_config=False,
@@ -151,12 +136,7 @@ class Access:
             await self._loader.load_and_set(configuration)
 
     def _load_account(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
-        from kubernetes_asyncio.config.incluster_config import (  # noqa: PLC0415  # see `client`
-            load_incluster_config,
-        )
-
-        load: Any = load_incluster_config
-        load(
+        library().load_incluster_config(
             client_configuration=configuration,
             try_refresh_token=False,
             environ=dict(self._environ),
