@@ -41,7 +41,8 @@ class FakeApiServer:
         access: tokens and what is denied.
         authority: signs certificates.
         token: of a user who may everything that is not denied.
-        url: where it is, also while it refuses connections.
+        port: where it is, also while it refuses connections.
+        url: the same, for clients.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class FakeApiServer:
         self._door = door
         # Bound and never listening: it keeps the port while nobody listens.
         self._reservation = _bind(port)
-        self._port = int(self._reservation.getsockname()[1])
-        self.url = f"https://127.0.0.1:{self._port}"
+        self.port = int(self._reservation.getsockname()[1])
+        self.url = f"https://127.0.0.1:{self.port}"
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._silent: set[asyncio.StreamWriter] = set()
@@ -168,7 +169,7 @@ class FakeApiServer:
         self._door = door
         if door is Door.REFUSED:
             return
-        listening = _bind(self._port)
+        listening = _bind(self.port)
         if door is Door.SILENT:
             self._listener = await asyncio.start_server(self._keep, sock=listening)
             return
