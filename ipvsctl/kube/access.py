@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts a pod's token and the cluster's CA certificate."""
 
+PLUGIN_TIMEOUT_S: Final = 60.0
+"""How long a plugin may take to tell its credentials."""
+
 USER_AGENT: Final = f"ipvsctl/{__version__}"
 
 _HOST: Final = "KUBERNETES_SERVICE_HOST"
@@ -95,7 +98,7 @@ class Access:
         """
         configuration = library().Configuration()
         try:
-            async with self._loading:
+            async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
                 await self._load(configuration)
             if self.address.master:
                 configuration.host = self.address.master.rstrip("/")
@@ -146,7 +149,9 @@ class Access:
 
     def _config_error(self, error: Exception) -> ConfigError:
         reason = str(error) or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
+        if isinstance(error, TimeoutError):
+            reason = f"no credentials within {PLUGIN_TIMEOUT_S:g} s"
+        elif isinstance(error, OSError) and error.strerror:
             named = f"{error.filename}: " if error.filename else ""
             reason = f"{named}{error.strerror}"
         if self.address:

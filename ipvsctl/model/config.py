@@ -130,8 +130,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             pod is in.
         service_proxy_name: serve the Services (and their EndpointSlices) whose label
             `service.kubernetes.io/service-proxy-name` has this value, and no others, so
-            that another proxy can serve the rest of them on the same node; unset,
-            those without that label, as kube-proxy.
+            that kube-proxy in its nftables mode, or a proxy of another kind, can serve
+            the rest of them on the same node; unset, those without that label, as
+            kube-proxy.
         scheduler: IPVS scheduler of every virtual server whose Service names no other;
             `rr`, as kube-proxy.
         cluster_cidrs: where pods are, both families; a client elsewhere that uses a
