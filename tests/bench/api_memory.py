@@ -24,7 +24,12 @@ _MIB = 1024
 
 
 def measure(
-    services: int, endpoints: int, *, changes_per_s: float = 0, after_s: float = 0
+    services: int,
+    endpoints: int,
+    *,
+    changes_per_s: float = 0,
+    after_s: float = 0,
+    streaming: str = "on",
 ) -> Figures:
     """Have a fresh daemon serve a cluster, and look at its memory.
 
@@ -33,6 +38,8 @@ def measure(
         endpoints: of each slice.
         changes_per_s: how many endpoints change meanwhile.
         after_s: how long to go on after the first audit.
+        streaming: what the server thinks of streaming lists; with "off" the daemon asks
+            for pages.
 
     Returns:
         Seconds and MiB by name.
@@ -41,12 +48,12 @@ def measure(
         RuntimeError: the daemon ended, or left ops failed.
     """
     sizes = (f"--services={services}", f"--endpoints={endpoints}")
-    pace = f"--changes-per-s={changes_per_s}"
+    manner = (f"--changes-per-s={changes_per_s}", f"--streaming={streaming}")
     with (
         tempfile.TemporaryDirectory() as scratch,
         create("api-memory") as netns,
         inside(netns),
-        _running("-m", "tests.fakes.apiserver", *sizes, pace) as server,
+        _running("-m", "tests.fakes.apiserver", *sizes, *manner) as server,
     ):
         kubeconfig = str(server.stdout.readline().decode().strip())
         begun = time.perf_counter()
@@ -137,6 +144,7 @@ def main() -> int:
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument("--changes-per-s", type=float, default=0)
     parser.add_argument("--after", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--streaming", choices=("on", "off"), default="on")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures = measure(
@@ -144,6 +152,7 @@ def main() -> int:
         options.endpoints,
         changes_per_s=options.changes_per_s,
         after_s=options.after,
+        streaming=options.streaming,
     )
     for name, value in figures.items():
         print(f"{name:32} {value:10.1f}")

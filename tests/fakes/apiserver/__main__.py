@@ -9,6 +9,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+from tests.fakes.apiserver.answers import Streaming
 from tests.fakes.apiserver.large import change_endpoint, large_cluster
 from tests.fakes.apiserver.server import FakeApiServer
 
@@ -30,6 +31,14 @@ def main() -> int:
         metavar="N",
         help="endpoints that become ready or unready, one slice after the other",
     )
+    parser.add_argument(
+        "--streaming",
+        type=Streaming,
+        choices=tuple(Streaming),
+        default=Streaming.ON,
+        metavar="{on,off,unknown}",
+        help="what becomes of streaming lists",
+    )
     with tempfile.TemporaryDirectory() as scratch:
         options = parser.parse_args()
         options.kubeconfig = options.kubeconfig or Path(scratch, "kubeconfig")
@@ -44,6 +53,7 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, ended.set)
     slices = options.services if options.slices is None else options.slices
     server = FakeApiServer(port=options.port)
+    server.streaming = options.streaming
     cluster = large_cluster(
         services=options.services, slices=slices, endpoints=options.endpoints
     )
