@@ -65,6 +65,8 @@ def is_in_cluster(
 class Access:
     """Makes clients; with neither kubeconfig nor master, for the cluster it runs in.
 
+    In a pod, a master without a kubeconfig is asked as the pod's service account;
+    kube-proxy asks it as nobody.
     Source: kube-proxy cmd/kube-proxy/app/server.go:createClient.
     """
 
@@ -120,7 +122,12 @@ class Access:
     async def _load(self, configuration: Any) -> None:  # noqa: ANN401  # made of a lazy import
         if self.address.kubeconfig:
             await self._load_kubeconfig(configuration)
-        elif not self.address.master:
+        elif not self.address.master or (
+            # The address of the cluster is a VIP that only a proxy makes reachable, so
+            # a pod that is the proxy has to be told another one.
+            self.address.master.startswith("https://")
+            and is_in_cluster(self._environ, self._account)
+        ):
             self._load_account(configuration)
 
     async def _load_kubeconfig(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`

@@ -19,6 +19,7 @@ every minute (apiserver storage/cacher/cacher.go), so one that is silent for lon
 half open; a watch that is silent for a better reason goes on where it was."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
+"""Seconds for TCP and TLS together."""
 
 _BODY_MAX_BYTES: Final = 65_536
 _JSON: Final = "application/json"
@@ -79,7 +80,7 @@ class Api:
         client = await self._access.client()
         url = f"{client.configuration.host}{path}"
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
+            total=None, connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
         )
         try:
             response: aiohttp.ClientResponse = await client.call_api(
@@ -104,7 +105,9 @@ class Api:
                 await client.close()
                 response.close()
         except TimeoutError as error:
-            reason = f"no word within {self._read_timeout_s:g} s"
+            reason = str(error) or "timed out"
+            if isinstance(error, aiohttp.SocketTimeoutError):
+                reason = f"no word within {self._read_timeout_s:g} s"
             raise ApiError(status=0, url=url, reason=reason, word="timeout") from error
         except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
@@ -119,7 +122,7 @@ async def _refusal(response: aiohttp.ClientResponse, url: str) -> ApiError:
     body = await response.content.read(_BODY_MAX_BYTES)
     try:
         status = status_of(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         status = None
     message = (status and status.message) or response.reason or "refused"
     return ApiError(

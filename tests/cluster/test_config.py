@@ -443,8 +443,8 @@ def test_every_setting_of_ours_has_a_flag() -> None:
     own = {field.path for field in FIELDS if field.path.startswith(f"{OWN_KEY}.")}
     others = {"clientConnection.kubeconfig", "clusterCIDR"}
     assert {flag.path for flag in FLAGS} == own | others
-    assert FLAGS[2].name == "--drain-timeout"
-    assert FLAGS[2].variable == "IPVSCTL_DRAIN_TIMEOUT"
+    assert FLAGS[3].name == "--drain-timeout"
+    assert FLAGS[3].variable == "IPVSCTL_DRAIN_TIMEOUT"
 
 
 def test_every_field_is_judged() -> None:

@@ -20,7 +20,7 @@ Raw = dict[str, Any]
 
 WEB = ObjectRef("default", "web")
 
-_TURN_S = 0.25
+_TURN_S = 0.5
 _PATIENCE_TURNS = 20_000
 
 
@@ -67,7 +67,7 @@ class Watched:
         raise AssertionError(f"not so: {self.names}, {self.source.health()}")
 
     async def turn(self) -> None:
-        """Let a quarter of a second pass, and everybody have their turn."""
+        """Let half a second pass, and everybody have their turn."""
         await asyncio.sleep(0.001)
         self.clock.advance(_TURN_S)
 

@@ -88,6 +88,14 @@ async def test_in_cluster(server: FakeApiServer, account: Path) -> None:
     assert server.requests[-1].headers["user-agent"].startswith("ipvsctl/")
 
 
+async def test_master_in_cluster(server: FakeApiServer, account: Path) -> None:
+    """A pod that is given another URL of its cluster asks there as its account."""
+    elsewhere = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "1"}
+    address = Address(master=server.url)
+    await ask(Access(address, environ=elsewhere, account=account))
+    assert server.requests[-1].user == "system:node-proxier"
+
+
 @pytest.mark.parametrize("missing", ["token", "ca.crt", "KUBERNETES_SERVICE_HOST"])
 async def test_incomplete_account(
     server: FakeApiServer, account: Path, missing: str
