@@ -45,9 +45,9 @@ ipvs:
   drainTimeout: 15m
 ```
 
-These, and `clusterCIDR`, can also be given as a flag or in the environment. A flag wins
-over a variable, a variable over the file, the file over the default. Durations are
-written as in Go: `30s`, `1m30s`, `250ms`.
+These, `clusterCIDR` and `clientConnection.kubeconfig` can also be given as a flag or in
+the environment. A flag wins over a variable, a variable over the file, the file over
+the default. Durations are written as in Go: `30s`, `1m30s`, `250ms`.
 """
 
 

@@ -15,6 +15,7 @@ from ipvsctl.cli.options import (
     LogFormat,
     LogFormatOption,
     ManifestsOption,
+    MasterOption,
     NodeNameOption,
     PlanFormat,
     PlanFormatOption,
@@ -51,7 +52,9 @@ app = typer.Typer(
 
 @app.command(
     epilog=f"""\b
-Example:
+Examples:
+  ipvsctl run                                      in a pod with hostNetwork
+  ipvsctl run --kubeconfig /etc/kubernetes/proxy.conf
   ipvsctl run --manifests /etc/ipvsctl/manifests --node-name node-0
 
 {_STATUSES} It ends on SIGTERM and SIGINT and leaves the kernel state in place.
@@ -62,6 +65,7 @@ def run(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -71,18 +75,26 @@ def run(
 ) -> None:
     """Run the daemon: keep the kernel as the objects say."""
     with reported(verbose):
-        from ipvsctl.cli import inputs
+        from ipvsctl.cli import inputs, objects
         from ipvsctl.cli.logs import configure_logs
         from ipvsctl.cli.run import run as run_daemon
         from ipvsctl.cluster.store import Store
-        from ipvsctl.sources.manifests import ManifestsSource
 
-        paths = inputs.require_manifests(manifests)
         settings = inputs.read_config(config, given)
+        origin = objects.Origin.of(manifests, master, settings)
+        api = None if origin.manifests else objects.open_api(origin)
         kernel = surroundings(context).open_kernel(settings, to_change=True)
         configure_logs(log_format, verbose=verbose)
-        store = Store(inputs.node_name_or_host(node_name or settings.node_name))
-        status = run_daemon(kernel, store, settings, ManifestsSource(paths), socket)
+        name = inputs.node_name_or_host(node_name or settings.node_name)
+        source = objects.open_source(origin, name, settings, api)
+        status = run_daemon(
+            kernel,
+            Store(name),
+            settings,
+            source,
+            socket,
+            objects.open_recorder(api, name),
+        )
         raise typer.Exit(status)
 
 
@@ -100,6 +112,7 @@ def apply(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -111,12 +124,12 @@ def apply(
 ) -> None:
     """Make the kernel as the objects say, once."""
     with reported(verbose):
-        from ipvsctl.cli import inputs, sync
+        from ipvsctl.cli import inputs, objects, sync
 
-        paths = inputs.require_manifests(manifests)
         settings = inputs.read_config(config, given)
         name = inputs.node_name_or_host(node_name or settings.node_name)
-        store = inputs.read_store(paths, name, verbose=verbose)
+        origin = objects.Origin.of(manifests, master, settings)
+        store = objects.read_store(origin, name, settings, verbose=verbose)
         kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
         if dry_run:
             answer = sync.compare(kernel, store, settings, output)
@@ -140,6 +153,7 @@ def diff(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -149,19 +163,20 @@ def diff(
 ) -> None:
     """Compare what the kernel holds with what it should hold.
 
-    Without --manifests the daemon is asked.
+    Without --manifests the daemon is asked, and if there is none, the API server.
     """
     with reported(verbose):
-        from ipvsctl.cli import inputs, sync
+        from ipvsctl.cli import inputs, objects, sync
 
         answer = None if manifests else sync.ask_to_compare(socket, output)
         if answer is None:
-            paths = inputs.require_manifests(
-                manifests, f", since no ipvsctl run answers on {socket}"
-            )
             settings = inputs.read_config(config, given)
             name = inputs.node_name_or_host(node_name or settings.node_name)
-            store = inputs.read_store(paths, name, verbose=verbose)
+            origin = objects.Origin.of(manifests, master, settings)
+            because = f", since no ipvsctl run answers on {socket}"
+            store = objects.read_store(
+                origin, name, settings, verbose=verbose, because=because
+            )
             kernel = surroundings(context).open_kernel(settings, to_change=False)
             answer = sync.compare(kernel, store, settings, output)
         raise typer.Exit(sync.print_diff(answer, output))
@@ -208,13 +223,15 @@ Examples:
   ipvsctl status -n kube-system
   ipvsctl status default/web -o wide
 
-The daemon is asked; when none answers, the kernel is read, and --manifests gives the
-names.
+The daemon is asked; when none answers, the kernel is read, and --manifests or an API
+server gives the names.
 
 {_STATUSES}
 """
 )
-@takes_settings("ipvsctl.vipLink")
+@takes_settings(
+    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
+)
 def status(
     context: typer.Context,
     name: Annotated[
@@ -233,6 +250,7 @@ def status(
         ),
     ] = "",
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -248,11 +266,14 @@ def status(
         selection = Selection(namespace=namespace, name=name)
         found = command.ask_for_status(socket, selection)
         if found is None:
-            from ipvsctl.cli import inputs
+            from ipvsctl.cli import inputs, objects
+            from ipvsctl.cluster.store import Store
 
             settings = inputs.read_config(config, given)
             node = inputs.node_name_or_host(node_name or settings.node_name)
-            store, source = inputs.read_named(manifests, node, verbose=verbose)
+            origin = objects.Origin.of(manifests, master, settings)
+            known, source = objects.read_if_any(origin, node, settings, verbose=verbose)
+            store = Store(node) if known is None else known
             kernel = surroundings(context).open_kernel(settings, to_change=False)
             found = command.read_status(kernel, store, settings, source, selection)
         command.print_status(found, output)
@@ -275,6 +296,7 @@ def check(
     context: typer.Context,
     *,
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -284,13 +306,12 @@ def check(
     """Look at this node and the settings, and say what to do about them."""
     with reported(verbose):
         from ipvsctl.cli import check as command
-        from ipvsctl.cli import inputs
+        from ipvsctl.cli import inputs, objects
 
         settings = inputs.read_config(config, given)
         name = inputs.node_name_or_host(node_name or settings.node_name)
-        store = (
-            inputs.read_store(manifests, name, verbose=verbose) if manifests else None
-        )
+        origin = objects.Origin.of(manifests, master, settings)
+        store, _ = objects.read_if_any(origin, name, settings, verbose=verbose)
         kernel = surroundings(context).open_kernel(settings, to_change=False)
         findings = command.check(kernel, store, settings)
         raise typer.Exit(command.print_findings(findings, output))
@@ -313,6 +334,7 @@ each sorted; problems go to stderr.
 def render(
     *,
     manifests: ManifestsOption = None,
+    master: MasterOption = "",
     node_name: NodeNameOption = "",
     config: ConfigOption = None,
     given: Given = NOTHING_GIVEN,
@@ -331,14 +353,14 @@ def render(
 ) -> None:
     """Print what a node should hold, as the node's own tools would."""
     with reported(verbose):
-        from ipvsctl.cli import inputs
+        from ipvsctl.cli import inputs, objects
         from ipvsctl.cli import render as command
 
-        paths = inputs.require_manifests(manifests)
         settings = inputs.read_config(config, given)
         addresses = command.parse_addresses(node_addresses)
         name = inputs.node_name_or_host(node_name or settings.node_name)
-        store = inputs.read_store(paths, name, verbose=verbose)
+        origin = objects.Origin.of(manifests, master, settings)
+        store = objects.read_store(origin, name, settings, verbose=verbose)
         command.render(store, settings, addresses, output)
 
 

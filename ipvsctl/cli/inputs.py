@@ -1,18 +1,15 @@
-"""From options to values: settings, the node's name, objects."""
+"""From options to values: settings, the node's name."""
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from ipvsctl.cli.errors import complain, tell
 from ipvsctl.cli.given import NOTHING_GIVEN, Given
 from ipvsctl.cluster.config import GivenText, parse_config, with_given
-from ipvsctl.cluster.manifest import Manifests, changes
-from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
-from ipvsctl.sources.manifests import ManifestsSource, load_manifests
 
 
 def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
@@ -45,56 +42,6 @@ def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
 def node_name_or_host(given: str) -> str:
     """The name given, else the host's, lower-cased as the kubelet does."""
     return given or socket.gethostname().strip().lower()
-
-
-def require_manifests(
-    paths: Sequence[Path] | None, because: str = ""
-) -> Sequence[Path]:
-    """The paths.
-
-    Raises:
-        ConfigError: none was given.
-    """
-    if not paths:
-        what = "a file or directory of Services and EndpointSlices is needed"
-        raise ConfigError(field="--manifests", value=None, reason=what + because)
-    return paths
-
-
-def read_store(paths: Sequence[Path], node_name: str, *, verbose: int) -> Store:
-    """Read manifests once.
-
-    Raises:
-        ConfigError: a path is not there. What is wrong inside is a problem in the
-            store.
-    """
-    found = load_manifests(paths)
-    store = Store(node_name)
-    for event in changes(Manifests(), found):
-        store.apply(event)
-    if verbose:
-        for kind, count in sorted(found.skipped.items()):
-            complain(f"note: {count} of {kind} skipped")
-    if node_name not in store.nodes:
-        complain(
-            f"warning: no Node {node_name} in the manifests:"
-            " its zone, addresses and pod networks are unknown"
-        )
-    return store
-
-
-def read_named(
-    paths: Sequence[Path] | None, node_name: str, *, verbose: int
-) -> tuple[Store, str]:
-    """Read manifests if there are any.
-
-    Returns:
-        The store, and where its objects come from; an empty one and "" without.
-    """
-    if not paths:
-        return Store(node_name), ""
-    store = read_store(paths, node_name, verbose=verbose)
-    return store, ManifestsSource(paths).description
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:

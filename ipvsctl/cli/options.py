@@ -53,7 +53,18 @@ ManifestsOption = Annotated[
         metavar="PATH",
         envvar="IPVSCTL_MANIFESTS",
         help="File or directory of Services, EndpointSlices, Endpoints and Nodes"
-        " (YAML or JSON). Repeatable.",
+        " (YAML or JSON), instead of an API server. Repeatable.",
+        show_default=False,
+    ),
+]
+
+MasterOption = Annotated[
+    str,
+    typer.Option(
+        "--master",
+        metavar="URL",
+        envvar="IPVSCTL_MASTER",
+        help="URL of the API server, instead of the kubeconfig's.",
         show_default=False,
     ),
 ]

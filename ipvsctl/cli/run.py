@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -44,12 +44,31 @@ class NotReady(IpvsctlError):
         super().__init__("its first audit has not ended yet")
 
 
+class Recorder(Protocol):
+    """Tells problems to the cluster, in its own time."""
+
+    def tell(self, problems: tuple[Problem, ...]) -> None:
+        """Take problems; never waits."""
+        ...
+
+    async def run(self) -> None:
+        """Tell them until cancelled."""
+        ...
+
+
 class Daemon:
     """One node's loop and what it tells about itself: the loop's `Audience`."""
 
     def __init__(
-        self, *, kernel: Kernel, store: Store, config: ProxyConfig, source: Source
+        self,
+        *,
+        kernel: Kernel,
+        store: Store,
+        config: ProxyConfig,
+        source: Source,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder = recorder
         self._store = store
         self._config = config
         self._source = source
@@ -69,9 +88,15 @@ class Daemon:
         }
 
     async def run(self) -> None:
-        """Keep the kernel as desired until cancelled."""
+        """Keep the kernel as desired until cancelled.
+
+        The first task to fail ends the others with its reason.
+        """
         try:
-            await self._loop.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._loop.run(), name="loop")
+                if self._recorder is not None:
+                    tasks.create_task(self._recorder.run(), name="events")
         finally:
             await self._health_checks.close()
 
@@ -93,6 +118,8 @@ class Daemon:
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
         """See `Audience`."""
+        if self._recorder is not None:
+            self._recorder.tell(problems)
 
     async def _status(self, query: Mapping[str, str]) -> bytes:
         selection = Selection(
@@ -148,16 +175,29 @@ class Daemon:
 
 
 def run(
-    kernel: Kernel, store: Store, config: ProxyConfig, source: Source, socket: Path
+    kernel: Kernel,
+    store: Store,
+    config: ProxyConfig,
+    source: Source,
+    socket: Path,
+    recorder: Recorder | None = None,
 ) -> ExitStatus:
     """Run the daemon until SIGTERM or SIGINT; the kernel state stays.
+
+    Problems are told to `recorder`, if there is one.
 
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
     with closing(kernel), _last_resort() as last_resort:
         facts = kernel.facts()
-        daemon = Daemon(kernel=kernel, store=store, config=config, source=source)
+        daemon = Daemon(
+            kernel=kernel,
+            store=store,
+            config=config,
+            source=source,
+            recorder=recorder,
+        )
         _log.info(
             "start",
             version=__version__,

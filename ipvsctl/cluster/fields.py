@@ -142,7 +142,7 @@ _KUBE_PROXY: Final = (
         "conntrack.udp_stream_timeout_s",
         settings.kernel_timeout,
     ),
-    _silent("clientConnection.kubeconfig", "objects are read from manifests"),
+    _honoured("clientConnection.kubeconfig", "kubeconfig", settings.text),
     *_named(
         (
             "clientConnection.acceptContentTypes",
@@ -169,6 +169,7 @@ _OWN: Final = (
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
     _pointer("procSys", "proc_sys", settings.directory),
+    _pointer("serviceProxyName", "service_proxy_name", settings.label_value),
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),
     _pointer("vipBinding", "vip_binding", settings.one_of(VipBinding)),

@@ -44,6 +44,11 @@ class Flag:
 
 
 FLAGS: Final = (
+    Flag(
+        "clientConnection.kubeconfig",
+        "FILE",
+        "Where the API server is.  [default: the cluster of this pod]",
+    ),
     Flag("clusterCIDR", "A,B", "Where pods are, one network a family."),
     Flag(
         f"{OWN_KEY}.compatibility",
@@ -71,6 +76,11 @@ FLAGS: Final = (
         "Least time between two syncs; 0s syncs at once.",
     ),
     Flag(f"{OWN_KEY}.procSys", "DIR", "Where sysctls are read and written."),
+    Flag(
+        f"{OWN_KEY}.serviceProxyName",
+        "NAME",
+        "Serve only Services given to the proxy of this name, by their label.",
+    ),
     Flag(
         f"{OWN_KEY}.shortCircuit",
         "true|false",

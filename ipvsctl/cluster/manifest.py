@@ -63,13 +63,14 @@ class Manifests(msgspec.Struct, frozen=True, kw_only=True):
     skipped: Mapping[str, int] = MappingProxyType({})
 
 
-def parse_manifest(raw: bytes, path: str) -> ManifestFile:
+def parse_manifest(raw: bytes, path: str, proxy_name: str = "") -> ManifestFile:
     """Read a file of YAML documents, or of one JSON document if it is named `.json`.
 
     Lists are opened, also inside lists. A broken document is a problem and stops no
-    other; text that is not YAML ends the reading where it is.
+    other; text that is not YAML ends the reading where it is. `proxy_name`: see
+    `ProxyConfig.service_proxy_name`.
     """
-    reader = _Reader(path)
+    reader = _Reader(path, proxy_name)
     if not raw.strip():
         reader.fail("", "", "is empty; delete the file to withdraw its objects")
     elif path.endswith(".json"):
@@ -162,8 +163,9 @@ def _twice(key: ObjectKey, where: str, reason: str) -> Problem:
 class _Reader:
     """Collects the objects of one file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, proxy_name: str = "") -> None:
         self._ref = ObjectRef("", path)
+        self._proxy_name = proxy_name
         self._objects: dict[ObjectKey, Upserted] = {}
         self._problems: list[Problem] = []
         self._skipped: Counter[str] = Counter()
@@ -240,7 +242,8 @@ class _Reader:
                 path = f"{where} items[{index}]".lstrip()
                 self.read(item, path, depth + 1, inside)
         elif (version, name) in _KINDS:
-            self._keep(parse_object(_KINDS[version, name], raw), where)
+            kind = _KINDS[version, name]
+            self._keep(parse_object(kind, raw, self._proxy_name), where)
         else:
             self._skipped[f"{version} {name}"] += 1
 

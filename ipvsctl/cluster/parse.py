@@ -23,25 +23,30 @@ API_VERSIONS: Mapping[Kind, str] = MappingProxyType(
 )
 """Kinds of other API groups may have the same names: a Knative `Service` has."""
 
-_PARSERS: Mapping[Kind, Callable[[RawObject], Upserted]] = MappingProxyType(
+_PARSERS: Mapping[Kind, Callable[[RawObject, str], Upserted]] = MappingProxyType(
     {
         Kind.SERVICE: parse_service,
         Kind.ENDPOINT_SLICE: parse_endpoint_slice,
         Kind.ENDPOINTS: parse_endpoints,
-        Kind.NODE: parse_node,
+        Kind.NODE: lambda raw, _proxy_name: parse_node(raw),
     }
 )
 
 _lists = ShapeDecoder("List", ObjectList)
 
 
-def parse_object(kind: Kind, raw: RawObject) -> Upserted:
+def parse_object(kind: Kind, raw: RawObject, proxy_name: str = "") -> Upserted:
     """Read one object of a known kind.
+
+    Args:
+        kind: what it is.
+        raw: the object.
+        proxy_name: see `ProxyConfig.service_proxy_name`.
 
     Raises:
         BadObject: the object has another shape than its kind's, or no name.
     """
-    return _PARSERS[kind](raw)
+    return _PARSERS[kind](raw, proxy_name)
 
 
 def decode_list(raw: bytes | msgspec.Raw) -> ObjectList:

@@ -19,7 +19,7 @@ _MAX_AFFINITY_S = 86400
 _decoder = ShapeDecoder("Service", ApiService)
 
 
-def parse_service(raw: RawObject) -> Upserted:
+def parse_service(raw: RawObject, proxy_name: str = "") -> Upserted:
     """Read one Service.
 
     Returns:
@@ -33,29 +33,31 @@ def parse_service(raw: RawObject) -> Upserted:
     api = _decoder.decode(raw)
     ref = object_ref(Kind.SERVICE, api.metadata)
     found = Findings(Kind.SERVICE, ref)
-    service = _service(api, found)
+    service = _service(api, found, proxy_name)
     return Upserted(
         kind=Kind.SERVICE, ref=ref, values=(service,), problems=found.problems
     )
 
 
-def given_away(labels: dict[str, str]) -> bool:
-    """Whether the labels give an object to another proxy; their values do not count.
+def given_away(labels: dict[str, str], proxy_name: str) -> bool:
+    """Whether the labels leave an object to another proxy than the one of this name.
 
-    kube-proxy leaves such objects out of its watches by a label selector
-    (cmd/kube-proxy/app/server.go), EndpointSlices as well as Services.
+    kube-proxy has no name: it leaves out what has the label, whatever its value, by a
+    label selector (cmd/kube-proxy/app/server.go), EndpointSlices as well as Services.
     """
-    return PROXY_NAME_LABEL in labels or HEADLESS_LABEL in labels
+    owner = labels.get(PROXY_NAME_LABEL)
+    is_mine = owner == proxy_name if proxy_name else owner is None
+    return not is_mine or HEADLESS_LABEL in labels
 
 
-def _service(api: ApiService, found: Findings) -> Service:
+def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
     ref = object_ref(Kind.SERVICE, api.metadata)
     meta = api.metadata
     created = meta.creation_timestamp if meta else None
     labels = meta.labels if meta else None
     annotations = (meta.annotations if meta else None) or {}
     spec = api.spec or ServiceSpec()
-    if not _is_proxied(spec, labels or {}):
+    if not _is_proxied(spec, labels or {}, proxy_name):
         return Service(ref=ref, created=created or "", proxied=False)
     kind = found.choice("spec.type", spec.type, ServiceType.CLUSTER_IP)
     external = found.choice(
@@ -96,13 +98,13 @@ def _service(api: ApiService, found: Findings) -> Service:
     )
 
 
-def _is_proxied(spec: ServiceSpec, labels: dict[str, str]) -> bool:
+def _is_proxied(spec: ServiceSpec, labels: dict[str, str], proxy_name: str) -> bool:
     cluster_ips = _cluster_ip_texts(spec)
     return (
         spec.type != ServiceType.EXTERNAL_NAME
         and bool(cluster_ips)
         and "None" not in cluster_ips
-        and not given_away(labels)
+        and not given_away(labels, proxy_name)
     )
 
 

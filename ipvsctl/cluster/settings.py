@@ -3,6 +3,7 @@
 All of them raise `ConfigError` with that path.
 """
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeVar
@@ -15,6 +16,9 @@ from ipvsctl.model.marks import ALL_BITS, MarkRange
 from ipvsctl.model.net import IPAddress, IPNetwork, parse_address, parse_network
 
 E = TypeVar("E", bound=StrEnum)
+
+# apimachinery pkg/util/validation/validation.go:IsValidLabelValue.
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 _LINK_NAME_MAX = 15
 # ip_vs_ctl.c:ip_vs_set_timeout refuses more than INT_MAX jiffies; HZ is at most 1000.
@@ -90,6 +94,14 @@ def link(field: str, value: object) -> str:
             reason=f"not a link name (1-{_LINK_NAME_MAX} bytes; no slash or space)",
         )
     return name
+
+
+def label_value(field: str, value: object) -> str:
+    """What a label of an object can be; "" is none."""
+    word = text(field, value)
+    if word and not _LABEL_VALUE.fullmatch(word):
+        raise ConfigError(field=field, value=value, reason="not a label's value")
+    return word
 
 
 def mark_bit(field: str, value: object) -> int:

@@ -37,7 +37,7 @@ _slice_decoder = ShapeDecoder("EndpointSlice", ApiEndpointSlice)
 _endpoints_decoder = ShapeDecoder("Endpoints", ApiEndpoints)
 
 
-def parse_endpoint_slice(raw: RawObject) -> Upserted:
+def parse_endpoint_slice(raw: RawObject, proxy_name: str = "") -> Upserted:
     """Read one EndpointSlice.
 
     Returns:
@@ -54,7 +54,8 @@ def parse_endpoint_slice(raw: RawObject) -> Upserted:
     labels = (api.metadata.labels if api.metadata else None) or {}
     service = labels.get(SERVICE_NAME_LABEL)
     values: tuple[EndpointSlice, ...] = ()
-    if service and api.address_type != "FQDN" and not given_away(labels):
+    is_read = api.address_type != "FQDN" and not given_away(labels, proxy_name)
+    if service and is_read:
         family = _FAMILIES.get(api.address_type or "")
         if family is None:
             known = ", ".join((*_FAMILIES, "FQDN"))
@@ -76,7 +77,7 @@ def parse_endpoint_slice(raw: RawObject) -> Upserted:
     )
 
 
-def parse_endpoints(raw: RawObject) -> Upserted:
+def parse_endpoints(raw: RawObject, proxy_name: str = "") -> Upserted:
     """Read one plain Endpoints object.
 
     Returns:
@@ -92,7 +93,8 @@ def parse_endpoints(raw: RawObject) -> Upserted:
     labels = (api.metadata.labels if api.metadata else None) or {}
     values: list[EndpointSlice] = []
     weight = _weight(api.metadata, found)
-    for index, subset in enumerate(() if given_away(labels) else api.subsets or ()):
+    subsets = () if given_away(labels, proxy_name) else api.subsets or ()
+    for index, subset in enumerate(subsets):
         field = f"subsets[{index}]"
         ports = _ports(f"{field}.ports", subset.ports or (), found)
         endpoints = _subset_endpoints(field, subset, found)

@@ -125,6 +125,14 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             the kubelet. The flag `--node-name` wins.
         node_address: the address that stands for this node in its family; an
             unspecified one, as kubeadm writes, leaves that to the Node object.
+        kubeconfig: file that says where the API server is and how to be let in, which
+            is asked unless there are manifests; without one, that of the cluster this
+            pod is in.
+        service_proxy_name: serve the Services (and their EndpointSlices) whose label
+            `service.kubernetes.io/service-proxy-name` has this value, and no others, so
+            that kube-proxy in its nftables mode, or a proxy of another kind, can serve
+            the rest of them on the same node; unset, those without that label, as
+            kube-proxy.
         scheduler: IPVS scheduler of every virtual server whose Service names no other;
             `rr`, as kube-proxy.
         cluster_cidrs: where pods are, both families; a client elsewhere that uses a
@@ -184,6 +192,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     node_name: str = ""
     node_address: IPAddress | None = None
+    kubeconfig: str = ""
+    service_proxy_name: str = ""
     scheduler: str = "rr"
     cluster_cidrs: tuple[IPNetwork, ...] = ()
     detect_local_mode: DetectLocalMode = DetectLocalMode.CLUSTER_CIDR

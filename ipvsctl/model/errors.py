@@ -2,6 +2,7 @@
 
     IpvsctlError
     |- ConfigError(field, value, reason)      a setting, flag or configuration file
+    |- ApiError(status, url, reason)          the API server said no, or nothing
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
     '- KernelError(errno, op)                 the kernel said no
@@ -41,6 +42,53 @@ class ConfigError(IpvsctlError):
         self.field = field
         self.value = value
         self.reason = reason
+
+
+class ApiError(IpvsctlError):
+    """The API server refused a request, or its answer did not come or made no sense.
+
+    Attributes:
+        status: of HTTP, or the code of a Status object; 0 when there was no answer or
+            an unfinished one.
+        url: what was asked for, without its query.
+        reason: what the server said, or how the conversation ended.
+        retry_after_s: how long the server wants not to be asked; 0 if it did not say.
+        word: what happened in one word, for counting: `expired`, `forbidden`,
+            `connection_lost`.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        url: str,
+        reason: str,
+        retry_after_s: float = 0.0,
+        word: str = "",
+    ) -> None:
+        shown = f" {status}:" if status else ""
+        super().__init__(f"{url}:{shown} {reason}")
+        self.status = status
+        self.url = url
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.word = word or _status_word(status)
+
+
+# What watches are counted by when a status ended them.
+_STATUS_WORDS = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    410: "expired",
+    429: "too_many_requests",
+}
+
+
+def _status_word(status: int) -> str:
+    if status in _STATUS_WORDS:
+        return _STATUS_WORDS[status]
+    return "server_error" if status >= 500 else "refused"
 
 
 class BadObject(IpvsctlError):

@@ -1,1 +1,1 @@
-"""Where objects come from: manifests on disk (and, later, the Kubernetes API)."""
+"""Where objects come from: manifests on disk."""

@@ -28,10 +28,15 @@ class FileReader:
     A path that is a directory means the manifests directly in it (as for
     `kubectl apply -f`); hidden ones are left out, which also keeps the `..data`
     directories of a mounted ConfigMap from counting twice.
+
+    Args:
+        paths: files and directories.
+        proxy_name: see `ProxyConfig.service_proxy_name`.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], proxy_name: str = "") -> None:
         self._paths = tuple(paths)
+        self._proxy_name = proxy_name
         self._files: dict[str, ManifestFile] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
         self._homes: dict[Path, tuple[int, int]] = {}
@@ -71,13 +76,21 @@ class FileReader:
                 path = str(item)
                 now = _fingerprint(item)
                 if now is None or now != self._fingerprints.get(path) or path in again:
-                    files[path] = keep_last_good(_read(item), self._files.get(path))
+                    read = self._read(item)
+                    files[path] = keep_last_good(read, self._files.get(path))
                 else:
                     files[path] = self._files[path]
                 fingerprints[path] = now
         self._files = files
         self._fingerprints = fingerprints
         return dict(files)
+
+    def _read(self, path: Path) -> ManifestFile:
+        try:
+            raw = path.read_bytes()
+        except OSError as exc:
+            return unreadable(str(path), f"cannot be read: {exc.strerror}")
+        return parse_manifest(raw, str(path), self._proxy_name)
 
     def _list(self, root: Path) -> list[Path]:
         """The files a path means.
@@ -122,11 +135,3 @@ def _fingerprint(path: Path) -> Fingerprint | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _read(path: Path) -> ManifestFile:
-    try:
-        raw = path.read_bytes()
-    except OSError as exc:
-        return unreadable(str(path), f"cannot be read: {exc.strerror}")
-    return parse_manifest(raw, str(path))

@@ -22,23 +22,24 @@ _DEBOUNCE_MS = 1_000
 _STEP_MS = 50
 
 
-def load_manifests(paths: Sequence[Path]) -> Manifests:
-    """Read files and directories once.
+def load_manifests(paths: Sequence[Path], proxy_name: str = "") -> Manifests:
+    """Read files and directories once; `proxy_name` as for `FileReader`.
 
     Raises:
         ConfigError: a path is not there. What is wrong inside a file is a problem in
             the answer.
     """
-    reader = FileReader(paths)
+    reader = FileReader(paths, proxy_name)
     reader.require()
     return merge(reader.read())
 
 
 class ManifestsSource:
-    """Follows files and directories of manifests."""
+    """Follows files and directories of manifests; `proxy_name` as for `FileReader`."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], proxy_name: str = "") -> None:
         self._paths = tuple(path.absolute() for path in paths)
+        self._proxy_name = proxy_name
 
     @property
     def description(self) -> str:
@@ -55,7 +56,7 @@ class ManifestsSource:
         Raises:
             ConfigError: a path is not there at the start.
         """
-        reader = FileReader(self._paths)
+        reader = FileReader(self._paths, self._proxy_name)
         await asyncio.to_thread(reader.require)
         known: Manifests | None = None
         async with aclosing(_wakeups(self._paths)) as wakeups:

@@ -1,7 +1,7 @@
 """Addresses in the kernel's form, network order, to values.
 
-Addresses repeat (a pod behind several ports, a VIP with several): equal ones share an
-object, which is faster to make and to compare.
+Addresses repeat (a pod behind several ports, a VIP with several): equal ones that are
+read together share an object, which is faster to make and to compare.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, IPFamily
 
-_CACHED = 1 << 17
+_CACHED = 1 << 12
 
 
 @lru_cache(maxsize=_CACHED)

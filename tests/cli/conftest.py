@@ -60,6 +60,8 @@ def invoke(kernel: FakeKernel, socket_path: Path) -> Invoke:
                 "IPVSCTL_NODE_NAME": "node-0",
                 "IPVSCTL_SOCKET": str(socket_path),
                 "IPVSCTL_MANIFESTS": None,
+                "IPVSCTL_KUBECONFIG": None,
+                "KUBERNETES_SERVICE_HOST": None,
             },
         )
 

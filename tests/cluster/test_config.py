@@ -115,7 +115,10 @@ def parse(**fields: object) -> tuple[ProxyConfig, tuple[str, ...]]:
 def test_kubeadm() -> None:
     """What kubeadm writes sets what it names, and nothing in it is worth a word."""
     config, warnings = parse_config(KUBEADM, "config.conf")
-    assert config == ProxyConfig(cluster_cidrs=(parse_network("10.244.0.0/16"),))
+    assert config == ProxyConfig(
+        kubeconfig="/var/lib/kube-proxy/kubeconfig.conf",
+        cluster_cidrs=(parse_network("10.244.0.0/16"),),
+    )
     assert warnings == ()
 
 
@@ -439,11 +442,12 @@ def test_flags_are_checked_together_with_the_file() -> None:
 
 
 def test_every_setting_of_ours_has_a_flag() -> None:
-    """What is ours can be given beside the file, and flags are for nothing else."""
+    """What is ours can be given beside the file, and little else."""
     own = {field.path for field in FIELDS if field.path.startswith(f"{OWN_KEY}.")}
-    assert {flag.path for flag in FLAGS} == own | {"clusterCIDR"}
-    assert FLAGS[2].name == "--drain-timeout"
-    assert FLAGS[2].variable == "IPVSCTL_DRAIN_TIMEOUT"
+    others = {"clientConnection.kubeconfig", "clusterCIDR"}
+    assert {flag.path for flag in FLAGS} == own | others
+    assert FLAGS[3].name == "--drain-timeout"
+    assert FLAGS[3].variable == "IPVSCTL_DRAIN_TIMEOUT"
 
 
 def test_every_field_is_judged() -> None:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from ipvsctl.cluster.services import parse_service
+from ipvsctl.cluster.slices import parse_endpoint_slice
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.net import Protocol, parse_address, parse_network
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
-from tests.builders import Raw, raw_service, to_json
+from tests.builders import Raw, raw_service, raw_slice, to_json
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
@@ -406,3 +407,24 @@ def test_wrong_shape(raw: Raw | bytes, ref: str, field: str, value: object) -> N
         with pytest.raises(BadObject) as same:
             parse_service(to_json(raw))
         assert str(same.value) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "for_all", "for_mine"),
+    [
+        ({}, True, False),
+        ({PROXY_NAME: "mine"}, False, True),
+        ({PROXY_NAME: "other"}, False, False),
+        ({PROXY_NAME: ""}, False, False),
+        ({PROXY_NAME: "mine", HEADLESS: ""}, False, False),
+    ],
+)
+def test_proxy_name(labels: dict[str, str], for_all: bool, for_mine: bool) -> None:  # noqa: FBT001  # a table
+    """With a name, a proxy serves what is labelled with it; without, what has none."""
+    raw = to_json(raw_service(labels=labels))
+    for name, is_served in (("", for_all), ("mine", for_mine)):
+        (service,) = parse_service(raw, name).values
+        assert isinstance(service, Service)
+        assert service.proxied is is_served
+        piece = to_json(raw_slice(labels=labels))
+        assert bool(parse_endpoint_slice(piece, name).values) is is_served

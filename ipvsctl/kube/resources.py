@@ -1,0 +1,94 @@
+"""What is watched, and by what it is selected.
+
+The selectors are those of kube-proxy's informers (cmd/kube-proxy/app/server.go): what
+another proxy is to serve, and headless Services, are not even sent. EndpointSlices
+have their Service's labels, since their controller copies them.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ipvsctl.cluster.events import Deleted, Event, Replaced
+from ipvsctl.cluster.services import HEADLESS_LABEL, PROXY_NAME_LABEL
+from ipvsctl.model.problem import Kind, ObjectRef
+
+Refs = frozenset[ObjectRef]
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects of one kind that are listed and watched together.
+
+    Attributes:
+        plural: the API's word for them, `endpointslices`.
+        path: where they are listed, `/api/v1/services`.
+        selectors: query parameters that choose among them.
+        listed: what a complete list says beyond its objects.
+    """
+
+    kind: Kind
+    plural: str
+    path: str
+    selectors: tuple[tuple[str, str], ...] = ()
+    listed: Callable[[Refs], Iterable[Event]]
+
+
+def services(proxy_name: str = "") -> Resource:
+    """The Services to proxy; see `ProxyConfig.service_proxy_name`."""
+    return Resource(
+        kind=Kind.SERVICE,
+        plural="services",
+        path="/api/v1/services",
+        selectors=_selectors(proxy_name),
+        listed=_replaces(Kind.SERVICE),
+    )
+
+
+def endpoint_slices(proxy_name: str = "") -> Resource:
+    """The EndpointSlices of those Services."""
+    return Resource(
+        kind=Kind.ENDPOINT_SLICE,
+        plural="endpointslices",
+        path="/apis/discovery.k8s.io/v1/endpointslices",
+        selectors=_selectors(proxy_name),
+        listed=_replaces(Kind.ENDPOINT_SLICE),
+    )
+
+
+def own_node(name: str) -> Resource:
+    """This node's Node; its absence says nothing about the others."""
+    ref = ObjectRef("", name)
+
+    def listed(refs: Refs) -> Iterable[Event]:
+        return () if ref in refs else (Deleted(kind=Kind.NODE, ref=ref),)
+
+    return _nodes(f"metadata.name={name}", listed)
+
+
+def other_nodes(name: str) -> Resource:
+    """All Nodes but this node's; their absence says nothing about that one."""
+    own = ObjectRef("", name)
+
+    def listed(refs: Refs) -> Iterable[Event]:
+        return (Replaced(kind=Kind.NODE, refs=refs | {own}),)
+
+    return _nodes(f"metadata.name!={name}", listed)
+
+
+def _nodes(selector: str, listed: Callable[[Refs], Iterable[Event]]) -> Resource:
+    return Resource(
+        kind=Kind.NODE,
+        plural="nodes",
+        path="/api/v1/nodes",
+        selectors=(("fieldSelector", selector),),
+        listed=listed,
+    )
+
+
+def _selectors(proxy_name: str) -> tuple[tuple[str, str], ...]:
+    mine = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
+    return (("labelSelector", f"!{HEADLESS_LABEL},{mine}"),)
+
+
+def _replaces(kind: Kind) -> Callable[[Refs], Iterable[Event]]:
+    return lambda refs: (Replaced(kind=kind, refs=refs),)

@@ -1,0 +1,129 @@
+"""The API server as a source of events."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Final
+
+import structlog
+
+from ipvsctl.cluster.events import Event, Synced
+from ipvsctl.kube.peers import Peers
+from ipvsctl.kube.reflector import Reflector, Sleep
+from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
+from ipvsctl.kube.transport import Api
+from ipvsctl.model.watch_health import WatchHealth
+
+NODES_WAIT_S: Final = 30.0
+"""How long Nodes may keep everything else waiting. Without its Node a node serves all
+the same, but for node ports and what depends on its zone."""
+
+_QUEUE_EVENTS: Final = 256
+
+_log = structlog.get_logger("ipvsctl")
+
+
+class ApiSource:
+    """Follows Services, EndpointSlices, this node's Node, and the other Nodes.
+
+    Args:
+        api: the server.
+        node_name: of this node.
+        proxy_name: see `ProxyConfig.service_proxy_name`.
+        is_patient: false ends it with the first error instead of asking again.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        node_name: str,
+        proxy_name: str = "",
+        *,
+        is_patient: bool = True,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._sleep = sleep
+        self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(_QUEUE_EVENTS)
+
+        def reflect(resource: Resource, *, is_patient: bool) -> Reflector:
+            return Reflector(
+                api,
+                resource,
+                self._events.put,
+                proxy_name=proxy_name,
+                is_patient=is_patient,
+                sleep=sleep,
+                clock=clock,
+            )
+
+        self._needed = tuple(
+            reflect(resource, is_patient=is_patient)
+            for resource in (services(proxy_name), endpoint_slices(proxy_name))
+        )
+        # What may be missing ends nothing.
+        self._node = reflect(own_node(node_name), is_patient=True)
+        self._peers = Peers(api, node_name, self._events.put, sleep=sleep)
+
+    @property
+    def description(self) -> str:
+        """What it reads, for logs."""
+        return self._api.description
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """How each watch is doing; that of Nodes is this node's."""
+        return tuple(r.health() for r in (*self._needed, self._node))
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """The complete state, `Synced`, then changes.
+
+        Raises:
+            ConfigError: there are no credentials at the start.
+            ApiError: the server cannot be asked, unless it is patient.
+        """
+        await self._api.check()
+        tasks = [
+            asyncio.create_task(self._guard(work), name=name)
+            for name, work in (
+                *((r.resource.plural, r.run()) for r in self._needed),
+                ("node", self._node.run()),
+                ("peers", self._peers.run()),
+                ("complete", self._tell_complete()),
+            )
+        ]
+        try:
+            while True:
+                event = await self._events.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # raised again where it is read
+            await self._events.put(error)
+
+    async def _nodes_settled(self) -> None:
+        await self._node.settled.wait()
+        await self._peers.settled.wait()
+
+    async def _tell_complete(self) -> None:
+        for reflector in self._needed:
+            await reflector.complete.wait()
+        nodes = asyncio.ensure_future(self._nodes_settled())
+        patience = asyncio.ensure_future(self._sleep(NODES_WAIT_S))
+        try:
+            await asyncio.wait({nodes, patience}, return_when=asyncio.FIRST_COMPLETED)
+            if not nodes.done():
+                _log.warning("go on without nodes", waited_s=NODES_WAIT_S)
+        finally:
+            patience.cancel()
+            nodes.cancel()
+            await asyncio.gather(patience, nodes, return_exceptions=True)
+        await self._events.put(Synced())

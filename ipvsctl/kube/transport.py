@@ -1,0 +1,138 @@
+"""One request to the API server, and what can become of it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+import aiohttp
+import msgspec
+
+from ipvsctl.kube.access import Access
+from ipvsctl.kube.words import status_of
+from ipvsctl.model.errors import ApiError
+
+Query = Sequence[tuple[str, str]]
+
+READ_TIMEOUT_S: Final = 90.0
+"""Seconds of silence after which a connection is given up. A watch is told a bookmark
+every minute (apiserver storage/cacher/cacher.go), so one that is silent for longer is
+half open; a watch that is silent for a better reason goes on where it was."""
+
+CONNECT_TIMEOUT_S: Final = 10.0
+"""Seconds for TCP and TLS together."""
+
+_BODY_MAX_BYTES: Final = 65_536
+_JSON: Final = "application/json"
+
+
+class Answer(Protocol):
+    """A response that is being read."""
+
+    @property
+    def content(self) -> aiohttp.StreamReader:
+        """The body, in chunks as they come."""
+        ...
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        ...
+
+
+class Api:
+    """Asks one API server; every request has a client of its own, see `access`."""
+
+    def __init__(
+        self, access: Access, *, read_timeout_s: float = READ_TIMEOUT_S
+    ) -> None:
+        self._access = access
+        self._read_timeout_s = read_timeout_s
+
+    @property
+    def description(self) -> str:
+        """Which server it asks, for logs."""
+        return f"API server of {self._access.address}"
+
+    async def check(self) -> None:
+        """Read the credentials once; asks no server.
+
+        Raises:
+            ConfigError: they cannot be used.
+        """
+        client = await self._access.client()
+        await client.close()
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        body: Mapping[str, object] | None = None,
+        accept: str = _JSON,
+    ) -> AsyncIterator[Answer]:
+        """Send a request; the answer's body is read inside of the context.
+
+        Raises:
+            ApiError: no answer, one that is not 2xx, or (inside of the context) one
+                that breaks off.
+            ConfigError: the credentials cannot be used.
+        """
+        client = await self._access.client()
+        url = f"{client.configuration.host}{path}"
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
+        )
+        try:
+            response: aiohttp.ClientResponse = await client.call_api(
+                path,
+                method,
+                query_params=list(query),
+                header_params={"Accept": accept},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+            try:
+                if not 200 <= response.status < 300:
+                    if response.status == 401:
+                        self._access.distrust()
+                    raise await _refusal(response, url)
+                yield response
+            finally:
+                # First the client: it waits until the connection is gone, which a
+                # response that is closed before it would keep from it.
+                await client.close()
+                response.close()
+        except TimeoutError as error:
+            reason = str(error) or "timed out"
+            if isinstance(error, aiohttp.SocketTimeoutError):
+                reason = f"no word within {self._read_timeout_s:g} s"
+            raise ApiError(status=0, url=url, reason=reason, word="timeout") from error
+        except (aiohttp.ClientError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise ApiError(
+                status=0, url=url, reason=reason, word="connection_lost"
+            ) from error
+        finally:
+            await client.close()
+
+
+async def _refusal(response: aiohttp.ClientResponse, url: str) -> ApiError:
+    body = await response.content.read(_BODY_MAX_BYTES)
+    try:
+        status = status_of(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        status = None
+    message = (status and status.message) or response.reason or "refused"
+    return ApiError(
+        status=response.status,
+        url=url,
+        reason=message,
+        retry_after_s=_seconds(response.headers.get("Retry-After", "")),
+    )
+
+
+def _seconds(text: str) -> float:
+    """Seconds to wait; a date instead would need a clock that agrees, so it is 0."""
+    return float(text) if text.isascii() and text.isdigit() else 0.0

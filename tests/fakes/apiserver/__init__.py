@@ -1,0 +1,42 @@
+"""An API server that is as strict as the real one, over real HTTP and TLS.
+
+It holds Services, EndpointSlices, Nodes, Namespaces and Events, and answers in the
+words of kube-apiserver 1.36 (tests/golden/apiserver-1.36 and the tests beside this
+package). It does not run controllers, keeps `managedFields` as a client sends them, and
+checks only what its users may get wrong.
+"""
+
+from tests.fakes.apiserver.answers import Streaming
+from tests.fakes.apiserver.faults import (
+    Alter,
+    Cut,
+    Expire,
+    Garble,
+    Hang,
+    Refuse,
+    Throttle,
+    When,
+)
+from tests.fakes.apiserver.kinds import EVENTS, NAMESPACES, NODES, SERVICES, SLICES
+from tests.fakes.apiserver.recorded import Recorded
+from tests.fakes.apiserver.server import Door, FakeApiServer
+
+__all__ = [
+    "EVENTS",
+    "NAMESPACES",
+    "NODES",
+    "SERVICES",
+    "SLICES",
+    "Alter",
+    "Cut",
+    "Door",
+    "Expire",
+    "FakeApiServer",
+    "Garble",
+    "Hang",
+    "Recorded",
+    "Refuse",
+    "Streaming",
+    "Throttle",
+    "When",
+]

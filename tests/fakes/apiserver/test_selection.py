@@ -1,0 +1,67 @@
+"""Selectors, as the API server reads them."""
+
+import pytest
+
+from tests import builders
+from tests.fakes.apiserver.entries import make_entry
+from tests.fakes.apiserver.kinds import SERVICES
+from tests.fakes.apiserver.selection import selector
+from tests.fakes.apiserver.status import Refusal
+
+WEB = make_entry(
+    SERVICES, builders.raw_service("web", labels={"app": "web", "tier": "a/b.c"}), 1
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_selected"),
+    [
+        ("", True),
+        ("app", True),
+        ("!app", False),
+        ("!other", True),
+        ("other", False),
+        ("app=web", True),
+        ("app==web", True),
+        ("app=db", False),
+        ("app!=db", True),
+        ("other!=db", True),
+        ("app!=web", False),
+        ("other=", False),
+        ("app in (db, web)", True),
+        ("app in (db)", False),
+        ("other notin (db,web)", True),
+        ("app notin (db,web)", False),
+        ("app,!other", True),
+        ("app in (web),tier=a/b.c,!other", True),
+        ("app in (web,db),tier=z", False),
+    ],
+)
+def test_labels(labels: str, *, is_selected: bool) -> None:
+    """All requirements have to hold; a label that is missing is never equal."""
+    assert selector(labels, "")(WEB) is is_selected
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_selected"),
+    [
+        ("metadata.name=web", True),
+        ("metadata.name=db", False),
+        ("metadata.name!=web", False),
+        ("metadata.namespace=default,metadata.name=web", True),
+    ],
+)
+def test_fields(fields: str, *, is_selected: bool) -> None:
+    """Name and namespace can be asked for."""
+    assert selector("", fields)(WEB) is is_selected
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields"),
+    [("a b", ""), ("!a=b", ""), ("a in b", ""), ("", "spec.type=x"), ("", "name")],
+)
+def test_what_cannot_be_read_is_refused(labels: str, fields: str) -> None:
+    """A selector nobody understands selects nothing: 400."""
+    with pytest.raises(Refusal) as caught:
+        selector(labels, fields)
+    assert caught.value.code == 400
