@@ -16,7 +16,12 @@ from ipvsctl import __version__
 from ipvsctl.cli import status, sync
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import Audiences
+from ipvsctl.controller.endpoints import Endpoints
+from ipvsctl.controller.gauges import Gauges
+from ipvsctl.controller.health_checks import HealthChecksAudience
 from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.metrics import MetricsAudience
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
@@ -24,10 +29,10 @@ from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
-from ipvsctl.plan.desired import Change
-from ipvsctl.plan.health_checks import health_check_addresses
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
+from ipvsctl.serve.metric_table import BUILD_INFO
+from ipvsctl.serve.metrics import Metrics
 from ipvsctl.sources.source import Source
 
 _LEAVE_S: Final = 1.5
@@ -45,7 +50,7 @@ class NotReady(IpvsctlError):
 
 
 class Daemon:
-    """One node's loop and what it tells about itself: the loop's `Audience`."""
+    """One node's loop, and all that tells others about it."""
 
     def __init__(
         self, *, kernel: Kernel, store: Store, config: ProxyConfig, source: Source
@@ -54,10 +59,34 @@ class Daemon:
         self._config = config
         self._source = source
         self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        self._loop = Loop(
-            reconciler=self._reconciler, source=source, config=config, audience=self
+        facts = kernel.facts()
+        metrics = Metrics()
+        release = ".".join(map(str, facts.release))
+        metrics.set(BUILD_INFO, __version__, release, to=1)
+        self._metrics = MetricsAudience(
+            metrics, self._reconciler, facts.families, config.serve.service_metrics
         )
-        self._health_checks = HealthCheckServer(self._loop.is_healthy)
+        self._health_checks = HealthCheckServer(self._is_healthy)
+        self._audience = Audiences(
+            (
+                HealthChecksAudience(self._health_checks, self._reconciler, config),
+                self._metrics,
+            )
+        )
+        self._loop = Loop(
+            reconciler=self._reconciler,
+            source=source,
+            config=config,
+            audience=self._audience,
+        )
+        self._endpoints = Endpoints(
+            loop=self._loop,
+            store=store,
+            source=source,
+            config=config,
+            metrics=metrics,
+            gauges=Gauges(metrics, self._loop, self._reconciler, store),
+        )
 
     @property
     def answers(self) -> Mapping[str, Answer]:
@@ -69,30 +98,17 @@ class Daemon:
         }
 
     async def run(self) -> None:
-        """Keep the kernel as desired until cancelled."""
+        """Keep the kernel as desired, and answer, until cancelled.
+
+        Raises:
+            ConfigError: it must answer at an address, and cannot.
+        """
         try:
-            await self._loop.run()
+            async with self._endpoints.served(), asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._loop.run(), name="loop")
+                tasks.create_task(self._metrics.run(), name="metrics")
         finally:
             await self._health_checks.close()
-
-    async def audited(self) -> None:
-        """See `Audience`."""
-        addresses = health_check_addresses(
-            self._reconciler.context, self._config.node_port_addresses
-        )
-        checks = self._reconciler.desired.health_checks()
-        await self._health_checks.replace(checks, addresses)
-
-    async def synced(self, change: Change) -> None:
-        """See `Audience`."""
-        await self._health_checks.update(change.health_checks)
-
-    def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
-        return self._health_checks.problems()
-
-    def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
 
     async def _status(self, query: Mapping[str, str]) -> bytes:
         selection = Selection(
@@ -135,7 +151,10 @@ class Daemon:
         """
         if not self._loop.state.synced:
             raise NotReady
-        return tuple(sorted((*self._reconciler.problems(), *self.problems())))
+        return tuple(sorted((*self._reconciler.problems(), *self._audience.problems())))
+
+    def _is_healthy(self) -> bool:
+        return self._loop.is_healthy()
 
     def _loop_status(self) -> LoopStatus:
         state = self._loop.state

@@ -71,6 +71,11 @@ FLAGS: Final = (
         "Least time between two syncs; 0s syncs at once.",
     ),
     Flag(
+        f"{OWN_KEY}.serviceMetrics",
+        "COUNT",
+        "How many Services have traffic metrics of their own; 0: no traffic metrics.",
+    ),
+    Flag(
         f"{OWN_KEY}.shortCircuit",
         "true|false",
         "Clients inside the cluster reach all endpoints of a Local address.",

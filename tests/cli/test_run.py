@@ -24,7 +24,12 @@ from ipvsctl.cli.run import Daemon, run, serve
 from ipvsctl.cli.sync import DiffAnswer
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.cluster.store import Store
-from ipvsctl.model.config import NodePortAddresses, ProxyConfig
+from ipvsctl.model.config import (
+    Listener,
+    NodePortAddresses,
+    ProxyConfig,
+    ServeConfig,
+)
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import Service, ServiceType, TrafficPolicy
@@ -60,6 +65,11 @@ def logs_as_usual() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+NOWHERE = Listener(parse_address("127.0.0.1"), 0)
+UNSERVED = ProxyConfig(serve=ServeConfig(healthz=NOWHERE, metrics=NOWHERE))
+"""The ports of one machine are shared by all that run on it, other tests too."""
+
+
 class Script:
     """A source that tells a few events and then runs `then`."""
 
@@ -86,7 +96,7 @@ def daemon(kernel: FakeKernel, source: Script | None = None) -> Daemon:
     return Daemon(
         kernel=kernel,
         store=Store("node-0"),
-        config=ProxyConfig(),
+        config=UNSERVED,
         source=source or Script(),
     )
 
@@ -148,6 +158,7 @@ LOCAL_ALONE = ProxyConfig(
         networks=(ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
     ),
     min_sync_period_s=0,
+    serve=UNSERVED.serve,
 )
 
 
@@ -249,7 +260,7 @@ def test_sigterm_ends_it(
                     os.kill(os.getpid(), signal.SIGTERM)
 
     configure_logs(LogFormat.JSON, verbose=0)
-    status = run(kernel, Store("node-0"), ProxyConfig(), Terminated(), socket_path)
+    status = run(kernel, Store("node-0"), UNSERVED, Terminated(), socket_path)
     assert status is ExitStatus.OK
     assert kernel.is_closed
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
@@ -43,17 +44,20 @@ class Told:
     def __init__(self, kernel: FakeKernel) -> None:
         self.audits: list[dict[str, int]] = []
         self.syncs: list[tuple[Change, dict[str, int]]] = []
+        self.done: list[AuditDone | SyncDone] = []
         self.wrong: tuple[Problem, ...] = ()
         self.new: list[Problem] = []
         self._kernel = kernel
 
-    async def audited(self) -> None:
+    async def audited(self, done: AuditDone) -> None:
         """See `Audience`."""
         self.audits.append(real_servers(self._kernel))
+        self.done.append(done)
 
-    async def synced(self, change: Change) -> None:
+    async def synced(self, done: SyncDone) -> None:
         """See `Audience`."""
-        self.syncs.append((change, real_servers(self._kernel)))
+        self.syncs.append((done.change, real_servers(self._kernel)))
+        self.done.append(done)
 
     def problems(self) -> tuple[Problem, ...]:
         """See `Audience`."""
