@@ -46,6 +46,7 @@ async def http_server(
     *,
     field: str,
     must_bind: bool,
+    limit_s: float = CONNECTION_LIMIT_S,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
     """Answer at an address during the block.
@@ -56,6 +57,7 @@ async def http_server(
         field: the setting that says where, for errors.
         must_bind: if it cannot be bound, say so and give up, instead of trying again
             until it can.
+        limit_s: for how long a connection may last.
         sleep: between tries.
 
     Raises:
@@ -65,7 +67,7 @@ async def http_server(
         yield
         return
     runner = web.ServerRunner(
-        _Server(_dispatcher(routes)), shutdown_timeout=_SHUTDOWN_S
+        _Server(_dispatcher(routes), limit_s), shutdown_timeout=_SHUTDOWN_S
     )
     await runner.setup()
     opening = None
@@ -144,9 +146,12 @@ class _Server(web.Server):
     """A server that ends connections: those that last too long, or are too many."""
 
     def __init__(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.Response]]
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
+        limit_s: float,
     ) -> None:
         super().__init__(handler, access_log=None)
+        self._limit_s = limit_s
         self._limits: dict[web.RequestHandler, _Limit] = {}
 
     def connection_made(
@@ -158,7 +163,7 @@ class _Server(web.Server):
             oldest.abort()
         super().connection_made(handler, transport)
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(CONNECTION_LIMIT_S, transport.abort)
+        timer = loop.call_later(self._limit_s, transport.abort)
         self._limits[handler] = transport, timer
 
     def connection_lost(
