@@ -111,7 +111,7 @@ RESTORE_FAILURES: Final = _counter(
 )
 NO_LOCAL_ENDPOINTS: Final = _gauge(
     f"{_RULES}_no_local_endpoints_total",
-    "Service ports with traffic policy Local that have no endpoint here.",
+    "Service ports of traffic policy Local that have no endpoint to use.",
     "ip_family",
     "traffic_policy",
 )

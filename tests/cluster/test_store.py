@@ -225,7 +225,6 @@ def test_a_node_that_leaves_dirties_nothing() -> None:
     """Health checks say so; what is compiled is as it was."""
     store = store_after(put(node("node-0", "10.0.0.10")), put(node("node-1")))
     before = store.node_context()
-    assert not store.is_node_leaving
     leaving = put(node("node-0", "10.0.0.10", is_leaving=True))
     assert dirtied(store, leaving) == NOTHING
     assert dirtied(store, put(node("node-1", is_leaving=True))) == NOTHING

@@ -9,7 +9,7 @@ ALL = (*table.KUBE_PROXY_METRICS, *table.OWN_METRICS, *table.TRAFFIC_METRICS)
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample, by name and label values."""
+    """Every sample, by name and label values, sorted by label name."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(metrics.text().decode())
