@@ -50,7 +50,11 @@ class NotReady(IpvsctlError):
 
 
 class Daemon:
-    """One node's loop, and all that tells others about it."""
+    """One node's loop, and all that tells others about it.
+
+    Attributes:
+        registry: its metrics, to which others may add.
+    """
 
     def __init__(
         self, *, kernel: Kernel, store: Store, config: ProxyConfig, source: Source
@@ -60,7 +64,7 @@ class Daemon:
         self._source = source
         self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
         facts = kernel.facts()
-        metrics = Metrics()
+        self.registry = metrics = Metrics()
         release = ".".join(map(str, facts.release))
         metrics.set(BUILD_INFO, __version__, release, to=1)
         self._metrics = MetricsAudience(

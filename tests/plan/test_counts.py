@@ -15,7 +15,6 @@ from tests.cluster.test_store import put
 from tests.controller.cluster import FIRST, endpoints, has, has_slice, take
 from tests.fakes.kernel import FakeKernel
 
-
 CONFIG = ProxyConfig(cluster_cidrs=(ip_network("172.16.0.0/16"),))
 """Pods can be told from others, so that a Local address has local endpoints alone."""
 
