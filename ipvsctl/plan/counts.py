@@ -59,10 +59,16 @@ def count_foreign(observed: Observed, desired: Desired) -> int:
 
     One that is desired is ours, with its entry or without.
     """
-    state = observed.state
-    owned = owned_keys(state, observed.host_addresses)
     wanted = desired.real_servers
-    return sum(key not in owned and key not in wanted for key in state.virtual_servers)
+    unwanted = {
+        key: server
+        for key, server in observed.state.virtual_servers.items()
+        if key not in wanted
+    }
+    if not unwanted:
+        return 0
+    state = msgspec.structs.replace(observed.state, virtual_servers=unwanted)
+    return len(unwanted) - len(owned_keys(state, observed.host_addresses))
 
 
 def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:

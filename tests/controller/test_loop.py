@@ -30,6 +30,7 @@ from tests.controller.cluster import (
     endpoints,
     has,
     has_not,
+    has_slice,
     real_servers,
 )
 from tests.fakes.clock import FakeClock
@@ -89,6 +90,7 @@ class World:
             audience=self.told,
             sleep=self.clock.sleep,
             clock=self.clock,
+            wall_clock=self.clock,
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -159,6 +161,55 @@ async def test_others_are_told_what_is_in_the_kernel() -> None:
         assert change.keys == {WEB}
         assert held == {"172.16.0.1:8080": 1, "172.16.0.2:8080": 1}
         assert len(world.told.audits) == 1
+
+
+async def test_an_audit_is_told_with_what_was_desired_anew() -> None:
+    """Of a sync that failed too; what a sync has imposed is not told again."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        await world.idle()
+        source.tell(endpoints("172.16.0.2"))
+        await world.until(lambda: world.loop.state.syncs == 1)
+        await world.idle()
+        world.kernel.break_reading(errno.ENOBUFS)
+        source.tell(endpoints("172.16.0.3"))
+        world.clock.advance(CONFIG.min_sync_period_s)
+        await world.idle()
+        world.kernel.break_reading(None)
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.audits >= 2)
+    first, *later = (d for d in world.told.done if isinstance(d, AuditDone))
+    assert first.is_first
+    assert not any(audit.is_first for audit in later)
+    (sync,) = (d for d in world.told.done if isinstance(d, SyncDone))
+    assert sync.report.observed.state.real_servers.keys() == {WEB}
+    (changed,) = (c for audit in later for c in audit.changes if c.keys)
+    (server,) = changed.desired.real_servers[WEB]
+    assert str(server) == "172.16.0.3:8080"
+
+
+async def test_a_sync_says_how_long_its_change_took() -> None:
+    """From the trigger of the slowest EndpointSlice, if one is known."""
+    source = ListSource(FIRST)
+    world = World(source)
+    slow = builders.endpoint_slice(
+        "web-1", "172.16.0.2", trigger_time="1970-01-01T00:00:03.25Z"
+    )
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(lambda: world.loop.state.audits == 1)
+            await world.idle()
+            world.clock.advance(5)
+            source.tell(has_slice(slow))
+            await world.until(lambda: world.loop.state.syncs == 1)
+            await world.idle()
+            source.tell(endpoints("172.16.0.3"))
+            world.clock.advance(1)
+            await world.until(lambda: world.loop.state.syncs == 2)
+    latencies = [log.get("latency_ms") for log in logs if log["event"] == "sync"]
+    assert latencies == [1750.0, None]
 
 
 async def test_what_cannot_be_told_is_logged_once() -> None:
