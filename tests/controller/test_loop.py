@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
@@ -15,8 +15,8 @@ from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import ConfigError, WireError
-from ipvsctl.model.ipvs import RealServerKey, RealServerStats
+from ipvsctl.model.errors import ConfigError, KernelError, WireError
+from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.desired import Change
@@ -165,27 +165,35 @@ async def test_others_are_told_what_is_in_the_kernel() -> None:
 
 async def test_an_audit_is_told_with_what_was_desired_anew() -> None:
     """Of a sync that failed too; what a sync has imposed is not told again."""
+
+    class Unreadable(FakeKernel):
+        fails_next = False
+
+        def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+            if self.fails_next:
+                self.fails_next = False
+                raise KernelError.of(errno.ENOBUFS, "read")
+            return super().observe_virtual_servers(keys)
+
+    kernel = Unreadable()
     source = ListSource(FIRST)
-    world = World(source)
+    world = World(source, kernel)
     async with running(world):
         await world.until(lambda: world.loop.state.audits == 1)
-        await world.idle()
         source.tell(endpoints("172.16.0.2"))
         await world.until(lambda: world.loop.state.syncs == 1)
-        await world.idle()
-        world.kernel.break_reading(errno.ENOBUFS)
+        # Once for the audits, once for the drains, once between syncs.
+        await world.until(lambda: len(world.clock.sleeping) == 3)
+        kernel.fails_next = True
         source.tell(endpoints("172.16.0.3"))
         world.clock.advance(CONFIG.min_sync_period_s)
-        await world.idle()
-        world.kernel.break_reading(None)
-        world.clock.advance(CONFIG.sync_period_s)
-        await world.until(lambda: world.loop.state.audits >= 2)
-    first, *later = (d for d in world.told.done if isinstance(d, AuditDone))
-    assert first.is_first
-    assert not any(audit.is_first for audit in later)
-    (sync,) = (d for d in world.told.done if isinstance(d, SyncDone))
+        await world.until(lambda: world.loop.state.audits == 2)
+    first, sync, second = world.told.done
+    assert isinstance(first, AuditDone)
+    assert isinstance(second, AuditDone)
+    assert (first.is_first, second.is_first) == (True, False)
     assert sync.report.observed.state.real_servers.keys() == {WEB}
-    (changed,) = (c for audit in later for c in audit.changes if c.keys)
+    (changed,) = (change for change in second.changes if change.keys)
     (server,) = changed.desired.real_servers[WEB]
     assert str(server) == "172.16.0.3:8080"
 
