@@ -78,11 +78,9 @@ class MetricsAudience:
     async def run(self) -> None:
         """Count until cancelled."""
         while True:
-            done = await self._done.get()
-            if isinstance(done, AuditDone):
-                await self._count_audit(done)
-            else:
-                await self._count_sync(done)
+            # In no variable of ours, which would keep all that an audit has read until
+            # the next one.
+            await self._count(await self._done.get())
             self._done.task_done()
 
     async def settle(self) -> None:
@@ -104,6 +102,12 @@ class MetricsAudience:
                 programmed.duration_s,
                 labels=[(programmed.family.label,)],
             )
+
+    async def _count(self, done: AuditDone | SyncDone) -> None:
+        if isinstance(done, AuditDone):
+            await self._count_audit(done)
+        else:
+            await self._count_sync(done)
 
     async def _count_audit(self, done: AuditDone) -> None:
         desired = self._reconciler.desired

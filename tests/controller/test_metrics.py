@@ -2,11 +2,13 @@
 
 import asyncio
 import errno
+import gc
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import AuditDone
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsAudience
@@ -242,6 +244,15 @@ async def test_traffic() -> None:
         found = await world.scrape()
     assert found.names(connections) == {other}
     assert found.of(connections, *other) == 4
+
+
+async def test_no_report_is_kept() -> None:
+    """What an audit of a large node has read is some ten megabytes."""
+    async with measured() as world:
+        await world.audit()
+        await world.audience.settle()
+        gc.collect()
+        assert not any(isinstance(thing, AuditDone) for thing in gc.get_objects())
 
 
 async def test_no_traffic_metrics() -> None:
