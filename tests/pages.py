@@ -14,6 +14,12 @@ import msgspec
 from ipvsctl.cluster.fields import FIELDS, Field, Verdict
 from ipvsctl.cluster.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.serve.metric_table import (
+    KUBE_PROXY_METRICS,
+    OWN_METRICS,
+    TRAFFIC_METRICS,
+    Metric,
+)
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -74,7 +80,60 @@ def configuration() -> str:
     )
 
 
-PAGES: Final = {"configuration.md": configuration}
+_METRICS_HEAD: Final = """\
+# Metrics
+
+This page is made from the code by `nox -s docs`.
+
+`ipvsctl run` serves them at `/metrics` of `metricsBindAddress`, 127.0.0.1:10249 unless
+the configuration says otherwise. What they say of the kernel is as of the last audit or
+sync; a scrape asks the kernel nothing.
+
+`ip_family` is `IPv4` or `IPv6`. `process_*` and `python_*` (memory, CPU, files, garbage
+collector) are there too.
+"""
+
+_METRICS_KUBE_PROXY: Final = """\
+## Those of kube-proxy
+
+With its names, types, labels and buckets, so that its dashboards and alerts, and
+ClusterLoader2, work as they are. The network programming duration is that of changes
+that came after the first audit, one for each EndpointSlice; the time of the change is
+in its annotation `endpoints.kubernetes.io/last-change-trigger-time`.
+"""
+
+_METRICS_TRAFFIC: Final = """\
+## Traffic of Services
+
+For the `ipvsctl.serviceMetrics` Services (20) that had most connections of late, each
+with series of its own; all the others are summed in the series with namespace and
+service `_other`. So the sum over all series is the traffic of the node, and there are
+never more than 5 x (20 + 1) of them. A Service that comes among these begins at 0, and
+what it had before stays in `_other`. Counted at each audit, and before a virtual server
+is changed.
+"""
+
+
+def metrics() -> str:
+    """`docs/metrics.md`."""
+    return "\n".join(
+        [
+            _METRICS_HEAD,
+            _METRICS_KUBE_PROXY,
+            *_metric_table(KUBE_PROXY_METRICS),
+            "",
+            "## Those of ipvsctl",
+            "",
+            *_metric_table(OWN_METRICS),
+            "",
+            _METRICS_TRAFFIC,
+            *_metric_table(TRAFFIC_METRICS),
+            "",
+        ]
+    )
+
+
+PAGES: Final = {"configuration.md": configuration, "metrics.md": metrics}
 """What each page is made by."""
 
 
@@ -102,6 +161,19 @@ def _without_effect() -> Iterator[tuple[str, ...]]:
     for field in FIELDS:
         if field.verdict is not Verdict.HONOURED:
             yield f"`{field.path}`", field.verdict.value, field.note
+
+
+def _metric_table(metrics: tuple[Metric, ...]) -> Iterator[str]:
+    rows = (
+        (
+            f"`{metric.name}`",
+            metric.type.value,
+            ", ".join(f"`{label}`" for label in metric.labels),
+            metric.help,
+        )
+        for metric in metrics
+    )
+    return _table(("name", "type", "labels", "meaning"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:

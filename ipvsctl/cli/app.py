@@ -94,6 +94,7 @@ def run(
             source,
             socket,
             objects.open_recorder(api, name),
+            None if api is None else api.trace,
         )
         raise typer.Exit(status)
 

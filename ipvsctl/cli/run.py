@@ -7,8 +7,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+import aiohttp
 import msgspec
 import structlog
 
@@ -16,7 +17,13 @@ from ipvsctl import __version__
 from ipvsctl.cli import status, sync
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import Audiences
+from ipvsctl.controller.endpoints import Endpoints
+from ipvsctl.controller.events import EventsAudience, Recorder
+from ipvsctl.controller.gauges import Gauges
+from ipvsctl.controller.health_checks import HealthChecksAudience
 from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.metrics import MetricsAudience
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
@@ -24,10 +31,11 @@ from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
-from ipvsctl.plan.desired import Change
-from ipvsctl.plan.health_checks import health_check_addresses
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
+from ipvsctl.serve.metric_table import BUILD_INFO
+from ipvsctl.serve.metrics import Metrics
+from ipvsctl.serve.rest_client import request_trace
 from ipvsctl.sources.source import Source
 
 _LEAVE_S: Final = 1.5
@@ -44,20 +52,12 @@ class NotReady(IpvsctlError):
         super().__init__("its first audit has not ended yet")
 
 
-class Recorder(Protocol):
-    """Tells problems to the cluster, in its own time."""
-
-    def tell(self, problems: tuple[Problem, ...]) -> None:
-        """Take problems; never waits."""
-        ...
-
-    async def run(self) -> None:
-        """Tell them until cancelled."""
-        ...
-
-
 class Daemon:
-    """One node's loop and what it tells about itself: the loop's `Audience`."""
+    """One node's loop, and all that tells others about it.
+
+    Attributes:
+        metrics: to which others may add.
+    """
 
     def __init__(
         self,
@@ -73,10 +73,35 @@ class Daemon:
         self._config = config
         self._source = source
         self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        self._loop = Loop(
-            reconciler=self._reconciler, source=source, config=config, audience=self
+        facts = kernel.facts()
+        self.metrics = metrics = Metrics()
+        release = ".".join(map(str, facts.release))
+        metrics.set(BUILD_INFO, __version__, release, to=1)
+        self._metrics = MetricsAudience(
+            metrics, self._reconciler, facts.families, config.serve.service_metrics
         )
-        self._health_checks = HealthCheckServer(self._loop.is_healthy)
+        self._health_checks = HealthCheckServer(self._is_healthy)
+        self._audience = Audiences(
+            (
+                HealthChecksAudience(self._health_checks, self._reconciler, config),
+                self._metrics,
+                *(() if recorder is None else (EventsAudience(recorder),)),
+            )
+        )
+        self._loop = Loop(
+            reconciler=self._reconciler,
+            source=source,
+            config=config,
+            audience=self._audience,
+        )
+        self._endpoints = Endpoints(
+            loop=self._loop,
+            store=store,
+            source=source,
+            config=config,
+            metrics=metrics,
+            gauges=Gauges(metrics, self._loop, self._reconciler, store),
+        )
 
     @property
     def answers(self) -> Mapping[str, Answer]:
@@ -88,38 +113,21 @@ class Daemon:
         }
 
     async def run(self) -> None:
-        """Keep the kernel as desired until cancelled.
+        """Keep the kernel as desired, and answer, until cancelled.
 
         The first task to fail ends the others with its reason.
+
+        Raises:
+            ConfigError: it must answer at an address, and cannot.
         """
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with self._endpoints.served(), asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._loop.run(), name="loop")
+                tasks.create_task(self._metrics.run(), name="metrics")
                 if self._recorder is not None:
                     tasks.create_task(self._recorder.run(), name="events")
         finally:
             await self._health_checks.close()
-
-    async def audited(self) -> None:
-        """See `Audience`."""
-        addresses = health_check_addresses(
-            self._reconciler.context, self._config.node_port_addresses
-        )
-        checks = self._reconciler.desired.health_checks()
-        await self._health_checks.replace(checks, addresses)
-
-    async def synced(self, change: Change) -> None:
-        """See `Audience`."""
-        await self._health_checks.update(change.health_checks)
-
-    def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
-        return self._health_checks.problems()
-
-    def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
-        if self._recorder is not None:
-            self._recorder.tell(problems)
 
     async def _status(self, query: Mapping[str, str]) -> bytes:
         selection = Selection(
@@ -162,7 +170,10 @@ class Daemon:
         """
         if not self._loop.state.synced:
             raise NotReady
-        return tuple(sorted((*self._reconciler.problems(), *self.problems())))
+        return tuple(sorted((*self._reconciler.problems(), *self._audience.problems())))
+
+    def _is_healthy(self) -> bool:
+        return self._loop.is_healthy()
 
     def _loop_status(self) -> LoopStatus:
         state = self._loop.state
@@ -181,10 +192,18 @@ def run(
     source: Source,
     socket: Path,
     recorder: Recorder | None = None,
+    trace: Callable[[aiohttp.TraceConfig], None] | None = None,
 ) -> ExitStatus:
     """Run the daemon until SIGTERM or SIGINT; the kernel state stays.
 
-    Problems are told to `recorder`, if there is one.
+    Args:
+        kernel: is closed at the end.
+        store: filled from `source`.
+        config: of this node.
+        source: what the cluster wants.
+        socket: where the control socket is to be.
+        recorder: is told problems.
+        trace: takes what counts requests to the API server.
 
     Raises:
         IpvsctlError: it cannot start, or not go on.
@@ -198,6 +217,8 @@ def run(
             source=source,
             recorder=recorder,
         )
+        if trace is not None:
+            trace(request_trace(daemon.metrics))
         _log.info(
             "start",
             version=__version__,

@@ -15,6 +15,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", gc=False):
     name: str | None = None
     namespace: str | None = None
     creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
     labels: Labels | None = None
     annotations: Labels | None = None
 
@@ -161,11 +162,18 @@ class NodeAddress(msgspec.Struct, gc=False):
     address: str | None = None
 
 
+class Taint(msgspec.Struct, gc=False):
+    """`spec.taints[]` of a Node."""
+
+    key: str | None = None
+
+
 class NodeSpec(msgspec.Struct, gc=False):
     """`spec` of a Node."""
 
     pod_cidr: str | None = msgspec.field(name="podCIDR", default=None)
     pod_cidrs: list[str] | None = msgspec.field(name="podCIDRs", default=None)
+    taints: list[Taint] | None = None
 
 
 class NodeStatus(msgspec.Struct, gc=False):

@@ -17,6 +17,7 @@ unset field looks like, since kubeadm writes every field there is:
       shortCircuit: true
       localFallback: none         # or cluster
       markRange: 0x20000/0xffffc000
+      serviceMetrics: 20
       strictARP: true
       vipBinding: route           # or address (default)
       vipLink: kube-ipvs0

@@ -78,16 +78,6 @@ def _silent(path: str, note: str) -> Field:
     return Field(path=path, verdict=Verdict.SILENT, note=note)
 
 
-def _server(path: str, attribute: str, read: Read) -> Field:
-    return Field(
-        path=path,
-        verdict=Verdict.NAMED,
-        attribute=attribute,
-        read=read,
-        note="is checked, but nothing is served there",
-    )
-
-
 _NONE: Final = "has no effect"
 
 # Where two fields set one attribute, the later wins.
@@ -97,9 +87,9 @@ _KUBE_PROXY: Final = (
     _silent("mode", "the mode is always ipvs; a warning if it says another"),
     _honoured("hostnameOverride", "node_name", settings.node_name),
     _honoured("bindAddress", "node_address", settings.node_address),
-    _server("healthzBindAddress", "serve.healthz", settings.listener(10256)),
-    _server("metricsBindAddress", "serve.metrics", settings.listener(10249)),
-    _server("bindAddressHardFail", "serve.must_bind", settings.boolean),
+    _honoured("healthzBindAddress", "serve.healthz", settings.listener(10256)),
+    _honoured("metricsBindAddress", "serve.metrics", settings.listener(10249)),
+    _honoured("bindAddressHardFail", "serve.must_bind", settings.boolean),
     *_named(("enableProfiling", "showHiddenMetricsForVersion"), _NONE),
     _honoured("clusterCIDR", "cluster_cidrs", settings.cluster_cidrs),
     _honoured("detectLocalMode", "detect_local_mode", settings.one_of(DetectLocalMode)),
@@ -169,6 +159,12 @@ _OWN: Final = (
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
     _pointer("procSys", "proc_sys", settings.directory),
+    _pointer(
+        "serviceMetrics",
+        "serve.service_metrics",
+        settings.count,
+        settings.count_word,
+    ),
     _pointer("serviceProxyName", "service_proxy_name", settings.label_value),
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),

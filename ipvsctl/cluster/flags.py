@@ -82,6 +82,11 @@ FLAGS: Final = (
         "Serve only Services given to the proxy of this name, by their label.",
     ),
     Flag(
+        f"{OWN_KEY}.serviceMetrics",
+        "COUNT",
+        "How many Services have traffic metrics of their own; 0: no traffic metrics.",
+    ),
+    Flag(
         f"{OWN_KEY}.shortCircuit",
         "true|false",
         "Clients inside the cluster reach all endpoints of a Local address.",

@@ -10,6 +10,8 @@ from ipvsctl.model.objects import Node
 from ipvsctl.model.problem import Kind, ObjectRef
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+# Cluster autoscaler, utils/taints: put on a node before it is drained and deleted.
+TO_BE_DELETED_TAINT = "ToBeDeletedByClusterAutoscaler"
 
 _decoder = ShapeDecoder("Node", ApiNode)
 
@@ -41,6 +43,8 @@ def parse_node(raw: RawObject) -> Upserted:
         addresses=_addresses(api, found),
         pod_cidrs=found.networks("spec.podCIDRs", cidrs),
         zone=(meta.labels or {}).get(ZONE_LABEL, ""),
+        is_leaving=meta.deletion_timestamp is not None
+        or any(taint.key == TO_BE_DELETED_TAINT for taint in spec.taints or ()),
     )
     return Upserted(kind=Kind.NODE, ref=ref, values=(node,), problems=found.problems)
 

@@ -134,6 +134,11 @@ def count(field: str, value: object) -> int:
     raise ConfigError(field=field, value=value, reason="not a count (0-2147483647)")
 
 
+def count_word(word: str) -> object:
+    """How many for its digits; anything else stays as it is."""
+    return int(word) if word.isascii() and word.isdigit() else word
+
+
 def node_name(field: str, value: object) -> str:
     """The name of a Node, as the kubelet makes it of what it is given."""
     name = text(field, value).strip().lower()

@@ -77,6 +77,12 @@ class Store:
         """Every Node by name."""
         return MappingProxyType(self._nodes)
 
+    @property
+    def is_node_leaving(self) -> bool:
+        """This node's own `Node.is_leaving`; False while nothing is known of it."""
+        own = self._nodes.get(self._node_name)
+        return own is not None and own.is_leaving
+
     def service(self, ref: ObjectRef) -> Service | None:
         """One Service."""
         return self._services.get(ref)
@@ -120,15 +126,19 @@ class Store:
         self._node_changed = False
         return dirty
 
-    def apply(self, event: Event) -> None:
-        """Take in one event."""
+    def apply(self, event: Event) -> bool:
+        """Take in one event.
+
+        Returns:
+            Whether one object is not what it was; False for what concerns many.
+        """
         match event:
             case Upserted(kind=kind, ref=ref, values=values, problems=problems):
-                self._put(kind, ref, values)
                 self._note(kind, ref, problems)
+                return self._put(kind, ref, values)
             case Deleted(kind=kind, ref=ref):
-                self._put(kind, ref, ())
                 self._note(kind, ref, ())
+                return self._put(kind, ref, ())
             case Invalid(kind=kind, ref=ref, problems=problems):
                 self._note(kind, ref, problems)
             case Replaced(kind=kind, refs=refs):
@@ -138,6 +148,7 @@ class Store:
                     self._note(kind, ref, ())
             case Synced():
                 self._synced = True
+        return False
 
     def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
         if problems:
@@ -145,11 +156,11 @@ class Store:
         else:
             self._problems[kind].pop(ref, None)
 
-    def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> None:
+    def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> bool:
         held = self._values[kind]
         old = held.get(ref, ())
         if old == new:
-            return
+            return False
         if new:
             held[ref] = new
         else:
@@ -164,6 +175,7 @@ class Store:
                     cast("tuple[EndpointSlice, ...]", old),
                     cast("tuple[EndpointSlice, ...]", new),
                 )
+        return True
 
     def _change_service(
         self, ref: ObjectRef, old: Service | None, new: Service | None
@@ -204,6 +216,13 @@ class Store:
             del self._nodes[name]
         else:
             self._nodes[name] = new
+        # Whether it is about to leave changes nothing that is compiled.
+        if (
+            old is not None
+            and new is not None
+            and msgspec.structs.replace(old, is_leaving=new.is_leaving) == new
+        ):
+            return
         self._context = None
         if name == self._node_name:
             self._node_changed = True

@@ -64,16 +64,16 @@ class Compiler:
         if hosts != self._context.host_addresses:
             self._context = self._context_with(hosts)
             self._compile_all()
-            self._desired.take_change()
 
-    def absorb(self, observed: Observed) -> None:
+    def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say: host addresses and fwmarks.
 
-        What that changes is in no `Change`: the whole state is to be compared next.
+        Returns:
+            What that changed; the whole state is to be compared next all the same.
         """
         self.set_host_addresses(observed.host_addresses)
         self._desired.agree_on_marks(observed.state)
-        self._desired.take_change()
+        return self._desired.take_change()
 
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
         known = self._store.node_context()

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -21,6 +21,8 @@ from tenacity import (
 )
 
 from ipvsctl.cluster.events import Synced
+from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
+from ipvsctl.controller.changes import Changes, Programmed
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.model.config import ProxyConfig
@@ -47,6 +49,7 @@ class LoopState(msgspec.Struct, kw_only=True):
             imposed it.
         audits, syncs: how many ran.
         audited_at_s: when the last audit ended, on the loop's clock.
+        imposed_at_s: when the last audit or sync ended, on the wall clock.
         failed_ops: ops that failed in the last audit or since.
     """
 
@@ -54,44 +57,8 @@ class LoopState(msgspec.Struct, kw_only=True):
     audits: int = 0
     syncs: int = 0
     audited_at_s: float | None = None
+    imposed_at_s: float | None = None
     failed_ops: int = 0
-
-
-class Audience(Protocol):
-    """Who tells others what this node serves. Called between two syncs."""
-
-    async def audited(self) -> None:
-        """Everything that is desired has been imposed."""
-        ...
-
-    async def synced(self, change: Change) -> None:
-        """A change has been imposed."""
-        ...
-
-    def problems(self) -> tuple[Problem, ...]:
-        """What cannot be told."""
-        ...
-
-    def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """These were not there at the last sync or audit."""
-        ...
-
-
-class Nobody:
-    """An audience that tells nothing."""
-
-    async def audited(self) -> None:
-        """See `Audience`."""
-
-    async def synced(self, change: Change) -> None:
-        """See `Audience`."""
-
-    def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
-        return ()
-
-    def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
 
 
 class Loop:
@@ -106,6 +73,7 @@ class Loop:
         audience: Audience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._reconciler = reconciler
         self._source = source
@@ -114,12 +82,16 @@ class Loop:
         self._clock = clock
         self._audience = Nobody() if audience is None else audience
         self._progress = Progress(2 * config.sync_period_s)
+        self._wall_clock = wall_clock
+        self._unimposed: tuple[Change, ...] = ()
+        self.changes = Changes(wall_clock)
         self._lock = asyncio.Lock()
         self._complete = asyncio.Event()
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
-        self._known_problems: frozenset[Problem] = frozenset()
+        self.known_problems: frozenset[Problem] = frozenset()
+        """Those of all objects, as of the last audit or sync."""
         self.state = LoopState()
 
     async def run(self) -> None:
@@ -147,6 +119,10 @@ class Loop:
         """
         return not self._progress.is_late(self._clock())
 
+    def pending_s(self) -> float | None:
+        """For how long the oldest event has been waiting, None without one."""
+        return self._progress.pending_s(self._clock())
+
     def audited_s_ago(self) -> float | None:
         """Seconds since the last audit ended, None before the first."""
         then = self.state.audited_at_s
@@ -155,7 +131,8 @@ class Loop:
     async def _watch(self) -> None:
         async with aclosing(self._source.events()) as events:
             async for event in events:
-                self._reconciler.take_event(event)
+                if self._reconciler.take_event(event):
+                    self.changes.heard(event)
                 self._progress.queued(self._clock())
                 if isinstance(event, Synced):
                     _log.info("source complete", source=self._source.description)
@@ -191,22 +168,31 @@ class Loop:
             try:
                 # What is dirty so far is this audit's business, not a sync's.
                 self._dirty.clear()
-                self._reconciler.prepare()
-                self._progress.taken()
+                self._take(self._reconciler.prepare())
                 observed = await asyncio.to_thread(self._reconciler.observe)
-                self._reconciler.absorb(observed)
+                self._unimposed += (self._reconciler.absorb(observed),)
                 report = await asyncio.to_thread(self._reconciler.impose, observed)
             except (KernelError, WireError) as error:
                 _log.error("audit failed", reason=str(error))
                 return False
             self._progress.imposed_all()
-            await self._audience.audited()
+            changes, self._unimposed = self._unimposed, ()
+            programmed = self.changes.imposed_all()
+            self.state.imposed_at_s = self._wall_clock()
+            await self._audience.audited(
+                AuditDone(
+                    report=report,
+                    changes=changes,
+                    is_first=not self.state.audits,
+                    programmed=programmed,
+                )
+            )
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
         self.state.failed_ops = len(report.report.failed)
-        self._tell("audit", report)
+        self._tell("audit", report, programmed)
         return not report.report.failed
 
     async def _sync_forever(self) -> None:
@@ -220,7 +206,7 @@ class Loop:
     async def _sync(self) -> None:
         async with self._lock:
             change = self._reconciler.prepare()
-            self._progress.taken()
+            self._take(change)
             if change.needs_audit:
                 self._audit_wanted.set()
                 return
@@ -231,10 +217,15 @@ class Loop:
                 self._audit_wanted.set()
                 return
             self._progress.imposed_taken()
-            await self._audience.synced(change)
+            self._unimposed = self._unimposed[:-1]
+            programmed = self.changes.imposed_taken()
+            self.state.imposed_at_s = self._wall_clock()
+            await self._audience.synced(
+                SyncDone(report=report, change=change, programmed=programmed)
+            )
         self.state.syncs += 1
         self.state.failed_ops += len(report.report.failed)
-        self._tell("sync", report)
+        self._tell("sync", report, programmed)
         if report.report.failed:
             self._audit_wanted.set()
 
@@ -251,17 +242,35 @@ class Loop:
                     _log.error("drain check failed", reason=str(error))
                     self._audit_wanted.set()
                     continue
+                if report.plan:
+                    await self._audience.synced(SyncDone(report=report, change=change))
             if report.plan:
                 self._tell("drain check", report)
 
-    def _tell(self, what: str, report: SyncReport) -> None:
+    def _take(self, change: Change) -> None:
+        """All events so far are about to be imposed."""
+        self._progress.taken()
+        self.changes.taken()
+        self._unimposed += (change,)
+
+    def _tell(
+        self,
+        what: str,
+        report: SyncReport,
+        programmed: tuple[Programmed, ...] = (),
+    ) -> None:
         """Log a sync in one line, its ops at debug, and problems as they appear."""
         failed = report.report.failed
+        latency = {}
+        if programmed:
+            slowest_s = max(change.duration_s for change in programmed)
+            latency["latency_ms"] = round(slowest_s * 1000, 1)
         _log.info(
             what,
             ops=len(report.plan),
             failed=len(failed),
             duration_ms=round(report.duration_s * 1000, 1),
+            **latency,
         )
         if _log.is_enabled_for(logging.DEBUG):
             for op in report.plan:
@@ -269,7 +278,7 @@ class Loop:
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
         problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
-        new = tuple(sorted(problems - self._known_problems))
+        new = tuple(sorted(problems - self.known_problems))
         for problem in new:
             _log.warning(
                 "problem",
@@ -279,6 +288,6 @@ class Loop:
                 value=problem.value,
                 reason=problem.reason,
             )
-        self._known_problems = problems
+        self.known_problems = problems
         if new:
             self._audience.appeared(new)

@@ -41,8 +41,13 @@ class Progress:
 
     def is_late(self, now_s: float) -> bool:
         """Whether an event has been waiting for too long."""
+        pending_s = self.pending_s(now_s)
+        if pending_s is None or not self._has_begun:
+            return False
+        return pending_s >= self._limit_s
+
+    def pending_s(self, now_s: float) -> float | None:
+        """For how long the oldest event has been waiting; None without one."""
         waiting = (self._failed_s, self._taken_s, self._waiting_s)
         since = next((since for since in waiting if since is not None), None)
-        if since is None or not self._has_begun:
-            return False
-        return now_s - since >= self._limit_s
+        return None if since is None else now_s - since

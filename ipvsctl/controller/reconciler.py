@@ -31,11 +31,13 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         plan: the ops that were to be done.
         report: what became of them.
+        observed: what was read before, of a sync only what it touches.
         duration_s: reading, comparing and applying.
     """
 
     plan: Plan
     report: Report
+    observed: Observed
     duration_s: float
 
 
@@ -87,9 +89,9 @@ class Reconciler:
         """Everything wrong with any object: as read, and as compiled; sorted."""
         return self._compiler.problems()
 
-    def take_event(self, event: Event) -> None:
-        """Put an event into the store."""
-        self._store.apply(event)
+    def take_event(self, event: Event) -> bool:
+        """Put an event into the store; see `Store.apply`."""
+        return self._store.apply(event)
 
     def prepare(self) -> Change:
         """Compile what is dirty; return what that changed."""
@@ -113,7 +115,7 @@ class Reconciler:
         )
         taken = change.fresh & seen.state.virtual_servers.keys()
         if taken:
-            return self._refused(change, taken, begun)
+            return self._refused(change, taken, observed, begun)
         self.desired.confirm_marks(change.fresh)
         return self._apply(observed, change.desired, change.keys, begun)
 
@@ -121,13 +123,13 @@ class Reconciler:
         """Read the whole kernel state."""
         return self._kernel.observe()
 
-    def absorb(self, observed: Observed) -> None:
-        """Take note of what is the kernel's to say.
+    def absorb(self, observed: Observed) -> Change:
+        """Take note of what is the kernel's to say; return what that changed.
 
         Recompiles for the node's own addresses, if they are not what they were; agrees
         on the fwmarks.
         """
-        self._compiler.absorb(observed)
+        return self._compiler.absorb(observed)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -167,10 +169,16 @@ class Reconciler:
         report = self._kernel.apply(plan) if plan else Report(applied=0)
         now = self._clock()
         self._drain_clock.update(looked_at, drains(observed, desired), now)
-        return SyncReport(plan=plan, report=report, duration_s=now - begun_s)
+        return SyncReport(
+            plan=plan, report=report, observed=observed, duration_s=now - begun_s
+        )
 
     def _refused(
-        self, change: Change, taken: AbstractSet[VirtualServerKey], begun_s: float
+        self,
+        change: Change,
+        taken: AbstractSet[VirtualServerKey],
+        observed: Observed,
+        begun_s: float,
     ) -> SyncReport:
         """Do nothing: with the fwmark in our set, a stranger's would count as ours.
 
@@ -187,6 +195,7 @@ class Reconciler:
         return SyncReport(
             plan=plan,
             report=Report(applied=0, failed=failed),
+            observed=observed,
             duration_s=self._clock() - begun_s,
         )
 

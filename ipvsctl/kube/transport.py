@@ -46,6 +46,12 @@ class Api:
     ) -> None:
         self._access = access
         self._read_timeout_s = read_timeout_s
+        self._trace: aiohttp.TraceConfig | None = None
+
+    def trace(self, trace: aiohttp.TraceConfig) -> None:
+        """Tell `trace` of every request from now on."""
+        trace.freeze()
+        self._trace = trace
 
     @property
     def description(self) -> str:
@@ -78,6 +84,8 @@ class Api:
             ConfigError: the credentials cannot be used.
         """
         client = await self._access.client()
+        if self._trace is not None:
+            client.rest_client.pool_manager.trace_configs.append(self._trace)
         url = f"{client.configuration.host}{path}"
         timeout = aiohttp.ClientTimeout(
             total=None, connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s

@@ -104,17 +104,24 @@ class Listener(msgspec.Struct, frozen=True):
 
 
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the daemon is to answer over HTTP.
+    """Where the daemon answers over HTTP, and how much it tells.
 
     Attributes:
-        healthz: health checks; port 10256 on all addresses, which load balancers probe.
-        metrics: metrics; port 10249 on loopback, since they tell about the cluster.
-        must_bind: an address that cannot be bound ends the daemon.
+        healthz: `/healthz`, `/livez` and `/readyz`; port 10256 on all addresses of both
+            families, which load balancers probe. Port 0 is nowhere.
+        metrics: `/metrics`, `/proxyMode` and `/configz`; port 10249 on loopback, since
+            they tell about the cluster. Port 0 is nowhere.
+        must_bind: an address that cannot be bound ends the daemon; else it is tried
+            again until it can.
+        service_metrics: how many Services have traffic metrics of their own, those with
+            most connections of late; 20, since each costs five series on every node.
+            The others are summed; 0 is no traffic metrics at all.
     """
 
     healthz: Listener = Listener(parse_address("0.0.0.0"), 10256)  # noqa: S104  # probed from outside the node
     metrics: Listener = Listener(parse_address("127.0.0.1"), 10249)
     must_bind: bool = False
+    service_metrics: int = 20
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -157,12 +157,15 @@ class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         addresses: `status.addresses` of type InternalIP and ExternalIP, in order.
         pod_cidrs: `spec.podCIDRs`.
         zone: label `topology.kubernetes.io/zone`, "" when absent.
+        is_leaving: it is being deleted, or the cluster autoscaler has tainted it since
+            it is about to be; load balancers should send nothing new to it.
     """
 
     name: str
     addresses: tuple[IPAddress, ...] = ()
     pod_cidrs: tuple[IPNetwork, ...] = ()
     zone: str = ""
+    is_leaving: bool = False
 
 
 class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -135,6 +135,13 @@ class Desired:
         return self._programs
 
     @property
+    def real_servers(
+        self,
+    ) -> Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]:
+        """Those of every virtual server that is desired; some have none."""
+        return self._real_servers
+
+    @property
     def short_circuits(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
         """Fwmark virtual server -> that of the address it is for."""
         return self._short_circuits.addresses

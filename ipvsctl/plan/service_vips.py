@@ -45,14 +45,20 @@ def node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:
             yield address
 
 
+_REFUSED = "is the address of a Node; not served"
+
+
+def is_refusal(problem: Problem) -> bool:
+    """Whether a problem is that of a VIP that is some Node's own address."""
+    return problem.reason == _REFUSED
+
+
 def refusals(service: Service, refused: frozenset[IPAddress]) -> Iterator[Problem]:
     """A problem for each address that is refused."""
     for field, addresses in _external_fields(service):
         for address in addresses:
             if address in refused:
-                yield service_problem(
-                    service, field, address, "is the address of a Node; not served"
-                )
+                yield service_problem(service, field, address, _REFUSED)
 
 
 def family_problems(

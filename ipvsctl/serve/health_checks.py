@@ -5,19 +5,17 @@ decided by others; here are only the sockets.
 """
 
 import json
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from ipvsctl.model.net import IPAddress, family_of, format_host_port
+from ipvsctl.model.net import IPAddress, format_host_port
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.health_checks import ServiceHealth, port_problem
+from ipvsctl.serve.listen import BACKLOG, listen_at
 
-_BACKLOG: Final = 128
 _SHUTDOWN_S: Final = 0.5
 """How long an answer under way may keep a port open that has no Service any more."""
 
@@ -154,12 +152,12 @@ class _Port:
             if address in self._sites:
                 continue
             try:
-                opened = _listen(address, self._port)
+                opened = listen_at(address, self._port)
             except OSError as error:
                 where = format_host_port(address, self._port)
                 reasons.append(f"cannot listen on {where}: {error.strerror or error}")
                 continue
-            site = web.SockSite(self._runner, opened, backlog=_BACKLOG)
+            site = web.SockSite(self._runner, opened, backlog=BACKLOG)
             await site.start()
             self._sites[address] = site
         return "; ".join(reasons)
@@ -168,18 +166,3 @@ class _Port:
         """Close it everywhere, with every connection."""
         if self._runner is not None:
             await self._runner.cleanup()
-
-
-def _listen(address: IPAddress, port: int) -> socket.socket:
-    opened = socket.socket(family_of(address), socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address.version == 6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind((str(address), port))
-        opened.listen(_BACKLOG)
-    except OSError:
-        with suppress(OSError):
-            opened.close()
-        raise
-    return opened

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import structlog
@@ -18,12 +20,15 @@ from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.objects import Origin, open_api, open_recorder, open_source
 from ipvsctl.cli.run import run
 from ipvsctl.cluster.store import Store
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import Listener, ProxyConfig, ServeConfig
 from ipvsctl.model.net import parse_address
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke
 from tests.fakes.apiserver import EVENTS, Door, FakeApiServer
 from tests.fakes.kernel import FakeKernel
+from tests.serve.test_health_checks import free_port
+
+LOCALHOST = parse_address("127.0.0.1")
 
 
 class Background:
@@ -155,13 +160,22 @@ def run_until(
     kernel: FakeKernel,
     socket: Path,
     enough: Callable[[], bool],
+    metrics: int = 0,
 ) -> float:
-    """`ipvsctl run` on an API server until SIGTERM.
+    """`ipvsctl run` on an API server until SIGTERM; `metrics` is their port.
 
     Returns:
         How long it took to end, in seconds.
     """
-    config = ProxyConfig(kubeconfig=str(kubeconfig), min_sync_period_s=0.01)
+    config = ProxyConfig(
+        kubeconfig=str(kubeconfig),
+        min_sync_period_s=0.01,
+        serve=ServeConfig(
+            healthz=Listener(LOCALHOST, 0),
+            metrics=Listener(LOCALHOST, metrics),
+            must_bind=True,
+        ),
+    )
     origin = Origin.of(None, "", config)
     api = open_api(origin)
     told: list[float] = []
@@ -182,6 +196,7 @@ def run_until(
         open_source(origin, "node-0", config, api),
         socket,
         open_recorder(api, "node-0"),
+        api.trace,
     )
     ended = time.monotonic()
     stopper.join()
@@ -202,17 +217,27 @@ def test_run(
 ) -> None:
     """The daemon programs what the server has, tells problems as Events, and ends.
 
-    A VIP that is another Node's address is refused; its Service has an Event.
+    A VIP that is another Node's address is refused; its Service has an Event. Requests
+    to the server are metrics.
     """
+    port = free_port()
+    scraped: list[str] = []
     background.server.put(
         raw_service("bad", clusterIP="10.96.0.11", externalIPs=["10.0.0.11"])
     )
 
     def enough() -> bool:
         entries = background.server.store.shelf(EVENTS).entries()
-        return answers(socket_path) and bool(entries)
+        if not answers(socket_path) or not entries:
+            return False
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            scraped.append(answer.read().decode())
+        return True
 
-    assert run_until(kubeconfig, kernel, socket_path, enough) < 2
+    assert run_until(kubeconfig, kernel, socket_path, enough, port) < 2
+    pattern = r'rest_client_requests_total{code="(\d+)".*method="(\w+)"'
+    asked = re.findall(pattern, scraped[0])
+    assert {("200", "GET"), ("201", "POST")} <= set(asked)
     addresses = {str(k.address) for k in kernel.observe().state.virtual_servers}
     assert addresses == {"10.96.0.10", "10.96.0.11"}
     (event,) = background.server.store.shelf(EVENTS).entries()

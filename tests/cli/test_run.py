@@ -24,7 +24,12 @@ from ipvsctl.cli.run import Daemon, run, serve
 from ipvsctl.cli.sync import DiffAnswer
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.cluster.store import Store
-from ipvsctl.model.config import NodePortAddresses, ProxyConfig
+from ipvsctl.model.config import (
+    Listener,
+    NodePortAddresses,
+    ProxyConfig,
+    ServeConfig,
+)
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import Service, ServiceType, TrafficPolicy
@@ -60,6 +65,11 @@ def logs_as_usual() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+NOWHERE = Listener(parse_address("127.0.0.1"), 0)
+UNSERVED = ProxyConfig(serve=ServeConfig(healthz=NOWHERE, metrics=NOWHERE))
+"""The ports of one machine are shared by all that run on it, other tests too."""
+
+
 class Script:
     """A source that tells a few events and then runs `then`."""
 
@@ -86,7 +96,7 @@ def daemon(kernel: FakeKernel, source: Script | None = None) -> Daemon:
     return Daemon(
         kernel=kernel,
         store=Store("node-0"),
-        config=ProxyConfig(),
+        config=UNSERVED,
         source=source or Script(),
     )
 
@@ -148,6 +158,7 @@ LOCAL_ALONE = ProxyConfig(
         networks=(ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
     ),
     min_sync_period_s=0,
+    serve=UNSERVED.serve,
 )
 
 
@@ -249,7 +260,7 @@ def test_sigterm_ends_it(
                     os.kill(os.getpid(), signal.SIGTERM)
 
     configure_logs(LogFormat.JSON, verbose=0)
-    status = run(kernel, Store("node-0"), ProxyConfig(), Terminated(), socket_path)
+    status = run(kernel, Store("node-0"), UNSERVED, Terminated(), socket_path)
     assert status is ExitStatus.OK
     assert kernel.is_closed
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
@@ -301,3 +312,62 @@ async def test_commands_ask_the_daemon(
     assert shown["diff"] == "equal: the kernel holds what it should\n"
     assert "put everything back" in shown["cleanup"]
     assert WEB in kernel.observe().state.virtual_servers
+
+
+async def test_it_serves_probes_and_metrics(
+    kernel: FakeKernel, socket_path: Path
+) -> None:
+    """At their addresses, from the first moment to the last."""
+    probes, scrapes = free_port(), free_port()
+    made = Daemon(
+        kernel=kernel,
+        store=Store("node-0"),
+        config=ProxyConfig(
+            serve=ServeConfig(
+                healthz=Listener(LOCALHOST, probes),
+                metrics=Listener(LOCALHOST, scrapes),
+                must_bind=True,
+            )
+        ),
+        source=Script(),
+    )
+
+    async def ask_everything() -> None:
+        await first_audit(socket_path)
+        async with aiohttp.ClientSession() as client:
+            for port, path in (
+                (probes, "/healthz"),
+                (probes, "/livez"),
+                (probes, "/readyz"),
+                (scrapes, "/proxyMode"),
+                (scrapes, "/configz"),
+            ):
+                async with client.get(f"http://127.0.0.1:{port}{path}") as answer:
+                    assert answer.status == 200
+            async with client.get(f"http://127.0.0.1:{scrapes}/metrics") as answer:
+                text = await answer.text()
+        assert "\nipvsctl_virtual_servers 1.0\n" in text
+        assert f'ipvsctl_build_info{{kernel="6.1",version="{__version__}"}} 1.0' in text
+
+    await serve(made, socket_path, ask_everything)
+    for port in (probes, scrapes):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+async def test_an_address_that_must_be_bound_ends_it(
+    kernel: FakeKernel, socket_path: Path
+) -> None:
+    """With the setting and the address; nothing has been programmed."""
+    with closing(listener(LOCALHOST)) as taken:
+        address = Listener(LOCALHOST, taken.getsockname()[1])
+        served = ServeConfig(healthz=address, metrics=NOWHERE, must_bind=True)
+        made = Daemon(
+            kernel=kernel,
+            store=Store("node-0"),
+            config=ProxyConfig(serve=served),
+            source=Script(),
+        )
+        with pytest.raises(ConfigError, match=r"healthzBindAddress.*in use"):
+            await serve(made, socket_path, asyncio.Event().wait)
+    assert kernel.log == []

@@ -46,6 +46,26 @@ def test_bare_node() -> None:
     assert old.values == (Node(name="a", pod_cidrs=(parse_network("10.1.0.0/24"),)),)
 
 
+@pytest.mark.parametrize(
+    ("deleted", "taints", "is_leaving"),
+    [
+        (None, None, False),
+        (None, [{"key": "node.kubernetes.io/not-ready"}, {}], False),
+        (None, [{"key": "ToBeDeletedByClusterAutoscaler"}], True),
+        ("2026-01-01T00:00:00Z", None, True),
+    ],
+)
+def test_a_node_that_leaves(
+    deleted: str | None, taints: list[dict[str, str]] | None, *, is_leaving: bool
+) -> None:
+    """It is being deleted, or tainted by the cluster autoscaler."""
+    raw = raw_node("node-0", taints=taints)
+    raw["metadata"]["deletionTimestamp"] = deleted
+    (value,) = parse_node(to_json(raw)).values
+    assert isinstance(value, Node)
+    assert value.is_leaving is is_leaving
+
+
 def test_node_problems() -> None:
     """A bad address or pod network of a Node is left out alone."""
     found = parse_node(

@@ -221,6 +221,31 @@ def test_node_context() -> None:
     assert store.node_context().peer_addresses == frozenset()
 
 
+def test_a_node_that_leaves_dirties_nothing() -> None:
+    """Health checks say so; what is compiled is as it was."""
+    store = store_after(put(node("node-0", "10.0.0.10")), put(node("node-1")))
+    before = store.node_context()
+    leaving = put(node("node-0", "10.0.0.10", is_leaving=True))
+    assert dirtied(store, leaving) == NOTHING
+    assert dirtied(store, put(node("node-1", is_leaving=True))) == NOTHING
+    assert store.is_node_leaving
+    assert store.node_context() == before
+    moved = put(node("node-0", "10.0.0.11"))
+    assert dirtied(store, moved).node_changed
+    assert not store.is_node_leaving
+
+
+def test_it_says_whether_an_object_changed() -> None:
+    """What is told again as it was is no change; nor is what has no value."""
+    store = store_after()
+    assert store.apply(PROXIED)
+    assert not store.apply(PROXIED)
+    assert not store.apply(Synced())
+    assert not store.apply(Invalid(kind=Kind.SERVICE, ref=WEB, problems=(problem(),)))
+    assert store.apply(gone(Kind.SERVICE, "web"))
+    assert not store.apply(gone(Kind.SERVICE, "web"))
+
+
 def test_invalid_keeps_the_last_good_state() -> None:
     """An object that is broken stays as it was, with a problem, until it is fixed."""
     store = store_after(

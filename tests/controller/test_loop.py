@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import ConfigError, WireError
-from ipvsctl.model.ipvs import RealServerKey, RealServerStats
+from ipvsctl.model.errors import ConfigError, KernelError, WireError
+from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.desired import Change
@@ -29,6 +30,7 @@ from tests.controller.cluster import (
     endpoints,
     has,
     has_not,
+    has_slice,
     real_servers,
 )
 from tests.fakes.clock import FakeClock
@@ -43,17 +45,20 @@ class Told:
     def __init__(self, kernel: FakeKernel) -> None:
         self.audits: list[dict[str, int]] = []
         self.syncs: list[tuple[Change, dict[str, int]]] = []
+        self.done: list[AuditDone | SyncDone] = []
         self.wrong: tuple[Problem, ...] = ()
         self.new: list[Problem] = []
         self._kernel = kernel
 
-    async def audited(self) -> None:
+    async def audited(self, done: AuditDone) -> None:
         """See `Audience`."""
         self.audits.append(real_servers(self._kernel))
+        self.done.append(done)
 
-    async def synced(self, change: Change) -> None:
+    async def synced(self, done: SyncDone) -> None:
         """See `Audience`."""
-        self.syncs.append((change, real_servers(self._kernel)))
+        self.syncs.append((done.change, real_servers(self._kernel)))
+        self.done.append(done)
 
     def problems(self) -> tuple[Problem, ...]:
         """See `Audience`."""
@@ -85,6 +90,7 @@ class World:
             audience=self.told,
             sleep=self.clock.sleep,
             clock=self.clock,
+            wall_clock=self.clock,
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -155,6 +161,63 @@ async def test_others_are_told_what_is_in_the_kernel() -> None:
         assert change.keys == {WEB}
         assert held == {"172.16.0.1:8080": 1, "172.16.0.2:8080": 1}
         assert len(world.told.audits) == 1
+
+
+async def test_an_audit_is_told_with_what_was_desired_anew() -> None:
+    """Of a sync that failed too; what a sync has imposed is not told again."""
+
+    class Unreadable(FakeKernel):
+        fails_next = False
+
+        def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+            if self.fails_next:
+                self.fails_next = False
+                raise KernelError.of(errno.ENOBUFS, "read")
+            return super().observe_virtual_servers(keys)
+
+    kernel = Unreadable()
+    source = ListSource(FIRST)
+    world = World(source, kernel)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        source.tell(endpoints("172.16.0.2"))
+        await world.until(lambda: world.loop.state.syncs == 1)
+        # Once for the audits, once for the drains, once between syncs.
+        await world.until(lambda: len(world.clock.sleeping) == 3)
+        kernel.fails_next = True
+        source.tell(endpoints("172.16.0.3"))
+        world.clock.advance(CONFIG.min_sync_period_s)
+        await world.until(lambda: world.loop.state.audits == 2)
+    first, sync, second = world.told.done
+    assert isinstance(first, AuditDone)
+    assert isinstance(second, AuditDone)
+    assert (first.is_first, second.is_first) == (True, False)
+    assert sync.report.observed.state.real_servers.keys() == {WEB}
+    (changed,) = (change for change in second.changes if change.keys)
+    (server,) = changed.desired.real_servers[WEB]
+    assert str(server) == "172.16.0.3:8080"
+
+
+async def test_a_sync_says_how_long_its_change_took() -> None:
+    """From the trigger of the slowest EndpointSlice, if one is known."""
+    source = ListSource(FIRST)
+    world = World(source)
+    slow = builders.endpoint_slice(
+        "web-1", "172.16.0.2", trigger_time="1970-01-01T00:00:03.25Z"
+    )
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(lambda: world.loop.state.audits == 1)
+            await world.idle()
+            world.clock.advance(5)
+            source.tell(has_slice(slow))
+            await world.until(lambda: world.loop.state.syncs == 1)
+            await world.idle()
+            source.tell(endpoints("172.16.0.3"))
+            world.clock.advance(1)
+            await world.until(lambda: world.loop.state.syncs == 2)
+    latencies = [log.get("latency_ms") for log in logs if log["event"] == "sync"]
+    assert latencies == [1750.0, None]
 
 
 async def test_what_cannot_be_told_is_logged_once() -> None:

@@ -53,3 +53,20 @@ def test_when_an_event_is_late(fact: str, steps: str, late_at_s: float | None) -
     else:
         assert not progress.is_late(late_at_s - 0.1), fact
         assert progress.is_late(late_at_s), fact
+
+
+def test_how_long_the_oldest_has_been_waiting() -> None:
+    """Whether it waits for its turn, is being imposed, or has failed."""
+    progress = Progress(LIMIT_S)
+    assert progress.pending_s(5) is None
+    progress.queued(10)
+    progress.queued(12)
+    assert progress.pending_s(15) == 5
+    progress.taken()
+    progress.queued(20)
+    progress.taken()
+    assert progress.pending_s(21) == 11
+    progress.imposed_taken()
+    assert progress.pending_s(21) == 11
+    progress.imposed_all()
+    assert progress.pending_s(21) is None

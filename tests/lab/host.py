@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,6 +22,9 @@ PACKAGE_OF = {
 
 UML_PACKAGE_OF = {"linux.uml": "user-mode-linux"}
 """The same for what only the user-mode Linux lab needs."""
+
+PROMETHEUS_PACKAGE_OF = {"prometheus": "prometheus", "promtool": "prometheus"}
+"""The same for what only the tests with a real Prometheus need."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MODULES = ("ip_vs", "dummy", "veth", "bridge", "sch_netem")
@@ -67,9 +70,27 @@ def choose(required: Kind | None = None) -> Kind:
 
 def missing_packages(kind: Kind) -> tuple[str, ...]:
     """Debian packages whose commands this kind of lab needs and cannot find."""
-    needed = PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {})
+    return _missing(PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {}))
+
+
+def require(needed: Mapping[str, str]) -> None:
+    """Have these commands, after installing what is missing if we are root.
+
+    Args:
+        needed: Debian package by command.
+
+    Raises:
+        NoLab: one is missing still.
+    """
+    if _missing(needed) and is_root() and shutil.which("apt-get"):
+        install(_missing(needed))
+    if found := _package_obstacles(_missing(needed)):
+        raise NoLab(found)
+
+
+def _missing(needed: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
-        sorted(package for command, package in needed.items() if not _which(command))
+        sorted({package for command, package in needed.items() if not _which(command)})
     )
 
 

@@ -1,0 +1,110 @@
+"""What metrics say of the moment: read when they are asked for.
+
+On the event loop, where nothing changes meanwhile, and without asking the kernel.
+"""
+
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.problem import Kind
+from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.plan.counts import count_problems, count_servers
+from ipvsctl.serve import metric_table as table
+from ipvsctl.serve.metrics import Metrics
+
+_ENDPOINTS = (Kind.ENDPOINT_SLICE, Kind.ENDPOINTS)
+
+
+class Gauges:
+    """Brings metrics up to the moment.
+
+    Args:
+        metrics: where to.
+        loop: its state.
+        reconciler: its desired state and drains.
+        store: what that was compiled from.
+    """
+
+    def __init__(
+        self, metrics: Metrics, loop: Loop, reconciler: Reconciler, store: Store
+    ) -> None:
+        self._metrics = metrics
+        self._loop = loop
+        self._reconciler = reconciler
+        self._store = store
+        self._service_changes = 0
+        self._endpoint_changes = 0
+        self._restarts: dict[tuple[Kind, str], int] = {}
+
+    def refresh(self, watches: tuple[WatchHealth, ...]) -> None:
+        """Have the metrics say how things are now."""
+        self._set_loop()
+        self._set_changes()
+        self._set_servers()
+        self._set_drains()
+        self._set_problems()
+        self._set_watches(watches)
+
+    def _set_loop(self) -> None:
+        state = self._loop.state
+        self._metrics.set(table.READY, to=state.synced)
+        self._metrics.set(table.OLDEST_CHANGE, to=self._loop.pending_s() or 0)
+        for metric, time_s in (
+            (table.LAST_SYNC, state.imposed_at_s),
+            (table.LAST_QUEUED, self._loop.changes.queued_at_s),
+        ):
+            for family in self._reconciler.context.families:
+                self._metrics.set(metric, family.label, to=time_s or 0)
+
+    def _set_changes(self) -> None:
+        totals, pending = self._loop.changes.totals, self._loop.changes.pending
+        services = totals.get(Kind.SERVICE, 0)
+        endpoints = sum(totals.get(kind, 0) for kind in _ENDPOINTS)
+        metrics = self._metrics
+        metrics.add(table.SERVICE_CHANGES, by=services - self._service_changes)
+        metrics.add(table.ENDPOINT_CHANGES, by=endpoints - self._endpoint_changes)
+        self._service_changes, self._endpoint_changes = services, endpoints
+        metrics.set(table.SERVICE_CHANGES_PENDING, to=pending.get(Kind.SERVICE, 0))
+        metrics.set(
+            table.ENDPOINT_CHANGES_PENDING,
+            to=sum(pending.get(kind, 0) for kind in _ENDPOINTS),
+        )
+
+    def _set_servers(self) -> None:
+        counts = count_servers(self._reconciler.desired, self._store)
+        self._metrics.set(table.VIRTUAL_SERVERS, to=counts.virtual_servers)
+        self._metrics.set(table.REAL_SERVERS, to=counts.real_servers)
+        self._metrics.set(table.EMPTY_VIRTUAL_SERVERS, to=counts.without_real_servers)
+        self._metrics.set_all(
+            table.NO_LOCAL_ENDPOINTS,
+            {
+                (family.label, policy): counts.without_local_endpoints.get(
+                    (family, policy), 0
+                )
+                for family in self._reconciler.context.families
+                for policy in ("internal", "external")
+            },
+        )
+
+    def _set_drains(self) -> None:
+        ages_s = self._reconciler.drain_ages_s().values()
+        self._metrics.set(table.DRAINING, to=len(ages_s))
+        self._metrics.set(table.OLDEST_DRAIN, to=max(ages_s, default=0))
+
+    def _set_problems(self) -> None:
+        by_kind, refused_vips = count_problems(self._loop.known_problems)
+        self._metrics.set(table.REFUSED_VIPS, to=refused_vips)
+        self._metrics.set_all(
+            table.PROBLEMS, {(kind.value,): count for kind, count in by_kind.items()}
+        )
+
+    def _set_watches(self, watches: tuple[WatchHealth, ...]) -> None:
+        for watch in watches:
+            kind = watch.kind.value
+            self._metrics.set(table.WATCH_CONNECTED, kind, to=watch.is_connected)
+            if watch.heard_s is not None:
+                self._metrics.set(table.WATCH_AGE, kind, to=watch.heard_s)
+            for reason, count in watch.restarts.items():
+                before = self._restarts.get((watch.kind, reason), 0)
+                self._metrics.add(table.WATCH_RESTARTS, kind, reason, by=count - before)
+                self._restarts[watch.kind, reason] = count

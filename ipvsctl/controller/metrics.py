@@ -1,0 +1,197 @@
+"""What metrics say of audits and syncs: an audience that counts.
+
+It is told between two syncs and keeps nobody waiting: what takes long is done later, by
+a task of its own, in pieces.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from errno import errorcode
+from typing import Final
+
+from ipvsctl.controller.audience import AuditDone, SyncDone
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.problem import Problem
+from ipvsctl.plan.counts import count_foreign
+from ipvsctl.plan.drift import OBJECT_KINDS, find_drift
+from ipvsctl.plan.ops import ChangeRules, DeleteVirtualServer, FailedOp
+from ipvsctl.plan.traffic import Traffic, TrafficLedger
+from ipvsctl.serve import metric_table as table
+from ipvsctl.serve.metrics import Metrics
+
+_PIECE: Final = 500
+"""Virtual servers whose traffic is added up before others have their turn: about a
+millisecond."""
+
+
+class MetricsAudience:
+    """Counts what is done; see `Audience`.
+
+    Args:
+        metrics: where to.
+        reconciler: whose audits and syncs these are.
+        families: those of the kernel.
+        alone: how many Services have traffic metrics of their own; 0 is no traffic
+            metrics.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        reconciler: Reconciler,
+        families: Collection[IPFamily],
+        alone: int,
+    ) -> None:
+        self._metrics = metrics
+        self._reconciler = reconciler
+        self._families = frozenset(families)
+        self._ledger = TrafficLedger(alone) if alone else None
+        self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
+        self._tried: frozenset[str] = frozenset()
+        for kind in sorted(set(OBJECT_KINDS.values())):
+            metrics.add(table.DRIFT_FOUND, kind, by=0)
+            metrics.add(table.DRIFT_REPAIRED, kind, by=0)
+        for family in self._families:
+            metrics.add(table.RESTORE_FAILURES, family.label, by=0)
+
+    async def audited(self, done: AuditDone) -> None:
+        """See `Audience`."""
+        self._observe(table.FULL_SYNC_DURATION, self._families, done)
+        self._done.put_nowait(done)
+
+    async def synced(self, done: SyncDone) -> None:
+        """See `Audience`."""
+        touched = {key.family for key in done.change.keys}
+        families = touched or self._families
+        self._observe(table.PARTIAL_SYNC_DURATION, families, done)
+        self._done.put_nowait(done)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `Audience`."""
+        return ()
+
+    def appeared(self, problems: tuple[Problem, ...]) -> None:
+        """See `Audience`."""
+
+    async def run(self) -> None:
+        """Count until cancelled."""
+        while True:
+            # In no variable of ours, which would keep all that an audit has read until
+            # the next one.
+            await self._count(await self._done.get())
+            self._done.task_done()
+
+    async def settle(self) -> None:
+        """Return when all that was told has been counted."""
+        await self._done.join()
+
+    def _observe(
+        self,
+        metric: table.Metric,
+        families: Iterable[IPFamily],
+        done: AuditDone | SyncDone,
+    ) -> None:
+        labels = [(family.label,) for family in families]
+        for one in (table.SYNC_DURATION, metric):
+            self._metrics.observe(one, done.report.duration_s, labels=labels)
+        for programmed in done.programmed:
+            self._metrics.observe(
+                table.PROGRAMMING_DURATION,
+                programmed.duration_s,
+                labels=[(programmed.family.label,)],
+            )
+
+    async def _count(self, done: AuditDone | SyncDone) -> None:
+        if isinstance(done, AuditDone):
+            await self._count_audit(done)
+        else:
+            await self._count_sync(done)
+
+    async def _count_audit(self, done: AuditDone) -> None:
+        desired = self._reconciler.desired
+        foreign = await asyncio.to_thread(count_foreign, done.report.observed, desired)
+        self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
+        if not done.is_first:
+            found, repaired = await asyncio.to_thread(_drift, done, self._tried)
+            for metric, counts in (
+                (table.DRIFT_FOUND, found),
+                (table.DRIFT_REPAIRED, repaired),
+            ):
+                for kind, count in counts.items():
+                    self._metrics.add(metric, kind, by=count)
+        self._tried = self._count_failed(done.report.report.failed)
+        await self._count_traffic(done)
+        if self._ledger is not None:
+            self._ledger.keep(done.report.observed.traffic.keys())
+            self._publish(self._ledger.choose(desired.programs.keys()))
+
+    async def _count_sync(self, done: SyncDone) -> None:
+        self._tried |= self._count_failed(done.report.report.failed)
+        await self._count_traffic(done)
+        if self._ledger is not None:
+            self._publish(self._ledger.take())
+
+    def _count_failed(self, failed: Collection[FailedOp]) -> frozenset[str]:
+        for failure in failed:
+            name = type(failure.op).__name__
+            error = errorcode.get(failure.errno, str(failure.errno))
+            self._metrics.add(table.FAILED_OPS, _snake_case(name), error)
+            if isinstance(failure.op, ChangeRules):
+                family = failure.op.change.family.label
+                self._metrics.add(table.RESTORE_FAILURES, family)
+        return frozenset(str(failure.op) for failure in failed)
+
+    async def _count_traffic(self, done: AuditDone | SyncDone) -> None:
+        """Add up what was read, and forget what was deleted after that."""
+        ledger = self._ledger
+        if ledger is None:
+            return
+        is_first = isinstance(done, AuditDone) and done.is_first
+        count = ledger.begin if is_first else ledger.count
+        read = list(done.report.observed.traffic.items())
+        for start in range(0, len(read), _PIECE):
+            for key, stats in read[start : start + _PIECE]:
+                program = self._reconciler.desired.server(key)
+                owner = program.port_name.service if program is not None else None
+                count(key, owner, stats)
+            await asyncio.sleep(0)
+        for op in done.report.plan:
+            if isinstance(op, DeleteVirtualServer):
+                ledger.forget(op.key)
+
+    def _publish(self, traffic: Traffic) -> None:
+        for ref, stats in traffic.added.items():
+            labels = (ref.namespace, ref.name)
+            self._metrics.add(table.CONNECTIONS, *labels, by=stats.connections)
+            self._metrics.add(table.PACKETS_IN, *labels, by=stats.packets_in)
+            self._metrics.add(table.PACKETS_OUT, *labels, by=stats.packets_out)
+            self._metrics.add(table.BYTES_IN, *labels, by=stats.bytes_in)
+            self._metrics.add(table.BYTES_OUT, *labels, by=stats.bytes_out)
+        for ref in traffic.gone:
+            for metric in table.TRAFFIC_METRICS:
+                self._metrics.remove(metric, ref.namespace, ref.name)
+
+
+def family_label(family: IPFamily) -> str:
+    """As kube-proxy spells it, `IPv4`."""
+    return family.label
+
+
+def _drift(
+    done: AuditDone, tried: Collection[str]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """What was found and what of it was repaired, by kind of object."""
+    report = done.report
+    found = list(find_drift(report.plan, report.observed, done.changes, tried))
+    failed = {str(failure.op) for failure in report.report.failed}
+    repaired = [op for op in found if not (failed and str(op) in failed)]
+    return (
+        Counter(OBJECT_KINDS[type(op)] for op in found),
+        Counter(OBJECT_KINDS[type(op)] for op in repaired),
+    )
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,0 +1,85 @@
+"""How many of what a node has, for metrics."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from ipvsctl.cluster.store import Store
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.objects import Service, ServicePortName, TrafficPolicy
+from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.model.state import Observed
+from ipvsctl.plan.desired import Desired
+from ipvsctl.plan.diff import owned_keys
+from ipvsctl.plan.program import WayIn
+from ipvsctl.plan.service_vips import is_refusal
+
+
+class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The virtual servers that are desired.
+
+    Attributes:
+        without_real_servers: virtual servers that refuse their clients.
+        without_local_endpoints: service ports with a Local policy among these, by
+            family and by which policy it is, `internal` or `external`.
+    """
+
+    virtual_servers: int
+    real_servers: int
+    without_real_servers: int
+    without_local_endpoints: Mapping[tuple[IPFamily, str], int]
+
+
+def count_servers(desired: Desired, store: Store) -> ServerCounts:
+    """Count what is desired: some 100 ns for each virtual server."""
+    held = desired.real_servers
+    empty = [key for key, servers in held.items() if not servers]
+    local: set[tuple[ServicePortName, IPFamily, str]] = set()
+    for key in empty:
+        program = desired.server(key)
+        if program is None:
+            continue
+        service = store.service(program.port_name.service)
+        if service is None:
+            continue
+        side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
+        if _policy(service, side) is TrafficPolicy.LOCAL:
+            local.add((program.port_name, key.family, side))
+    return ServerCounts(
+        virtual_servers=len(held),
+        real_servers=sum(map(len, held.values())),
+        without_real_servers=len(empty),
+        without_local_endpoints=Counter((family, side) for _, family, side in local),
+    )
+
+
+def count_foreign(observed: Observed, desired: Desired) -> int:
+    """The virtual servers of others.
+
+    One that is desired is ours, with its entry or without.
+    """
+    wanted = desired.real_servers
+    unwanted = {
+        key: server
+        for key, server in observed.state.virtual_servers.items()
+        if key not in wanted
+    }
+    if not unwanted:
+        return 0
+    state = msgspec.structs.replace(observed.state, virtual_servers=unwanted)
+    return len(unwanted) - len(owned_keys(state, observed.host_addresses))
+
+
+def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:
+    """How many each kind of object has, and how many of them are refused VIPs."""
+    found = tuple(problems)
+    by_kind = Counter(problem.kind for problem in found)
+    refused = {(p.ref, p.value) for p in found if is_refusal(p)}
+    return {kind: by_kind[kind] for kind in Kind}, len(refused)
+
+
+def _policy(service: Service, side: str) -> TrafficPolicy:
+    if side == "internal":
+        return service.internal_traffic_policy
+    return service.external_traffic_policy

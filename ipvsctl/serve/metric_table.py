@@ -1,0 +1,261 @@
+"""Every metric there is: name, type, labels, help. What sets them is elsewhere.
+
+kube-proxy's have its names, types, labels and buckets, so that dashboards, alerts and
+ClusterLoader2 find what they look for. Source: kube-proxy pkg/proxy/metrics, v1.36;
+client-go metrics of k8s.io/component-base.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class MetricType(StrEnum):
+    """What Prometheus makes of it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric.
+
+    Attributes:
+        name: as it is scraped; a counter's ends in `_total`.
+        labels: in the order they are given in.
+        buckets: upper bounds of a histogram, without infinity.
+    """
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.GAUGE, text, labels)
+
+
+_SYNC_BUCKETS: Final = tuple(0.001 * 2**power for power in range(15))
+_PROGRAMMING_BUCKETS: Final = (
+    *(0.25, 0.5),
+    *map(float, range(1, 60)),
+    *map(float, range(60, 120, 5)),
+    *map(float, range(120, 301, 30)),
+)
+_REQUEST_BUCKETS: Final = (
+    *(0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0),
+)
+
+
+def _duration(name: str, text: str) -> Metric:
+    return Metric(name, MetricType.HISTOGRAM, text, ("ip_family",), _SYNC_BUCKETS)
+
+
+_RULES: Final = "kubeproxy_sync_proxy_rules"
+
+SYNC_DURATION: Final = _duration(
+    f"{_RULES}_duration_seconds",
+    "Duration of syncs and audits: read the kernel, compare, apply.",
+)
+FULL_SYNC_DURATION: Final = _duration(
+    "kubeproxy_sync_full_proxy_rules_duration_seconds",
+    "Duration of audits, which compare the whole kernel state.",
+)
+PARTIAL_SYNC_DURATION: Final = _duration(
+    "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+    "Duration of syncs, which compare what events changed.",
+)
+PROGRAMMING_DURATION: Final = Metric(
+    "kubeproxy_network_programming_duration_seconds",
+    MetricType.HISTOGRAM,
+    "From a change of a Service's pods, as its EndpointSlice says, to the kernel.",
+    ("ip_family",),
+    _PROGRAMMING_BUCKETS,
+)
+LAST_SYNC: Final = _gauge(
+    f"{_RULES}_last_timestamp_seconds",
+    "When the last sync or audit ended.",
+    "ip_family",
+)
+LAST_QUEUED: Final = _gauge(
+    f"{_RULES}_last_queued_timestamp_seconds",
+    "When the last event came that asks for a sync.",
+    "ip_family",
+)
+ENDPOINT_CHANGES_PENDING: Final = _gauge(
+    f"{_RULES}_endpoint_changes_pending",
+    "Changes of EndpointSlices that are not in the kernel yet.",
+)
+ENDPOINT_CHANGES: Final = _counter(
+    f"{_RULES}_endpoint_changes_total", "Changes of EndpointSlices."
+)
+SERVICE_CHANGES_PENDING: Final = _gauge(
+    f"{_RULES}_service_changes_pending",
+    "Changes of Services that are not in the kernel yet.",
+)
+SERVICE_CHANGES: Final = _counter(
+    f"{_RULES}_service_changes_total", "Changes of Services."
+)
+RESTORE_FAILURES: Final = _counter(
+    f"{_RULES}_iptables_restore_failures_total",
+    "Runs of iptables-restore that failed.",
+    "ip_family",
+)
+NO_LOCAL_ENDPOINTS: Final = _gauge(
+    f"{_RULES}_no_local_endpoints_total",
+    "Service ports of traffic policy Local that have no endpoint to use.",
+    "ip_family",
+    "traffic_policy",
+)
+HEALTHZ: Final = _counter(
+    "kubeproxy_proxy_healthz_total", "Answers of /healthz.", "code"
+)
+LIVEZ: Final = _counter("kubeproxy_proxy_livez_total", "Answers of /livez.", "code")
+REQUESTS: Final = _counter(
+    "rest_client_requests_total",
+    "Requests to the API server.",
+    "code",
+    "method",
+    "host",
+)
+REQUEST_DURATION: Final = Metric(
+    "rest_client_request_duration_seconds",
+    MetricType.HISTOGRAM,
+    "Duration of requests to the API server, up to the head of the answer.",
+    ("verb", "host"),
+    _REQUEST_BUCKETS,
+)
+
+BUILD_INFO: Final = _gauge(
+    "ipvsctl_build_info", "Always 1; what runs here.", "version", "kernel"
+)
+READY: Final = _gauge(
+    "ipvsctl_ready", "1 once everything has been programmed for the first time."
+)
+VIRTUAL_SERVERS: Final = _gauge(
+    "ipvsctl_virtual_servers", "Virtual servers that Services need on this node."
+)
+REAL_SERVERS: Final = _gauge(
+    "ipvsctl_real_servers", "Real servers of these, without those that drain."
+)
+EMPTY_VIRTUAL_SERVERS: Final = _gauge(
+    "ipvsctl_virtual_servers_without_real_servers",
+    "Virtual servers whose clients are refused, since no endpoint may be used.",
+)
+FOREIGN_VIRTUAL_SERVERS: Final = _gauge(
+    "ipvsctl_foreign_virtual_servers",
+    "Virtual servers of others, left alone; as of the last audit.",
+)
+DRAINING: Final = _gauge(
+    "ipvsctl_draining_real_servers",
+    "Real servers at weight 0 until their connections end.",
+)
+OLDEST_DRAIN: Final = _gauge(
+    "ipvsctl_oldest_drain_age_seconds",
+    "For how long the oldest of these has been draining; 0 without any.",
+)
+DRIFT_FOUND: Final = _counter(
+    "ipvsctl_drift_found_total",
+    "What audits found to be not as it was left, by kind of kernel object.",
+    "kind",
+)
+DRIFT_REPAIRED: Final = _counter(
+    "ipvsctl_drift_repaired_total", "What of that was put right.", "kind"
+)
+FAILED_OPS: Final = _counter(
+    "ipvsctl_failed_ops_total", "Ops that the kernel refused.", "op", "errno"
+)
+PROBLEMS: Final = _gauge(
+    "ipvsctl_problems",
+    "Parts of objects that cannot be honoured, by kind of object.",
+    "kind",
+)
+REFUSED_VIPS: Final = _gauge(
+    "ipvsctl_refused_vips",
+    "Addresses of Services that are not served since they are a node's own.",
+)
+OLDEST_CHANGE: Final = _gauge(
+    "ipvsctl_oldest_pending_change_age_seconds",
+    "For how long the oldest event has been waiting to be in the kernel;"
+    " 0 without any.",
+)
+WATCH_CONNECTED: Final = _gauge(
+    "ipvsctl_watch_connected",
+    "1 while the API server tells changes of this kind of object.",
+    "kind",
+)
+WATCH_RESTARTS: Final = _counter(
+    "ipvsctl_watch_restarts_total",
+    "How often a watch had to be opened again.",
+    "kind",
+    "reason",
+)
+WATCH_AGE: Final = _gauge(
+    "ipvsctl_watch_last_event_age_seconds",
+    "Seconds since anything was heard of this kind of object, bookmarks too.",
+    "kind",
+)
+
+_SERVICE: Final = ("namespace", "service")
+CONNECTIONS: Final = _counter(
+    "ipvsctl_service_connections_total", "Connections scheduled.", *_SERVICE
+)
+PACKETS_IN: Final = _counter(
+    "ipvsctl_service_incoming_packets_total", "Packets from clients.", *_SERVICE
+)
+PACKETS_OUT: Final = _counter(
+    "ipvsctl_service_outgoing_packets_total", "Packets to clients.", *_SERVICE
+)
+BYTES_IN: Final = _counter(
+    "ipvsctl_service_incoming_bytes_total", "Bytes from clients.", *_SERVICE
+)
+BYTES_OUT: Final = _counter(
+    "ipvsctl_service_outgoing_bytes_total", "Bytes to clients.", *_SERVICE
+)
+
+KUBE_PROXY_METRICS: Final = (
+    SYNC_DURATION,
+    FULL_SYNC_DURATION,
+    PARTIAL_SYNC_DURATION,
+    PROGRAMMING_DURATION,
+    LAST_SYNC,
+    LAST_QUEUED,
+    ENDPOINT_CHANGES_PENDING,
+    ENDPOINT_CHANGES,
+    SERVICE_CHANGES_PENDING,
+    SERVICE_CHANGES,
+    RESTORE_FAILURES,
+    NO_LOCAL_ENDPOINTS,
+    HEALTHZ,
+    LIVEZ,
+    REQUESTS,
+    REQUEST_DURATION,
+)
+OWN_METRICS: Final = (
+    BUILD_INFO,
+    READY,
+    VIRTUAL_SERVERS,
+    REAL_SERVERS,
+    EMPTY_VIRTUAL_SERVERS,
+    FOREIGN_VIRTUAL_SERVERS,
+    DRAINING,
+    OLDEST_DRAIN,
+    DRIFT_FOUND,
+    DRIFT_REPAIRED,
+    FAILED_OPS,
+    PROBLEMS,
+    REFUSED_VIPS,
+    OLDEST_CHANGE,
+    WATCH_CONNECTED,
+    WATCH_RESTARTS,
+    WATCH_AGE,
+)
+TRAFFIC_METRICS: Final = (CONNECTIONS, PACKETS_IN, PACKETS_OUT, BYTES_IN, BYTES_OUT)
