@@ -59,13 +59,14 @@ def of_family(values: Iterable[Addressed], family: IPFamily) -> Iterator[Address
     return (value for value in values if family_of(value) is family)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 12)
 def parse_address(text: str) -> IPAddress:
     """Parse an address as Kubernetes writes it.
 
     An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 address it maps, as
-    the API server and kube-proxy treat it. The cache makes equal addresses one
-    object, so a cluster holds each address once.
+    the API server and kube-proxy treat it. The cache is for what is read again soon:
+    a changed slice, nodes. It keeps twice as much memory for an address as the address
+    takes, so one of every endpoint would cost more than it shares.
 
     Raises:
         ValueError: not an address, or one with a zone (`fe80::1%eth0`), which means

@@ -224,8 +224,15 @@ def _real_servers(
         else e.weight
         for e in endpoints
     }
-    keys = sorted(weights, key=lambda key: crc32(f"{node.name} {key}".encode()))
-    return {key: RealServer(key=key, weight=weights[key]) for key in keys}
+    seed = crc32(node.name.encode())
+    ranks = {
+        key: crc32(key.address.packed + key.port.to_bytes(2, "big"), seed)
+        for key in weights
+    }
+    return {
+        key: RealServer(key=key, weight=weights[key])
+        for key in sorted(weights, key=ranks.__getitem__)
+    }
 
 
 def _server(
