@@ -1,6 +1,7 @@
 """Pages of `docs/` that are made from the code: `nox -s docs` writes them.
 
-What the settings mean is said once, in their docstrings.
+What the settings mean is said once, in their docstrings; what a large cluster costs is
+computed, and put between the words of its page.
 """
 
 import inspect
@@ -14,6 +15,7 @@ import msgspec
 from ipvsctl.cluster.fields import FIELDS, Field, Verdict
 from ipvsctl.cluster.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import ProxyConfig
+from tests.bench.scale import page as scale
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -74,7 +76,7 @@ def configuration() -> str:
     )
 
 
-PAGES: Final = {"configuration.md": configuration}
+PAGES: Final = {"configuration.md": configuration, "scale.md": scale.page}
 """What each page is made by."""
 
 

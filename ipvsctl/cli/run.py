@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli import status, sync
+from ipvsctl.cli import garbage, status, sync
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
@@ -77,6 +77,8 @@ class Daemon:
 
     async def audited(self) -> None:
         """See `Audience`."""
+        if not self._loop.state.synced:
+            garbage.settle()
         addresses = health_check_addresses(
             self._reconciler.context, self._config.node_port_addresses
         )
@@ -155,7 +157,7 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
-    with closing(kernel), _last_resort() as last_resort:
+    with garbage.held_back(), closing(kernel), _last_resort() as last_resort:
         facts = kernel.facts()
         daemon = Daemon(kernel=kernel, store=store, config=config, source=source)
         _log.info(

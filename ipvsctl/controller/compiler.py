@@ -25,11 +25,12 @@ class Compiler:
         config: ProxyConfig,
         store: Store,
         facts: KernelFacts,
+        host_addresses: Iterable[IPAddress] = (),
     ) -> None:
         self._config = config
         self._store = store
         self._facts = facts
-        self._context = self._context_with(())
+        self._context = self._context_with(_order(host_addresses))
         self._desired = Desired(self._compile_node())
 
     @property
@@ -60,19 +61,24 @@ class Compiler:
 
     def set_host_addresses(self, addresses: Iterable[IPAddress]) -> None:
         """Compile everything for the node's own addresses, if they are other ones."""
-        hosts = tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+        hosts = _order(addresses)
         if hosts != self._context.host_addresses:
             self._context = self._context_with(hosts)
             self._compile_all()
             self._desired.take_change()
 
-    def absorb(self, observed: Observed) -> None:
+    def absorb(self, observed: Observed, *, marks: bool = True) -> None:
         """Take note of what is the kernel's to say: host addresses and fwmarks.
 
         What that changes is in no `Change`: the whole state is to be compared next.
+
+        Args:
+            observed: the complete state.
+            marks: it is known to be true of fwmarks.
         """
         self.set_host_addresses(observed.host_addresses)
-        self._desired.agree_on_marks(observed.state)
+        if marks:
+            self._desired.agree_on_marks(observed.state)
         self._desired.take_change()
 
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
@@ -106,3 +112,7 @@ class Compiler:
             self._desired.put(
                 compile_service(service, slices, self._context, self._config)
             )
+
+
+def _order(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    return tuple(sorted(addresses, key=lambda a: (a.version, int(a))))

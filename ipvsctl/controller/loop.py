@@ -1,15 +1,17 @@
 """The daemon's tasks: watch events, sync what they change, audit, end drains.
 
 One lock keeps the calls to the reconciler apart. Reads and writes of the kernel run in
-a thread, so that events keep coming in (and probes keep being answered) meanwhile.
+a thread, so that events keep coming in (and probes keep being answered) meanwhile. An
+audit takes seconds on a large node, so it gives the lock back after every few
+milliseconds, and an event waits for one step of it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import aclosing, nullcontext
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 import structlog
@@ -168,7 +170,6 @@ class Loop:
         await self._complete.wait()
         while True:
             await self._audit_until_clean()
-            self._audit_wanted.clear()
             timer = asyncio.ensure_future(self._sleep(self._config.sync_period_s))
             wanted = asyncio.ensure_future(self._audit_wanted.wait())
             try:
@@ -187,20 +188,15 @@ class Loop:
         await retrying(self._audit)
 
     async def _audit(self) -> bool:
-        async with self._lock:
-            try:
-                # What is dirty so far is this audit's business, not a sync's.
-                self._dirty.clear()
-                self._reconciler.prepare()
-                self._progress.taken()
-                observed = await asyncio.to_thread(self._reconciler.observe)
-                self._reconciler.absorb(observed)
-                report = await asyncio.to_thread(self._reconciler.impose, observed)
-            except (KernelError, WireError) as error:
-                _log.error("audit failed", reason=str(error))
-                return False
-            self._progress.imposed_all()
-            await self._audience.audited()
+        # Whoever wants one from now on may want more than this one looks at.
+        self._audit_wanted.clear()
+        try:
+            report = await self._audit_in_steps() if self.state.synced else None
+            if report is None:
+                report = await self._audit_at_once()
+        except (KernelError, WireError) as error:
+            _log.error("audit failed", reason=str(error))
+            return False
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
         self.state.synced = True
@@ -208,6 +204,52 @@ class Loop:
         self.state.failed_ops = len(report.report.failed)
         self._tell("audit", report)
         return not report.report.failed
+
+    async def _audit_at_once(self) -> SyncReport:
+        async with self._lock:
+            # What is dirty so far is this audit's business, not a sync's.
+            self._dirty.clear()
+            self._reconciler.prepare()
+            self._progress.taken()
+            observed = await asyncio.to_thread(self._reconciler.observe)
+            self._reconciler.absorb(observed)
+            report = await asyncio.to_thread(self._reconciler.impose, observed)
+            self._progress.imposed_all()
+            await self._audience.audited()
+        return report
+
+    async def _audit_in_steps(self) -> SyncReport | None:
+        """Syncs run in between; None, with nothing done, if none may."""
+        begun = self._clock()
+        observed = await self._walk(self._reconciler.observe_in_steps())
+        async with self._lock:
+            # Compiles, maybe, and so reads the store that events are put into here.
+            self._reconciler.absorb(observed)
+        report = await self._walk(self._reconciler.impose_in_steps(observed))
+        if report is None:
+            return None
+        async with self._lock:
+            # After a sync that failed meanwhile, another audit follows at once.
+            if not self._audit_wanted.is_set():
+                self._progress.imposed_all()
+                await self._audience.audited()
+        return msgspec.structs.replace(report, duration_s=self._clock() - begun)
+
+    async def _walk(self, steps: Generator[bool | None, None, T]) -> T:
+        """Do steps in a thread, each under the lock unless it yields False before."""
+
+        def step() -> tuple[bool | None, T | None]:
+            try:
+                return next(steps) is not False, None
+            except StopIteration as done:
+                return None, done.value
+
+        needs_lock: bool | None = True
+        result = None
+        while needs_lock is not None:
+            async with self._lock if needs_lock else nullcontext():
+                needs_lock, result = await asyncio.to_thread(step)
+        return cast("T", result)
 
     async def _sync_forever(self) -> None:
         await self._audited.wait()

@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -12,17 +12,20 @@ import msgspec
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.touched import Touched
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +63,16 @@ class Reconciler:
         self._config = config
         self._store = store
         self._clock = clock
-        self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
+        # Known only later, they would have everything compiled twice.
+        self._compiler = Compiler(
+            config=config,
+            store=store,
+            facts=kernel.facts(),
+            host_addresses=kernel.read_host_addresses(),
+        )
         self._drain_clock = DrainClock(config.drain_timeout_s)
+        # What syncs are about while an audit runs in steps.
+        self._touched: Touched | None = None
 
     @property
     def desired(self) -> Desired:
@@ -102,6 +113,8 @@ class Reconciler:
     def sync(self, change: Change) -> SyncReport:
         """Impose a change on the kernel, reading only what it touches."""
         begun = self._clock()
+        if self._touched is not None:
+            self._touched.add(change)
         seen = self._kernel.observe_virtual_servers(change.keys)
         observed = msgspec.structs.replace(
             seen,
@@ -119,19 +132,56 @@ class Reconciler:
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""
-        return self._kernel.observe()
+        return finish(self._kernel.read_in_steps(self.desired.state()))
+
+    def observe_in_steps(self) -> Reading:
+        """The same between syncs; `impose_in_steps` may follow."""
+        self._touched = Touched()
+        return self._kernel.read_in_steps(self.desired.state())
 
     def absorb(self, observed: Observed) -> None:
         """Take note of what is the kernel's to say.
 
         Recompiles for the node's own addresses, if they are not what they were; agrees
-        on the fwmarks.
+        on the fwmarks, unless a sync has changed one since they were read: then the
+        next audit does.
         """
-        self._compiler.absorb(observed)
+        touched = self._touched is not None and self._touched.has_marks
+        self._compiler.absorb(observed, marks=not touched)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
         return self._apply_all(observed, self._clock())
+
+    def impose_in_steps(
+        self, observed: Observed
+    ) -> Generator[None, None, SyncReport | None]:
+        """The same between syncs, without what they touch.
+
+        Args:
+            observed: what `observe_in_steps` read.
+
+        Returns:
+            None, and then nothing was done, if no sync may run meanwhile.
+        """
+        begun = self._clock()
+        touched = self._touched or Touched()
+        try:
+            desired = self.desired.state()
+            yield
+            done = yield from impose_in_steps(
+                self._kernel, observed, desired, self._options(), touched
+            )
+            if done is None:
+                return None
+            yield from note_drains_in_steps(
+                self._drain_clock, observed, desired, touched, self._clock
+            )
+        finally:
+            self._touched = None
+        plan, report = done
+        duration_s = self._clock() - begun
+        return SyncReport(plan=plan, report=report, duration_s=duration_s)
 
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
@@ -191,11 +241,13 @@ class Reconciler:
         )
 
     def _diff(self, observed: Observed, desired: NodeState) -> Plan:
-        options = DiffOptions(
+        return diff(observed, desired, self._options())
+
+    def _options(self) -> DiffOptions:
+        return DiffOptions(
             vip_link=self._config.vip_link,
             urgent=self.desired.urgent_addresses(),
             expired_drains=self._drain_clock.expired(self._clock()),
             exclude=self._config.exclude_cidrs,
             short_circuits=self.desired.short_circuits,
         )
-        return diff(observed, desired, options)

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import (
@@ -153,6 +154,16 @@ class FakeKernel:
             flows=self.flows.observe(self._ipvs.virtual_servers),
             host_addresses=self.host_addresses,
         )
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `seam.Kernel`."""
+        yield True
+        del likely  # Sharing is allowed, not asked.
+        return self.observe()
+
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        return self.host_addresses
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""
