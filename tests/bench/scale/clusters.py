@@ -84,11 +84,11 @@ LOAD_TEST: Final = Cluster(
 12 medium ones and a large one, and 10 pods a second."""
 
 LIMITS: Final = Cluster("limits", (Group(10_000, 15),), 150_000 / 3_600)
-"""10,000 Services and 150,000 pods, each behind one of them, all replaced in an hour."""
+"""10,000 Services, and 150,000 pods behind one each, all replaced within an hour."""
 
 LARGEST: Final = Cluster(
     "limits, 400 large", (Group(400, 250), Group(9_600, 5)), 150_000 / 3_600
 )
-"""The same with as many Services of 250 endpoints as leaves every other one some."""
+"""As many Services and about as many pods, with two thirds of the pods in a few."""
 
 CLUSTERS: Final = (LOAD_TEST, LIMITS, LARGEST)

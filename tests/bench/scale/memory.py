@@ -17,6 +17,8 @@ from tests import builders
 from tests.controller.cluster import has, has_slice
 from tests.fakes.kernel import FakeKernel
 
+_MODULE: Final = "tests.bench.scale.memory"
+
 CLUSTERS: Final = ((5000, 10), (10000, 10), (10000, 20))
 
 
@@ -29,7 +31,7 @@ def main() -> int:
     small, middle, large = (
         int(
             subprocess.run(
-                [sys.executable, "-m", __spec__.name, str(services), str(endpoints)],
+                [sys.executable, "-m", _MODULE, str(services), str(endpoints)],
                 capture_output=True,
                 check=True,
             ).stdout

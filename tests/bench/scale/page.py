@@ -1,7 +1,6 @@
 """The tables of `docs/scale.md`, each between a mark that names it and one at its end.
 
-The words around them are the page's own; a sentence that quotes a number is in a table's
-block as well.
+The words around them are the page's own, and quote no number of a table.
 """
 
 import re
@@ -24,6 +23,12 @@ WATCHES: Final = 3
 
 WATCH_S: Final = (300, 600)
 """When a watch ends by itself, by chance within."""
+
+BOOKMARK_S: Final = 60
+"""Seconds between two bookmarks of a watch."""
+
+RESUMED_BYTES: Final = 500
+"""The headers of a request and its answer, an assumption."""
 
 NODE_UPDATE_S: Final = 300
 """The kubelet's nodeStatusReportFrequency, for a node that nothing happens to."""
@@ -137,7 +142,9 @@ def savings() -> str:
     events = LIMITS.pods_per_s * EVENTS_PER_POD
     node = objects.size(objects.node())
     updates = NODES / NODE_UPDATE_S
-    ends = NODES * WATCHES / (sum(WATCH_S) / 2)
+    watches = NODES * WATCHES
+    marks = watches / BOOKMARK_S
+    ends = watches / (sum(WATCH_S) / 2)
     period = max(300, NODES)
     return _table(
         ("means", "without it", "with it"),
@@ -149,44 +156,59 @@ def savings() -> str:
             ),
             (
                 "streaming lists, on the API servers",
-                f"pages of {PAGE_ITEMS}: {pages} requests a node, "
-                f"{pages * NODES:,} reads of etcd for all",
+                (
+                    f"pages of {PAGE_ITEMS}: {pages} requests a node, "
+                    f"{pages * NODES:,} reads of etcd for all"
+                ),
                 f"2 requests a node, {2 * NODES:,} for all, from the watch cache",
             ),
             (
                 "bookmarks",
-                "a watch on what seldom changes resumes from an old version, gets 410 "
-                f"and lists: up to {_mb(everything)} MB a node",
-                f"{NODES * WATCHES} / 60 s = {NODES * WATCHES / 60:.0f} lines/s for "
-                f"all, {NODES * WATCHES / 60 * objects.bookmark() / 1e3:.0f} kB/s; it "
-                "resumes from at most a minute ago",
+                (
+                    "a watch on what seldom changes resumes from an old version, gets "
+                    f"410 and lists: up to {_mb(everything)} MB a node"
+                ),
+                (
+                    f"{watches:,} / 60 s = {marks:.0f} lines/s, "
+                    f"{marks * objects.bookmark() / 1e3:.0f} kB/s for all; it resumes "
+                    "from at most a minute ago"
+                ),
             ),
             (
                 f"watches end after {WATCH_S[0]} to {WATCH_S[1]} s, by chance",
-                f"{NODES * WATCHES:,} requests in one second, again and again after a "
-                "common start",
-                f"{NODES * WATCHES:,} / {sum(WATCH_S) / 2:.0f} s = {ends:.0f} "
-                "requests/s",
+                (
+                    f"{watches:,} requests in one second, again and again after a "
+                    "common start"
+                ),
+                (f"{watches:,} / {sum(WATCH_S) / 2:.0f} s = {ends:.0f} requests/s"),
             ),
             (
                 f"label selector, {HEADLESS:.0%} of Services headless",
                 f"{events:.0f} events/s and {_mb(everything)} MB a node",
-                f"{events * (1 - HEADLESS):.0f} events/s and "
-                f"{_mb(everything * (1 - HEADLESS))} MB",
+                (
+                    f"{events * (1 - HEADLESS):.0f} events/s and "
+                    f"{_mb(everything * (1 - HEADLESS))} MB"
+                ),
             ),
             (
                 "field selector, own Node only",
-                f"{NODES:,} / {NODE_UPDATE_S} s x {node / 1e3:.1f} kB = "
-                f"{updates * node / 1e3:.0f} kB/s a node, "
-                f"{updates * node * NODES / 1e9:.1f} GB/s for all",
-                f"{node / NODE_UPDATE_S:.0f} bytes/s a node, "
-                f"{updates * node / 1e3:.0f} kB/s for all",
+                (
+                    f"{NODES:,} / {NODE_UPDATE_S} s x {node / 1e3:.1f} kB = "
+                    f"{updates * node / 1e3:.0f} kB/s a node, "
+                    f"{updates * node * NODES / 1e9:.1f} GB/s for all"
+                ),
+                (
+                    f"{node / NODE_UPDATE_S:.0f} bytes/s a node, "
+                    f"{updates * node / 1e3:.0f} kB/s for all"
+                ),
             ),
             (
                 "other Nodes listed every max(300, nodes) s, not watched",
                 f"{updates * node * NODES / 1e9:.1f} GB/s for all, as above",
-                f"{NODES * node / 1e6:.0f} MB / {period:,} s x {NODES:,} nodes = "
-                f"{NODES * node / period * NODES / 1e6:.0f} MB/s for all",
+                (
+                    f"{NODES * node / 1e6:.0f} MB / {period:,} s x {NODES:,} nodes = "
+                    f"{NODES * node / period * NODES / 1e6:.0f} MB/s for all"
+                ),
             ),
         ],
     )
@@ -210,8 +232,8 @@ def returns() -> str:
                     f"{outage_s} s",
                     name,
                     f"{came.refused / watches:.1f}",
-                    f"{came.refused / outage_s:,.0f}",
-                    f"{came.peak:,}",
+                    _about(came.refused / outage_s),
+                    _about(came.peak),
                     f"{came.seconds:.0f} s",
                 )
 
@@ -228,6 +250,34 @@ def returns() -> str:
     )
 
 
+def costs() -> str:
+    """What is sent after the outage."""
+    watches = NODES * WATCHES
+    resumed = watches * RESUMED_BYTES
+    everything = LIMITS.service_bytes + LIMITS.slice_bytes
+
+    def listed(servers: int) -> tuple[str, ...]:
+        return (
+            "listed again, the version is too old",
+            f"{servers}",
+            f"{_mb(everything)} MB x {NODES:,} = {everything * NODES / 1e9:.0f} GB",
+            f"{everything * NODES / LINK_BYTES_S / servers:.0f} s",
+        )
+
+    return _table(
+        ("what becomes of the watches", "servers that send", "bytes", "at 10 Gbit/s"),
+        [
+            (
+                "resumed",
+                "1",
+                f"{watches:,} x {RESUMED_BYTES} B = {resumed / 1e6:.1f} MB",
+                "the pauses count",
+            ),
+            *map(listed, (SERVERS, 1)),
+        ],
+    )
+
+
 def memory() -> str:
     """What a node holds."""
 
@@ -237,8 +287,10 @@ def memory() -> str:
         total = BASE_BYTES + services + endpoints
         return (
             cluster.name,
-            f"{_mb(BASE_BYTES)} + {cluster.services:,} x {SERVICE_BYTES:,} B + "
-            f"{cluster.endpoints:,} x {ENDPOINT_BYTES} B",
+            (
+                f"{_mb(BASE_BYTES)} + {cluster.services:,} x {SERVICE_BYTES:,} B + "
+                f"{cluster.endpoints:,} x {ENDPOINT_BYTES} B"
+            ),
             f"{total / 1e6:.0f} MB",
             f"{total * NODES / 1e9:.0f} GB",
         )
@@ -255,8 +307,14 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "changes": changes,
     "savings": savings,
     "returns": returns,
+    "costs": costs,
     "memory": memory,
 }
+
+
+def _about(count: float) -> str:
+    """Two digits; the others are chance."""
+    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def _mb(count: float) -> str:
