@@ -67,18 +67,13 @@ class Compiler:
             self._compile_all()
             self._desired.take_change()
 
-    def absorb(self, observed: Observed, *, marks: bool = True) -> None:
+    def absorb(self, observed: Observed) -> None:
         """Take note of what is the kernel's to say: host addresses and fwmarks.
 
         What that changes is in no `Change`: the whole state is to be compared next.
-
-        Args:
-            observed: the complete state.
-            marks: it is known to be true of fwmarks.
         """
         self.set_host_addresses(observed.host_addresses)
-        if marks:
-            self._desired.agree_on_marks(observed.state)
+        self._desired.agree_on_marks(observed.state)
         self._desired.take_change()
 
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:

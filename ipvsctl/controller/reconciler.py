@@ -143,11 +143,10 @@ class Reconciler:
         """Take note of what is the kernel's to say.
 
         Recompiles for the node's own addresses, if they are not what they were; agrees
-        on the fwmarks, unless a sync has changed one since they were read: then the
-        next audit does.
+        on the fwmarks. A mark that a sync gave out since `observed` was read was
+        confirmed by that sync.
         """
-        touched = self._touched is not None and self._touched.has_marks
-        self._compiler.absorb(observed, marks=not touched)
+        self._compiler.absorb(observed)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""

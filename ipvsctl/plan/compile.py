@@ -218,10 +218,11 @@ def _real_servers(
     With `rr` every virtual server starts at the first one; were that the same on all
     nodes, a new Service's first requests from everywhere would meet one pod.
     """
+    if not endpoints:
+        return {}
+    has_weights = not config.is_kube_proxy
     weights = {
-        RealServerKey(e.endpoint.address, e.port): 1
-        if config.is_kube_proxy
-        else e.weight
+        RealServerKey(e.endpoint.address, e.port): e.weight if has_weights else 1
         for e in endpoints
     }
     seed = crc32(node.name.encode())

@@ -34,17 +34,10 @@ class Touched:
 
     def __init__(self) -> None:
         self._subjects: set[_Subject] = set()
-        self._has_marks = False
-
-    @property
-    def has_marks(self) -> bool:
-        """A fwmark has come, gone or moved."""
-        return self._has_marks
 
     def add(self, change: Change) -> None:
         """Take note of a change that is about to be imposed."""
         self._subjects |= change.keys
-        self._has_marks = self._has_marks or any(key.fwmark for key in change.keys)
         for state in (change.desired, change.presumed):
             for name, entries in state.entries.items():
                 self._subjects.update((name, entry.identity) for entry in entries)
