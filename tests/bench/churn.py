@@ -19,7 +19,7 @@ from ipvsctl.model.state import NodeState
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.desired import Change
 from ipvsctl.plan.node import sysctl_names
-from tests.bench.cluster import NODE, change, raw_objects, raw_slice
+from tests.bench.cluster import NODE, change, raw_objects, raw_slice, virtual_server
 from tests.bench.floor import node_netns
 from tests.bench.sizes import Figures, Size
 from tests.lab.netns import inside
@@ -136,8 +136,7 @@ async def _measure(
     await asyncio.sleep(size.config.sync_period_s + 10)
     idle_share = (time.process_time() - cpu) / (time.perf_counter() - begun)
     idle_audits = list(watcher.audits)
-    keys = {key.address: key for key in reconciler.desired.state().virtual_servers}
-    servers = list(keys.values())
+    servers = [virtual_server(number) for number in range(size.services)]
     prepared = [
         raw_slice(number, size.endpoints, spare=spare)
         for spare in (True, False)

@@ -7,6 +7,8 @@ from pathlib import Path
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.parse import parse_object
 from ipvsctl.cluster.store import Store
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.problem import Kind
 from tests import builders
 
@@ -34,6 +36,16 @@ def raw_service(number: int) -> bytes:
     """One of the Services."""
     return builders.to_json(
         builders.raw_service(_name(number), clusterIP=_address(10, 96, number))
+    )
+
+
+def virtual_server(number: int) -> VirtualServerKey:
+    """What one of the Services is in the kernel."""
+    return VirtualServerKey(
+        family=IPFamily.IPV4,
+        protocol=Protocol.TCP,
+        address=parse_address(_address(10, 96, number)),
+        port=80,
     )
 
 
