@@ -12,6 +12,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import closing
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
@@ -28,7 +30,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily
-from ipvsctl.model.state import EMPTY
+from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -50,8 +52,12 @@ _READ_TABLE: Final = "list virtual servers"
 _STEP: Final = 50
 """Virtual servers whose real servers are read in one step: a few milliseconds."""
 
-_STEP_DECODED: Final = 500
-"""Virtual servers that are decoded in one step, likewise."""
+_STEP_LISTED: Final = 300
+"""Virtual servers that are listed in one step, likewise."""
+
+_MOST_MISSED: Final = 200
+"""Virtual servers that are asked for because a listing may have passed over them; more
+than syncs delete while it runs."""
 
 _Known = Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]
 
@@ -119,29 +125,54 @@ class IpvsTable:
             for place, ack in sorted(refused.items())
         ]
 
-    def read_in_steps(self, likely: _Known) -> Generator[bool, None, IpvsListing]:
+    def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
         """Every virtual server with its real servers and counters; see `seam.Reading`.
 
         Args:
-            likely: real servers, which are the result's where they are what is read.
+            likely: its real servers are the result's where they are what is read.
         """
-        yield True
-        parts = self._socket.read(self._requests.get_services(), _READ_TABLE)
-        listed: list[tuple[VirtualServer, TrafficStats]] = []
-        for place, part in enumerate(parts):
-            if place % _STEP_DECODED == 0:
-                yield True
-            listed.append(self._replies.service(*part))
-        del parts
+        listed = yield from self._list_in_steps()
+        if listed:
+            yield True
+            found = {server.key for server, _ in listed}
+            missed = (key for key in likely.virtual_servers if key not in found)
+            listed += self._list_some(islice(missed, _MOST_MISSED))
         listing = IpvsListing({}, {}, {}, {})
         for place, (virtual_server, traffic) in enumerate(listed):
             if place % _STEP == 0:
                 yield True
-            self._add(listing, virtual_server, traffic, likely)
+            self._add(listing, virtual_server, traffic, likely.real_servers)
         return listing
+
+    def _list_in_steps(
+        self,
+    ) -> Generator[bool, None, list[tuple[VirtualServer, TrafficStats]]]:
+        """Every virtual server that does not come or go meanwhile, but for a few.
+
+        The kernel goes on at the place it has come to: when one before that is gone,
+        it passes over another (ip_vs_ctl.c:ip_vs_genl_dump_services).
+        """
+        listed: list[tuple[VirtualServer, TrafficStats]] = []
+        yield True
+        # One that is not read to its end would be in the way of the next.
+        with closing(NetlinkSocket.open(NetlinkProtocol.GENERIC)) as socket:
+            request = self._requests.get_services()
+            for item in socket.stream(request, self._replies.service, _READ_TABLE):
+                listed.append(item)
+                if len(listed) % _STEP_LISTED == 0:
+                    yield True
+        return listed
 
     def read_some(self, keys: Iterable[VirtualServerKey]) -> IpvsListing:
         """The virtual servers of these keys that are there, likewise."""
+        listing = IpvsListing({}, {}, {}, {})
+        for virtual_server, traffic in self._list_some(keys):
+            self._add(listing, virtual_server, traffic, EMPTY)
+        return listing
+
+    def _list_some(
+        self, keys: Iterable[VirtualServerKey]
+    ) -> list[tuple[VirtualServer, TrafficStats]]:
         questions = map(self._requests.get_service, keys)
         listed = []
         for answer in self._socket.ask(questions, self._replies.service):
@@ -151,10 +182,7 @@ class IpvsTable:
             error = KernelError.of(answer.errno, _READ_TABLE, answer.reason)
             if not isinstance(error, NotFound):
                 raise error
-        listing = IpvsListing({}, {}, {}, {})
-        for virtual_server, traffic in listed:
-            self._add(listing, virtual_server, traffic, EMPTY)
-        return listing
+        return listed
 
     def read_timeouts(self) -> Timeouts:
         """The idle timeouts of connections."""

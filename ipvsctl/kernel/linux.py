@@ -113,11 +113,10 @@ class LinuxKernel:
         yield True
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()
-        addresses = self._links.read()
-        yield True
-        routes = self._routes.read()
+        addresses = yield from self._links.read_in_steps()
+        routes = yield from self._routes.read_in_steps()
         sets = yield from self._ipsets.read_in_steps()
-        ipvs = yield from self._ipvs.read_in_steps(likely.real_servers)
+        ipvs = yield from self._ipvs.read_in_steps(likely)
         yield True
         flows = self._conntrack.read(ipvs.virtual_servers)
         forget_addresses()
@@ -143,7 +142,7 @@ class LinuxKernel:
 
     def read_host_addresses(self) -> frozenset[IPAddress]:
         """See `seam.Kernel`."""
-        return self._links.read().host
+        return finish(self._links.read_in_steps()).host
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

@@ -94,8 +94,19 @@ def diff_in_steps(
     yield
     _remove_virtual_servers(plan, observed, desired, options)
     yield
-    _diff_vips(plan, state, desired, options)
+    has_addresses = state.addresses == desired.addresses
+    yield
+    if not (has_addresses and _has_routes(state, desired)):
+        _diff_vips(plan, state, desired, options)
     return plan.build()
+
+
+def _has_routes(state: NodeState, desired: NodeState) -> bool:
+    return (
+        state.routes == desired.routes
+        and not state.stand_ins
+        and state.vip_link_up == desired.vip_link_up
+    )
 
 
 def _remove_virtual_servers(
