@@ -179,7 +179,7 @@ class IpvsReplies:
         read = self._dests.read
         for buffer, start, end in payloads:
             fields = read(buffer, start + GENL_HDRLEN, end)
-            _, packed, port_be16, forwarding, weight, upper, lower, *counters = fields
+            _, packed, port_be16, forwarding, weight, upper, lower = fields[:7]
             address = packed[:4] if fields[0] == IPFamily.IPV4 else packed
             server = left.pop(address + port_be16, None)
             if (
@@ -190,8 +190,11 @@ class IpvsReplies:
                 or lower != server.lower_threshold
             ):
                 return None
-            if any(counters):
-                found[server.key] = RealServerStats(*counters)
+            active, inactive, persistent = fields[7:]
+            if active or inactive or persistent:
+                found[server.key] = RealServerStats(
+                    active=active, inactive=inactive, persistent=persistent
+                )
         return found or EMPTY
 
     def config(self, buffer: bytes, start: int, end: int) -> Timeouts:

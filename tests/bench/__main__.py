@@ -22,20 +22,24 @@ from tests.bench.sizes import Figures
 SIZED = ("speed", "memory")
 ONCE = {"churn": 10_000, "list": 10_000, "start": 0}
 FIGURES = (*SIZED, *ONCE)
+SERVICES = (1_000, 5_000, 10_000)
+"""Those that any lab has room for."""
 
 
 def main() -> int:
     """Measure what is asked for and print it; 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--services", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--services", type=int, nargs="+", default=list(SERVICES))
     parser.add_argument("--endpoints", type=int, default=10)
-    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=list(FIGURES))
+    parser.add_argument(
+        "--figures", nargs="+", choices=FIGURES, help="all that are not merged"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="of churn")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument(
         "--merge",
         type=Path,
-        nargs="+",
+        action="append",
         default=[],
         help="take in figures that --json wrote before; new ones win",
     )
@@ -44,18 +48,24 @@ def main() -> int:
     )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
+    is_whole = True
     machine = describe()
     for path in options.merge:
         known = json.loads(path.read_text())
-        machine = known["machine"]
+        if known["machine"]["lab"] != "none":
+            machine = known["machine"]
         for name, by_size in known["results"].items():
             sizes = {int(services): found for services, found in by_size.items()}
             results.setdefault(name, {}).update(sizes)
-    for name in options.figures:
+    for name in options.figures or [f for f in FIGURES if f not in results]:
         for services in options.services if name in SIZED else [ONCE[name]]:
             print(f"measuring {name}, {services:,} Services", file=sys.stderr)
-            found = _measure(name, services, options.endpoints, options.seconds)
-            results.setdefault(name, {})[services] = found
+            words = (name, services, options.endpoints, options.seconds)
+            try:
+                results.setdefault(name, {})[services] = _measure(*words)
+            except subprocess.CalledProcessError as error:
+                print(f"not measured: {error}", file=sys.stderr)
+                is_whole = False
     ordered = {name: dict(sorted(results[name].items())) for name in sorted(results)}
     show(ordered)
     if options.json:
@@ -63,7 +73,7 @@ def main() -> int:
         options.json.write_text(text + "\n")
     if options.write:
         write(lines(ordered), machine)
-    return int(any(line.holds is False for line in lines(ordered)))
+    return int(not is_whole or any(line.holds is False for line in lines(ordered)))
 
 
 def _measure(name: str, services: int, endpoints: int, seconds: float) -> Figures:

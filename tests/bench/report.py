@@ -191,10 +191,11 @@ def _list(by_size: Mapping[int, Figures]) -> Iterator[Line]:
 
 def _start(by_size: Mapping[int, Figures]) -> Iterator[Line]:
     for found in by_size.values():
+        where = "in the guest" if found["start, in guest"] else "on the machine"
         for name, words in (("--help", "status --help"), ("version", "version")):
             used = found[f"start, {name}"]
             yield Line(
-                f"CPU of `ipvsctl {words}`",
+                f"CPU of `ipvsctl {words}`, {where}",
                 "",
                 _ms(used),
                 _ms(found["start, floor"]),

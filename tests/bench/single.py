@@ -1,5 +1,6 @@
 """Figures that depend on no cluster in the kernel: listing, starting."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def measure_start() -> Figures:
         f"start, {name}": _cpu("-m", "ipvsctl", *words)
         for name, words in COMMANDS.items()
     }
-    return {**figures, "start, floor": _cpu("-c", "")}
+    in_guest = float(os.environ.get("IPVSCTL_LAB") == "uml")
+    return {**figures, "start, floor": _cpu("-c", ""), "start, in guest": in_guest}
 
 
 def _cpu(*words: str) -> float:
