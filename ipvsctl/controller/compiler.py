@@ -25,12 +25,11 @@ class Compiler:
         config: ProxyConfig,
         store: Store,
         facts: KernelFacts,
-        host_addresses: Iterable[IPAddress] = (),
     ) -> None:
         self._config = config
         self._store = store
         self._facts = facts
-        self._context = self._context_with(_order(host_addresses))
+        self._context = self._context_with(())
         self._desired = Desired(self._compile_node())
 
     @property
@@ -47,13 +46,22 @@ class Compiler:
         """Everything wrong with any object: as read, and as compiled; sorted."""
         return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
 
-    def compile_dirty(self) -> Change:
-        """Compile what is dirty; return what that changed."""
+    def compile_dirty(
+        self, host_addresses: Iterable[IPAddress] | None = None
+    ) -> Change:
+        """Compile what is dirty; return what that changed.
+
+        Args:
+            host_addresses: the node's own; None is those known of. Other ones have
+                everything compiled.
+        """
         dirty = self._store.take_dirty()
-        if dirty:
+        known = self._context.host_addresses
+        hosts = known if host_addresses is None else _order(host_addresses)
+        if dirty or hosts != known:
             # Peers' addresses concern the Services that claim one, which are dirty.
-            self._context = self._context_with(self._context.host_addresses)
-        if dirty.node_changed:
+            self._context = self._context_with(hosts)
+        if dirty.node_changed or hosts != known:
             self._compile_all()
         else:
             self._compile(dirty.services)

@@ -207,9 +207,10 @@ class Loop:
 
     async def _audit_at_once(self) -> SyncReport:
         async with self._lock:
+            hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._reconciler.prepare()
+            self._reconciler.prepare(hosts)
             self._progress.taken()
             observed = await asyncio.to_thread(self._reconciler.observe)
             self._reconciler.absorb(observed)

@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -18,6 +18,7 @@ from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
@@ -63,13 +64,7 @@ class Reconciler:
         self._config = config
         self._store = store
         self._clock = clock
-        # Known only later, they would have everything compiled twice.
-        self._compiler = Compiler(
-            config=config,
-            store=store,
-            facts=kernel.facts(),
-            host_addresses=kernel.read_host_addresses(),
-        )
+        self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
         self._drain_clock = DrainClock(config.drain_timeout_s)
         # What syncs are about while an audit runs in steps.
         self._touched: Touched | None = None
@@ -102,9 +97,21 @@ class Reconciler:
         """Put an event into the store."""
         self._store.apply(event)
 
-    def prepare(self) -> Change:
-        """Compile what is dirty; return what that changed."""
-        return self._compiler.compile_dirty()
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """The node's own addresses.
+
+        Everything is compiled for them, and again if they are others. So they are to
+        be known before the first `prepare`, and not only when all has been read.
+        """
+        return self._kernel.read_host_addresses()
+
+    def prepare(self, host_addresses: Iterable[IPAddress] | None = None) -> Change:
+        """Compile what is dirty; return what that changed.
+
+        Args:
+            host_addresses: the node's own; None is those known of.
+        """
+        return self._compiler.compile_dirty(host_addresses)
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -194,7 +201,7 @@ class Reconciler:
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
-        self.prepare()
+        self.prepare(self.read_host_addresses())
         observed = self.observe()
         self.absorb(observed)
         return observed

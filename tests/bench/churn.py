@@ -109,7 +109,6 @@ def measure(size: Size, seconds: float) -> Figures:
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
         )
         try:
-            # It asks the kernel with a loop of its own, so it is made before ours runs.
             reconciler = Reconciler(
                 kernel=kernel, config=size.config, store=Store(NODE)
             )
