@@ -1,6 +1,7 @@
 """Pages of `docs/` that are made from the code: `nox -s docs` writes them.
 
-What the settings mean is said once, in their docstrings.
+What the settings mean is said once, in their docstrings; what a large cluster costs is
+computed, and put between the words of its page.
 """
 
 import inspect
@@ -20,6 +21,7 @@ from ipvsctl.serve.metric_table import (
     TRAFFIC_METRICS,
     Metric,
 )
+from tests.bench.scale import page as scale
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -133,7 +135,11 @@ def metrics() -> str:
     )
 
 
-PAGES: Final = {"configuration.md": configuration, "metrics.md": metrics}
+PAGES: Final = {
+    "configuration.md": configuration,
+    "metrics.md": metrics,
+    "scale.md": scale.page,
+}
 """What each page is made by."""
 
 

@@ -33,6 +33,7 @@ OTHERS_OPTIONS: Final = {
     "--disable-kube-proxy",  # k3s
     "--help",
     "--lb-server-port",  # k3s
+    "--services",  # the bench
 }
 
 _BLOCK: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)

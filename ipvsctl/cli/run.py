@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli import status, sync
+from ipvsctl.cli import garbage, status, sync
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import Audiences
@@ -86,6 +86,7 @@ class Daemon:
                 HealthChecksAudience(self._health_checks, self._reconciler, config),
                 self._metrics,
                 *(() if recorder is None else (EventsAudience(recorder),)),
+                garbage.SettlingAudience(),
             )
         )
         self._loop = Loop(
@@ -208,7 +209,7 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
-    with closing(kernel), _last_resort() as last_resort:
+    with garbage.held_back(), closing(kernel), _last_resort() as last_resort:
         facts = kernel.facts()
         daemon = Daemon(
             kernel=kernel,

@@ -4,6 +4,7 @@ JSON bytes (from the API) and dicts (from YAML) take the same path from here on.
 """
 
 import re
+from sys import intern
 from typing import Generic, TypeVar
 
 import msgspec
@@ -59,7 +60,8 @@ def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
             value=None,
             reason="is missing",
         )
-    return ObjectRef(meta.namespace or "default", meta.name)
+    # A cluster has far fewer namespaces than objects.
+    return ObjectRef(intern(meta.namespace or "default"), meta.name)
 
 
 def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:

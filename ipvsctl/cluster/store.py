@@ -55,9 +55,10 @@ class Store:
             kind: {} for kind in Kind
         }
         self._services: dict[ObjectRef, Service] = {}
-        self._slices: dict[ObjectRef, dict[ObjectRef, EndpointSlice]] = {}
+        self._slices: dict[ObjectRef, tuple[EndpointSlice, ...]] = {}
         self._nodes: dict[str, Node] = {}
-        self._claimants: dict[IPAddress, set[ObjectRef]] = {}
+        # Tuples, as nearly all have one member: a set takes four times the memory.
+        self._claimants: dict[IPAddress, tuple[ObjectRef, ...]] = {}
         self._context: NodeContext | None = None
         self._dirty_services: set[ObjectRef] = set()
         self._node_changed = False
@@ -96,7 +97,7 @@ class Store:
         service = self._services.get(ref)
         return tuple(
             piece
-            for _, piece in sorted(self._slices.get(ref, {}).items())
+            for piece in self._slices.get(ref, ())
             if service is None or _counts(piece, service)
         )
 
@@ -182,16 +183,17 @@ class Store:
     ) -> None:
         if old is not None:
             for address in _claims(old):
-                claimants = self._claimants[address]
-                claimants.discard(ref)
-                if not claimants:
+                claimants = tuple(r for r in self._claimants[address] if r != ref)
+                if claimants:
+                    self._claimants[address] = claimants
+                else:
                     del self._claimants[address]
         if new is None:
             del self._services[ref]
         else:
             self._services[ref] = new
             for address in _claims(new):
-                self._claimants.setdefault(address, set()).add(ref)
+                self._claimants[address] = (*self._claimants.get(address, ()), ref)
         # What was not proxied and still is not has nothing in the kernel.
         if (old is not None and old.proxied) or (new is not None and new.proxied):
             self._dirty_services.add(ref)
@@ -200,12 +202,14 @@ class Store:
         self, old: Iterable[EndpointSlice], new: Iterable[EndpointSlice]
     ) -> None:
         for piece in old:
-            siblings = self._slices[piece.service]
-            del siblings[piece.ref]
-            if not siblings:
+            siblings = [p for p in self._slices[piece.service] if p.ref != piece.ref]
+            if siblings:
+                self._slices[piece.service] = tuple(siblings)
+            else:
                 del self._slices[piece.service]
         for piece in new:
-            self._slices.setdefault(piece.service, {})[piece.ref] = piece
+            siblings = [*self._slices.get(piece.service, ()), piece]
+            self._slices[piece.service] = tuple(sorted(siblings, key=_by_ref))
         for piece in (*old, *new):
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
@@ -231,7 +235,7 @@ class Store:
         before = set(old.addresses) if old else set()
         after = set(new.addresses) if new else set()
         for address in before ^ after:
-            self._dirty_services |= self._claimants.get(address, set())
+            self._dirty_services.update(self._claimants.get(address, ()))
 
 
 def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:
@@ -240,6 +244,10 @@ def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:
 
 def _counts(piece: EndpointSlice, service: Service) -> bool:
     return not (piece.from_endpoints and service.has_selector)
+
+
+def _by_ref(piece: EndpointSlice) -> ObjectRef:
+    return piece.ref
 
 
 def _claims(service: Service) -> frozenset[IPAddress]:

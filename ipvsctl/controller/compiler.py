@@ -46,13 +46,22 @@ class Compiler:
         """Everything wrong with any object: as read, and as compiled; sorted."""
         return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
 
-    def compile_dirty(self) -> Change:
-        """Compile what is dirty; return what that changed."""
+    def compile_dirty(
+        self, host_addresses: Iterable[IPAddress] | None = None
+    ) -> Change:
+        """Compile what is dirty; return what that changed.
+
+        Args:
+            host_addresses: the node's own; None is those known of. Other ones have
+                everything compiled.
+        """
         dirty = self._store.take_dirty()
-        if dirty:
+        known = self._context.host_addresses
+        hosts = known if host_addresses is None else _order(host_addresses)
+        if dirty or hosts != known:
             # Peers' addresses concern the Services that claim one, which are dirty.
-            self._context = self._context_with(self._context.host_addresses)
-        if dirty.node_changed:
+            self._context = self._context_with(hosts)
+        if dirty.node_changed or hosts != known:
             self._compile_all()
         else:
             self._compile(dirty.services)
@@ -60,7 +69,7 @@ class Compiler:
 
     def set_host_addresses(self, addresses: Iterable[IPAddress]) -> None:
         """Compile everything for the node's own addresses, if they are other ones."""
-        hosts = tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+        hosts = _order(addresses)
         if hosts != self._context.host_addresses:
             self._context = self._context_with(hosts)
             self._compile_all()
@@ -106,3 +115,7 @@ class Compiler:
             self._desired.put(
                 compile_service(service, slices, self._context, self._config)
             )
+
+
+def _order(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    return tuple(sorted(addresses, key=lambda a: (a.version, int(a))))

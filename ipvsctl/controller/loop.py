@@ -1,15 +1,17 @@
 """The daemon's tasks: watch events, sync what they change, audit, end drains.
 
 One lock keeps the calls to the reconciler apart. Reads and writes of the kernel run in
-a thread, so that events keep coming in (and probes keep being answered) meanwhile.
+a thread, so that events keep coming in (and probes keep being answered) meanwhile. An
+audit takes seconds on a large node, so it gives the lock back after every few
+milliseconds, and an event waits for one step of it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import aclosing, nullcontext
+from typing import TypeVar, cast
 
 import msgspec
 import structlog
@@ -145,7 +147,6 @@ class Loop:
         await self._complete.wait()
         while True:
             await self._audit_until_clean()
-            self._audit_wanted.clear()
             timer = asyncio.ensure_future(self._sleep(self._config.sync_period_s))
             wanted = asyncio.ensure_future(self._audit_wanted.wait())
             try:
@@ -164,36 +165,83 @@ class Loop:
         await retrying(self._audit)
 
     async def _audit(self) -> bool:
-        async with self._lock:
-            try:
-                # What is dirty so far is this audit's business, not a sync's.
-                self._dirty.clear()
-                self._take(self._reconciler.prepare())
-                observed = await asyncio.to_thread(self._reconciler.observe)
-                self._unimposed += (self._reconciler.absorb(observed),)
-                report = await asyncio.to_thread(self._reconciler.impose, observed)
-            except (KernelError, WireError) as error:
-                _log.error("audit failed", reason=str(error))
-                return False
-            self._progress.imposed_all()
-            changes, self._unimposed = self._unimposed, ()
-            programmed = self.changes.imposed_all()
-            self.state.imposed_at_s = self._wall_clock()
-            await self._audience.audited(
-                AuditDone(
-                    report=report,
-                    changes=changes,
-                    is_first=not self.state.audits,
-                    programmed=programmed,
-                )
-            )
+        # Whoever wants one from now on may want more than this one looks at.
+        self._audit_wanted.clear()
+        try:
+            done = await self._audit_in_steps() if self.state.synced else None
+            if done is None:
+                done = await self._audit_at_once()
+        except (KernelError, WireError) as error:
+            _log.error("audit failed", reason=str(error))
+            return False
+        report = done.report
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
         self.state.failed_ops = len(report.report.failed)
-        self._tell("audit", report, programmed)
+        self._tell("audit", report, done.programmed)
         return not report.report.failed
+
+    async def _audit_at_once(self) -> AuditDone:
+        async with self._lock:
+            hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
+            # What is dirty so far is this audit's business, not a sync's.
+            self._dirty.clear()
+            self._take(self._reconciler.prepare(hosts))
+            observed = await asyncio.to_thread(self._reconciler.observe)
+            self._unimposed += (self._reconciler.absorb(observed),)
+            report = await asyncio.to_thread(self._reconciler.impose, observed)
+            return await self._audit_done(report)
+
+    async def _audit_in_steps(self) -> AuditDone | None:
+        """Syncs run in between; None, with nothing done, if none may."""
+        begun = self._clock()
+        observed = await self._walk(self._reconciler.observe_in_steps())
+        async with self._lock:
+            # Compiles, maybe, and so reads the store that events are put into here.
+            self._unimposed += (self._reconciler.absorb(observed),)
+        report = await self._walk(self._reconciler.impose_in_steps(observed))
+        if report is None:
+            return None
+        report = msgspec.structs.replace(report, duration_s=self._clock() - begun)
+        async with self._lock:
+            return await self._audit_done(report)
+
+    async def _audit_done(self, report: SyncReport) -> AuditDone:
+        """Take note of an audit's end, and tell of it."""
+        changes = self._unimposed
+        programmed: tuple[Programmed, ...] = ()
+        # After a sync that failed meanwhile, another audit follows at once.
+        if not self._audit_wanted.is_set():
+            self._progress.imposed_all()
+            self._unimposed = ()
+            programmed = self.changes.imposed_all()
+            self.state.imposed_at_s = self._wall_clock()
+        done = AuditDone(
+            report=report,
+            changes=changes,
+            is_first=not self.state.audits,
+            programmed=programmed,
+        )
+        await self._audience.audited(done)
+        return done
+
+    async def _walk(self, steps: Generator[bool | None, None, T]) -> T:
+        """Do steps in a thread, each under the lock unless it yields False before."""
+
+        def step() -> tuple[bool | None, T | None]:
+            try:
+                return next(steps) is not False, None
+            except StopIteration as done:
+                return None, done.value
+
+        needs_lock: bool | None = True
+        result = None
+        while needs_lock is not None:
+            async with self._lock if needs_lock else nullcontext():
+                needs_lock, result = await asyncio.to_thread(step)
+        return cast("T", result)
 
     async def _sync_forever(self) -> None:
         await self._audited.wait()

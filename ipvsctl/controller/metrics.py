@@ -124,7 +124,8 @@ class MetricsAudience:
         self._tried = self._count_failed(done.report.report.failed)
         await self._count_traffic(done)
         if self._ledger is not None:
-            self._ledger.keep(done.report.observed.traffic.keys())
+            report = done.report
+            self._ledger.keep(report.observed.traffic.keys() | report.touched)
             self._publish(self._ledger.choose(desired.programs.keys()))
 
     async def _count_sync(self, done: SyncDone) -> None:
@@ -153,6 +154,9 @@ class MetricsAudience:
         read = list(done.report.observed.traffic.items())
         for start in range(0, len(read), _PIECE):
             for key, stats in read[start : start + _PIECE]:
+                if key in done.report.touched:
+                    # The sync has told a later count, or that it is gone.
+                    continue
                 program = self._reconciler.desired.server(key)
                 owner = program.port_name.service if program is not None else None
                 count(key, owner, stats)

@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -12,17 +12,21 @@ import msgspec
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.touched import Touched
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,12 +36,14 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
         plan: the ops that were to be done.
         report: what became of them.
         observed: what was read before, of a sync only what it touches.
+        touched: virtual servers that syncs have changed after that, and told of.
         duration_s: reading, comparing and applying.
     """
 
     plan: Plan
     report: Report
     observed: Observed
+    touched: frozenset[VirtualServerKey] = frozenset()
     duration_s: float
 
 
@@ -64,6 +70,8 @@ class Reconciler:
         self._clock = clock
         self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
         self._drain_clock = DrainClock(config.drain_timeout_s)
+        # What syncs are about while an audit runs in steps.
+        self._touched: Touched | None = None
 
     @property
     def desired(self) -> Desired:
@@ -93,9 +101,21 @@ class Reconciler:
         """Put an event into the store; see `Store.apply`."""
         return self._store.apply(event)
 
-    def prepare(self) -> Change:
-        """Compile what is dirty; return what that changed."""
-        return self._compiler.compile_dirty()
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """The node's own addresses.
+
+        Everything is compiled for them, and again if they are others. So they are to
+        be known before the first `prepare`, and not only when all has been read.
+        """
+        return self._kernel.read_host_addresses()
+
+    def prepare(self, host_addresses: Iterable[IPAddress] | None = None) -> Change:
+        """Compile what is dirty; return what that changed.
+
+        Args:
+            host_addresses: the node's own; None is those known of.
+        """
+        return self._compiler.compile_dirty(host_addresses)
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -104,6 +124,8 @@ class Reconciler:
     def sync(self, change: Change) -> SyncReport:
         """Impose a change on the kernel, reading only what it touches."""
         begun = self._clock()
+        if self._touched is not None:
+            self._touched.add(change)
         seen = self._kernel.observe_virtual_servers(change.keys)
         observed = msgspec.structs.replace(
             seen,
@@ -121,19 +143,60 @@ class Reconciler:
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""
-        return self._kernel.observe()
+        return finish(self._kernel.read_in_steps(self.desired.state()))
+
+    def observe_in_steps(self) -> Reading:
+        """The same between syncs; `impose_in_steps` may follow."""
+        self._touched = Touched()
+        return self._kernel.read_in_steps(self.desired.state())
 
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.
 
         Recompiles for the node's own addresses, if they are not what they were; agrees
-        on the fwmarks.
+        on the fwmarks. A mark that a sync gave out since `observed` was read was
+        confirmed by that sync.
         """
         return self._compiler.absorb(observed)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
         return self._apply_all(observed, self._clock())
+
+    def impose_in_steps(
+        self, observed: Observed
+    ) -> Generator[None, None, SyncReport | None]:
+        """The same between syncs, without what they touch.
+
+        Args:
+            observed: what `observe_in_steps` read.
+
+        Returns:
+            None, and then nothing was done, if no sync may run meanwhile.
+        """
+        begun = self._clock()
+        touched = self._touched or Touched()
+        try:
+            desired = self.desired.state()
+            yield
+            done = yield from impose_in_steps(
+                self._kernel, observed, desired, self._options(), touched
+            )
+            if done is None:
+                return None
+            yield from note_drains_in_steps(
+                self._drain_clock, observed, desired, touched, self._clock
+            )
+        finally:
+            self._touched = None
+        plan, report = done
+        return SyncReport(
+            plan=plan,
+            report=report,
+            observed=observed,
+            touched=touched.keys,
+            duration_s=self._clock() - begun,
+        )
 
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
@@ -147,7 +210,7 @@ class Reconciler:
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
-        self.prepare()
+        self.prepare(self.read_host_addresses())
         observed = self.observe()
         self.absorb(observed)
         return observed
@@ -200,11 +263,13 @@ class Reconciler:
         )
 
     def _diff(self, observed: Observed, desired: NodeState) -> Plan:
-        options = DiffOptions(
+        return diff(observed, desired, self._options())
+
+    def _options(self) -> DiffOptions:
+        return DiffOptions(
             vip_link=self._config.vip_link,
             urgent=self.desired.urgent_addresses(),
             expired_drains=self._drain_clock.expired(self._clock()),
             exclude=self._config.exclude_cidrs,
             short_circuits=self.desired.short_circuits,
         )
-        return diff(observed, desired, options)

@@ -1,14 +1,14 @@
 """ipsets: a listing of headers, then the entries of those that matter; changes."""
 
 import errno
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
 import structlog
 
 from ipvsctl.kernel.applier import failed_op
-from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.kernel.netlink import NetlinkSocket, Payload
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.plan.ops import (
@@ -91,38 +91,50 @@ class Ipsets:
             )
         return failed
 
-    def read(self) -> IpsetListing:
-        """The sets of our names with their entries.
+    def read_in_steps(self) -> Generator[bool, None, IpsetListing]:
+        """The sets of our names with their entries; see `seam.Reading`.
 
         A set of a type that is not in use here is left out, and so are entries that
         have no value here (see `IpsetReplies.entries`); both are logged.
         """
         listing = IpsetListing({}, {})
-        for header in self._socket.dump(
-            list_headers(), self._replies.header, "list sets"
-        ):
+        yield True
+        headers = self._socket.dump(list_headers(), self._replies.header, "list sets")
+        for header in headers:
             if header.name not in self._names:
                 continue
             if header.spec is None:
                 _log.warning("set has a foreign type", set=header.name)
                 continue
-            entries = self._read_entries(header.name)
-            if entries is not None:
-                listing.sets[header.name] = header.spec
-                listing.entries[header.name] = entries
+            yield True
+            try:
+                parts = self._socket.read(list_set(header.name), _reading(header.name))
+            except NotFound:
+                # It was destroyed since the headers were listed.
+                continue
+            listing.sets[header.name] = header.spec
+            listing.entries[header.name] = yield from self._entries(header.name, parts)
         return listing
 
-    def _read_entries(self, name: str) -> frozenset[SetEntry] | None:
-        """None for a set that was destroyed since the headers were listed."""
-        try:
-            parts = self._socket.dump(
-                list_set(name), self._replies.entries, f"list set {name}"
-            )
-        except NotFound:
-            return None
-        if others := sum(count for _, count in parts):
+    def _entries(
+        self, name: str, parts: Sequence[Payload]
+    ) -> Generator[bool, None, frozenset[SetEntry]]:
+        found: set[SetEntry] = set()
+        others = 0
+        for place, part in enumerate(parts):
+            if place:
+                # Decoding needs no kernel, but it would keep others from Python.
+                yield True
+            entries, foreign = self._replies.entries(*part)
+            found.update(entries)
+            others += foreign
+        if others:
             _log.warning("set has foreign entries", set=name, entries=others)
-        return frozenset(entry for entries, _ in parts for entry in entries)
+        return frozenset(found)
+
+
+def _reading(name: str) -> str:
+    return f"list set {name}"
 
 
 def _groups(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:

@@ -4,7 +4,16 @@ The kernel lists virtual servers in one dump, and real servers in one dump each.
 """
 
 import errno
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
@@ -21,6 +30,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -38,6 +48,18 @@ from ipvsctl.wire.ipvs_decode import IpvsReplies
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 
 _READ_TABLE: Final = "list virtual servers"
+
+_STEP: Final = 50
+"""Virtual servers whose real servers are read in one step: a few milliseconds."""
+
+_STEP_LISTED: Final = 300
+"""Virtual servers that are listed in one step, likewise."""
+
+_MOST_MISSED: Final = 200
+"""Virtual servers that are asked for because a listing may have passed over them; more
+than syncs delete while it runs."""
+
+_Known = Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]
 
 
 _REQUESTS: Final[Mapping[type[Op], Callable[[IpvsRequests, Any], bytes]]] = {
@@ -59,13 +81,14 @@ IPVS_OPS: Final = tuple(_REQUESTS)
 class IpvsListing(NamedTuple):
     """Virtual servers and what belongs to them, each by its key.
 
-    A virtual server without real servers is in the last two with none.
+    A virtual server without real servers is in the last two with none. A real server
+    without connections may be absent from the last.
     """
 
     virtual_servers: dict[VirtualServerKey, VirtualServer]
     traffic: dict[VirtualServerKey, TrafficStats]
-    real_servers: dict[VirtualServerKey, dict[RealServerKey, RealServer]]
-    connections: dict[VirtualServerKey, dict[RealServerKey, RealServerStats]]
+    real_servers: dict[VirtualServerKey, Mapping[RealServerKey, RealServer]]
+    connections: dict[VirtualServerKey, Mapping[RealServerKey, RealServerStats]]
 
 
 class IpvsTable:
@@ -102,14 +125,54 @@ class IpvsTable:
             for place, ack in sorted(refused.items())
         ]
 
-    def read(self) -> IpvsListing:
-        """Every virtual server with its real servers and counters."""
-        request = self._requests.get_services()
-        listed = self._socket.dump(request, self._replies.service, _READ_TABLE)
-        return self._with_real_servers(listed)
+    def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
+        """Every virtual server with its real servers and counters; see `seam.Reading`.
+
+        Args:
+            likely: its real servers are the result's where they are what is read.
+        """
+        listed = yield from self._list_in_steps()
+        if listed:
+            yield True
+            found = {server.key for server, _ in listed}
+            missed = (key for key in likely.virtual_servers if key not in found)
+            listed += self._list_some(islice(missed, _MOST_MISSED))
+        listing = IpvsListing({}, {}, {}, {})
+        for place, (virtual_server, traffic) in enumerate(listed):
+            if place % _STEP == 0:
+                yield True
+            self._add(listing, virtual_server, traffic, likely.real_servers)
+        return listing
+
+    def _list_in_steps(
+        self,
+    ) -> Generator[bool, None, list[tuple[VirtualServer, TrafficStats]]]:
+        """Every virtual server that does not come or go meanwhile, but for a few.
+
+        The kernel goes on at the place it has come to: when one before that is gone,
+        it passes over another (ip_vs_ctl.c:ip_vs_genl_dump_services).
+        """
+        listed: list[tuple[VirtualServer, TrafficStats]] = []
+        yield True
+        # One that is not read to its end would be in the way of the next.
+        with closing(NetlinkSocket.open(NetlinkProtocol.GENERIC)) as socket:
+            request = self._requests.get_services()
+            for item in socket.stream(request, self._replies.service, _READ_TABLE):
+                listed.append(item)
+                if len(listed) % _STEP_LISTED == 0:
+                    yield True
+        return listed
 
     def read_some(self, keys: Iterable[VirtualServerKey]) -> IpvsListing:
         """The virtual servers of these keys that are there, likewise."""
+        listing = IpvsListing({}, {}, {}, {})
+        for virtual_server, traffic in self._list_some(keys):
+            self._add(listing, virtual_server, traffic, EMPTY)
+        return listing
+
+    def _list_some(
+        self, keys: Iterable[VirtualServerKey]
+    ) -> list[tuple[VirtualServer, TrafficStats]]:
         questions = map(self._requests.get_service, keys)
         listed = []
         for answer in self._socket.ask(questions, self._replies.service):
@@ -119,7 +182,7 @@ class IpvsTable:
             error = KernelError.of(answer.errno, _READ_TABLE, answer.reason)
             if not isinstance(error, NotFound):
                 raise error
-        return self._with_real_servers(listed)
+        return listed
 
     def read_timeouts(self) -> Timeouts:
         """The idle timeouts of connections."""
@@ -152,19 +215,27 @@ class IpvsTable:
             if refused[place].errno != errno.ENOENT
         )
 
-    def _with_real_servers(
-        self, listed: list[tuple[VirtualServer, TrafficStats]]
-    ) -> IpvsListing:
-        listing = IpvsListing({}, {}, {}, {})
-        for virtual_server, traffic in listed:
-            key = virtual_server.key
-            request = self._requests.get_dests(key)
-            dests = self._socket.dump(request, self._replies.dest, "list real servers")
-            listing.virtual_servers[key] = virtual_server
-            listing.traffic[key] = traffic
-            listing.real_servers[key] = {server.key: server for server, _ in dests}
-            listing.connections[key] = {server.key: stats for server, stats in dests}
-        return listing
+    def _add(
+        self,
+        listing: IpvsListing,
+        virtual_server: VirtualServer,
+        traffic: TrafficStats,
+        likely: _Known,
+    ) -> None:
+        """Put a virtual server into a listing, with its real servers."""
+        key = virtual_server.key
+        parts = self._socket.read(self._requests.get_dests(key), "list real servers")
+        listing.virtual_servers[key] = virtual_server
+        listing.traffic[key] = traffic
+        expected = likely.get(key, EMPTY)
+        stats = self._replies.same_dests(parts, expected)
+        if stats is not None:
+            listing.real_servers[key] = expected
+            listing.connections[key] = stats
+            return
+        dests = [self._replies.dest(*part) for part in parts]
+        listing.real_servers[key] = {server.key: server for server, _ in dests}
+        listing.connections[key] = {server.key: stats for server, stats in dests}
 
 
 def _explain(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> Ack:

@@ -6,7 +6,7 @@ are encoded here, in batches.
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from ipaddress import IPv6Address
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -46,6 +46,9 @@ NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
 _PAUSES_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 IFF_UP: Final = 1
+
+STEP_DECODED: Final = 1000
+"""Messages that are decoded in one step: a few milliseconds."""
 
 
 class Link(NamedTuple):
@@ -176,14 +179,17 @@ class Links:
             raise KernelError.of(error.code, "find the VIP link") from error
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
-    def read(self) -> AddressListing:
-        """Every address."""
+    def read_in_steps(self) -> Generator[bool, None, AddressListing]:
+        """Every address; see `seam.Reading`."""
+        yield True
         vip_link = self.find_vip_link()
         vips = set()
         host = set()
-        for item in self._socket.dump(
-            list_addresses(), self._replies.address, "list addresses"
-        ):
+        parts = self._socket.read(list_addresses(), "list addresses")
+        for place, part in enumerate(parts, 1):
+            if place % STEP_DECODED == 0:
+                yield True
+            item = self._replies.address(*part)
             if item is None or _is_ipv6_link_local(item.address):
                 continue
             if vip_link is not None and item.ifindex == vip_link.ifindex:

@@ -15,13 +15,16 @@ from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
 from ipvsctl.kernel.links import LINK_OPS, Links
 from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
 from ipvsctl.plan.ops import ChangeRules, Op, Plan, Report, SetSysctl
+from ipvsctl.wire.packed import forget_addresses
 
 
 class LinuxKernel:
@@ -108,18 +111,33 @@ class LinuxKernel:
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""
-        addresses = self._links.read()
-        routes = self._routes.read()
-        sets = self._ipsets.read()
-        ipvs = self._ipvs.read()
+        return finish(self.read_in_steps(NodeState()))
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `seam.Kernel`."""
+        # Nobody else changes rules, and iptables takes its time to start.
+        chains = {}
+        for family in self._rules.families:
+            yield False
+            chains[family] = self._rules.read(family)
+        yield True
+        sysctls = self._sysctls.read()
+        timeouts = self._ipvs.read_timeouts()
+        addresses = yield from self._links.read_in_steps()
+        routes = yield from self._routes.read_in_steps()
+        sets = yield from self._ipsets.read_in_steps()
+        ipvs = yield from self._ipvs.read_in_steps(likely)
+        yield True
+        flows = self._conntrack.read(ipvs.virtual_servers)
+        forget_addresses()
         return Observed(
             state=NodeState(
                 vip_link_up=addresses.vip_link_up,
-                sysctls=self._sysctls.read(),
-                timeouts=self._ipvs.read_timeouts(),
+                sysctls=sysctls,
+                timeouts=timeouts,
                 sets=sets.sets,
                 entries=sets.entries,
-                chains=self._rules.read(),
+                chains=chains,
                 virtual_servers=ipvs.virtual_servers,
                 real_servers=ipvs.real_servers,
                 addresses=addresses.vips,
@@ -128,9 +146,13 @@ class LinuxKernel:
             ),
             connections=ipvs.connections,
             traffic=ipvs.traffic,
-            flows=self._conntrack.read(ipvs.virtual_servers),
+            flows=flows,
             host_addresses=addresses.host,
         )
+
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        return finish(self._links.read_in_steps()).host
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

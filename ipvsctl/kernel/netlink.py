@@ -27,7 +27,8 @@ T = TypeVar("T")
 Decode = Callable[[bytes, int, int], T]
 """From a buffer, and where a payload starts and ends in it, to a value."""
 
-_Payload = tuple[bytes, int, int]
+Payload = tuple[bytes, int, int]
+"""A received buffer, and where a payload starts and ends in it."""
 
 BATCH_MESSAGES: Final = 200
 """Requests in one `send`: their answers fit into the receive buffer, however small,
@@ -42,6 +43,9 @@ _DATAGRAM_BYTES: Final = 64 * 1024
 
 _MAX_SEQUENCE: Final = 0xFFFFFFFF
 _DUMP_TRIES: Final = 5
+
+_ENDS: Final = frozenset({MessageType.DONE, MessageType.ERROR})
+"""What a dump ends with."""
 
 _NO_ANSWER: Final = Ack(errno.ENODATA, "the kernel gave no answer")
 _LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
@@ -132,10 +136,14 @@ class NetlinkSocket:
             KernelError: it was refused; DumpInterrupted, it changed time and again.
             WireError: `decode` could not read a message.
         """
+        return [decode(*payload) for payload in self.read(request, what)]
+
+    def read(self, request: bytes, what: str) -> list[Payload]:
+        """See `dump`; the messages as they are, to be decoded later."""
         for _ in range(_DUMP_TRIES):
             payloads, interrupted = self._read_dump(request, what)
             if not interrupted:
-                return [decode(*payload) for payload in payloads]
+                return payloads
         raise DumpInterrupted(errno=errno.EINTR, op=what)
 
     def stream(self, request: bytes, decode: Decode[T], what: str) -> Iterator[T]:
@@ -155,9 +163,16 @@ class NetlinkSocket:
             KernelError: it was refused.
             WireError: `decode` could not read a message.
         """
-        for _, payload in self._messages(request, what):
-            if payload is not None:
-                yield decode(*payload)
+        wanted = self._ask_for_dump(request)
+        while True:
+            datagram = self._receive_dump(what)
+            for kind, flags, sequence, start, end in iter_messages(datagram):
+                if sequence != wanted:
+                    continue
+                if kind in _ENDS:
+                    _check_end(datagram, kind, flags, start, end, what)
+                    return
+                yield decode(datagram, start, end)
 
     def _apply_batch(self, batch: Sequence[bytes]) -> dict[int, Ack]:
         """Send a batch and check the ack of each of its messages."""
@@ -204,45 +219,33 @@ class NetlinkSocket:
                 if place == places[-1]:
                     return [answers.get(place, _NO_ANSWER) for place in places]
 
-    def _read_dump(self, request: bytes, what: str) -> tuple[list[_Payload], bool]:
+    def _read_dump(self, request: bytes, what: str) -> tuple[list[Payload], bool]:
         """Where the messages of a dump are, and whether the table changed meanwhile."""
-        payloads: list[_Payload] = []
-        interrupted = False
-        for flags, payload in self._messages(request, what):
-            if flags & NLM_F_DUMP_INTR:
-                interrupted = True
-            if payload is not None:
-                payloads.append(payload)
-        return payloads, interrupted
-
-    def _messages(
-        self, request: bytes, what: str
-    ) -> Iterator[tuple[int, _Payload | None]]:
-        """The messages of a dump with their flags; the one that ends it has no payload.
-
-        The socket takes no other dump before this one is read to its end.
-        """
-        wanted = self._next_sequences(1)
-        self._send_bytes(numbered(request, wanted))
+        payloads: list[Payload] = []
+        wanted = self._ask_for_dump(request)
+        all_flags = 0
         while True:
-            try:
-                datagram = self._receive()
-            except _AnswersLostError as error:
-                raise KernelError.of(errno.ENOBUFS, what) from error
+            datagram = self._receive_dump(what)
             for kind, flags, sequence, start, end in iter_messages(datagram):
                 if sequence != wanted:
                     continue
-                if kind == MessageType.DONE:
-                    ack = Ack(done_errno(datagram, start, end), "")
-                elif kind == MessageType.ERROR:
-                    ack = decode_ack(datagram, flags, start, end)
-                else:
-                    yield flags, (datagram, start, end)
+                all_flags |= flags
+                if kind not in _ENDS:
+                    payloads.append((datagram, start, end))
                     continue
-                if ack.errno:
-                    raise KernelError.of(ack.errno, what, ack.reason)
-                yield flags, None
-                return
+                _check_end(datagram, kind, flags, start, end, what)
+                return payloads, bool(all_flags & NLM_F_DUMP_INTR)
+
+    def _ask_for_dump(self, request: bytes) -> int:
+        wanted = self._next_sequences(1)
+        self._send_bytes(numbered(request, wanted))
+        return wanted
+
+    def _receive_dump(self, what: str) -> bytes:
+        try:
+            return self._receive()
+        except _AnswersLostError as error:
+            raise KernelError.of(errno.ENOBUFS, what) from error
 
     def _send(self, batch: Sequence[bytes]) -> int:
         """Send whole messages; the sequence number of the first."""
@@ -278,6 +281,17 @@ class NetlinkSocket:
 
 class _AnswersLostError(Exception):
     """The receive buffer was too small for the kernel's answers (ENOBUFS)."""
+
+
+def _check_end(
+    datagram: bytes, kind: int, flags: int, start: int, end: int, what: str
+) -> None:
+    if kind == MessageType.DONE:
+        ack = Ack(done_errno(datagram, start, end), "")
+    else:
+        ack = decode_ack(datagram, flags, start, end)
+    if ack.errno:
+        raise KernelError.of(ack.errno, what, ack.reason)
 
 
 def _error(error: OSError, name: str) -> KernelError:

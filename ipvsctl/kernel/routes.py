@@ -1,11 +1,11 @@
 """Routes to VIPs: reading and changing them; as hot as addresses, so encoded here."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
-from ipvsctl.kernel.links import NO_LINK, Links
+from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.plan.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
@@ -81,14 +81,19 @@ class Routes:
                 refused.setdefault(place, ack)
         return [failed_op(ops[place], ack) for place, ack in sorted(refused.items())]
 
-    def read(self) -> RouteListing:
-        """Every route of ours."""
+    def read_in_steps(self) -> Generator[bool, None, RouteListing]:
+        """Every route of ours; see `seam.Reading`."""
+        yield True
         routes: dict[IPAddress, IPAddress | None] = {}
         vip_link = self._links.find_vip_link()
         if vip_link is not None:
             for family in self._families:
-                routes.update(_ours(self._list(family, vip_link.ifindex)))
-        stand_ins = self._list(IPFamily.IPV4, _LOOPBACK, RouteProtocol.IPVSCTL)
+                listed = yield from self._list(family, vip_link.ifindex)
+                routes.update(_ours(listed))
+                yield True
+        stand_ins = yield from self._list(
+            IPFamily.IPV4, _LOOPBACK, RouteProtocol.IPVSCTL
+        )
         return RouteListing(routes, frozenset(item.address for item in stand_ins))
 
     def _list(
@@ -96,21 +101,25 @@ class Routes:
         family: IPFamily,
         ifindex: int,
         protocol: RouteProtocol = RouteProtocol.UNSPEC,
-    ) -> Iterator[LocalRoute]:
-        # A kernel before 4.20 does not filter.
-        for item in self._socket.dump(
-            list_routes(family, ifindex, protocol), self._replies.route, "list routes"
-        ):
+    ) -> Generator[bool, None, list[LocalRoute]]:
+        parts = self._socket.read(list_routes(family, ifindex, protocol), "list routes")
+        found = []
+        for place, part in enumerate(parts, 1):
+            if place % STEP_DECODED == 0:
+                yield True
+            item = self._replies.route(*part)
+            # A kernel before 4.20 does not filter.
             if (
                 item is not None
                 and item.ifindex == ifindex
                 and protocol in {RouteProtocol.UNSPEC, item.protocol}
             ):
-                yield item
+                found.append(item)
+        return found
 
 
 def _ours(
-    routes: Iterator[LocalRoute],
+    routes: Iterable[LocalRoute],
 ) -> Iterator[tuple[IPAddress, IPAddress | None]]:
     """Our routes with the source they give: behind another one, the address itself."""
     seen: set[IPAddress] = set()

@@ -44,9 +44,14 @@ class Rules:
         """Every tool understands `MASQUERADE --random-fully`."""
         return all(tool.random_fully for tool in self._tools.values())
 
-    def read(self) -> dict[IPFamily, Chains]:
-        """Our chains of each family, and the jumps to them."""
-        return {family: tool.read() for family, tool in self._tools.items()}
+    @property
+    def families(self) -> tuple[IPFamily, ...]:
+        """Those that have rules."""
+        return tuple(self._tools)
+
+    def read(self, family: IPFamily) -> Chains:
+        """Our chains of one of the families, and the jumps to them."""
+        return self._tools[family].read()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""

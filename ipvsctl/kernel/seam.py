@@ -4,13 +4,22 @@
 contract.
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.state import Observed
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.ops import Plan, Report
+
+Reading = Generator[bool, None, Observed]
+"""Reads the complete state step by step, each some milliseconds long.
+
+It yields, before each step, whether that step must have the kernel for itself; between
+steps, and beside the others, other calls may be made. What they change may be in the
+result as it was or as it is.
+"""
 
 
 class Kernel(Protocol):
@@ -26,6 +35,19 @@ class Kernel(Protocol):
         Raises:
             KernelError: something could not be read, even after a retry.
         """
+        ...
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `observe`; close what is not read to its end.
+
+        Args:
+            likely: what the kernel probably holds. Parts of the result that are equal
+                to its parts are the same objects, which takes less time and memory.
+        """
+        ...
+
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """The addresses on this node's other links, as in `Observed`."""
         ...
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:

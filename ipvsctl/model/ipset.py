@@ -35,7 +35,7 @@ class SetSpec(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     skbinfo: bool = False
 
 
-class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True, cache_hash=True):
     """An entry of a set; the set's type says which fields are used.
 
     `hash:ip` address; `hash:ip,port` address, protocol, port; `hash:ip,port,ip` also

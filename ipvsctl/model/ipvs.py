@@ -45,8 +45,12 @@ class ForwardingMethod(IntEnum):
     BYPASS = 4
 
 
-class VirtualServerKey(msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True):
+class VirtualServerKey(
+    msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True, cache_hash=True
+):
     """What finds a virtual server: an address, protocol and port, or a fwmark.
+
+    It keeps its hash: that of an address runs Python code.
 
     Attributes:
         family: always set; a fwmark's endpoints are of one family too.
@@ -66,8 +70,8 @@ class VirtualServerKey(msgspec.Struct, gc=False, frozen=True, kw_only=True, orde
         return f"{self.protocol.label} {format_host_port(self.address, self.port)}"
 
 
-class RealServerKey(msgspec.Struct, gc=False, frozen=True, order=True):
-    """What finds a real server inside its virtual server."""
+class RealServerKey(msgspec.Struct, gc=False, frozen=True, order=True, cache_hash=True):
+    """What finds a real server inside its virtual server; it keeps its hash."""
 
     address: IPAddress
     port: int

@@ -64,9 +64,9 @@ def parse_address(text: str) -> IPAddress:
     """Parse an address as Kubernetes writes it.
 
     An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 address it maps, as
-    the API server and kube-proxy treat it. Those that
-    were parsed lately are the same object; remembering all of a large cluster would
-    take twice the memory that it saves.
+    the API server and kube-proxy treat it. The cache is for what is read again soon:
+    a changed slice, nodes. It keeps twice as much memory for an address as the address
+    takes, so one of every endpoint would cost more than it shares.
 
     Raises:
         ValueError: not an address, or one with a zone (`fe80::1%eth0`), which means

@@ -1,6 +1,7 @@
 """What a Service means: the only place that decides it."""
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from zlib import crc32
 
 import msgspec
@@ -218,14 +219,21 @@ def _real_servers(
     With `rr` every virtual server starts at the first one; were that the same on all
     nodes, a new Service's first requests from everywhere would meet one pod.
     """
-    weights = {
-        RealServerKey(e.endpoint.address, e.port): 1
-        if config.is_kube_proxy
-        else e.weight
+    has_weights = not config.is_kube_proxy
+    seed = crc32(node.name.encode())
+    ranked = [
+        (crc32(e.endpoint.address.packed + e.port.to_bytes(2, "big"), seed), e)
         for e in endpoints
-    }
-    keys = sorted(weights, key=lambda key: crc32(f"{node.name} {key}".encode()))
-    return {key: RealServer(key=key, weight=weights[key]) for key in keys}
+    ]
+    ranked.sort(key=_rank)
+    servers = {}
+    for _, e in ranked:
+        key = RealServerKey(e.endpoint.address, e.port)
+        servers[key] = RealServer(key=key, weight=e.weight if has_weights else 1)
+    return servers
+
+
+_rank = itemgetter(0)
 
 
 def _server(

@@ -62,16 +62,17 @@ def port_endpoints(
         for port in endpoint_slice.ports:
             if port.name != port_name or port.protocol is not protocol:
                 continue
+            number, weight = port.port, endpoint_slice.weight
             for endpoint in endpoint_slice.endpoints:
                 candidate = PortEndpoint(
                     endpoint=endpoint,
-                    port=port.port,
-                    weight=endpoint_slice.weight,
-                    is_local=bool(node_name) and endpoint.node_name == node_name,
+                    port=number,
+                    weight=weight,
+                    is_local=endpoint.node_name == node_name and node_name != "",
                 )
-                identity = (int(endpoint.address), port.port)
-                known = found.get(identity)
-                if known is None or _standing(candidate) > _standing(known):
+                identity = (int(endpoint.address), number)
+                known = found.setdefault(identity, candidate)
+                if known is not candidate and _standing(candidate) > _standing(known):
                     found[identity] = candidate
     return tuple(found[identity] for identity in sorted(found))
 

@@ -6,7 +6,7 @@ the real server is gone, for the old flow's sake (ip_vs_core.c:ip_vs_in_hook). O
 is older than its Service is never translated (ip_vs_nfct.c:ip_vs_update_conntrack).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
@@ -18,7 +18,8 @@ from ipvsctl.plan.ops import DeleteStaleFlows
 def plan_flows(
     observed: Observed,
     desired: NodeState,
-    short_circuits: Mapping[VirtualServerKey, VirtualServerKey],
+    inside: Mapping[VirtualServerKey, VirtualServerKey],
+    asked: Iterable[VirtualServerKey],
 ) -> Iterator[DeleteStaleFlows]:
     """The ops that end stale UDP flows, once unwanted real servers are gone.
 
@@ -31,16 +32,12 @@ def plan_flows(
     Args:
         observed: before anything is changed.
         desired: of the same virtual servers.
-        short_circuits: fwmark virtual server -> that of the address it is for. A flow
-            does not say which of the two it took, so it may lead where either does.
+        inside: the fwmark virtual server beside that of an address. A flow does not
+            say which of the two it took, so it may lead where either does.
+        asked: the virtual servers to plan for; those not desired have no flows.
     """
-    inside = {
-        short_circuits[key]: key
-        for key in desired.virtual_servers
-        if key in short_circuits
-    }
-    for key in desired.virtual_servers:
-        if key.protocol is not Protocol.UDP:
+    for key in asked:
+        if key.protocol is not Protocol.UDP or key not in desired.virtual_servers:
             continue
         keys = (key, inside[key]) if key in inside else (key,)
         wanted = _real_servers(desired, keys)
@@ -53,6 +50,22 @@ def plan_flows(
             is_stale = bool(observed.flows.get(key, frozenset()) - wanted)
         if is_stale or held - wanted:
             yield DeleteStaleFlows(key, wanted)
+
+
+def beside(
+    short_circuits: Mapping[VirtualServerKey, VirtualServerKey], desired: NodeState
+) -> Mapping[VirtualServerKey, VirtualServerKey]:
+    """The fwmark virtual server beside that of each address that has one.
+
+    Args:
+        short_circuits: fwmark virtual server -> that of the address it is for.
+        desired: has those that count.
+    """
+    return {
+        address: key
+        for key, address in short_circuits.items()
+        if key in desired.virtual_servers
+    }
 
 
 def _real_servers(

@@ -5,7 +5,7 @@ is dropped, and a timeout means nothing without PERSISTENT.
 Source: ip_vs_ctl.c (`ip_vs_genl_fill_service`, `ip_vs_genl_fill_dest`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +22,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.state import EMPTY
 from ipvsctl.wire.attributes import Table, TableReader, text
 from ipvsctl.wire.generic import GENL_HDRLEN
 from ipvsctl.wire.ipvs_attributes import (
@@ -157,6 +158,44 @@ class IpvsReplies:
                 active=active, inactive=inactive, persistent=persistent
             )
         return server, _NO_CONNECTIONS
+
+    def same_dests(
+        self,
+        payloads: Sequence[tuple[bytes, int, int]],
+        expected: Mapping[RealServerKey, RealServer],
+    ) -> Mapping[RealServerKey, RealServerStats] | None:
+        """Whether payloads are exactly these real servers; no value is made of them.
+
+        Returns:
+            The counters of those that have connections; None if they are not the same.
+        """
+        if len(payloads) != len(expected):
+            return None
+        left = {
+            key.address.packed + key.port.to_bytes(2, "big"): server
+            for key, server in expected.items()
+        }
+        found: dict[RealServerKey, RealServerStats] = {}
+        read = self._dests.read
+        for buffer, start, end in payloads:
+            fields = read(buffer, start + GENL_HDRLEN, end)
+            _, packed, port_be16, forwarding, weight, upper, lower = fields[:7]
+            address = packed[:4] if fields[0] == IPFamily.IPV4 else packed
+            server = left.pop(address + port_be16, None)
+            if (
+                server is None
+                or weight != server.weight
+                or forwarding != server.forwarding
+                or upper != server.upper_threshold
+                or lower != server.lower_threshold
+            ):
+                return None
+            active, inactive, persistent = fields[7:]
+            if active or inactive or persistent:
+                found[server.key] = RealServerStats(
+                    active=active, inactive=inactive, persistent=persistent
+                )
+        return found or EMPTY
 
     def config(self, buffer: bytes, start: int, end: int) -> Timeouts:
         """The idle timeouts; 0 for a protocol the kernel does not balance."""

@@ -1,7 +1,8 @@
 """Addresses in the kernel's form, network order, to values.
 
-Addresses repeat (a pod behind several ports, a VIP with several): equal ones that are
-read together share an object, which is faster to make and to compare.
+Addresses repeat (a pod behind several ports, a VIP with several): equal ones share an
+object, which is faster to make and to compare. Whoever has read a whole table is to
+call `forget_addresses`: the memory would be gone for good.
 """
 
 from functools import lru_cache
@@ -27,6 +28,12 @@ def unpack_ipv6(packed: bytes) -> IPv6Address:
     if len(packed) != 16:
         raise WireError(offset=0, reason=f"IPv6 address of {len(packed)} bytes")
     return IPv6Address(packed)
+
+
+def forget_addresses() -> None:
+    """Keep no address that nobody else keeps."""
+    unpack_ipv4.cache_clear()
+    unpack_ipv6.cache_clear()
 
 
 def unpack_address(family: IPFamily, packed: bytes) -> IPAddress:

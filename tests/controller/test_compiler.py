@@ -94,3 +94,16 @@ def test_a_scheduler_the_kernel_lacks_is_not_used() -> None:
     assert [problem.reason for problem in made.problems()] == [
         "this node's kernel has no module ip_vs_mh; rr is used"
     ]
+
+
+def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
+    """A VIP that is one of them is refused; others have everything compiled again."""
+    store = Store("node-0")
+    put(store, node("node-0"))
+    put(store, service(external_ips=(VIP,)))
+    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made.compile_dirty([VIP])
+    assert VIP not in made.desired.state().addresses
+    assert made.compile_dirty([VIP]).keys == frozenset()
+    assert made.compile_dirty([]).keys
+    assert VIP in made.desired.state().addresses

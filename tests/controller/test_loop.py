@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
@@ -14,11 +15,12 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
-from ipvsctl.model.state import Observed
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.desired import Change
 from ipvsctl.plan.ops import AddVirtualServer, BindAddress
 from ipvsctl.sources.source import Source
@@ -368,10 +370,10 @@ async def test_an_unreadable_answer_stops_nothing() -> None:
     class Garbled(FakeKernel):
         is_garbled = True
 
-        def observe(self) -> Observed:
+        def read_in_steps(self, likely: NodeState) -> Reading:
             if self.is_garbled:
                 raise WireError(offset=16, reason="truncated attribute")
-            return super().observe()
+            return super().read_in_steps(likely)
 
     kernel = Garbled()
     world = World(ListSource(FIRST), kernel)
@@ -427,3 +429,69 @@ async def test_a_service_deleted_during_the_first_audit_is_not_forgotten() -> No
             lambda: set(world.kernel.observe().state.virtual_servers) == {WEB}
         )
         assert world.loop.state.audits == 1
+
+
+async def test_an_event_does_not_wait_for_an_audit() -> None:
+    """It is imposed between two steps of the audit that runs when it comes."""
+    source = ListSource(FIRST)
+
+    class Slow(FakeKernel):
+        """A slow reading goes on until somebody has changed something."""
+
+        is_slow = False
+
+        def read_in_steps(self, likely: NodeState) -> Reading:
+            if self.is_slow:
+                self.is_slow = False
+                loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
+                end = time.monotonic() + 10
+                changes = len(self.log)
+                while len(self.log) == changes and time.monotonic() < end:
+                    yield True
+            return (yield from super().read_in_steps(likely))
+
+    loop = asyncio.get_running_loop()
+    kernel = Slow()
+    world = World(source, kernel)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        await world.idle()
+        kernel.is_slow = True
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.syncs == 1)
+        assert world.loop.state.audits == 1, "the audit goes on"
+        await world.until(lambda: world.loop.state.audits == 2)
+        assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}
+
+
+async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
+    """The one that runs does not look at what the sync was about."""
+    source = ListSource(FIRST)
+
+    class Slow(FakeKernel):
+        """Somebody's change fails during a slow reading."""
+
+        is_slow = False
+
+        def read_in_steps(self, likely: NodeState) -> Reading:
+            if self.is_slow:
+                self.is_slow = False
+                loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
+                self.fail_on(lambda _: True, errno.ENOMEM)
+                end = time.monotonic() + 10
+                while not world.loop.state.syncs and time.monotonic() < end:
+                    yield True
+                self.stop_failing()
+            return (yield from super().read_in_steps(likely))
+
+    loop = asyncio.get_running_loop()
+    kernel = Slow()
+    world = World(source, kernel)
+    async with running(world):
+        await world.until(lambda: world.loop.state.audits == 1)
+        await world.idle()
+        kernel.is_slow = True
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.audits == 3)
+        assert world.loop.state.failed_ops == 0
+        assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}

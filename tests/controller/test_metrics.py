@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
@@ -13,9 +14,11 @@ from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsAudience
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.state import NodeState
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.ops import AddVirtualServer, ChangeRules, UnbindAddress
 from ipvsctl.serve.metrics import Metrics
@@ -40,10 +43,10 @@ POD = RealServerKey(IPv4Address("172.16.0.1"), 8080)
 class World:
     """A loop that is measured, in time that passes only when told to."""
 
-    def __init__(self, alone: int = 2) -> None:
+    def __init__(self, alone: int = 2, kernel: FakeKernel | None = None) -> None:
         self.clock = FakeClock()
         self.clock.advance(1000)
-        self.kernel = FakeKernel()
+        self.kernel = kernel or FakeKernel()
         self.source = ListSource(FIRST)
         self.metrics = Metrics()
         store = Store("node-0")
@@ -104,9 +107,11 @@ class Scrape(dict[tuple[str, tuple[str, ...]], float]):
 
 
 @asynccontextmanager
-async def measured(alone: int = 2) -> AsyncIterator[World]:
+async def measured(
+    alone: int = 2, kernel: FakeKernel | None = None
+) -> AsyncIterator[World]:
     """A loop after its first audit."""
-    world = World(alone)
+    world = World(alone, kernel)
     tasks = [
         asyncio.create_task(world.loop.run()),
         asyncio.create_task(world.audience.run()),
@@ -244,6 +249,40 @@ async def test_traffic() -> None:
         found = await world.scrape()
     assert found.names(connections) == {other}
     assert found.of(connections, *other) == 4
+
+
+async def test_traffic_of_a_sync_during_an_audit() -> None:
+    """What the audit had read before is neither a reset nor counted again."""
+    connections = "ipvsctl_service_connections_total"
+
+    class Slow(FakeKernel):
+        """Clients and an event come after all has been read."""
+
+        is_slow = False
+
+        def read_in_steps(self, likely: NodeState) -> Reading:
+            read = yield from super().read_in_steps(likely)
+            if self.is_slow:
+                self.is_slow = False
+                self.set_traffic(WEB, TrafficStats(connections=10))
+                loop.call_soon_threadsafe(world.source.tell, endpoints("172.16.0.2"))
+                end = time.monotonic() + 10
+                while not world.loop.state.syncs and time.monotonic() < end:
+                    yield True
+            return read
+
+    loop = asyncio.get_running_loop()
+    kernel = Slow()
+    async with measured(kernel=kernel) as world:
+        kernel.set_traffic(WEB, TrafficStats(connections=4))
+        await world.audit()
+        assert (await world.scrape()).of(connections, "_other", "_other") == 4
+        kernel.is_slow = True
+        await world.audit()
+        assert world.loop.state.syncs == 1
+        assert (await world.scrape()).of(connections, "default", "web") == 6
+        await world.audit()
+        assert (await world.scrape()).of(connections, "default", "web") == 6
 
 
 async def test_no_report_is_kept() -> None:

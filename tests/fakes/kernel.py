@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.ipvs import (
@@ -22,6 +23,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
@@ -131,16 +133,26 @@ class FakeKernel:
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""
+        return finish(self.read_in_steps(NodeState()))
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `seam.Kernel`; objects are never those of `likely`."""
+        del likely
         self.reads += 1
         self._check_reading()
+        yield False
+        chains = self._rules.read()
+        yield True
+        sets, entries = self._ipsets.specs(), self._ipsets.entries()
+        yield True
         servers = self._ipvs.observe(self._ipvs.virtual_servers)
         state = NodeState(
             vip_link_up=self._links.vip_link in self._links.names,
             sysctls=dict(self._sysctls),
             timeouts=self._ipvs.timeouts,
-            sets=self._ipsets.specs(),
-            entries=self._ipsets.entries(),
-            chains=self._rules.read(),
+            sets=sets,
+            entries=entries,
+            chains=chains,
             virtual_servers=servers.state.virtual_servers,
             real_servers=servers.state.real_servers,
             addresses=frozenset(self._links.addresses),
@@ -153,6 +165,10 @@ class FakeKernel:
             flows=self.flows.observe(self._ipvs.virtual_servers),
             host_addresses=self.host_addresses,
         )
+
+    def read_host_addresses(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        return self.host_addresses
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

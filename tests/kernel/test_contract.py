@@ -14,6 +14,8 @@ from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
@@ -130,6 +132,35 @@ def test_op(kernel: Kernel, row: Row) -> None:
 def test_op_about_rules(kernel_with_rules: Kernel, row: Row) -> None:
     """Every kernel does with the op what the row says."""
     _check(kernel_with_rules, row)
+
+
+def test_what_is_likely_does_not_change_what_is_read(kernel: Kernel) -> None:
+    """Whether it is so or not, in weights, in real servers, in their number."""
+    given = (
+        AddVirtualServer(SERVER),
+        AddRealServer(KEY, REAL),
+        AddRealServer(KEY, OTHER),
+    )
+    assert not kernel.apply(given).failed
+    observed = kernel.observe()
+    held = observed.state.real_servers[KEY]
+    heavier = changed_real(REAL, weight=REAL.weight + 1)
+    third = changed_real(REAL, key=RealServerKey(POD, 10))
+    for likely in (
+        held,
+        {REAL.key: heavier, OTHER.key: OTHER},
+        {REAL.key: REAL, third.key: third},
+        {REAL.key: REAL},
+        {},
+    ):
+        state = NodeState(real_servers={KEY: likely})
+        read = finish(kernel.read_in_steps(state))
+        assert read.state == observed.state
+
+
+def test_host_addresses_are_those_that_are_observed(kernel: Kernel) -> None:
+    """They can be had without reading the rest."""
+    assert kernel.read_host_addresses() == kernel.observe().host_addresses
 
 
 def test_every_kind_of_op_has_rows() -> None:

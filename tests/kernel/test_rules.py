@@ -45,7 +45,7 @@ def test_a_refused_change_stops_no_other() -> None:
 def test_a_family_without_a_tool() -> None:
     """Its rules are not read, and changing them fails."""
     rules = Rules({IPFamily.IPV4: Tool()})
-    assert rules.read() == {IPFamily.IPV4: {}}
+    assert rules.read(IPFamily.IPV4) == {}
     (failed,) = rules.run((CHANGE6,))
     assert failed.errno == errno.ENOENT
     assert "no iptables" in failed.reason

@@ -21,6 +21,7 @@ from ipvsctl.model.objects import (
 )
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff import DiffOptions, diff
 from ipvsctl.plan.ops import AddVirtualServer, SetTimeouts
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied
@@ -148,7 +149,7 @@ def test_known_schedulers(netns: Netns) -> None:
     names = SCHEDULERS | {"nonesuch"}
     with inside(netns), closing(IpvsTable()) as table:
         known = table.known_schedulers(names)
-        assert table.read().virtual_servers == {}
+        assert finish(table.read_in_steps(NodeState())).virtual_servers == {}
         adds = [
             AddVirtualServer(
                 VirtualServer(

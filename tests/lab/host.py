@@ -17,6 +17,7 @@ PACKAGE_OF = {
     "ipvsadm": "ipvsadm",
     "keepalived": "keepalived",
     "modprobe": "kmod",
+    "strace": "strace",
 }
 """Command -> Debian package, for the tools a job needs in either kind of lab."""
 

@@ -12,7 +12,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.flows import plan_flows
+from ipvsctl.plan.flows import beside, plan_flows
 from ipvsctl.plan.ops import DeleteStaleFlows
 
 KEY = VirtualServerKey(
@@ -47,7 +47,9 @@ def plan(
     observed = Observed(
         state=state(held), flows=None if flows is None else {KEY: flows}
     )
-    return list(plan_flows(observed, state(wanted), {INSIDE: KEY}))
+    desired = state(wanted)
+    inside = beside({INSIDE: KEY}, desired)
+    return list(plan_flows(observed, desired, inside, desired.virtual_servers))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import pack, pack_into, unpack_from
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -245,6 +246,38 @@ def test_counters_of_a_kernel(kernel: str) -> None:
         )
     _, stats = IpvsReplies().dest(bytes(changed), start, end)
     assert stats == RealServerStats(active=3, inactive=5, persistent=7)
+
+
+@each_kernel
+def test_the_same_real_servers_are_known_without_reading_them(kernel: str) -> None:
+    """In any order; but not with one more, one less, or another weight."""
+    replies = IpvsReplies()
+    found = payloads(kernel, "real-servers")
+    expected = {server.key: server for server in reversed(REAL_SERVERS)}
+    assert replies.same_dests(found, expected) == {}
+    assert replies.same_dests(found[1:], expected) is None
+    assert replies.same_dests([*found[1:], found[1]], expected) is None
+    for server in REAL_SERVERS:
+        heavier = msgspec.structs.replace(server, weight=server.weight + 1)
+        other = {**expected, server.key: heavier}
+        assert replies.same_dests(found, other) is None
+        less = {key: held for key, held in expected.items() if key != server.key}
+        assert replies.same_dests(found, less) is None
+
+
+@each_kernel
+def test_counters_of_the_same_real_servers(kernel: str) -> None:
+    """Only those that have connections are told of."""
+    buffer, start, end = payloads(kernel, "real-servers")[0]
+    replies = IpvsReplies()
+    server, _ = replies.dest(buffer, start, end)
+    before, zero, three = buffer[:start], pack("=I", 0), pack("=I", 3)
+    kind = COUNTERS[0]
+    message = buffer[start:end].replace(
+        attribute(kind, zero), attribute(kind, three), 1
+    )
+    stats = replies.same_dests([(before + message, start, end)], {server.key: server})
+    assert stats == {server.key: RealServerStats(active=3)}
 
 
 @each_kernel

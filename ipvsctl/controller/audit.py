@@ -1,0 +1,90 @@
+"""Comparing and imposing everything in steps, between which syncs may run.
+
+A sync imposes what it is about on its own, so whatever a sync has touched since the
+kernel was read is left out of the audit's plan: what was read of it is not true any
+more. The next audit looks at it again. All other ops are as right, and in as safe an
+order, as if no sync had run: none of them is about what another is about.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
+from ipvsctl.controller.drains import DrainClock
+from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.diff import DiffOptions, diff_in_steps, drains
+from ipvsctl.plan.ops import (
+    CreateSet,
+    DestroySet,
+    FailedOp,
+    Op,
+    Plan,
+    Report,
+    SwapSets,
+)
+from ipvsctl.plan.touched import Touched
+
+T = TypeVar("T")
+
+STEP_OPS: Final = 400
+"""Ops that are imposed in one step: some ten milliseconds."""
+
+STEP_KEYS: Final = 1000
+"""Virtual servers whose drains are looked for in one step."""
+
+
+def impose_in_steps(
+    kernel: Kernel,
+    observed: Observed,
+    desired: NodeState,
+    options: DiffOptions,
+    touched: Touched,
+) -> Generator[None, None, tuple[Plan, Report] | None]:
+    """Impose the whole desired state, but nothing of what has been touched.
+
+    Args:
+        kernel: what is changed.
+        observed: what it held when `touched` was empty.
+        desired: follows changes between two steps.
+        options: of the diff.
+        touched: grows between two steps.
+
+    Returns:
+        What was done; None, and then nothing was, if a set is to be made or made
+        anew: entries that come meanwhile would be lost with the old one.
+    """
+    plan = yield from diff_in_steps(observed, desired, options)
+    if any(isinstance(op, CreateSet | SwapSets | DestroySet) for op in plan):
+        return None
+    done: list[Op] = []
+    failed: list[FailedOp] = []
+    for some in _chunks(plan, STEP_OPS):
+        yield
+        ops = tuple(op for op in some if not touched.concerns(op))
+        report = kernel.apply(ops)
+        done += ops
+        failed += report.failed
+    return tuple(done), Report(applied=len(done) - len(failed), failed=tuple(failed))
+
+
+def note_drains_in_steps(
+    clock: DrainClock,
+    observed: Observed,
+    desired: NodeState,
+    touched: Touched,
+    now_s: Callable[[], float],
+) -> Generator[None, None, None]:
+    """Tell the clock which real servers drain; those touched were told by a sync."""
+    gone = clock.keys - desired.virtual_servers.keys()
+    clock.update(gone, (), now_s())
+    for some in _chunks(tuple(desired.virtual_servers), STEP_KEYS):
+        yield
+        keys = frozenset(key for key in some if not touched.has(key))
+        clock.update(keys, drains(observed, desired, keys), now_s())
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    rest = iter(items)
+    while chunk := tuple(islice(rest, size)):
+        yield chunk

@@ -1,0 +1,16 @@
+"""Work that is done step by step, so that something else may be done in between."""
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def finish(steps: Generator[Any, None, T]) -> T:
+    """Do every step at once; what they result in."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result

@@ -1,0 +1,180 @@
+"""Endpoints that change all the time under the real loop, and audits meanwhile."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from ipvsctl.cli import garbage
+from ipvsctl.cluster.events import Event, Synced
+from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audience import AuditDone, Nobody, SyncDone
+from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.kernel.seam import Reading
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.state import NodeState
+from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.plan.node import sysctl_names
+from tests.bench.cluster import NODE, change, raw_objects, raw_slice, virtual_server
+from tests.bench.floor import node_netns
+from tests.bench.sizes import Figures, Size
+from tests.lab.netns import inside
+
+PER_SECOND = 200
+
+
+class _Kernel(LinuxKernel):
+    """Notes when it is read in steps, which is when an audit begins."""
+
+    began_s = 0.0
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `seam.Kernel`."""
+        self.began_s = time.perf_counter()
+        return super().read_in_steps(likely)
+
+
+class _Source:
+    """The first state, and then what it is told to tell."""
+
+    description = "the bench"
+
+    def __init__(self, size: Size) -> None:
+        self._size = size
+        self.feed: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """See `Source`."""
+        return ()
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """See `Source`."""
+        for kind, raw in raw_objects(self._size.services, self._size.endpoints):
+            yield parse_object(kind, raw)
+        yield Synced()
+        while True:
+            yield change(await self.feed.get())
+
+
+class _Watcher(Nobody):
+    """The loop's audience: says how long after its event each change was imposed."""
+
+    def __init__(self) -> None:
+        self.sent_s: dict[VirtualServerKey, float] = {}
+        self.waits: list[tuple[float, float]] = []
+        self.audits: list[tuple[float, float]] = []
+        self.first = asyncio.Event()
+        self._told = asyncio.Event()
+        self.kernel: _Kernel | None = None
+
+    async def audited(self, done: AuditDone) -> None:
+        """See `Audience`."""
+        if done.is_first:
+            garbage.settle()
+            self.first.set()
+        elif self.kernel is not None:
+            self.audits.append((self.kernel.began_s, time.perf_counter()))
+
+    async def synced(self, done: SyncDone) -> None:
+        """See `Audience`."""
+        now = time.perf_counter()
+        self._told.set()
+        for key in done.change.keys:
+            begun = self.sent_s.pop(key, None)
+            if begun is not None:
+                self.waits.append((begun, now - begun))
+
+    async def wait_for_all(self) -> None:
+        """Return when no event waits any more."""
+        while self.sent_s:
+            self._told.clear()
+            await self._told.wait()
+
+
+def measure(size: Size, seconds: float) -> Figures:
+    """Latencies in seconds and shares of one CPU."""
+    with node_netns("churn") as netns, inside(netns), garbage.held_back():
+        kernel = _Kernel.open(
+            vip_link=size.config.vip_link, sysctl_names=sysctl_names()
+        )
+        try:
+            reconciler = Reconciler(
+                kernel=kernel, config=size.config, store=Store(NODE)
+            )
+            return asyncio.run(_measure(kernel, reconciler, size, seconds))
+        finally:
+            kernel.close()
+
+
+async def _measure(
+    kernel: _Kernel, reconciler: Reconciler, size: Size, seconds: float
+) -> Figures:
+    source, watcher = _Source(size), _Watcher()
+    watcher.kernel = kernel
+    loop = Loop(
+        reconciler=reconciler, source=source, config=size.config, audience=watcher
+    )
+    running = asyncio.create_task(loop.run())
+    first = asyncio.create_task(watcher.first.wait())
+    await asyncio.wait({running, first}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        await running
+    # Everything idle: what audits alone cost.
+    begun, cpu = time.perf_counter(), time.process_time()
+    await asyncio.sleep(size.config.sync_period_s + 10)
+    idle_share = (time.process_time() - cpu) / (time.perf_counter() - begun)
+    idle_audits = list(watcher.audits)
+    servers = [virtual_server(number) for number in range(size.services)]
+    prepared = [
+        raw_slice(number, size.endpoints, spare=spare)
+        for spare in (True, False)
+        for number in range(min(size.services, int(PER_SECOND * seconds)))
+    ]
+    begun, cpu = time.perf_counter(), time.process_time()
+    count = int(PER_SECOND * seconds)
+    for number in range(count):
+        late = begun + number / PER_SECOND - time.perf_counter()
+        if late > 0:
+            await asyncio.sleep(late)
+        key = servers[number % len(servers)]
+        watcher.sent_s[key] = begun + number / PER_SECOND
+        source.feed.put_nowait(prepared[number % len(prepared)])
+    fed_s = time.perf_counter() - begun
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(watcher.wait_for_all(), seconds)
+    took_s, used_s = time.perf_counter() - begun, time.process_time() - cpu
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    audits = watcher.audits[len(idle_audits) :]
+    during = [
+        wait
+        for sent, wait in watcher.waits
+        if any(start <= sent <= end for start, end in audits)
+    ]
+    waits = sorted(wait for _, wait in watcher.waits)
+    return {
+        "churn, events": count,
+        "churn, lost": len(watcher.sent_s),
+        "churn, seconds": fed_s,
+        "churn, rate": count / took_s,
+        "churn, median": _part(waits, 0.5),
+        "churn, p99": _part(waits, 0.99),
+        "churn, worst": _part(waits, 1),
+        "churn, CPU": used_s / took_s,
+        "churn, syncs": loop.state.syncs,
+        "audit, idle seconds": sum(e - b for b, e in idle_audits) / len(idle_audits),
+        "audit, CPU": idle_share,
+        "audit, events": len(during),
+        "audit, median": _part(sorted(during), 0.5),
+        "audit, p99": _part(sorted(during), 0.99),
+        "audit, worst": _part(sorted(during), 1),
+    }
+
+
+def _part(ordered: list[float], share: float) -> float:
+    if not ordered:
+        return float("nan")
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

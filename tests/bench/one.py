@@ -1,0 +1,34 @@
+"""`python -m tests.bench.one`: one figure in a process of its own, as JSON."""
+
+import json
+import sys
+from collections.abc import Callable
+
+from ipvsctl.cli.logs import configure_logs
+from ipvsctl.cli.options import LogFormat
+from tests.bench import churn, memory, single, speed
+from tests.bench.sizes import Figures, Size
+
+FIGURES: dict[str, Callable[[Size, float], Figures]] = {
+    "speed": lambda size, _: speed.measure(size),
+    "memory": lambda size, _: memory.measure(size),
+    "churn": churn.measure,
+    "list": lambda size, _: single.measure_list(size),
+    "start": lambda _size, _: single.measure_start(),
+}
+
+
+def main() -> int:
+    """Measure what the arguments say: figure, Services, endpoints, seconds."""
+    figure, services, endpoints, seconds = sys.argv[1:]
+    configure_logs(LogFormat.CONSOLE, verbose=0)
+    size = Size(int(services), int(endpoints))
+    if figure in {"speed", "churn"}:
+        # The first time, the kernel loads the modules of sets and rules.
+        speed.measure(Size(10, 1))
+    json.dump(FIGURES[figure](size, float(seconds)), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,223 @@
+"""Figures as lines of one table, each beside its floor and its goal."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tests.bench.sizes import Figures
+
+Results = Mapping[str, Mapping[int, Figures]]
+"""Figures by what was measured, then by the number of Services."""
+
+TITLES = ("figure", "Services", "measured", "floor", "ratio", "goal", "holds")
+
+MIB = 1 << 20
+
+
+class Line(NamedTuple):
+    """One line of the table, as text; an empty field has nothing to say.
+
+    Attributes:
+        holds: the goal does; None without one.
+    """
+
+    figure: str
+    services: str
+    measured: str
+    floor: str = ""
+    ratio: str = ""
+    goal: str = ""
+    holds: bool | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is printed below `TITLES`."""
+        verdict = {None: "", True: "yes", False: "NO"}[self.holds]
+        return (*self[:-1], verdict)
+
+
+def lines(results: Results) -> list[Line]:
+    """Every line that there are figures for."""
+    return [
+        *_speed(results.get("speed", {})),
+        *_memory(results.get("memory", {})),
+        *_churn(results.get("churn", {})),
+        *_list(results.get("list", {})),
+        *_start(results.get("start", {})),
+    ]
+
+
+def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    for services, found in by_size.items():
+        ratio = found["cold"] / found["cold floor"]
+        is_goal = services == 10_000
+        yield Line(
+            "cold sync",
+            f"{services:,}",
+            _s(found["cold"]),
+            _s(found["cold floor"]),
+            f"{ratio:.2f}",
+            "<= 2 x floor" if is_goal else "",
+            ratio <= 2 if is_goal else None,
+        )
+    for services, found in by_size.items():
+        parts = ("compile", "read empty", "diff", "apply", "rules")
+        told = ", ".join(f"{part} {found[part]:.2f}" for part in parts)
+        yield Line("- its parts, s", f"{services:,}", told)
+    smallest = min(by_size, default=0)
+    for services, found in by_size.items():
+        each = found["cold"] / services
+        ratio = each / (by_size[smallest]["cold"] / smallest)
+        is_goal = services == 50_000 and smallest == 1_000
+        yield Line(
+            "cold sync, each Service",
+            f"{services:,}",
+            _ms(each),
+            "",
+            f"{ratio:.2f}",
+            "<= 1.3 x at 1,000" if is_goal else "",
+            ratio <= 1.3 if is_goal else None,
+        )
+    for services, found in by_size.items():
+        ratio = found["restart"] / found["read all"]
+        yield Line(
+            "restart, nothing to do; beside reading alone",
+            f"{services:,}",
+            _s(found["restart"]),
+            _s(found["read all"]),
+            f"{ratio:.2f}",
+            "<= 1.5 x reading",
+            ratio <= 1.5,
+        )
+        yield Line(
+            "- reading alone, to values",
+            f"{services:,}",
+            _s(found["read all"]),
+            _s(found["read floor"]),
+            f"{found['read all'] / found['read floor']:.2f}",
+        )
+    for services, found in by_size.items():
+        yield Line("- parsing before it", f"{services:,}", _s(found["restart, parse"]))
+    for part, limit_s in (("median", 0.005), ("p99", 0.02)):
+        for services, found in by_size.items():
+            taken = found[f"change, {part}"]
+            yield Line(
+                f"one change, {part}",
+                f"{services:,}",
+                _ms(taken),
+                _ms(found["change, floor"]),
+                f"{taken / found['change, floor']:.1f}",
+                f"<= {limit_s * 1000:.0f} ms",
+                taken <= limit_s,
+            )
+    fewest = min((found["change, calls"] for found in by_size.values()), default=0)
+    for services, found in by_size.items():
+        calls = found["change, calls"]
+        yield Line(
+            "one change, function calls",
+            f"{services:,}",
+            f"{calls:,.0f}",
+            "",
+            "",
+            "the same at each size",
+            calls <= fewest * 1.01,
+        )
+
+
+def _memory(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    goals = {10_000: 150, 50_000: 450}
+    for services, found in by_size.items():
+        held = found["rss, cold sync"] / MIB
+        limit = goals.get(services)
+        yield Line(
+            "RSS after cold sync",
+            f"{services:,}",
+            _mib(found["rss, cold sync"]),
+            _mib(found["rss, empty"]),
+            "",
+            "" if limit is None else f"<= {limit} MiB",
+            None if limit is None else held <= limit,
+        )
+    for services, found in by_size.items():
+        yield Line("- after an audit", f"{services:,}", _mib(found["rss, audit"]))
+        yield Line(
+            "- after 2,000 changes", f"{services:,}", _mib(found["rss, 2000 changes"])
+        )
+
+
+def _churn(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    for services, found in by_size.items():
+        size = f"{services:,}"
+        rate = found["churn, rate"]
+        keeps_up = not found["churn, lost"] and rate > 190
+        yield Line(
+            "churn, changes a second", size, f"{rate:.0f}", goal="200", holds=keeps_up
+        )
+        yield Line("churn, median", size, _ms(found["churn, median"]))
+        p99 = found["churn, p99"]
+        yield Line("churn, p99", size, _ms(p99), goal="<= 250 ms", holds=p99 <= 0.25)
+        yield Line("churn, share of a CPU", size, f"{found['churn, CPU']:.0%}")
+        for part in ("median", "p99", "worst"):
+            waited = found[f"audit, {part}"]
+            is_goal = part == "p99" and not math.isnan(waited)
+            yield Line(
+                f"event during an audit, {part}",
+                size,
+                _ms(waited),
+                goal="<= 50 ms" if is_goal else "",
+                holds=waited <= 0.05 if is_goal else None,
+            )
+        yield Line("audit, when idle", size, _s(found["audit, idle seconds"]))
+        yield Line(
+            "audit every 30 s, share of a CPU", size, f"{found['audit, CPU']:.1%}"
+        )
+
+
+def _list(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    for services, found in by_size.items():
+        taken = found["list, seconds"]
+        is_goal = services == 10_000
+        yield Line(
+            "list decode, slices",
+            f"{services:,}",
+            _s(taken),
+            goal="<= 0.5 s" if is_goal else "",
+            holds=taken <= 0.5 if is_goal else None,
+        )
+        peak, text = _mib(found["list, peak"]), _mib(found["list, bytes"])
+        told = f"{peak} beside {text} of JSON"
+        yield Line("- its peak memory", f"{services:,}", told)
+
+
+def _start(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    for found in by_size.values():
+        where = "in the guest" if found["start, in guest"] else "on the machine"
+        for name, words in (("--help", "status --help"), ("version", "version")):
+            used = found[f"start, {name}"]
+            yield Line(
+                f"CPU of `ipvsctl {words}`, {where}",
+                "",
+                _ms(used),
+                _ms(found["start, floor"]),
+                f"{used / found['start, floor']:.1f}",
+                "<= 150 ms",
+                used <= 0.15,
+            )
+
+
+def markdown(found: list[Line]) -> str:
+    """The lines as a table of a page."""
+    rows = [TITLES, ("---",) * len(TITLES), *(line.fields for line in found)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.2f} s"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+def _mib(size: float) -> str:
+    return f"{size / MIB:.0f} MiB"

@@ -1,0 +1,1 @@
+"""Large clusters on paper: bytes, requests and memory, for `docs/scale.md`."""

@@ -1,0 +1,183 @@
+"""How long one cluster takes from objects to the kernel, and one change of it."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from ipvsctl.cli import garbage
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.linux import LinuxKernel
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.problem import Kind
+from ipvsctl.plan.node import sysctl_names
+from ipvsctl.plan.ops import ChangeRules, Plan, SetSysctl
+from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
+from tests.bench.floor import Sent, messages, node_netns, recording, replay
+from tests.bench.sizes import Figures, Size
+from tests.lab.netns import inside
+
+T = TypeVar("T")
+
+Objects = list[tuple[Kind, bytes]]
+
+CHANGES = 400
+
+
+class _Stopwatch:
+    """Notes how long calls take, in seconds by name."""
+
+    def __init__(self) -> None:
+        self.figures: Figures = {}
+
+    def timed(self, name: str, call: Callable[[], T]) -> T:
+        """What a call returns."""
+        begun = time.perf_counter()
+        value = call()
+        self.figures[name] = time.perf_counter() - begun
+        return value
+
+
+def measure(size: Size) -> Figures:
+    """Cold sync, restart and single changes, each with its floor; seconds by name."""
+    watch = _Stopwatch()
+    figures = watch.figures
+    objects = list(raw_objects(size.services, size.endpoints))
+    with garbage.held_back():
+        with node_netns("bench") as netns, inside(netns), recording() as sent:
+            kernel = open_kernel(size.config)
+            cold = _measure_cold(watch, kernel, objects, size, sent)
+            garbage.settle()
+            _measure_restart(watch, kernel, objects, size)
+            garbage.settle()
+            _measure_reading(watch, kernel, sent)
+            kernel.close()
+        with node_netns("floor") as netns, inside(netns):
+            netns.add_dummy(size.config.vip_link)
+            netns.link_up(size.config.vip_link)
+            figures["apply floor"] = replay(cold)
+            figures["messages"] = messages(cold)
+    parts = ("compile", "read empty", "agree", "diff", "apply", "rules")
+    figures["cold"] = sum(figures[part] for part in parts)
+    # The rules' own cost is all iptables-restore, and so is that of reading none.
+    figures["cold floor"] = (
+        figures["apply floor"] + figures["rules"] + figures["read empty"]
+    )
+    return figures
+
+
+def _measure_cold(
+    watch: _Stopwatch,
+    kernel: LinuxKernel,
+    objects: Objects,
+    size: Size,
+    sent: list[Sent],
+) -> list[Sent]:
+    """Program an empty node, then change it; what was sent to program it."""
+    store = Store(NODE)
+    watch.timed("parse", lambda: fill(store, iter(objects)))
+    reconciler = Reconciler(kernel=kernel, config=size.config, store=store)
+    hosts = kernel.read_host_addresses()
+    watch.timed("compile", lambda: reconciler.prepare(hosts))
+    observed = watch.timed("read empty", kernel.observe)
+    watch.timed("agree", lambda: reconciler.absorb(observed))
+    plan = watch.timed("diff", lambda: reconciler.plan(observed))
+    netlink = tuple(o for o in plan if not isinstance(o, ChangeRules | SetSysctl))
+    others = tuple(o for o in plan if isinstance(o, ChangeRules | SetSysctl))
+    watch.figures["ops"] = len(plan)
+    sent.clear()
+    report = watch.timed("apply", lambda: kernel.apply(netlink))
+    cold = list(sent)
+    rules = watch.timed("rules", lambda: kernel.apply(others))
+    _require(not report.failed and not rules.failed, report, rules)
+    garbage.settle()
+    _measure_changes(watch.figures, reconciler, size, sent)
+    return cold
+
+
+def _measure_reading(watch: _Stopwatch, kernel: LinuxKernel, sent: list[Sent]) -> None:
+    """Reading alone: as it is done, and the same requests with raw answers."""
+    sent.clear()
+    watch.timed("read all", kernel.observe)
+    reading = list(sent)
+    tools = kernel._rules
+    watch.timed("read rules", lambda: [tools.read(f) for f in tools.families])
+    floor = replay(reading)
+    watch.figures["read floor"] = floor + watch.figures["read rules"]
+
+
+def open_kernel(config: ProxyConfig) -> LinuxKernel:
+    """The kernel of the caller's namespace."""
+    return LinuxKernel.open(vip_link=config.vip_link, sysctl_names=sysctl_names())
+
+
+def _measure_restart(
+    watch: _Stopwatch, kernel: LinuxKernel, objects: Objects, size: Size
+) -> None:
+    """Another process comes, reads everything and finds nothing to do."""
+    store = Store(NODE)
+    watch.timed("restart, parse", lambda: fill(store, iter(objects)))
+
+    def restart() -> Plan:
+        again = Reconciler(kernel=kernel, config=size.config, store=store)
+        return again.plan(again.survey())
+
+    plan = watch.timed("restart", restart)
+    _require(not plan, plan[:3])
+
+
+def _measure_changes(
+    figures: Figures, reconciler: Reconciler, size: Size, sent: list[Sent]
+) -> None:
+    """An endpoint comes, and goes, of one Service after the other."""
+    numbers = range(0, size.services, max(1, size.services // (CHANGES // 2)))
+    raws = [
+        raw_slice(number, size.endpoints, spare=spare)
+        for number in numbers
+        for spare in (True, False)
+    ]
+    for raw in raws[:20]:
+        _change(reconciler, raw)
+    sent.clear()
+    times = []
+    for raw in raws:
+        begun = time.perf_counter()
+        _change(reconciler, raw)
+        times.append(time.perf_counter() - begun)
+    messages_sent = list(sent)
+    times.sort()
+    figures["change, median"] = times[len(times) // 2]
+    figures["change, p99"] = times[len(times) * 99 // 100]
+    figures["change, worst"] = times[-1]
+    figures["change, floor"] = replay(messages_sent) / len(raws)
+    figures["change, calls"] = _count_calls(lambda: _change(reconciler, raws[0]))
+    _change(reconciler, raws[1])
+
+
+def _change(reconciler: Reconciler, raw: bytes) -> None:
+    reconciler.take_event(change(raw))
+    done = reconciler.sync(reconciler.prepare())
+    _require(bool(done.plan) and not done.report.failed, done)
+
+
+def _count_calls(call: Callable[[], None]) -> int:
+    """How many functions run, those written in C too."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def _require(holds: bool, *seen: object) -> None:  # noqa: FBT001  # reads as a claim
+    if not holds:
+        raise SystemExit(f"the kernel is not as it should be: {seen}")
