@@ -5,7 +5,7 @@ ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY image/requirements.txt ./
+COPY charts/image/requirements.txt ./
 # Compiled further down, all at once.
 RUN python -m venv --without-pip /opt/ipvsctl \
     && pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile \
@@ -28,7 +28,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && pip uninstall --yes --root-user-action ignore setuptools wheel pip
 COPY --from=build /opt/ipvsctl /opt/ipvsctl
-COPY --chmod=755 image/iptables /usr/local/sbin/iptables
+COPY --chmod=755 charts/image/iptables /usr/local/sbin/iptables
 RUN for name in iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; \
     do ln -s iptables "/usr/local/sbin/$name"; done
 ENV PATH=/opt/ipvsctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1

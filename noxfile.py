@@ -93,7 +93,7 @@ def chart(session: nox.Session) -> None:
     session.run("python", "-m", "tests.chart.fetch_helm", session.bin)
     _require_promtool(session)
     session.run("hadolint", "Dockerfile")
-    session.run("shellcheck", "image/iptables")
+    session.run("shellcheck", "charts/image/iptables")
     session.run("helm", "lint", "--strict", "charts/ipvsctl", external=True)
     session.run("pytest", "-m", "chart", "tests/chart", *session.posargs)
 

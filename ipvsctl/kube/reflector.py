@@ -36,6 +36,9 @@ FORBIDDEN_PAUSE_S: Final = 30.0
 
 RETRY_AFTER_MAX_S: Final = 300.0
 
+RETRY_WAIT: Final = wait_random_exponential(multiplier=1, min=0.5, max=30)
+"""The pause after a failure: see `Pacing`."""
+
 _log = structlog.get_logger("ipvsctl")
 
 
@@ -49,13 +52,12 @@ class Pacing:
 
     def __init__(self, was_calm: Callable[[], bool]) -> None:
         self._was_calm = was_calm
-        self._wait = wait_random_exponential(multiplier=1, min=0.5, max=30)
 
     def __call__(self, state: RetryCallState) -> float:
         """Seconds, after the failure of `state`."""
         if self._was_calm():
             state.attempt_number = 1
-        pause = self._wait(state)
+        pause = RETRY_WAIT(state)
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ApiError):
             pause += min(error.retry_after_s, RETRY_AFTER_MAX_S)

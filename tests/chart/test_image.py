@@ -17,8 +17,8 @@ from tests.chart.values import ROOT
 pytestmark = pytest.mark.chart
 
 DOCKERFILE = ROOT.joinpath("Dockerfile").read_text(encoding="utf-8")
-PINNED = ROOT / "image" / "requirements.txt"
-WRAPPER = ROOT / "image" / "iptables"
+PINNED = ROOT / "charts" / "image" / "requirements.txt"
+WRAPPER = ROOT / "charts" / "image" / "iptables"
 
 HINT = ":KUBE-IPTABLES-HINT - [0:0]"
 CANARY = ":KUBE-KUBELET-CANARY - [0:0]"
@@ -143,7 +143,9 @@ def test_it_is_built_from_what_is_copied() -> None:
 def test_every_name_of_iptables_is_there() -> None:
     """Each leads to the wrapper, which goes by its name."""
     (links,) = (line for line in instructions("RUN") if "ln -s" in line)
-    (wrapper,) = (line for line in instructions("COPY") if "image/iptables" in line)
+    (wrapper,) = (
+        line for line in instructions("COPY") if "charts/image/iptables" in line
+    )
     assert wrapper.endswith(" /usr/local/sbin/iptables")
     words = links.partition(" in ")[2].partition(";")[0].split()
     assert sorted(["iptables", *words]) == sorted(NAMES)

@@ -5,13 +5,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
+from tenacity import RetryCallState, Retrying
+
+from ipvsctl.kube.reflector import RETRY_WAIT
 
 Pause = Callable[[int], float]
 """From the number of failures in a row to the seconds until the next request."""
-
-API_WAIT: Final = wait_random_exponential(multiplier=1, min=0.5, max=30)
-"""The pause before an API server is asked again."""
 
 _SEED: Final = 20_260_101
 
@@ -34,7 +33,7 @@ def ours(failures: int) -> float:
     """The product's own pause."""
     state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
     state.attempt_number = failures
-    return API_WAIT(state)
+    return RETRY_WAIT(state)
 
 
 def client_go(failures: int) -> float:

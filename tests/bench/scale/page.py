@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from ipvsctl.kube.list_watch import PAGE_ITEMS, WATCH_S
+from ipvsctl.kube.peers import PERIOD_S, PERIOD_S_A_NODE
 from tests.bench.scale import herd, objects
 from tests.bench.scale.clusters import CLUSTERS, EVENTS_PER_POD, LIMITS, NODES, Cluster
 
@@ -21,9 +23,6 @@ SERVERS: Final = 3
 WATCHES: Final = 3
 """Of one node: Services, EndpointSlices, its own Node."""
 
-WATCH_S: Final = (300, 600)
-"""When a watch ends by itself, by chance within."""
-
 BOOKMARK_S: Final = 60
 """Seconds between two bookmarks of a watch."""
 
@@ -32,8 +31,6 @@ RESUMED_BYTES: Final = 500
 
 NODE_UPDATE_S: Final = 300
 """The kubelet's nodeStatusReportFrequency, for a node that nothing happens to."""
-
-PAGE_ITEMS: Final = 500
 
 DECODED_BYTES_S: Final = 60e6
 """18 MB of EndpointSlices to values in 0.3 s."""
@@ -145,7 +142,7 @@ def savings() -> str:
     watches = NODES * WATCHES
     marks = watches / BOOKMARK_S
     ends = watches / (sum(WATCH_S) / 2)
-    period = max(300, NODES)
+    period = max(PERIOD_S, NODES * PERIOD_S_A_NODE)
     return _table(
         ("means", "without it", "with it"),
         [
@@ -203,10 +200,10 @@ def savings() -> str:
                 ),
             ),
             (
-                "other Nodes listed every max(300, nodes) s, not watched",
+                f"other Nodes listed every max({PERIOD_S:.0f}, nodes) s, not watched",
                 f"{updates * node * NODES / 1e9:.1f} GB/s for all, as above",
                 (
-                    f"{NODES * node / 1e6:.0f} MB / {period:,} s x {NODES:,} nodes = "
+                    f"{NODES * node / 1e6:.0f} MB / {period:,.0f} s x {NODES:,} nodes = "
                     f"{NODES * node / period * NODES / 1e6:.0f} MB/s for all"
                 ),
             ),
