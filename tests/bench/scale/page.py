@@ -142,7 +142,7 @@ def savings() -> str:
     watches = NODES * WATCHES
     marks = watches / BOOKMARK_S
     ends = watches / (sum(WATCH_S) / 2)
-    period = max(PERIOD_S, NODES * PERIOD_S_A_NODE)
+    period = int(max(PERIOD_S, NODES * PERIOD_S_A_NODE))
     return _table(
         ("means", "without it", "with it"),
         [
@@ -203,7 +203,7 @@ def savings() -> str:
                 f"other Nodes listed every max({PERIOD_S:.0f}, nodes) s, not watched",
                 f"{updates * node * NODES / 1e9:.1f} GB/s for all, as above",
                 (
-                    f"{NODES * node / 1e6:.0f} MB / {period:,.0f} s x {NODES:,} nodes = "
+                    f"{NODES * node / 1e6:.0f} MB / {period:,} s x {NODES:,} nodes = "
                     f"{NODES * node / period * NODES / 1e6:.0f} MB/s for all"
                 ),
             ),
