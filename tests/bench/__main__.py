@@ -54,6 +54,9 @@ def main() -> int:
         known = json.loads(path.read_text())
         if known["machine"]["lab"] != "none":
             machine = known["machine"]
+        else:
+            # A guest does not know on what it runs.
+            machine["CPU"] = known["machine"]["CPU"]
         for name, by_size in known["results"].items():
             sizes = {int(services): found for services, found in by_size.items()}
             results.setdefault(name, {}).update(sizes)
