@@ -131,7 +131,7 @@ def test_it_is_built_from_what_is_copied() -> None:
     let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert [name for name in let_in if not ROOT.joinpath(name).exists()] == []
     copied = {
-        word.partition("/")[0]
+        next(name for name in let_in if Path(word).is_relative_to(name))
         for line in instructions("COPY")
         if "--from" not in line
         for word in line.split()[1:-1]

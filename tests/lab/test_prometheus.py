@@ -20,10 +20,12 @@ from aiohttp import web
 
 from ipvsctl.cli.run import Daemon, serve
 from ipvsctl.cluster.store import Store
+from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import Listener, ProxyConfig, ServeConfig
 from ipvsctl.model.ipvs import TrafficStats
 from ipvsctl.model.net import parse_address
-from ipvsctl.model.state import Observed
+from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish
 from ipvsctl.serve.http import http_server
 from ipvsctl.serve.metric_table import (
     KUBE_PROXY_METRICS,
@@ -132,12 +134,12 @@ def _expressions(document: object) -> Iterator[str]:
 class BusyKernel(FakeKernel):
     """Each look at it finds more traffic."""
 
-    def observe(self) -> Observed:
+    def read_in_steps(self, likely: NodeState) -> Reading:
         """See `Kernel`."""
-        for key in super().observe().state.virtual_servers:
+        for key in finish(super().read_in_steps(likely)).state.virtual_servers:
             more = TrafficStats(connections=self.reads, bytes_out=self.reads * 100)
             self.set_traffic(key, more)
-        return super().observe()
+        return (yield from super().read_in_steps(likely))
 
 
 class Node:
