@@ -30,6 +30,8 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
 )
+# An object of its own, so that `is` tells it from text that was quoted.
+_MERGE = "<<"
 # Python refuses longer ones, and the API has none.
 _MAX_DIGITS = 40
 
@@ -164,6 +166,8 @@ def _scalar(event: yaml.ScalarEvent) -> object:
 def _plain(text: str) -> object:
     if text in _CONSTANTS:
         return _CONSTANTS[text]
+    if text == _MERGE:
+        return _MERGE
     if text[0] in _NUMBER_START and len(text) <= _MAX_DIGITS:
         if _INT.fullmatch(text):
             return int(text, 0)
@@ -199,7 +203,7 @@ def _mapping(items: list[object], mark: object) -> dict[str, object]:
     if len(mapping) != len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise _NotJson(mark, f"key {twice!r} twice in the mapping that ends here")
-    if "<<" in mapping:
+    if _MERGE in mapping and any(key is _MERGE for key in keys):
         return _merged(mapping, mark)
     return mapping
 

@@ -87,6 +87,20 @@ def test_aliases_and_merges() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"<<": {a: 1}, b: 2}', {"<<": {"a": 1}, "b": 2}),
+        ("'<<': 1", {"<<": 1}),
+        ("!!str <<: 1", {"<<": 1}),
+        ("a: <<", {"a": "<<"}),
+    ],
+)
+def test_only_a_plain_key_merges(text: str, value: object) -> None:
+    """Quoted, tagged or as a value, `<<` is text."""
+    assert read(text) == [value]
+
+
 def test_anchors_end_with_their_document() -> None:
     """An alias cannot reach into another document."""
     with pytest.raises(YamlError, match="document 2"):
