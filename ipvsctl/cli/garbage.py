@@ -10,17 +10,24 @@ what there is then is never looked at again.
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from ipvsctl.controller.audience import AuditDone, Nobody
+
+_THRESHOLDS: Final = (50_000, 50, 100)
+"""Objects more than freed ones until the youngest are looked at, and how often those
+are until older ones: a few milliseconds at a time, twice or thrice in an audit."""
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
     """Collect nothing in the block, until `settle`."""
     gc.disable()
+    before = gc.get_threshold()
     try:
         yield
     finally:
+        gc.set_threshold(*before)
         gc.enable()
         gc.unfreeze()
 
@@ -35,7 +42,12 @@ class SettlingAudience(Nobody):
 
 
 def settle() -> None:
-    """Collect again, but only among what comes from now on."""
+    """Collect again, but only among what comes from now on, and seldom.
+
+    What an audit has read is young while the audit lasts, and gone after it: with the
+    interpreter's thresholds it would be walked time and again.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
     gc.enable()

@@ -143,12 +143,12 @@ class Reconciler:
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""
-        return finish(self._kernel.read_in_steps(self.desired.state()))
+        return finish(self._kernel.read_in_steps(self.desired.servers()))
 
     def observe_in_steps(self) -> Reading:
         """The same between syncs; `impose_in_steps` may follow."""
         self._touched = Touched()
-        return self._kernel.read_in_steps(self.desired.state())
+        return self._kernel.read_in_steps(self.desired.servers())
 
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.

@@ -47,7 +47,7 @@ _PAUSES_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 IFF_UP: Final = 1
 
-STEP_DECODED: Final = 1000
+STEP_DECODED: Final = 500
 """Messages that are decoded in one step: a few milliseconds."""
 
 

@@ -299,6 +299,12 @@ class Desired:
             for address in self._programs[ref].addresses
         )
 
+    def servers(self) -> NodeState:
+        """The virtual and real servers alone; views that follow changes."""
+        return NodeState(
+            virtual_servers=self._virtual_servers, real_servers=self._real_servers
+        )
+
     def state(self) -> NodeState:
         """The whole desired state; all but its routes are views that follow changes."""
         return NodeState(

@@ -32,10 +32,14 @@ class VipPlacement(msgspec.Struct, frozen=True, kw_only=True):
         """The routes to the VIPs, see `NodeState`."""
         if self.binding is VipBinding.ADDRESS and not self.sources:
             return EMPTY
-        found = {vip: self.sources.get(family_of(vip)) for vip in vips}
+        sources = self.sources
         if self.binding is VipBinding.ROUTE:
-            return found
-        return {vip: source for vip, source in found.items() if source is not None}
+            return {vip: sources.get(family_of(vip)) for vip in vips}
+        return {
+            vip: source
+            for vip in vips
+            if (source := sources.get(family_of(vip))) is not None
+        }
 
 
 def place_vips(node: NodeContext, config: ProxyConfig) -> VipPlacement:

@@ -1,5 +1,6 @@
 """Facts about how YAML is read."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -159,12 +160,15 @@ def test_as_pyyaml(path: Path) -> None:
     assert read(text) == list(yaml.safe_load_all(text))
 
 
-# Without what PyYAML's own emitter gets wrong: line breaks of Unicode, and its mark.
+# Without what PyYAML's own emitter gets wrong: line breaks of Unicode and its mark, and
+# without text like `0E0` and `0o7`, which it does not quote since those are numbers in
+# YAML 1.2 and Go only.
+_NUMBER = re.compile(r"[-+.]*[0-9]")
 TEXT = st.text(
     st.characters(
         exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff"
     )
-)
+).filter(lambda text: not _NUMBER.match(text))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
