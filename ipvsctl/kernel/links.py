@@ -7,6 +7,7 @@ are encoded here, in batches.
 import errno
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from ipaddress import IPv6Address
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -185,7 +186,9 @@ class Links:
         vip_link = self.find_vip_link()
         vips = set()
         host = set()
-        parts = self._socket.read(list_addresses(), "list addresses")
+        # One that is not read to its end would be in the way of the next.
+        with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
+            parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
         for place, part in enumerate(parts, 1):
             if place % STEP_DECODED == 0:
                 yield True

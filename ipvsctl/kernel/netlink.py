@@ -5,11 +5,12 @@ returns; the time limit only ends a wait for an answer that was lost.
 """
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Final, Self, TypeVar
 
 from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
 from ipvsctl.model.errors import DumpInterrupted, KernelError
+from ipvsctl.model.steps import finish
 from ipvsctl.wire.netlink import (
     NLM_F_DUMP_INTR,
     Ack,
@@ -40,6 +41,9 @@ BATCH_BYTES: Final = 128 * 1024
 _DATAGRAM_BYTES: Final = 64 * 1024
 """The kernel fills dump datagrams of up to 32 KiB for a reader with such a buffer
 (af_netlink.c:netlink_dump)."""
+
+_STEP_DATAGRAMS: Final = 4
+"""What of a dump is received in one step: some milliseconds."""
 
 _MAX_SEQUENCE: Final = 0xFFFFFFFF
 _DUMP_TRIES: Final = 5
@@ -141,10 +145,20 @@ class NetlinkSocket:
     def read(self, request: bytes, what: str) -> list[Payload]:
         """See `dump`; the messages as they are, to be decoded later."""
         for _ in range(_DUMP_TRIES):
-            payloads, interrupted = self._read_dump(request, what)
+            payloads, interrupted = finish(self._read_dump(request, what))
             if not interrupted:
                 return payloads
         raise DumpInterrupted(errno=errno.EINTR, op=what)
+
+    def read_in_steps(
+        self, request: bytes, what: str
+    ) -> Generator[bool, None, list[Payload]]:
+        """`read` in steps; at once if the table changed between two of them.
+
+        Until it is done the socket takes no other request.
+        """
+        payloads, interrupted = yield from self._read_dump(request, what)
+        return self.read(request, what) if interrupted else payloads
 
     def stream(self, request: bytes, decode: Decode[T], what: str) -> Iterator[T]:
         """What a dump lists, value by value, of a table that never stands still.
@@ -219,11 +233,13 @@ class NetlinkSocket:
                 if place == places[-1]:
                     return [answers.get(place, _NO_ANSWER) for place in places]
 
-    def _read_dump(self, request: bytes, what: str) -> tuple[list[Payload], bool]:
+    def _read_dump(
+        self, request: bytes, what: str
+    ) -> Generator[bool, None, tuple[list[Payload], bool]]:
         """Where the messages of a dump are, and whether the table changed meanwhile."""
         payloads: list[Payload] = []
         wanted = self._ask_for_dump(request)
-        all_flags = 0
+        all_flags = received = 0
         while True:
             datagram = self._receive_dump(what)
             for kind, flags, sequence, start, end in iter_messages(datagram):
@@ -235,6 +251,9 @@ class NetlinkSocket:
                     continue
                 _check_end(datagram, kind, flags, start, end, what)
                 return payloads, bool(all_flags & NLM_F_DUMP_INTR)
+            received += 1
+            if received % _STEP_DATAGRAMS == 0:
+                yield True
 
     def _ask_for_dump(self, request: bytes) -> int:
         wanted = self._next_sequences(1)

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
@@ -102,7 +103,10 @@ class Routes:
         ifindex: int,
         protocol: RouteProtocol = RouteProtocol.UNSPEC,
     ) -> Generator[bool, None, list[LocalRoute]]:
-        parts = self._socket.read(list_routes(family, ifindex, protocol), "list routes")
+        request = list_routes(family, ifindex, protocol)
+        # One that is not read to its end would be in the way of the next.
+        with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
+            parts = yield from socket.read_in_steps(request, "list routes")
         found = []
         for place, part in enumerate(parts, 1):
             if place % STEP_DECODED == 0:

@@ -22,6 +22,7 @@ from ipvsctl.model.net import IPAddress, IPNetwork
 
 _CLONE_NEWNET = 0x40000000
 _RT_SCOPE_LINK = 253
+_IFA_F_NODAD = 2
 _CURRENT = "/proc/thread-self/ns/net"
 
 
@@ -89,6 +90,9 @@ class Netns:
             index=self.index(link),
             address=str(address.ip),
             prefixlen=address.network.prefixlen,
+            # Else an IPv6 one is tentative until a worker of the kernel has run, and
+            # nothing can be bound to it (net/ipv6/addrconf.c:ipv6_add_addr).
+            **({"flags": _IFA_F_NODAD} if address.version == 6 else {}),
         )
 
     def allow_hairpin(self, link: str) -> None:

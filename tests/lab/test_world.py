@@ -128,8 +128,10 @@ def test_unknown_command(kind: Kind) -> None:
 def sleeping_lab(kind: Kind, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A lab, in the middle of a job that has started processes of its own."""
     job = "setsid sleep 3600 & sleep 3600 & echo ready; wait"
+    # A job in the background of a script ignores Ctrl-C, and so would its children.
+    listening = ("env", "--default-signal=INT")
     with subprocess.Popen(
-        [*_LAB, "--require-kind", kind, "--", "sh", "-c", job],
+        [*listening, *_LAB, "--require-kind", kind, "--", "sh", "-c", job],
         stdout=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     ) as lab:

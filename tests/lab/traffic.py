@@ -91,8 +91,12 @@ class Servers:
         by default) and the source of the message.
         """
         server = _socket(netns, address, protocol)
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((str(address), port))
+        try:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((str(address), port))
+        except OSError:
+            server.close()
+            raise
         server.settimeout(0)
         label = name or netns.name
         if protocol is Protocol.UDP:
