@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncGenerator
 
@@ -135,12 +136,16 @@ async def _measure(
     ]
     begun, cpu = time.perf_counter(), time.process_time()
     count = int(PER_SECOND * seconds)
-    for number in range(count):
-        late = begun + number / PER_SECOND - time.perf_counter()
+    # By chance: at a steady beat, ticks by which a guest counts CPU time would see the
+    # process always at work, or never.
+    chance = random.Random(1)
+    dues = sorted(begun + chance.uniform(0, seconds) for _ in range(count))
+    for number, due in enumerate(dues):
+        late = due - time.perf_counter()
         if late > 0:
             await asyncio.sleep(late)
         key = servers[number % len(servers)]
-        watcher.sent_s[key] = begun + number / PER_SECOND
+        watcher.sent_s[key] = due
         source.feed.put_nowait(prepared[number % len(prepared)])
     fed_s = time.perf_counter() - begun
     with contextlib.suppress(TimeoutError):
