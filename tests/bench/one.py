@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
-from tests.bench import churn, memory, single, speed
+from tests.bench import api_memory, churn, memory, single, speed
 from tests.bench.sizes import Figures, Size
 
 FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "speed": lambda size, _: speed.measure(size),
     "memory": lambda size, _: memory.measure(size),
     "churn": churn.measure,
+    "api": lambda size, _: api_memory.measure(*size, changes_per_s=100, after_s=30),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
 }
