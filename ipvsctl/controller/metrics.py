@@ -178,11 +178,6 @@ class MetricsAudience:
                 self._metrics.remove(metric, ref.namespace, ref.name)
 
 
-def family_label(family: IPFamily) -> str:
-    """As kube-proxy spells it, `IPv4`."""
-    return family.label
-
-
 def _drift(
     done: AuditDone, tried: Collection[str]
 ) -> tuple[Mapping[str, int], Mapping[str, int]]:
