@@ -43,6 +43,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def __bool__(self) -> bool:
         return bool(self.manifests or self.kubeconfig or self.master)
 
+    @property
+    def description(self) -> str:
+        """Where objects come from, as the source itself says it."""
+        if self.manifests:
+            return "manifests in " + ", ".join(map(str, self.manifests))
+        return _api(self).description
+
     @staticmethod
     def of(
         manifests: Sequence[Path] | None, master: str, config: ProxyConfig
@@ -130,9 +137,7 @@ def read_if_any(
             raise
         complain(f"warning: objects are unknown: {error}")
         return None, ""
-    if origin.manifests:
-        return store, "manifests in " + ", ".join(map(str, origin.manifests))
-    return store, _api(origin).description
+    return store, origin.description
 
 
 def _read_manifests(

@@ -65,7 +65,7 @@ def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
 
 
 def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
-    whole = _plain(raw)
+    whole = plain_object(raw)
     if isinstance(exc, RecursionError):
         return BadObject(
             ref=_describe(kind, whole), field="", value=None, reason="nested too deep"
@@ -84,7 +84,8 @@ def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
     )
 
 
-def _plain(raw: RawObject) -> object:
+def plain_object(raw: RawObject) -> object:
+    """What JSON or YAML made of an object; None if it is not even that."""
     if isinstance(raw, dict):
         return raw
     try:

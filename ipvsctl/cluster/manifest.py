@@ -42,11 +42,13 @@ class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
             what they say. While there are some, objects missing from the file may be
             among what was not understood.
         skipped: how many documents of other kinds there were, by `apiVersion kind`.
+        was_whole: the file had no problems before, and what it said then is in force.
     """
 
     objects: Mapping[ObjectKey, Upserted]
     problems: tuple[Problem, ...] = ()
     skipped: Mapping[str, int] = MappingProxyType({})
+    was_whole: bool = False
 
 
 class Manifests(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +57,13 @@ class Manifests(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         objects: each once, with the problem on it if several files have it.
         invalid: problems of files, by path.
+        unknown: those of these files that were never read whole.
         skipped: as in `ManifestFile`.
     """
 
     objects: Mapping[ObjectKey, Upserted] = MappingProxyType({})
     invalid: Mapping[str, tuple[Problem, ...]] = MappingProxyType({})
+    unknown: frozenset[str] = frozenset()
     skipped: Mapping[str, int] = MappingProxyType({})
 
 
@@ -105,6 +109,7 @@ def keep_last_good(now: ManifestFile, before: ManifestFile | None) -> ManifestFi
         objects={**before.objects, **now.objects},
         problems=now.problems,
         skipped=now.skipped,
+        was_whole=before.was_whole or not before.problems,
     )
 
 
@@ -128,6 +133,9 @@ def merge(files: Mapping[str, ManifestFile]) -> Manifests:
     return Manifests(
         objects=objects,
         invalid={path: file.problems for path, file in files.items() if file.problems},
+        unknown=frozenset(
+            path for path, file in files.items() if file.problems and not file.was_whole
+        ),
         skipped=dict(skipped),
     )
 
@@ -139,13 +147,17 @@ def changes(before: Manifests, after: Manifests) -> Iterator[Event]:
             yield after.objects[key]
     for kind, ref in sorted(before.objects.keys() - after.objects.keys(), key=_order):
         yield Deleted(kind=kind, ref=ref)
-    for path in sorted(before.invalid.keys() | after.invalid.keys()):
-        ref = ObjectRef("", path)
-        problems = after.invalid.get(path, ())
-        if problems and problems != before.invalid.get(path):
-            yield Invalid(kind=Kind.MANIFEST, ref=ref, problems=problems)
-        elif not problems:
-            yield Deleted(kind=Kind.MANIFEST, ref=ref)
+    # What is broken now before what is not any more: never does all seem well between.
+    for path, problems in sorted(after.invalid.items()):
+        if problems != before.invalid.get(path):
+            yield Invalid(
+                kind=Kind.MANIFEST,
+                ref=ObjectRef("", path),
+                problems=problems,
+                is_kept=path not in after.unknown,
+            )
+    for path in sorted(before.invalid.keys() - after.invalid.keys()):
+        yield Deleted(kind=Kind.MANIFEST, ref=ObjectRef("", path))
 
 
 def _order(key: ObjectKey) -> tuple[int, ObjectRef]:

@@ -5,8 +5,10 @@ Blocking calls; the caller keeps them off the event loop.
 
 import errno
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from ipvsctl.cluster.manifest import (
     ManifestFile,
@@ -17,6 +19,14 @@ from ipvsctl.cluster.manifest import (
 from ipvsctl.model.errors import ConfigError
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+
+EMPTY_S: Final = 60.0
+"""How long a directory must be empty before that is believed: tools that write it anew
+delete first."""
+
+NO_MANIFESTS: Final = (
+    "has no manifests; where nothing is to be served, a file with an empty List says so"
+)
 
 Fingerprint = tuple[int, int, int, int]
 """Device, inode, modification time and size of a file's content."""
@@ -29,17 +39,30 @@ class FileReader:
     `kubectl apply -f`); hidden ones are left out, which also keeps the `..data`
     directories of a mounted ConfigMap from counting twice.
 
+    A directory without any manifest says nothing: it may be a mount point without its
+    volume, or its files are still to come. Only one that is seen to be emptied, and is
+    empty for a minute, withdraws what was in it.
+
     Args:
         paths: files and directories.
         proxy_name: see `ProxyConfig.service_proxy_name`.
+        clock: seconds on any steady clock.
     """
 
-    def __init__(self, paths: Sequence[Path], proxy_name: str = "") -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        proxy_name: str = "",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._paths = tuple(paths)
         self._proxy_name = proxy_name
+        self._clock = clock
         self._files: dict[str, ManifestFile] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
         self._homes: dict[Path, tuple[int, int]] = {}
+        self._emptied_s: dict[Path, float] = {}
 
     def require(self) -> None:
         """Check that every path is there.
@@ -96,25 +119,36 @@ class FileReader:
         """The files a path means.
 
         Raises:
-            OSError: it is gone, may not be listed, or was replaced by an empty
-                directory (one whose files are still to come, or a bare mount point).
+            OSError: it is gone, may not be listed, or has no manifests and is not known
+                to have been emptied (see the class).
         """
         items = _manifests_in(root)
         status = root.stat()
         home = status.st_dev, status.st_ino
-        if not items and self._homes.setdefault(root, home) != home:
+        if items:
+            self._homes[root] = home
+            self._emptied_s.pop(root, None)
+            return items
+        before = self._homes.get(root)
+        if before is None:
+            raise FileNotFoundError(errno.ENOENT, NO_MANIFESTS)
+        if before != home:
             raise FileNotFoundError(errno.ENOENT, "Replaced by an empty directory")
-        self._homes[root] = home
-        return items
+        now_s = self._clock()
+        if now_s - self._emptied_s.setdefault(root, now_s) < EMPTY_S:
+            reason = f"is empty, which is believed after {EMPTY_S:g} s"
+            raise FileNotFoundError(errno.ENOENT, reason)
+        return []
 
     def _last_good_of(self, root: Path, exc: OSError) -> dict[str, ManifestFile]:
-        reason = f"{exc.strerror}; its last good state stays in force"
         files = {
             path: file
             for path, file in self._files.items()
             if Path(path).parent == root
         }
-        missing = unreadable(str(root), reason)
+        known = str(root) in self._files or files
+        kept = "; its last good state stays in force" if known else ""
+        missing = unreadable(str(root), f"{exc.strerror}{kept}")
         files[str(root)] = keep_last_good(missing, self._files.get(str(root)))
         return files
 
@@ -125,7 +159,10 @@ def _manifests_in(root: Path) -> list[Path]:
     return [
         item
         for item in sorted(root.iterdir())
-        if item.suffix in SUFFIXES and item.name[0] != "." and item.is_file()
+        if item.suffix in SUFFIXES
+        and item.name[0] != "."
+        # One that leads nowhere is a manifest that cannot be read.
+        and (item.is_file() or (item.is_symlink() and not item.exists()))
     ]
 
 
