@@ -116,6 +116,10 @@ class ListWatch:
                     return
                 yield event
 
+    def forget(self) -> None:
+        """Have `events` list everything anew when it is called next."""
+        self._version = ""
+
     async def _follow(self) -> AsyncGenerator[Told, None]:
         """A watch; without a place to go on from, one that begins with all objects."""
         query = [
