@@ -27,7 +27,11 @@ SOURCE_RATE: Final = Rate(per_s=20, burst=40)
 """Of one client: a load balancer asks every few seconds from each of its addresses."""
 
 PORT_RATE: Final = Rate(per_s=200, burst=400)
-"""Of all clients of one port."""
+"""Of all clients of one port that answers without work."""
+
+SCRAPE_RATE: Final = Rate(per_s=5, burst=20)
+"""Of all clients of a port where each answer is made anew, which takes tens of ms on a
+large node."""
 
 LOCAL_RATE: Final = Rate(per_s=100, burst=200)
 """Of the node itself, the kubelet's probes first of all: what others do costs it
@@ -64,16 +68,20 @@ class Admission:
 
     Args:
         clock: seconds, never backwards.
+        rate: of all clients but the node itself.
         shared: further limit that several ports have together.
     """
 
     def __init__(
-        self, clock: Callable[[], float], shared: Bucket | None = None
+        self,
+        clock: Callable[[], float],
+        rate: Rate = PORT_RATE,
+        shared: Bucket | None = None,
     ) -> None:
         self._clock = clock
         self._shared = shared
         now_s = clock()
-        self._all = Bucket(PORT_RATE, now_s)
+        self._all = Bucket(rate, now_s)
         self._local = Bucket(LOCAL_RATE, now_s)
         self._sources: OrderedDict[str | bytes, Bucket] = OrderedDict()
 

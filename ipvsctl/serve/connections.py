@@ -15,7 +15,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ipvsctl.serve.admission import Admission, Bucket, is_local
+from ipvsctl.serve.admission import (
+    PORT_RATE,
+    Admission,
+    Bucket,
+    Rate,
+    is_local,
+)
 from ipvsctl.serve.complaints import Complaints
 
 CONNECTION_LIMIT_S: Final = 10.0
@@ -45,7 +51,7 @@ class HttpServer:
         answer: what to say to a request.
         field: what to call the server in the log.
         limit_s: for how long a connection may last.
-        shared: see `Admission`.
+        rate, shared: see `Admission`.
         clock: seconds, never backwards.
     """
 
@@ -55,11 +61,12 @@ class HttpServer:
         *,
         field: str,
         limit_s: float = CONNECTION_LIMIT_S,
+        rate: Rate = PORT_RATE,
         shared: Bucket | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._complaints = Complaints(field, clock)
-        self._admission = Admission(clock, shared)
+        self._admission = Admission(clock, rate, shared)
         self._server = _Server(answer, self._complaints, limit_s)
         self._sockets: set[socket.socket] = set()
         self._starting: set[asyncio.Task[None]] = set()

@@ -19,6 +19,7 @@ from tenacity import (
 
 from ipvsctl.model.config import Listener
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.serve.admission import PORT_RATE, Rate
 from ipvsctl.serve.connections import CONNECTION_LIMIT_S, HttpServer
 from ipvsctl.serve.listen import listen
 
@@ -39,6 +40,7 @@ async def http_server(
     *,
     field: str,
     must_bind: bool,
+    rate: Rate = PORT_RATE,
     limit_s: float = CONNECTION_LIMIT_S,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
@@ -50,6 +52,7 @@ async def http_server(
         field: the setting that says where, for errors.
         must_bind: if it cannot be bound, say so and give up, instead of trying again
             until it can.
+        rate: of connections from elsewhere than this node.
         limit_s: for how long a connection may last.
         sleep: between tries.
 
@@ -59,7 +62,7 @@ async def http_server(
     if not listener.port:
         yield
         return
-    server = HttpServer(_dispatcher(routes), field=field, limit_s=limit_s)
+    server = HttpServer(_dispatcher(routes), field=field, rate=rate, limit_s=limit_s)
     opening = None
     try:
         try:

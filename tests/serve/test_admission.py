@@ -57,7 +57,7 @@ def test_ports_share_a_rate() -> None:
     """A storm over many ports is one storm."""
     clock = FakeClock()
     shared = Bucket(Rate(per_s=1, burst=5), clock())
-    ports = [Admission(clock, shared) for _ in range(10)]
+    ports = [Admission(clock, shared=shared) for _ in range(10)]
     assert sum(let_in(port, "10.9.9.9", 2) for port in ports) == 5
     assert let_in(ports[0], NODE, 1) == 1
 
