@@ -6,46 +6,56 @@ import msgspec
 
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
-from ipvsctl.plan.program import ServerProgram
+from ipvsctl.plan.program import ServerProgram, ServiceProgram, precedence
 
 
-class Claim(msgspec.Struct, frozen=True, order=True):
-    """A Service's wish for a virtual server; the least claim is honoured."""
+class _Claim(msgspec.Struct, frozen=True, order=True):
+    """A Service's wish for a virtual server; the least claim is honoured.
 
+    The order ends with the Service: it has one claim to a virtual server.
+    """
+
+    precedence: int
     created: str
     ref: ObjectRef
+    server: ServerProgram
 
 
 class Claims:
     """All claims to virtual servers.
 
-    Making and withdrawing one costs what the claims to its virtual server are.
+    A better way in has it, whatever the age: were age to decide, whoever lists an
+    address that is no cluster IP yet would get the traffic of the Service that is given
+    it. Between equal ways in the older Service has it.
+
+    Making and withdrawing a claim costs what the claims to its virtual server are.
     """
 
     def __init__(self) -> None:
-        self._claims: dict[VirtualServerKey, dict[Claim, ServerProgram]] = {}
+        self._claims: dict[VirtualServerKey, dict[ObjectRef, _Claim]] = {}
         self._contested: set[VirtualServerKey] = set()
 
     def holder(self, key: VirtualServerKey) -> ServerProgram | None:
         """The program whose claim is honoured; None if there is no claim."""
         claims = self._claims.get(key)
-        return claims[min(claims)] if claims else None
+        return min(claims.values()).server if claims else None
 
-    def put(self, claim: Claim, server: ServerProgram) -> bool:
-        """Make a claim, or renew it; whether it says something new."""
+    def put(self, program: ServiceProgram, server: ServerProgram) -> bool:
+        """Make a Service's claim, or renew it; whether it says something new."""
         key = server.server.key
+        claim = _Claim(precedence(server.way), program.created, program.ref, server)
         claims = self._claims.setdefault(key, {})
-        if claims.get(claim) == server:
+        if claims.get(program.ref) == claim:
             return False
-        claims[claim] = server
+        claims[program.ref] = claim
         if len(claims) > 1:
             self._contested.add(key)
         return True
 
-    def withdraw(self, claim: Claim, key: VirtualServerKey) -> None:
-        """Give up a claim."""
+    def withdraw(self, ref: ObjectRef, key: VirtualServerKey) -> None:
+        """Give up a Service's claim."""
         claims = self._claims[key]
-        del claims[claim]
+        del claims[ref]
         if not claims:
             del self._claims[key]
         elif len(claims) == 1:
@@ -53,26 +63,23 @@ class Claims:
 
     def problem(self, key: VirtualServerKey, reason: str) -> Problem:
         """Why the Service whose claim is honoured has not got what it wants."""
-        claims = self._claims[key]
-        winner = min(claims)
-        return _problem(winner, claims[winner], reason)
+        return _problem(min(self._claims[key].values()), reason)
 
     def lost(self) -> Iterator[Problem]:
         """The claims that are not honoured."""
         for key in self._contested:
-            claims = self._claims[key]
+            claims = self._claims[key].values()
             winner = min(claims)
-            for claim, program in claims.items():
-                if claim != winner:
-                    reason = f"already taken by Service {winner.ref}"
-                    yield _problem(claim, program, reason)
+            for claim in claims:
+                if claim is not winner:
+                    yield _problem(claim, f"already taken by Service {winner.ref}")
 
 
-def _problem(claim: Claim, program: ServerProgram, reason: str) -> Problem:
+def _problem(claim: _Claim, reason: str) -> Problem:
     return Problem(
         kind=Kind.SERVICE,
         ref=claim.ref,
-        field=program.field,
-        value=str(program.server.key),
+        field=claim.server.field,
+        value=str(claim.server.server.key),
         reason=reason,
     )

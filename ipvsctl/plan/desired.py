@@ -2,7 +2,7 @@
 
 Putting or removing one program costs what that program is long, not what the cluster
 is large. What two Services share is counted, so that one leaving takes nothing from
-the other; what only one can have is claimed, and the older Service keeps it.
+the other; what only one can have is claimed.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from ipvsctl.plan.catalogue import (
     set_spec,
 )
 from ipvsctl.plan.change import Change
-from ipvsctl.plan.claims import Claim, Claims
+from ipvsctl.plan.claims import Claims
 from ipvsctl.plan.counted import Counted
 from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
@@ -230,9 +230,11 @@ class Desired:
         )
 
     def _insert(self, program: ServiceProgram) -> None:
-        claim = Claim(program.created, program.ref)
         for server in program.servers:
-            self._claim(claim, server)
+            key = server.server.key
+            before = self._claims.holder(key)
+            if self._claims.put(program, server):
+                self._settle(key, before)
         for named in program.entries:
             self._entries[named.set_name].add(named.entry)
         for address in program.addresses:
@@ -243,34 +245,21 @@ class Desired:
         self, program: ServiceProgram, *, keep: ServiceProgram | None
     ) -> None:
         """Take a program out of the counts, but not the claims `keep` has renewed."""
-        claim = Claim(program.created, program.ref)
-        renewed = (
-            frozenset(server.server.key for server in keep.servers)
-            if keep is not None and keep.created == program.created
-            else frozenset()
-        )
+        renewed = {server.server.key for server in keep.servers} if keep else ()
         for server in program.servers:
-            if server.server.key not in renewed:
-                self._unclaim(claim, server.server.key)
+            key = server.server.key
+            if key not in renewed:
+                before = self._claims.holder(key)
+                self._claims.withdraw(program.ref, key)
+                self._settle(key, before)
         for named in program.entries:
             self._entries[named.set_name].discard(named.entry)
         for address in program.addresses:
             self._addresses.discard(address)
         self._ingress_vip_services -= program.has_ingress_vip
 
-    def _claim(self, claim: Claim, server: ServerProgram) -> None:
-        key = server.server.key
-        before = self._claims.holder(key)
-        if self._claims.put(claim, server):
-            self._settle(key, before)
-
-    def _unclaim(self, claim: Claim, key: VirtualServerKey) -> None:
-        before = self._claims.holder(key)
-        self._claims.withdraw(claim, key)
-        self._settle(key, before)
-
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
-        """Let the least claim to `key` hold, and its entries with it."""
+        """Let the best claim to `key` hold, and its entries with it."""
         after = self._claims.holder(key)
         if after is before:
             return
