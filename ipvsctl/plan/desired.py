@@ -26,8 +26,9 @@ from ipvsctl.plan.foreign import TAKEN, Foreign
 from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
-from ipvsctl.plan.shared import Shared, need_the_same
+from ipvsctl.plan.shared import Shared
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry
+from ipvsctl.plan.silent_checks import SilentChecks
 
 
 class Desired:
@@ -49,6 +50,7 @@ class Desired:
         self._withheld: set[VirtualServerKey] = set()
         self._short_circuits = ShortCircuits(node.families, node.marks)
         self._health_checks = HealthChecks()
+        self._silent_checks = SilentChecks()
         self._ingress_vip_services = 0
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
@@ -143,6 +145,9 @@ class Desired:
         keys, self._touched = frozenset(self._touched), set()
         wanted = [key for key in keys if key in self._virtual_servers]
         shared = self._shared.take_change()
+        health_checks = self._health_checks.take_change()
+        if health_checks:
+            self._silent_checks.note(health_checks)
         sysctls_before, self._sysctls_told = self._sysctls_told, self._sysctls()
         placement = self._node.placement
         before, self._placement_told = self._placement_told, placement
@@ -165,7 +170,7 @@ class Desired:
                 routes=before.routes(shared.gone_vips),
             ),
             needs_audit=shared.is_overfull or placement != before,
-            health_checks=self._health_checks.take_change(),
+            health_checks=health_checks,
             fresh=(keys & self._foreign.take_unconfirmed())
             | (keys & self._short_circuits.take_fresh()),
         )
@@ -234,6 +239,7 @@ class Desired:
             for key, reason in self._short_circuits.unmarked().items()
         )
         found += self._health_checks.problems()
+        found += self._silent_checks.problems()
         return tuple(sorted(found))
 
     def health_checks(self) -> Mapping[int, ServiceHealth]:
@@ -314,8 +320,9 @@ class Desired:
             self._real_servers[key] = after.real_servers
             if before is None:
                 self._foreign.come(key)
-        if before is None or after is None or not need_the_same(before, after):
+        if before is None or after is None or not _needs_the_same(before, after):
             self._shared.replace(before, after)
+            self._silent_checks.replace(before, after)
         self._settle_inside(key, after)
 
     def _settle_inside(
@@ -349,3 +356,12 @@ class Desired:
         if strict is None:
             strict = self._ingress_vip_services > 0
         return {**self._node.sysctls, **(STRICT_ARP_SYSCTLS if strict else {})}
+
+
+def _needs_the_same(before: ServerProgram, after: ServerProgram) -> bool:
+    """Whether nothing but the real servers and how they are chosen has changed."""
+    return (
+        before.entries == after.entries
+        and before.is_bound == after.is_bound
+        and before.port_name == after.port_name
+    )

@@ -145,7 +145,9 @@ class Ownership:
 
     @cached_property
     def _is_flushed(self) -> bool:
-        """Whether this node has been served, and all owning entries are gone."""
-        state = self._state
-        was_served = bool(state.sets or state.addresses or state.routes)
-        return was_served and self.owning.is_empty
+        """Whether VIPs are bound, and yet there is no owning entry.
+
+        Sets alone do not show that they were flushed: everything may be withheld.
+        """
+        is_bound = bool(self._state.addresses or self._state.routes)
+        return is_bound and self.owning.is_empty

@@ -138,11 +138,6 @@ class Shared:
         return specs
 
 
-def need_the_same(one: ServerProgram, other: ServerProgram) -> bool:
-    """Whether two programs of one virtual server need the same entries and VIP."""
-    return one.entries == other.entries and one.is_bound == other.is_bound
-
-
 def bound_entry(vip: IPAddress) -> NamedEntry:
     """The entry of an address that is a VIP and nothing else."""
     return NamedEntry(set_name(SetRole.IPVS_IPS, family_of(vip)), SetEntry(address=vip))
