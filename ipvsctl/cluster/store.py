@@ -91,7 +91,8 @@ class Store:
     def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
         """The slices that count for a Service; the one that changed last comes last.
 
-        When that was they say themselves; those that do not come first, by name. Those of plain Endpoints objects do only if the Service has no selector: for
+        When that was they say themselves; those that do not come first, by name.
+        Those of plain Endpoints objects count only if the Service has no selector: for
         the others a controller writes EndpointSlices, and Endpoints may be stale.
         """
         service = self._services.get(ref)

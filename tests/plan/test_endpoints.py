@@ -173,7 +173,11 @@ def on(node: str, endpoint: Endpoint) -> Endpoint:
             [on("here", LEAVING), on("there", UNREADY)],
             1,
         ),
-        ("likewise the other way round", [on("there", UNREADY), on("here", LEAVING)], 0),
+        (
+            "likewise the other way round",
+            [on("there", UNREADY), on("here", LEAVING)],
+            0,
+        ),
         (
             "of two ghosts and a pod the pod counts",
             [on("here", LEAVING), on("there", READY), on("here", GONE)],

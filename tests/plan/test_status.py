@@ -179,7 +179,7 @@ def test_an_endpoint_in_use_on_its_way_out_is_terminating() -> None:
 
 
 @pytest.mark.parametrize("is_old_first", [True, False])
-def test_an_address_in_use_again_is_the_new_pods(is_old_first: bool) -> None:
+def test_an_address_in_use_again_is_the_new_pods(*, is_old_first: bool) -> None:
     """The node is the new pod's, and the old one's end is not its own."""
     old = Endpoint(
         address=POD.address, ready=False, terminating=True, node_name="node-0"
