@@ -9,6 +9,7 @@ from sys import intern
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from ipvsctl.cluster.api import ObjectMeta
 from ipvsctl.cluster.lenient import as_stored
@@ -34,6 +35,7 @@ class ShapeDecoder(Generic[T]):
         self._kind = kind
         self._shape = shape
         self._json = msgspec.json.Decoder(shape)
+        self._type = inspect.type_info(shape)
 
     def decode(self, raw: RawObject) -> T:
         """The wire shape of `raw`.
@@ -55,7 +57,7 @@ class ShapeDecoder(Generic[T]):
         if not isinstance(whole, dict):
             raise _bad_object(self._kind, raw, first) from first
         try:
-            return msgspec.convert(as_stored(whole, self._shape), self._shape)
+            return msgspec.convert(as_stored(whole, self._type), self._shape)
         except msgspec.ValidationError as exc:
             raise _bad_object(self._kind, whole, exc) from exc
 

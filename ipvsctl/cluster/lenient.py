@@ -6,40 +6,28 @@ made), and 80.0 is 80 (kubectl reads and writes it as a number). "80" is no numb
 either of them.
 """
 
-from functools import cache
-from typing import Any
-
 from msgspec import inspect
 
 
-def as_stored(value: object, shape: type[Any]) -> object:
+def as_stored(value: object, shape: inspect.Type) -> object:
     """The value as it would come from the API server; what it would refuse as it is.
 
     Args:
         value: plain Python values, as JSON and YAML readers make them.
-        shape: one of `api`'s.
+        shape: of one of `api`'s classes.
     """
-    return _read(value, _type(shape))
-
-
-@cache
-def _type(shape: type[Any]) -> inspect.Type:
-    return inspect.type_info(shape)
-
-
-def _read(value: object, wanted: inspect.Type) -> object:
-    match wanted:
+    match shape:
         case inspect.UnionType(types=types) if value is not None:
             # In these shapes it is something, or null.
-            return _read(value, types[0])
+            return as_stored(value, types[0])
         case inspect.StructType(fields=fields) if isinstance(value, dict):
             known = {f.encode_name: f.type for f in fields}
             return {
-                name: _read(inner, known[name]) if name in known else inner
+                name: as_stored(inner, known[name]) if name in known else inner
                 for name, inner in value.items()
             }
         case inspect.ListType(item_type=item) if isinstance(value, list):
-            return [_read(_empty(item) if v is None else v, item) for v in value]
+            return [as_stored(_empty(item) if v is None else v, item) for v in value]
         case inspect.DictType(value_type=inner) if isinstance(value, dict):
             return {k: _empty(inner) if v is None else v for k, v in value.items()}
         case inspect.IntType() if isinstance(value, float) and value.is_integer():
