@@ -215,7 +215,7 @@ def test_empty_is_no_crash(kind: Kind, path: Path) -> None:
     ],
 )
 def test_numbers(number: object, is_number: bool) -> None:  # noqa: FBT001  # a table
-    """As kubectl has it: it makes 80 of 80.0, and neither it nor the API server takes "80"."""
+    """80.0 is 80, as kubectl makes it; "80" is a number to nobody."""
     ports = [{"name": "http", "port": number}]
     for kind, raw in (
         (Kind.SERVICE, raw_service(ports=ports)),
