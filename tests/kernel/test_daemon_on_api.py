@@ -1,14 +1,20 @@
 """The daemon as a process on an API server that comes late and forgets."""
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ipvsctl.cli.daemon import DaemonError, ask
+from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.status import NodeStatus
+from tests.builders import raw_service
 from tests.fakes.apiserver import SERVICES, Door, FakeApiServer
 from tests.fakes.apiserver.large import large_cluster
 
@@ -41,6 +47,34 @@ def virtual_servers() -> int:
     """How many the kernel has."""
     table = Path("/proc/thread-self/net/ip_vs").read_text()
     return sum(line.startswith(("TCP", "UDP")) for line in table.splitlines())
+
+
+async def status(scratch: Path) -> NodeStatus | None:
+    """What the daemon says; None before its first audit."""
+    with contextlib.suppress(DaemonError):
+        answer = await asyncio.to_thread(ask, scratch / "ipvsctl.sock", "/v1/status")
+        if answer is not None:
+            return msgspec.json.decode(answer, type=NodeStatus)
+    return None
+
+
+async def source(scratch: Path) -> SourceState:
+    """What it says of its source, once it has audited."""
+    while (found := await status(scratch)) is None:
+        await asyncio.sleep(0.01)
+    assert found.summary.source_state is not None
+    return found.summary.source_state
+
+
+async def run(*words: str) -> tuple[int | None, str]:
+    """Run a command; its exit status and what it says, on stderr too."""
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ipvsctl", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await done.communicate()
+    return done.returncode, said.decode()
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -80,3 +114,88 @@ async def test_it_serves_what_the_server_says_whenever_it_does(tmp_path: Path) -
             assert await process.wait() == 0
             assert time.monotonic() - begun < 2
         assert virtual_servers() == COUNT - 1
+
+
+def large(server: FakeApiServer) -> None:
+    """Put a cluster there, with the Service that an API server makes itself."""
+    server.load(large_cluster(services=COUNT, slices=COUNT, endpoints=2), revision=1000)
+    server.put(raw_service("kubernetes", clusterIP="10.96.255.1"))
+
+
+def empty(server: FakeApiServer) -> None:
+    """Delete what people have made."""
+    for number in range(COUNT):
+        server.delete("Service", f"service-{number}")
+        server.delete("EndpointSlice", f"service-{number}-00000")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("netns")
+async def test_a_server_that_lists_nothing_empties_no_node(tmp_path: Path) -> None:
+    """Neither while the daemon runs, nor when it starts over a kernel full of ours.
+
+    It says so meanwhile, and believes another list, a minute later.
+    """
+    async with FakeApiServer() as server:
+        large(server)
+        async with daemon(server, tmp_path) as process:
+            await until(lambda: virtual_servers() == COUNT + 1)
+            process.terminate()
+            await process.wait()
+        empty(server)
+        server.compact()
+        async with daemon(server, tmp_path):
+            said = await source(tmp_path)
+            assert len(said.doubts) == 2
+            assert said.held >= COUNT
+            assert virtual_servers() == COUNT + 1
+            code, text = await run("diff", f"--socket={tmp_path / 'ipvsctl.sock'}")
+            assert code == 2
+            assert "the list of Services is empty" in text
+            await until(lambda: virtual_servers() == 1)
+            assert not (await source(tmp_path)).doubts
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("netns")
+async def test_every_service_deleted_by_hand(tmp_path: Path) -> None:
+    """What a watch tells is believed at once, to the last one."""
+    async with FakeApiServer() as server:
+        large(server)
+        async with daemon(server, tmp_path):
+            await until(lambda: virtual_servers() == COUNT + 1)
+            await until(lambda: server.watching(SERVICES))
+            empty(server)
+            await until(lambda: virtual_servers() == 1)
+            assert not (await source(tmp_path)).doubts
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize("door", [Door.REFUSED, Door.SILENT])
+async def test_nothing_is_equal_while_the_server_is_away(
+    tmp_path: Path, door: Door
+) -> None:
+    """After half a minute without a word status says so, and diff exits with 2."""
+    socket = f"--socket={tmp_path / 'ipvsctl.sock'}"
+    async with FakeApiServer() as server:
+        large(server)
+        async with daemon(server, tmp_path):
+            await until(lambda: virtual_servers() == COUNT + 1)
+            assert (await source(tmp_path)).is_sure
+            await until(lambda: server.watching(SERVICES))
+            code, text = await run("status", socket)
+            assert "kernel equal\n" in text
+            assert (await run("diff", socket))[0] == 0
+            await server.set_door(door)
+            while (await source(tmp_path)).is_fresh:
+                await asyncio.sleep(0.1)
+            code, text = await run("status", socket)
+            assert code == 0
+            assert "API server not heard for 3" in text
+            assert "kernel equal\n" not in text
+            assert (await run("diff", socket))[0] == 2
+            await server.set_door(Door.OPEN)
+            while not (await source(tmp_path)).is_sure:
+                await asyncio.sleep(0.1)
+            assert virtual_servers() == COUNT + 1
