@@ -60,10 +60,22 @@ async def status(scratch: Path) -> NodeStatus | None:
 
 async def source(scratch: Path) -> SourceState:
     """What it says of its source, once it has audited."""
-    while (found := await status(scratch)) is None:
-        await asyncio.sleep(0.01)
-    assert found.summary.source_state is not None
-    return found.summary.source_state
+    return await until_source(scratch, lambda _state: True)
+
+
+async def until_source(
+    scratch: Path, holds: Callable[[SourceState], bool]
+) -> SourceState:
+    """Wait until something holds of what it says."""
+    async with asyncio.timeout(150):
+        while True:
+            found = await status(scratch)
+            if found is not None and found.summary.source_state is not None:
+                state = found.summary.source_state
+                if holds(state):
+                    return state
+            # Another process hears of it, or of nothing.
+            await asyncio.sleep(0.1)
 
 
 async def run(*words: str) -> tuple[int | None, str]:
@@ -153,7 +165,7 @@ async def test_a_server_that_lists_nothing_empties_no_node(tmp_path: Path) -> No
             assert code == 2
             assert "the list of Services is empty" in text
             await until(lambda: virtual_servers() == 1)
-            assert not (await source(tmp_path)).doubts
+            await until_source(tmp_path, lambda state: not state.doubts)
 
 
 @pytest.mark.timeout(300)
@@ -188,14 +200,12 @@ async def test_nothing_is_equal_while_the_server_is_away(
             assert "kernel equal\n" in text
             assert (await run("diff", socket))[0] == 0
             await server.set_door(door)
-            while (await source(tmp_path)).is_fresh:
-                await asyncio.sleep(0.1)
+            await until_source(tmp_path, lambda state: not state.is_fresh)
             code, text = await run("status", socket)
             assert code == 0
             assert "API server not heard for 3" in text
             assert "kernel equal\n" not in text
             assert (await run("diff", socket))[0] == 2
             await server.set_door(Door.OPEN)
-            while not (await source(tmp_path)).is_sure:
-                await asyncio.sleep(0.1)
+            await until_source(tmp_path, lambda state: state.is_sure)
             assert virtual_servers() == COUNT + 1
