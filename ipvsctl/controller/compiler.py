@@ -14,6 +14,7 @@ from ipvsctl.model.state import Observed
 from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.node import NodeProgram, compile_node
+from ipvsctl.plan.node_addresses import standing_addresses
 
 
 class Compiler:
@@ -92,7 +93,7 @@ class Compiler:
             node_addresses = (self._config.node_address, *node_addresses)
         return msgspec.structs.replace(
             known,
-            node_addresses=tuple(dict.fromkeys(node_addresses)),
+            node_addresses=standing_addresses(node_addresses, host_addresses),
             host_addresses=host_addresses,
             families=self._facts.families,
             schedulers=self._facts.schedulers,

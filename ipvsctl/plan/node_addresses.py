@@ -1,8 +1,32 @@
 """Which of the node's own addresses stand for it."""
 
+from collections.abc import Iterable
+
 from ipvsctl.model.config import NodePortAddresses
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext
+
+
+def standing_addresses(
+    named: Iterable[IPAddress], primary: Iterable[IPAddress]
+) -> tuple[IPAddress, ...]:
+    """The addresses that stand for the node, which nobody may have as a VIP.
+
+    Those that are named for it. Of a family without any, the node's primary one: a
+    Node object may be missing, and any other address may be a VIP that keepalived or
+    kube-vip has put on a link of this node.
+
+    Args:
+        named: by the settings and the Node object, in order.
+        primary: of the host, each family's first one counts.
+    """
+    standing = dict.fromkeys(named)
+    families = {family_of(address) for address in standing}
+    for address in primary:
+        if family_of(address) not in families:
+            standing[address] = None
+            families.add(family_of(address))
+    return tuple(standing)
 
 
 def node_ip(node: NodeContext, family: IPFamily) -> IPAddress | None:

@@ -1,4 +1,4 @@
-"""Which of a Service's addresses are served and bound, and why others are not."""
+"""Which of a Service's addresses are bound, and what is wrong with others."""
 
 from collections.abc import Iterator
 
@@ -10,55 +10,20 @@ from ipvsctl.model.problem import Kind, Problem
 def bound_addresses(
     service: Service,
     families: tuple[IPFamily, ...],
-    refused: frozenset[IPAddress],
     node: NodeContext,
 ) -> Iterator[IPAddress]:
     """Addresses for the VIP link: not those that another link has already.
 
     The filter closes every other port of a bound address, which must never happen
-    to an address of the host.
+    to an address of the host; and keepalived or kube-vip takes a floating VIP away
+    again, to another node.
     """
     if not service.ports:
         return
     yield from (ip for ip in service.cluster_ips if family_of(ip) in families)
     for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            family_of(address) in families
-            and address not in refused
-            and address not in node.host_addresses
-        ):
+        if family_of(address) in families and address not in node.host_addresses:
             yield address
-
-
-def node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:
-    """VIPs that are some Node's own address.
-
-    Bound here, such an address cuts this node off from that one, and closes the
-    host ports of this one (k/k#75290, k/k#117613).
-    """
-    for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            address in node.peer_addresses
-            or address in node.node_addresses
-            or address in node.host_addresses
-        ):
-            yield address
-
-
-_REFUSED = "is the address of a Node; not served"
-
-
-def is_refusal(problem: Problem) -> bool:
-    """Whether a problem is that of a VIP that is some Node's own address."""
-    return problem.reason == _REFUSED
-
-
-def refusals(service: Service, refused: frozenset[IPAddress]) -> Iterator[Problem]:
-    """A problem for each address that is refused."""
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            if address in refused:
-                yield service_problem(service, field, address, _REFUSED)
 
 
 def family_problems(

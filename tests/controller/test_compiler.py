@@ -1,5 +1,7 @@
 """The desired state follows the store."""
 
+import pytest
+
 from ipvsctl.cluster.events import Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
@@ -107,3 +109,29 @@ def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
     assert made.compile_dirty([VIP]).keys == frozenset()
     assert made.compile_dirty([]).keys
     assert VIP in made.desired.state().addresses
+
+
+@pytest.mark.parametrize(
+    ("nodes", "hosts", "refused"),
+    [
+        ((), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        (("node-1",), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        (("node-0",), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        ((), ["203.0.113.50"], "203.0.113.50"),
+    ],
+)
+def test_something_stands_for_a_node_without_addresses(
+    nodes: tuple[str, ...], hosts: list[str], refused: str
+) -> None:
+    """With no Node object, or one that lists none, the host's primary address does.
+
+    Every other address of the host may be a VIP that somebody else moves.
+    """
+    store = Store("node-0")
+    for name in nodes:
+        put(store, Node(name=name))
+    claimed = tuple(map(parse_address, ("10.0.0.10", "203.0.113.50")))
+    put(store, service(external_ips=claimed))
+    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made.compile_dirty(map(parse_address, hosts))
+    assert [problem.value for problem in made.problems()] == [refused]
