@@ -185,10 +185,10 @@ class Loop:
 
     async def _audit_at_once(self) -> AuditDone:
         async with self._lock:
-            hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
+            host = await asyncio.to_thread(self._reconciler.read_host)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._take(self._reconciler.prepare(hosts))
+            self._take(self._reconciler.prepare(host))
             observed = await asyncio.to_thread(self._reconciler.observe)
             self._unimposed += (self._reconciler.absorb(observed),)
             report = await asyncio.to_thread(self._reconciler.impose, observed)

@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -17,8 +17,8 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
@@ -101,21 +101,21 @@ class Reconciler:
         """Put an event into the store; see `Store.apply`."""
         return self._store.apply(event)
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
-        """The node's own addresses.
+    def read_host(self) -> HostNetwork:
+        """The node's own network.
 
-        Everything is compiled for them, and again if they are others. So they are to
-        be known before the first `prepare`, and not only when all has been read.
+        Everything is compiled for its addresses, and again if they are others. So they
+        are to be known before the first `prepare`, and not only when all has been read.
         """
-        return self._kernel.read_host_addresses()
+        return self._kernel.read_host()
 
-    def prepare(self, host_addresses: Iterable[IPAddress] | None = None) -> Change:
+    def prepare(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.
 
         Args:
-            host_addresses: the node's own; None is those known of.
+            host: the node's own network; None is the one known of.
         """
-        return self._compiler.compile_dirty(host_addresses)
+        return self._compiler.compile_dirty(host)
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -153,7 +153,7 @@ class Reconciler:
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.
 
-        Recompiles for the node's own addresses, if they are not what they were; agrees
+        Recompiles for the node's own network, if it is not what it was; agrees
         on the fwmarks. A mark that a sync gave out since `observed` was read was
         confirmed by that sync.
         """
@@ -210,7 +210,7 @@ class Reconciler:
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
-        self.prepare(self.read_host_addresses())
+        self.prepare(self.read_host())
         observed = self.observe()
         self.absorb(observed)
         return observed

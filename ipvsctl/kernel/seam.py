@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.ops import Plan, Report
 
@@ -46,8 +46,8 @@ class Kernel(Protocol):
         """
         ...
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
-        """The addresses on this node's other links, as in `Observed`."""
+    def read_host(self) -> HostNetwork:
+        """This node's own network, as in `Observed`."""
         ...
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:

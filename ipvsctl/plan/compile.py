@@ -82,9 +82,9 @@ def compile_service(
         service = msgspec.structs.replace(service, source_ranges=())
     slices = tuple(slices)
     families = tuple(
-        family_of(address)
-        for address in service.cluster_ips
-        if family_of(address) in node.families
+        family
+        for family in map(family_of, service.cluster_ips)
+        if family in node.families
     )
     admitted, refusals = admit(service, node, config)
     scheduling = choose_scheduling(service, node, config)
@@ -105,7 +105,8 @@ def compile_service(
     servers, clashes = _merge_servers(service, ports)
     bound = frozenset(bound_addresses(admitted, families, node))
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    entries.update(dict.fromkeys(health_check_entries(service, families)))
+    if admitted.health_check_node_port:
+        entries.update(dict.fromkeys(health_check_entries(admitted, families)))
     entries.update(dict.fromkeys(bound_entries(bound)))
     return ServiceProgram(
         ref=service.ref,
@@ -113,10 +114,10 @@ def compile_service(
         servers=servers,
         addresses=bound,
         entries=tuple(entries),
-        has_ingress_vip=any(vip in bound for vip in admitted.ingress_vips),
-        health_check=_health_check(service, ports),
+        has_ingress_vip=not bound.isdisjoint(admitted.ingress_vips),
+        health_check=_health_check(admitted, ports),
         problems=(
-            *family_problems(service, families),
+            *family_problems(admitted, families, node),
             *refusals,
             *scheduling.problems,
             *clashes,

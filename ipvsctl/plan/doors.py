@@ -82,7 +82,11 @@ def doors(
         )
     if not has_node_port(service, port):
         return
+    # There a Service would answer the cluster instead of the API server.
+    taken = node.api_ports.get(port.node_port, ())
     for address in node_port_addresses(node, config.node_port_addresses, family):
+        if address in taken:
+            continue
         yield Door(
             way=WayIn.NODE_PORT,
             address=address,

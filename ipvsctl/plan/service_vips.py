@@ -20,35 +20,36 @@ def bound_addresses(
     """
     if not service.ports:
         return
-    yield from (ip for ip in service.cluster_ips if family_of(ip) in families)
+    for address in service.cluster_ips:
+        if family_of(address) in families:
+            yield address
     for address in (*service.external_ips, *service.ingress_vips):
         if family_of(address) in families and address not in node.host_addresses:
             yield address
 
 
 def family_problems(
-    service: Service, families: tuple[IPFamily, ...]
-) -> Iterator[Problem]:
-    """A problem for each external address of a family without a cluster IP."""
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            family = family_of(address)
-            if family not in families:
-                yield service_problem(
-                    service,
-                    field,
-                    address,
-                    f"the Service has no {family.label} cluster IP; not served",
-                )
-
-
-def _external_fields(
-    service: Service,
-) -> tuple[tuple[str, tuple[IPAddress, ...]], ...]:
-    return (
-        ("spec.externalIPs", service.external_ips),
-        ("status.loadBalancer.ingress", service.ingress_vips),
+    service: Service, families: tuple[IPFamily, ...], node: NodeContext
+) -> tuple[Problem, ...]:
+    """A problem for each external address of a family that is not served."""
+    if not (service.external_ips or service.ingress_vips):
+        return ()
+    return tuple(
+        service_problem(service, field, address, _family_reason(address, node))
+        for field, addresses in (
+            ("spec.externalIPs", service.external_ips),
+            ("status.loadBalancer.ingress", service.ingress_vips),
+        )
+        for address in addresses
+        if family_of(address) not in families
     )
+
+
+def _family_reason(address: IPAddress, node: NodeContext) -> str:
+    family = family_of(address)
+    if family not in node.families:
+        return f"this node's kernel has no {family.label}; not served"
+    return f"the Service has no {family.label} cluster IP; not served"
 
 
 def service_problem(

@@ -7,7 +7,8 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.net import parse_address
+from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.net import IPAddress, parse_address
 from ipvsctl.model.objects import Node, Service
 from ipvsctl.model.problem import Kind, ObjectRef
 from tests.builders import node, service
@@ -22,6 +23,11 @@ def put(store: Store, value: Node | Service) -> None:
         store.apply(Upserted(kind=Kind.NODE, ref=ref, values=(value,)))
     else:
         store.apply(Upserted(kind=Kind.SERVICE, ref=value.ref, values=(value,)))
+
+
+def on(*addresses: IPAddress) -> HostNetwork:
+    """A host with these addresses on its links."""
+    return HostNetwork(addresses=frozenset(addresses))
 
 
 def compiler(store: Store) -> Compiler:
@@ -61,7 +67,7 @@ def test_host_addresses_are_sorted_and_kept() -> None:
     store = Store("node-0")
     made = compiler(store)
     hosts = [parse_address(a) for a in ("fd00:10::10", "10.0.0.10", "10.0.0.9")]
-    made.set_host_addresses(hosts)
+    made.set_host(on(*hosts))
     put(store, node("node-0", "10.0.0.10", zone="zone-a"))
     made.compile_dirty()
     assert made.context.host_addresses == tuple(reversed(hosts))
@@ -104,10 +110,10 @@ def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
     put(store, node("node-0"))
     put(store, service(external_ips=(VIP,)))
     made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
-    made.compile_dirty([VIP])
+    made.compile_dirty(on(VIP))
     assert VIP not in made.desired.state().addresses
-    assert made.compile_dirty([VIP]).keys == frozenset()
-    assert made.compile_dirty([]).keys
+    assert made.compile_dirty(on(VIP)).keys == frozenset()
+    assert made.compile_dirty(on()).keys
     assert VIP in made.desired.state().addresses
 
 
@@ -133,5 +139,5 @@ def test_something_stands_for_a_node_without_addresses(
     claimed = tuple(map(parse_address, ("10.0.0.10", "203.0.113.50")))
     put(store, service(external_ips=claimed))
     made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
-    made.compile_dirty(map(parse_address, hosts))
+    made.compile_dirty(on(*map(parse_address, hosts)))
     assert [problem.value for problem in made.problems()] == [refused]

@@ -160,7 +160,7 @@ def test_what_is_likely_does_not_change_what_is_read(kernel: Kernel) -> None:
 
 def test_host_addresses_are_those_that_are_observed(kernel: Kernel) -> None:
     """They can be had without reading the rest."""
-    assert kernel.read_host_addresses() == kernel.observe().host_addresses
+    assert kernel.read_host() == kernel.observe().host
 
 
 def test_every_kind_of_op_has_rows() -> None:

@@ -12,6 +12,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.model.state import NodeState
 from ipvsctl.wire.iptables import render_save
@@ -70,7 +71,8 @@ def planned(objects: list[Raw], settings: Settings) -> NodeState:
         store.apply(event)
     compiler = Compiler(config=config, store=store, facts=KernelFacts())
     compiler.compile_dirty()
-    compiler.set_host_addresses(map(parse_address, settings.host_addresses))
+    hosts = frozenset(map(parse_address, settings.host_addresses))
+    compiler.set_host(HostNetwork(addresses=hosts))
     return compiler.desired.state()
 
 
