@@ -17,7 +17,7 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
@@ -26,6 +26,7 @@ from ipvsctl.model.steps import finish
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.recovery import api_keys, may_be_cut_off, plan_recovery
 from ipvsctl.plan.touched import Touched
 
 
@@ -198,6 +199,33 @@ class Reconciler:
             duration_s=self._clock() - begun,
         )
 
+    def recover(self, api: frozenset[ApiServer]) -> SyncReport | None:
+        """Free the way to the API server of what the kernel holds in it.
+
+        To be called while the source has not told everything: see `plan.recovery`.
+
+        Args:
+            api: where it is asked; empty while that is not known.
+
+        Returns:
+            None if nothing is in the way.
+        """
+        begun = self._clock()
+        host, vips = self._kernel.read_host(), self._kernel.read_vips()
+        if not (may_be_cut_off(host, api, vips, self._config) or self._serves(api)):
+            return None
+        observed = self._kernel.observe()
+        plan = plan_recovery(observed, api, self._config)
+        if not plan:
+            return None
+        report = self._kernel.apply(plan)
+        return SyncReport(
+            plan=plan,
+            report=report,
+            observed=observed,
+            duration_s=self._clock() - begun,
+        )
+
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
         return self._diff(observed, self.desired.state())
@@ -214,6 +242,13 @@ class Reconciler:
         observed = self.observe()
         self.absorb(observed)
         return observed
+
+    def _serves(self, api: frozenset[ApiServer]) -> bool:
+        """Whether the kernel has a virtual server where the API server is asked."""
+        keys = api_keys(api)
+        return bool(keys) and bool(
+            self._kernel.observe_virtual_servers(keys).state.virtual_servers
+        )
 
     def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
         # Every drain known of is looked at again, or its virtual server is gone.

@@ -21,7 +21,7 @@ from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
@@ -167,6 +167,12 @@ class LinuxKernel:
         routes = yield from self._routes.read_main_in_steps()
         resolvers = read_resolvers(self._resolv_conf)
         return host_network(addresses.host, routes, resolvers)
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        bound = finish(self._links.read_in_steps()).vips
+        listed = finish(self._routes.read_in_steps())
+        return bound | listed.routes.keys() | listed.stand_ins
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

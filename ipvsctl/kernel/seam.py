@@ -10,6 +10,7 @@ from typing import Protocol
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.ops import Plan, Report
 
@@ -48,6 +49,10 @@ class Kernel(Protocol):
 
     def read_host(self) -> HostNetwork:
         """This node's own network, as in `Observed`."""
+        ...
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """The VIPs: addresses on the VIP link, and those with a route of ours."""
         ...
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:

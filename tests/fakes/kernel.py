@@ -180,6 +180,12 @@ class FakeKernel:
         """See `seam.Kernel`."""
         return self.host
 
+    def read_vips(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        self._check_reading()
+        ours = self._links.ours().keys() | self._links.stand_ins()
+        return frozenset(self._links.addresses) | ours
+
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""
         wanted = frozenset(keys)
