@@ -1,17 +1,18 @@
 """The desired state follows the store."""
 
+import msgspec
 import pytest
 
-from ipvsctl.cluster.events import Deleted, Upserted
+from ipvsctl.cluster.events import ApiServersFound, Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.host import HostNetwork
-from ipvsctl.model.net import IPAddress, parse_address
-from ipvsctl.model.objects import Node, Service
+from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
+from ipvsctl.model.net import IPAddress, Protocol, parse_address
+from ipvsctl.model.objects import Node, Service, ServicePort, ServiceType
 from ipvsctl.model.problem import Kind, ObjectRef
-from tests.builders import node, service
+from tests.builders import endpoint_slice, node, ref, service
 
 VIP = parse_address("203.0.113.50")
 
@@ -141,3 +142,77 @@ def test_something_stands_for_a_node_without_addresses(
     made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
     made.compile_dirty(on(*map(parse_address, hosts)))
     assert [problem.value for problem in made.problems()] == [refused]
+
+
+def test_only_claimants_of_a_guarded_address_are_compiled() -> None:
+    """A gateway, name server or API server that moves costs those that ask for it."""
+    store = Store("node-0")
+    put(store, node("node-0", "10.0.0.10"))
+    put(store, service(external_ips=(VIP,)))
+    put(store, service("other", cluster_ips=(parse_address("10.96.0.11"),)))
+    made = compiler(store)
+    hosts = frozenset({parse_address("10.0.0.10")})
+    made.compile_dirty(HostNetwork(addresses=hosts))
+    untouched = made.desired.programs[ref("other")]
+    for host in (
+        HostNetwork(addresses=hosts, gateways=frozenset({VIP})),
+        HostNetwork(addresses=hosts, resolvers=frozenset({VIP})),
+    ):
+        made.compile_dirty(host)
+        assert [problem.value for problem in made.problems()] == [str(VIP)]
+        made.compile_dirty(HostNetwork(addresses=hosts))
+        assert made.problems() == ()
+    store.apply(ApiServersFound(frozenset({ApiServer(VIP, 6443)})))
+    assert store.take_dirty().services == {ref("web")}
+    assert made.desired.programs[ref("other")] is untouched
+
+
+def test_the_api_servers_addresses_are_those_in_use_and_its_own_services() -> None:
+    """Both are guarded from the event on, and neither longer than it is so."""
+    store = Store("node-0")
+    put(store, service(external_ips=(VIP,)))
+    made = compiler(store)
+    found = ApiServersFound(frozenset({ApiServer(VIP, 6443)}))
+    piece = msgspec.structs.replace(
+        endpoint_slice("kubernetes-1", str(VIP)), service=API_SERVICE
+    )
+    for there, gone in (
+        (found, ApiServersFound(frozenset())),
+        (
+            Upserted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref, values=(piece,)),
+            Deleted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref),
+        ),
+    ):
+        store.apply(there)
+        assert made.compile_dirty().keys
+        assert [problem.value for problem in made.problems()] == [str(VIP)]
+        store.apply(gone)
+        made.compile_dirty()
+        assert made.problems() == ()
+        assert VIP in made.desired.state().addresses
+
+
+def test_a_node_port_that_becomes_the_api_servers_is_given_up() -> None:
+    """Its Service does not ask for the address, but for the port."""
+    store = Store("node-0")
+    own = parse_address("10.0.0.10")
+    port = ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=6443)
+    put(store, service(type=ServiceType.NODE_PORT, ports=(port,)))
+    made = compiler(store)
+    made.compile_dirty(on(own))
+    store.apply(ApiServersFound(frozenset({ApiServer(own, 6443)})))
+    made.compile_dirty()
+    assert [problem.value for problem in made.problems()] == ["10.0.0.10:6443"]
+
+
+def test_another_primary_address_stands_for_a_nameless_node() -> None:
+    """What the host's own connections go out from, not just any of its addresses."""
+    store = Store("node-0")
+    put(store, service(external_ips=(VIP,)))
+    made = compiler(store)
+    hosts = frozenset({VIP, parse_address("203.0.113.60")})
+    made.compile_dirty(HostNetwork(addresses=hosts))
+    assert [problem.value for problem in made.problems()] == [str(VIP)]
+    main = (parse_address("203.0.113.60"),)
+    made.compile_dirty(HostNetwork(addresses=hosts, primary=main))
+    assert made.problems() == ()
