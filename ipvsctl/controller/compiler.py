@@ -17,7 +17,7 @@ from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Change, Desired
 from ipvsctl.plan.guards import api_ports, guarded_addresses
 from ipvsctl.plan.node import NodeProgram, compile_node
-from ipvsctl.plan.node_addresses import standing_addresses
+from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
 
 
 class _Known(NamedTuple):
@@ -57,7 +57,17 @@ class Compiler:
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything wrong with any object: as read, and as compiled; sorted."""
-        return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
+        choice = self._config.node_port_addresses
+        lost = self._desired.lost_node_ports
+        return tuple(
+            sorted(
+                {
+                    *self._store.problems(),
+                    *self._desired.problems(),
+                    *node_port_problems(self._context, choice, lost),
+                }
+            )
+        )
 
     def compile_dirty(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.

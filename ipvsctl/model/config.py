@@ -7,7 +7,14 @@ import msgspec
 
 from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
-from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port, parse_address
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    format_host_port,
+    of_family,
+    parse_address,
+)
 
 RESERVED_NODE_PORTS: Final = (22, 10250)
 """Ssh and the kubelet, the two that a node cannot be mended without."""
@@ -54,6 +61,10 @@ class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
 
     primary: bool = False
     networks: tuple[IPNetwork, ...] = ()
+
+    def names(self, family: IPFamily) -> bool:
+        """Whether it leaves out some addresses of a family."""
+        return self.primary or any(of_family(self.networks, family))
 
     def __str__(self) -> str:
         return "primary" if self.primary else ",".join(map(str, self.networks))

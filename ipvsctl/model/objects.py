@@ -69,6 +69,8 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             ExternalName, given to another proxy by label); such a Service has no
             other meaning here.
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
+        lost_families: those of cluster IPs that cannot be used; the Service has every
+            other way in of theirs.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
         source_ranges: `loadBalancerSourceRanges`, or its annotation; empty is "all".
         has_annotated_ranges: the source ranges are those of the annotation.
@@ -85,6 +87,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     proxied: bool = True
     ports: tuple[ServicePort, ...] = ()
     cluster_ips: tuple[IPAddress, ...] = ()
+    lost_families: tuple[IPFamily, ...] = ()
     external_ips: tuple[IPAddress, ...] = ()
     ingress_vips: tuple[IPAddress, ...] = ()
     source_ranges: tuple[IPNetwork, ...] = ()

@@ -22,11 +22,12 @@ from ipvsctl.model.objects import (
     Service,
     ServicePort,
     ServicePortName,
+    ServiceType,
     TrafficPolicy,
 )
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.catalogue import SetRole, set_name
-from ipvsctl.plan.doors import Door, doors, uses_cluster_endpoints
+from ipvsctl.plan.doors import Door, doors, lost_node_ports, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
     PortEndpoint,
     port_endpoints,
@@ -83,7 +84,7 @@ def compile_service(
     slices = tuple(slices)
     families = tuple(
         family
-        for family in map(family_of, service.cluster_ips)
+        for family in (*map(family_of, service.cluster_ips), *service.lost_families)
         if family in node.families
     )
     admitted, refusals = admit(service, node, config)
@@ -115,6 +116,9 @@ def compile_service(
         addresses=bound,
         entries=tuple(entries),
         has_ingress_vip=not bound.isdisjoint(admitted.ingress_vips),
+        lost_node_ports=()
+        if service.type is ServiceType.CLUSTER_IP
+        else lost_node_ports(admitted, families, node, config),
         health_check=_health_check(admitted, ports),
         problems=(
             *family_problems(admitted, families, node),

@@ -5,6 +5,7 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed, and the older Service keeps it.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
@@ -18,7 +19,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.catalogue import (
@@ -125,6 +126,7 @@ class Desired:
         self._health_checks = HealthChecks()
         self._room = dict.fromkeys(self._entries, DEFAULT_MAXELEM)
         self._ingress_vip_services = 0
+        self._lost_node_ports: Counter[IPFamily] = Counter()
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
         self._placement_told = node.placement
@@ -286,6 +288,11 @@ class Desired:
         found += self._health_checks.problems()
         return tuple(sorted(found))
 
+    @property
+    def lost_node_ports(self) -> Mapping[IPFamily, int]:
+        """How many Services have node ports that no address here serves."""
+        return self._lost_node_ports
+
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """What every health-check node port answers."""
         return self._health_checks.all()
@@ -329,6 +336,8 @@ class Desired:
         for address in program.addresses:
             self._addresses.add(address)
         self._ingress_vip_services += program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] += 1
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
@@ -348,6 +357,8 @@ class Desired:
         for address in program.addresses:
             self._addresses.discard(address)
         self._ingress_vip_services -= program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] -= 1
 
     def _claim(self, claim: _Claim, server: ServerProgram) -> None:
         claims = self._claims.setdefault(server.server.key, {})

@@ -109,6 +109,23 @@ def has_node_port(service: Service, port: ServicePort) -> bool:
     }
 
 
+def lost_node_ports(
+    service: Service,
+    families: tuple[IPFamily, ...],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> tuple[IPFamily, ...]:
+    """The families of which node ports are served nowhere on this node."""
+    if not any(has_node_port(service, port) for port in service.ports):
+        return ()
+    choice = config.node_port_addresses
+    return tuple(
+        family
+        for family in families
+        if choice.names(family) and not node_port_addresses(node, choice, family)
+    )
+
+
 def uses_cluster_endpoints(
     service: Service, port: ServicePort, family: IPFamily
 ) -> bool:

@@ -6,10 +6,10 @@ import pytest
 from ipvsctl.cluster.events import ApiServersFound, Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
-from ipvsctl.model.net import IPAddress, Protocol, parse_address
+from ipvsctl.model.net import IPAddress, Protocol, parse_address, parse_network
 from ipvsctl.model.objects import Node, Service, ServicePort, ServiceType
 from ipvsctl.model.problem import Kind, ObjectRef
 from tests.builders import endpoint_slice, node, ref, service
@@ -29,6 +29,11 @@ def put(store: Store, value: Node | Service) -> None:
 def on(*addresses: IPAddress) -> HostNetwork:
     """A host with these addresses on its links."""
     return HostNetwork(addresses=frozenset(addresses))
+
+
+def networks(*texts: str) -> NodePortAddresses:
+    """Node ports on addresses in these networks."""
+    return NodePortAddresses(networks=tuple(map(parse_network, texts)))
 
 
 def compiler(store: Store) -> Compiler:
@@ -215,4 +220,61 @@ def test_another_primary_address_stands_for_a_nameless_node() -> None:
     assert [problem.value for problem in made.problems()] == [str(VIP)]
     main = (parse_address("203.0.113.60"),)
     made.compile_dirty(HostNetwork(addresses=hosts, primary=main))
+    assert made.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "hosts", "lost"),
+    [
+        (NodePortAddresses(), ["10.0.0.10"], []),
+        (networks("10.0.0.0/8"), ["10.0.0.10"], []),
+        (networks("10.0.0.0/8", "192.168.0.0/16"), ["10.0.0.10"], []),
+        (networks("192.168.0.0/16"), ["10.0.0.10"], ["IPv4"]),
+        # Loopback never has node ports.
+        (networks("127.0.0.0/8"), ["10.0.0.10"], ["IPv4"]),
+        (networks("10.0.0.0/8", "fd00::/8"), ["10.0.0.10"], ["IPv6"]),
+        (networks("fd00::/8"), ["10.0.0.10"], ["IPv6"]),
+        (NodePortAddresses(primary=True), ["10.0.0.10"], ["IPv6"]),
+        (NodePortAddresses(primary=True), ["10.0.0.10", "fd00:10::10"], []),
+    ],
+)
+def test_node_ports_that_no_address_serves(
+    choice: NodePortAddresses, hosts: list[str], lost: list[str]
+) -> None:
+    """One problem a family names the setting, whatever the number of Services.
+
+    The rest of each Service is served; without a Service that has node ports there is
+    nothing to say.
+    """
+    store = Store("node-0")
+    config = ProxyConfig(node_port_addresses=choice)
+    made = Compiler(config=config, store=store, facts=KernelFacts())
+    both = (parse_address("10.96.0.10"), parse_address("fd00:96::10"))
+    put(store, service("plain", cluster_ips=both))
+    made.compile_dirty(on(*map(parse_address, hosts)))
+    assert made.problems() == ()
+    for number in range(12):
+        port = ServicePort(
+            name="http", protocol=Protocol.TCP, port=8000 + number, node_port=30000
+        )
+        put(
+            store,
+            service(
+                f"s{number}",
+                type=ServiceType.NODE_PORT,
+                cluster_ips=both,
+                ports=(msgspec.structs.replace(port, node_port=30000 + number),),
+            ),
+        )
+    made.compile_dirty()
+    found = made.problems()
+    assert [p.kind for p in found] == [Kind.NODE] * len(lost)
+    assert [str(p) for p in found] == [
+        f"Node node-0: nodePortAddresses: {choice}: matches no {family} address of"
+        " this node; node ports of 10 or more Services are not served here"
+        for family in lost
+    ]
+    for number in range(12):
+        store.apply(Deleted(kind=Kind.SERVICE, ref=ref(f"s{number}")))
+    made.compile_dirty()
     assert made.problems() == ()

@@ -31,6 +31,8 @@ _RANGES = (
 _HOSTS = (
     ("10.0.0.10", "fd00:10::10"),
     ("10.0.0.10", "10.9.0.10", "fd00:10::10", "fd00:9::10"),
+    # A VIP that somebody else has put on a link of this node.
+    ("10.0.0.10", "203.0.113.51", "fd00:10::10", "2001:db8:198::7"),
 )
 _NODE_PORT_ADDRESSES = ((), (), ("10.0.0.0/24",), ("fd00:10::/64",), ("primary",))
 _A_NODE_PORT = 30001
@@ -64,7 +66,7 @@ class _Maker:
         # On the node's own addresses they are node ports.
         self._taken = {
             (address, protocol, _A_NODE_PORT)
-            for address in _HOSTS[0]
+            for address in (*_HOSTS[0], *_HOSTS[2])
             for protocol in PROTOCOLS
         }
         self._next_node_port = _A_NODE_PORT

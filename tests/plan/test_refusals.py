@@ -128,3 +128,12 @@ def test_a_floating_vip_is_served_where_it_is_and_not_bound() -> None:
             named.set_name == bound and named.entry.address == SECOND
             for named in entries(program)
         )
+
+
+def test_an_unusable_cluster_ip_leaves_everything_else_of_its_family() -> None:
+    """Node ports and external addresses do not go through a cluster IP."""
+    whole = compiled(external_ips=(VIP,))
+    left = compiled(external_ips=(VIP,), cluster_ips=(), lost_families=(IPFamily.IPV4,))
+    assert served(whole) - served(left) == {"tcp 10.96.0.10:80"}
+    assert served(left)
+    assert left.problems == ()
