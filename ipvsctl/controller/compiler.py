@@ -1,6 +1,7 @@
 """From objects to the desired state: compile what is dirty, without a kernel."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -9,12 +10,14 @@ from ipvsctl.cluster.store import Dirty, Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import ApiServers, HostNetwork
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.compile import compile_service
-from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.guards import api_ports, guarded_addresses
 from ipvsctl.plan.node import NodeProgram, compile_node
 from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
@@ -85,14 +88,20 @@ class Compiler:
         """Compile what another network of the host concerns."""
         self._look_again(Dirty(), host)
 
-    def absorb(self, observed: Observed) -> Change:
-        """Take note of what is the kernel's to say: the host's network and fwmarks.
+    def absorb(
+        self, observed: Observed, touched: AbstractSet[VirtualServerKey]
+    ) -> Change:
+        """Take note of what is the kernel's to say: the host's network, others' things.
+
+        Args:
+            observed: the complete state.
+            touched: virtual servers that syncs have changed since it was read.
 
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
         self.set_host(observed.host)
-        self._desired.agree_on_marks(observed.state)
+        self._desired.agree(observed, touched)
         return self._desired.take_change()
 
     def _look_again(self, dirty: Dirty, host: HostNetwork) -> None:

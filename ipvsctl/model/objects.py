@@ -72,7 +72,8 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         lost_families: those of cluster IPs that cannot be used; the Service has every
             other way in of theirs.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
-        source_ranges: `loadBalancerSourceRanges`, or its annotation; empty is "all".
+        source_ranges: `loadBalancerSourceRanges`, or its annotation; of a family
+            without any, everyone may use the ingress VIPs.
         has_annotated_ranges: the source ranges are those of the annotation.
         affinity_timeout_s: None without session affinity.
         has_selector: False when its endpoints are written by hand.
@@ -114,7 +115,7 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         ready: `conditions.ready` true or unset.
-        serving: `conditions.serving` true, or unset and ready.
+        serving: `conditions.serving` true or unset, whether or not it is ready.
         terminating: `conditions.terminating` true.
         node_name: "" when unknown, e.g. an address outside the cluster.
         hint_zones: `hints.forZones` names.

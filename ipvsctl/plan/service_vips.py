@@ -1,31 +1,8 @@
-"""Which of a Service's addresses are bound, and what is wrong with others."""
-
-from collections.abc import Iterator
+"""Problems of Services, and those of addresses whose family is not served."""
 
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
-
-
-def bound_addresses(
-    service: Service,
-    families: tuple[IPFamily, ...],
-    node: NodeContext,
-) -> Iterator[IPAddress]:
-    """Addresses for the VIP link: not those that another link has already.
-
-    The filter closes every other port of a bound address, which must never happen
-    to an address of the host; and keepalived or kube-vip takes a floating VIP away
-    again, to another node.
-    """
-    if not service.ports:
-        return
-    for address in service.cluster_ips:
-        if family_of(address) in families:
-            yield address
-    for address in (*service.external_ips, *service.ingress_vips):
-        if family_of(address) in families and address not in node.host_addresses:
-            yield address
 
 
 def family_problems(
