@@ -19,6 +19,7 @@ from ipvsctl.plan.change import Change
 from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.guards import api_ports, guarded_addresses
+from ipvsctl.plan.host_ports import taken_ports
 from ipvsctl.plan.node import NodeProgram, compile_node
 from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
 
@@ -47,6 +48,7 @@ class Compiler:
         self._known = _Known(store.node_context(), store.api_servers, HostNetwork())
         self._context = self._context_of(self._known)
         self._desired = Desired(self._compile_node())
+        self._taken_ports: tuple[Problem, ...] = ()
 
     @property
     def desired(self) -> Desired:
@@ -68,6 +70,7 @@ class Compiler:
                     *self._store.problems(),
                     *self._desired.problems(),
                     *node_port_problems(self._context, choice, lost),
+                    *(p for p in self._taken_ports if p.ref in self._desired.programs),
                 }
             )
         )
@@ -102,6 +105,9 @@ class Compiler:
         """
         self.set_host(observed.host)
         self._desired.agree(observed, touched)
+        self._taken_ports = taken_ports(
+            observed.sockets, observed.host_addresses, self._desired.server
+        )
         return self._desired.take_change()
 
     def _look_again(self, dirty: Dirty, host: HostNetwork) -> None:

@@ -17,6 +17,7 @@ from ipvsctl.kernel.links import LINK_OPS, AddressListing, Links
 from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork
@@ -127,6 +128,7 @@ class LinuxKernel:
         for family in self._rules.families:
             yield False
             chains[family] = self._rules.read(family)
+        sockets = yield from read_sockets_in_steps(self._facts.families)
         yield True
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()
@@ -156,6 +158,7 @@ class LinuxKernel:
             traffic=ipvs.traffic,
             flows=flows,
             host=host,
+            sockets=sockets,
         )
 
     def read_host(self) -> HostNetwork:

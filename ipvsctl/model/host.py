@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ipvsctl.model.net import IPAddress, IPNetwork
+from ipvsctl.model.net import IPAddress, IPNetwork, Protocol
 from ipvsctl.model.problem import ObjectRef
 
 API_SERVICE: Final = ObjectRef("default", "kubernetes")
@@ -29,6 +29,14 @@ class HostNetwork(msgspec.Struct, frozen=True, kw_only=True):
     networks: frozenset[IPNetwork] = frozenset()
     gateways: frozenset[IPAddress] = frozenset()
     resolvers: frozenset[IPAddress] = frozenset()
+
+
+class HostSocket(NamedTuple):
+    """Where a program of the host waits for clients; an unspecified address is all."""
+
+    protocol: Protocol
+    address: IPAddress
+    port: int
 
 
 class ApiServer(NamedTuple):

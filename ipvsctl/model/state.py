@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -70,6 +70,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
             its real servers, and to stale ones; a virtual server without flows may be
             absent. None when they were not read.
         host: the rest of this node's network.
+        sockets: of the host, those that wait for clients.
     """
 
     state: NodeState
@@ -79,6 +80,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
     host: HostNetwork = HostNetwork()
+    sockets: frozenset[HostSocket] = frozenset()
 
     @property
     def host_addresses(self) -> frozenset[IPAddress]:

@@ -12,7 +12,7 @@ import msgspec
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -88,6 +88,7 @@ class FakeKernel:
         reads: how often `observe` was called.
         partial_reads: the keys of each call of `observe_virtual_servers`.
         flows: the connection tracking table, to be added to.
+        sockets: those of the host that wait for clients.
         is_closed: `close` was called.
     """
 
@@ -104,6 +105,7 @@ class FakeKernel:
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
         self._links = FakeLinks(vip_link)
         self.host = HostNetwork(addresses=frozenset(host_addresses))
+        self.sockets: frozenset[HostSocket] = frozenset()
         self.is_closed = False
         self._facts = KernelFacts() if facts is None else facts
         self._boot_sysctls = dict(sysctls)
@@ -181,6 +183,7 @@ class FakeKernel:
             state=state,
             flows=self.flows.observe(self._ipvs.virtual_servers),
             host=self.host,
+            sockets=self.sockets,
         )
 
     def read_host(self) -> HostNetwork:

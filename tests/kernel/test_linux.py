@@ -2,9 +2,10 @@
 
 import errno
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -22,7 +23,7 @@ import pytest
 from ipvsctl.kernel.host import RESOLV_CONF
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.errors import NotPermitted
-from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.ops import (
@@ -248,3 +249,25 @@ def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:
         ),
         resolvers=frozenset(map(ip_address, ("10.0.0.53", "fd00:10::53"))),
     )
+
+
+def test_sockets_of_the_host(kernel: LinuxKernel) -> None:
+    """Those that wait for clients, of each protocol; connections are none."""
+    with ExitStack() as stack:
+
+        def opened_socket(kind: int, family: int, where: tuple[str, int]) -> Any:
+            made = stack.enter_context(socket.socket(family, kind))
+            made.bind(where)
+            return made
+
+        listening = opened_socket(
+            socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", 8080)
+        )
+        listening.listen()
+        opened_socket(socket.SOCK_DGRAM, socket.AF_INET6, ("::", 8472))
+        stack.enter_context(socket.create_connection(("127.0.0.1", 8080), 5))
+        stack.enter_context(listening.accept()[0])
+        assert kernel.observe().sockets == {
+            HostSocket(Protocol.TCP, ip_address("127.0.0.1"), 8080),
+            HostSocket(Protocol.UDP, ip_address("::"), 8472),
+        }

@@ -35,6 +35,8 @@ ENDPOINTS: Final = 3
 
 SETS: Final = 30
 FAMILIES: Final = 2
+SOCKETS: Final = 3 * FAMILIES
+"""Questions for sockets that wait for clients, of each protocol."""
 
 CLUSTER_IP: Final = IPv4Address("10.96.0.1")
 POD: Final = IPv4Address("172.16.0.1")
@@ -193,6 +195,7 @@ def test_messages_of_a_cold_sync(costs: dict[int, Cost], size: int) -> None:
         "address NEW": size,
         # The main table of each family as often, and once what routes are ours.
         "route GET": 2 * FAMILIES + 1,
+        "socket LIST": SOCKETS,
         "ipset LIST": 1,
         "ipset CREATE": SETS,
         # The VIPs, the same with ports, and the endpoints that are on this node.
@@ -211,8 +214,8 @@ def test_system_calls_of_a_cold_sync(costs: dict[int, Cost], size: int) -> None:
     asked = costs[size].asked["cold sync"]
     batches = ceil(size * (1 + ENDPOINTS) / BATCH_MESSAGES)
     batches += ceil(size / BATCH_MESSAGES)
-    # 15 questions and changes of their own, and one batch for all sets and entries.
-    assert asked.sends == 16 + batches
+    # 21 questions and changes of their own, and one batch for all sets and entries.
+    assert asked.sends == 22 + batches
     # The end of a listing, or the acknowledgement of a question, comes apart.
     assert asked.receives == asked.messages.total() + 6
 
@@ -224,6 +227,7 @@ def test_messages_of_a_restart(costs: dict[int, Cost], size: int) -> None:
         "link GET": 3,
         "address GET": 2,
         "route GET": 2 * FAMILIES + 3,
+        "socket LIST": SOCKETS,
         "ipset LIST": 1 + SETS,
         "ipvs GET_SERVICE": 1,
         "ipvs GET_CONFIG": 1,
