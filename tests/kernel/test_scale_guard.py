@@ -33,7 +33,7 @@ SIZES: Final = (N, 2 * N)
 ENDPOINTS: Final = 3
 """Of each Service; all of them are on the node."""
 
-SETS: Final = 30
+SETS: Final = 32
 FAMILIES: Final = 2
 SOCKETS: Final = 3 * FAMILIES
 """Questions for sockets that wait for clients, of each protocol."""
