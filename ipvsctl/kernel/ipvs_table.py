@@ -6,14 +6,13 @@ The kernel lists virtual servers in one dump, and real servers in one dump each.
 import errno
 from collections.abc import (
     Callable,
-    Container,
     Generator,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import closing
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
@@ -110,20 +109,27 @@ class IpvsTable:
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`.
 
-        Nothing waits for the answer to a virtual server before its real servers are
-        sent: the kernel refuses those itself, and then the first refusal is why.
+        Real servers wait for the answers to all virtual servers before them: one that
+        was refused because it is there is another's, and would get them.
         """
-        requests = self._requests
-        refused = self._socket.apply(_REQUESTS[type(op)](requests, op) for op in ops)
-        lost = {
-            op.server.key
-            for op in (ops[place] for place in refused)
-            if isinstance(op, AddVirtualServer)
-        }
-        return [
-            failed_op(ops[place], _explain(ops[place], ack, lost))
-            for place, ack in sorted(refused.items())
-        ]
+        failed: dict[int, Ack] = {}
+        lost: set[VirtualServerKey] = set()
+        for _, group in groupby(enumerate(ops), _adds_virtual_server):
+            sent = []
+            for place, op in group:
+                if lost and isinstance(op, AddRealServer) and op.virtual_server in lost:
+                    failed[place] = _ORPHANED
+                else:
+                    sent.append((place, op))
+            refused = self._socket.apply(
+                _REQUESTS[type(op)](self._requests, op) for _, op in sent
+            )
+            failed |= {sent[number][0]: ack for number, ack in refused.items()}
+            if refused:
+                # One that was added before, in the same plan, is ours.
+                lost |= {k for p, op in sent if p in failed for k in _added(op)}
+                lost -= {k for p, op in sent if p not in failed for k in _added(op)}
+        return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
     def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
         """Every virtual server with its real servers and counters; see `seam.Reading`.
@@ -238,11 +244,12 @@ class IpvsTable:
         listing.connections[key] = {server.key: stats for server, stats in dests}
 
 
-def _explain(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> Ack:
-    if (
-        isinstance(op, AddRealServer)
-        and ack.errno == errno.ESRCH
-        and op.virtual_server in lost
-    ):
-        return Ack(ack.errno, "its virtual server was refused")
-    return ack
+_ORPHANED: Final = Ack(errno.ESRCH, "its virtual server was refused")
+
+
+def _added(op: Op) -> tuple[VirtualServerKey, ...]:
+    return (op.server.key,) if isinstance(op, AddVirtualServer) else ()
+
+
+def _adds_virtual_server(numbered: tuple[int, Op]) -> bool:
+    return isinstance(numbered[1], AddVirtualServer)
