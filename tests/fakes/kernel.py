@@ -64,8 +64,15 @@ SYSCTLS: Final[Mapping[str, str]] = {
     "net/ipv4/conf/all/arp_ignore": "0",
     "net/ipv4/conf/all/arp_announce": "0",
     "net/ipv6/conf/all/forwarding": "0",
+    "net/netfilter/nf_conntrack_max": "65536",
+    "net/netfilter/nf_conntrack_buckets": "16384",
+    "net/netfilter/nf_conntrack_tcp_timeout_established": "432000",
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait": "60",
+    "net/netfilter/nf_conntrack_tcp_be_liberal": "0",
+    "net/netfilter/nf_conntrack_udp_timeout": "30",
+    "net/netfilter/nf_conntrack_udp_timeout_stream": "120",
 }
-"""What a fresh network namespace has."""
+"""What a host has that was just booted."""
 
 
 class KilledError(Exception):
