@@ -6,6 +6,7 @@ The kernel lists virtual servers in one dump, and real servers in one dump each.
 import errno
 from collections.abc import (
     Callable,
+    Container,
     Generator,
     Iterable,
     Mapping,
@@ -110,25 +111,26 @@ class IpvsTable:
         """See `applier.Transport`.
 
         Real servers wait for the answers to all virtual servers before them: one that
-        was refused because it is there is another's, and would get them.
+        is there already is another's, and would get them. To one that was refused for
+        another reason the kernel refuses them itself; then the first refusal is why.
         """
         failed: dict[int, Ack] = {}
         lost: set[VirtualServerKey] = set()
-        for _, group in groupby(enumerate(ops), _adds_virtual_server):
-            sent = []
-            for place, op in group:
-                if lost and isinstance(op, AddRealServer) and op.virtual_server in lost:
-                    failed[place] = _ORPHANED
-                else:
-                    sent.append((place, op))
+        others: set[VirtualServerKey] = set()
+        for is_adding, group in groupby(enumerate(ops), _adds_virtual_server):
+            sent = tuple(group)
+            if others and not is_adding:
+                failed |= {p: _ORPHANED for p, op in sent if _is_of(op, others)}
+                sent = tuple((p, op) for p, op in sent if not _is_of(op, others))
             refused = self._socket.apply(
                 _REQUESTS[type(op)](self._requests, op) for _, op in sent
             )
-            failed |= {sent[number][0]: ack for number, ack in refused.items()}
-            if refused:
-                # One that was added before, in the same plan, is ours.
-                lost |= {k for p, op in sent if p in failed for k in _added(op)}
-                lost -= {k for p, op in sent if p not in failed for k in _added(op)}
+            for number, ack in refused.items():
+                place, op = sent[number]
+                failed[place] = _ORPHANED if _has_lost(op, ack, lost) else ack
+            if is_adding and refused:
+                lost |= {key for n in refused for key in _added(sent[n][1])}
+                others |= _others(sent, refused)
         return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
     def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
@@ -247,9 +249,31 @@ class IpvsTable:
 _ORPHANED: Final = Ack(errno.ESRCH, "its virtual server was refused")
 
 
+def _adds_virtual_server(numbered: tuple[int, Op]) -> bool:
+    return isinstance(numbered[1], AddVirtualServer)
+
+
 def _added(op: Op) -> tuple[VirtualServerKey, ...]:
     return (op.server.key,) if isinstance(op, AddVirtualServer) else ()
 
 
-def _adds_virtual_server(numbered: tuple[int, Op]) -> bool:
-    return isinstance(numbered[1], AddVirtualServer)
+def _others(
+    sent: Sequence[tuple[int, Op]], refused: Mapping[int, Ack]
+) -> set[VirtualServerKey]:
+    """Those that are there, and that these ops have not added."""
+    there, added = set[VirtualServerKey](), set[VirtualServerKey]()
+    for number, (_, op) in enumerate(sent):
+        ack = refused.get(number)
+        if ack is None:
+            added.update(_added(op))
+        elif ack.errno == errno.EEXIST:
+            there.update(_added(op))
+    return there - added
+
+
+def _is_of(op: Op, keys: Container[VirtualServerKey]) -> bool:
+    return isinstance(op, AddRealServer) and op.virtual_server in keys
+
+
+def _has_lost(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> bool:
+    return ack.errno == errno.ESRCH and _is_of(op, lost)
