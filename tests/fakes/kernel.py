@@ -4,7 +4,7 @@ It answers with the errnos that Linux answers with (tests/kernel/contract.py).
 """
 
 import errno
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -211,14 +211,22 @@ class FakeKernel:
         """
         failed: list[FailedOp] = []
         lost: set[VirtualServerKey] = set()
+        added: set[VirtualServerKey] = set()
         for op in plan:
+            if isinstance(op, AddRealServer) and op.virtual_server in lost:
+                reason = "its virtual server was refused"
+                failed.append(FailedOp(op=op, errno=errno.ESRCH, reason=reason))
+                continue
             try:
                 self._try(op)
+                if isinstance(op, AddVirtualServer):
+                    added.add(op.server.key)
             except Refusal as refusal:
                 if isinstance(op, AddVirtualServer):
-                    lost.add(op.server.key)
-                reason = _explain(op, refusal, lost)
-                failed.append(FailedOp(op=op, errno=refusal.code, reason=reason))
+                    lost |= {op.server.key} - added
+                failed.append(
+                    FailedOp(op=op, errno=refusal.code, reason=refusal.reason)
+                )
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def close(self) -> None:
@@ -316,13 +324,3 @@ class FakeKernel:
         if not value.lstrip("-").isdigit():
             raise Refusal(errno.EINVAL)
         self._sysctls[name] = value
-
-
-def _explain(op: Op, refusal: Refusal, lost: Container[VirtualServerKey]) -> str:
-    if (
-        isinstance(op, AddRealServer)
-        and refusal.code == errno.ESRCH
-        and op.virtual_server in lost
-    ):
-        return "its virtual server was refused"
-    return refusal.reason
