@@ -64,15 +64,17 @@ READ = [field for field in FIELDS if field.read is not None]
 def test_a_field(field: Field, what: str) -> None:
     """An error names the field and shows no more of the value than can be read."""
     assert field.read is not None
+    taken: object = ""
+    refused = field.path
     try:
         taken = field.read(field.path, VALUES[what])
     except ConfigError as error:
-        assert str(error).startswith(field.path)
-        assert len(str(error)) < 600
-        return
-    # It can be used: written, at least, and put into a message to the kernel.
-    assert "\udcff" not in str(taken)
-    assert taken not in ("lo", math.inf)
+        refused = str(error)
+    assert refused.startswith(field.path)
+    assert len(refused) < 600
+    # What is taken can be written, at least.
+    str(taken).encode()
+    assert taken != math.inf
 
 
 @pytest.mark.parametrize("what", TEXTS)
