@@ -70,7 +70,7 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
-    observed = without_moved(plan, observed, desired)
+    observed = without_moved(plan, observed, desired, options)
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:

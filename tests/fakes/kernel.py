@@ -227,6 +227,10 @@ class FakeKernel:
         self._ipvs.virtual_servers[server.key] = server
         self._ipvs.real_servers[server.key] = {item.key: item for item in real_servers}
 
+    def withdraw(self, key: VirtualServerKey) -> None:
+        """Have somebody take his virtual server away again."""
+        del self._ipvs.virtual_servers[key], self._ipvs.real_servers[key]
+
     def preload_chains(self, family: IPFamily, chains: Chains) -> None:
         """Have these rules as they are, whoever made or edited them."""
         self._rules.put(family, chains)
