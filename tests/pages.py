@@ -41,8 +41,10 @@ A field that is left out, or null, has kube-proxy's default, or the table says w
 In kube-proxy's own fields, 0, false and an empty text are what nobody set, because
 kubeadm writes every field there is; those that it writes as null are the exception
 (`conntrack.maxPerCore`, `min` and the two TCP timeouts, `iptables.masqueradeBit`).
-Addresses and networks may have leading zeros, which are decimal. Settings of ipvsctl's own are beside them, under
-the key `{OWN_KEY}`, where 0 and false mean what they say:
+Addresses and networks may have leading zeros, which are decimal.
+
+Settings of ipvsctl's own are beside them, under the key `{OWN_KEY}`, where 0 and false
+mean what they say:
 
 ```yaml
 apiVersion: kubeproxy.config.k8s.io/v1alpha1

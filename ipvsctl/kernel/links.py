@@ -65,12 +65,13 @@ class AddressListing(NamedTuple):
     Attributes:
         vip_link_up: the VIP link exists and is up.
         vips: on the VIP link.
-        host: usable ones on the other links, without loopback addresses.
+        host: usable ones on the other links, without loopback addresses; in the
+            kernel's order, each link's first one before its others.
     """
 
     vip_link_up: bool
     vips: frozenset[IPAddress]
-    host: frozenset[IPAddress]
+    host: tuple[LinkAddress, ...]
 
 
 class Links:
@@ -191,7 +192,7 @@ class Links:
         yield True
         vip_link = self.find_vip_link()
         vips = set()
-        host = set()
+        host = []
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
@@ -204,9 +205,9 @@ class Links:
             if vip_link is not None and item.ifindex == vip_link.ifindex:
                 vips.add(item.address)
             elif item.usable and not item.address.is_loopback:
-                host.add(item.address)
+                host.append(item)
         return AddressListing(
-            vip_link is not None and vip_link.is_up, frozenset(vips), frozenset(host)
+            vip_link is not None and vip_link.is_up, frozenset(vips), tuple(host)
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -68,7 +69,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         flows: where the UDP flows (conntrack entries) of each virtual server lead: to
             its real servers, and to stale ones; a virtual server without flows may be
             absent. None when they were not read.
-        host_addresses: addresses on this node's other links (see `NodeContext`).
+        host: the rest of this node's network.
     """
 
     state: NodeState
@@ -77,4 +78,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     )
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
-    host_addresses: frozenset[IPAddress] = frozenset()
+    host: HostNetwork = HostNetwork()
+
+    @property
+    def host_addresses(self) -> frozenset[IPAddress]:
+        """Addresses on this node's other links."""
+        return self.host.addresses

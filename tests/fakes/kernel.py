@@ -12,6 +12,7 @@ import msgspec
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -102,7 +103,7 @@ class FakeKernel:
         self.reads = 0
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
         self._links = FakeLinks(vip_link)
-        self.host_addresses = frozenset(host_addresses)
+        self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.is_closed = False
         self._facts = KernelFacts() if facts is None else facts
         self._boot_sysctls = dict(sysctls)
@@ -121,14 +122,23 @@ class FakeKernel:
         self.flows = FakeConntrack()
 
     @property
+    def host(self) -> HostNetwork:
+        """What `observe` says about the rest of the network; assign to change."""
+        return self._host
+
+    @host.setter
+    def host(self, host: HostNetwork) -> None:
+        self._host = host
+        self._links.host_addresses = host.addresses
+
+    @property
     def host_addresses(self) -> frozenset[IPAddress]:
-        """What `observe` says about the other links; assign to change."""
-        return self._host_addresses
+        """Those of `host`; assign to change."""
+        return self._host.addresses
 
     @host_addresses.setter
     def host_addresses(self, addresses: Iterable[IPAddress]) -> None:
-        self._host_addresses = frozenset(addresses)
-        self._links.host_addresses = self._host_addresses
+        self.host = msgspec.structs.replace(self._host, addresses=frozenset(addresses))
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether packets to an address are for this host."""
@@ -170,12 +180,18 @@ class FakeKernel:
             servers,
             state=state,
             flows=self.flows.observe(self._ipvs.virtual_servers),
-            host_addresses=self.host_addresses,
+            host=self.host,
         )
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
+    def read_host(self) -> HostNetwork:
         """See `seam.Kernel`."""
-        return self.host_addresses
+        return self.host
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        self._check_reading()
+        ours = self._links.ours().keys() | self._links.stand_ins()
+        return frozenset(self._links.addresses) | ours
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

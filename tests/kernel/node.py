@@ -33,6 +33,7 @@ class ProxiedNode:
 
     def __init__(self, netns: Netns, name: str, config: ProxyConfig = CONFIG) -> None:
         self.netns = netns
+        self.config = config
         with inside(netns):
             self.kernel = LinuxKernel.open(
                 vip_link=config.vip_link, sysctl_names=sysctl_names()

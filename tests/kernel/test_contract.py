@@ -19,6 +19,7 @@ from ipvsctl.model.steps import finish
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
+    AddRoute,
     AddVirtualServer,
     BindAddress,
     CreateSet,
@@ -160,7 +161,14 @@ def test_what_is_likely_does_not_change_what_is_read(kernel: Kernel) -> None:
 
 def test_host_addresses_are_those_that_are_observed(kernel: Kernel) -> None:
     """They can be had without reading the rest."""
-    assert kernel.read_host_addresses() == kernel.observe().host_addresses
+    assert kernel.read_host() == kernel.observe().host
+
+
+def test_vips_are_those_that_are_observed(kernel: Kernel) -> None:
+    """By addresses and by routes, which can be had without reading the rest."""
+    assert kernel.read_vips() == frozenset()
+    kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP), AddRoute(POD, None)))
+    assert kernel.read_vips() == {VIP, POD}
 
 
 def test_every_kind_of_op_has_rows() -> None:

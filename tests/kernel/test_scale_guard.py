@@ -191,7 +191,8 @@ def test_messages_of_a_cold_sync(costs: dict[int, Cost], size: int) -> None:
         # The host's own before anything is compiled, and all with the rest.
         "address GET": 2,
         "address NEW": size,
-        "route GET": 1,
+        # The main table of each family as often, and once what routes are ours.
+        "route GET": 2 * FAMILIES + 1,
         "ipset LIST": 1,
         "ipset CREATE": SETS,
         # The VIPs, the same with ports, and the endpoints that are on this node.
@@ -210,8 +211,8 @@ def test_system_calls_of_a_cold_sync(costs: dict[int, Cost], size: int) -> None:
     asked = costs[size].asked["cold sync"]
     batches = ceil(size * (1 + ENDPOINTS) / BATCH_MESSAGES)
     batches += ceil(size / BATCH_MESSAGES)
-    # 11 questions and changes of their own, and one batch for all sets and entries.
-    assert asked.sends == 12 + batches
+    # 15 questions and changes of their own, and one batch for all sets and entries.
+    assert asked.sends == 16 + batches
     # The end of a listing, or the acknowledgement of a question, comes apart.
     assert asked.receives == asked.messages.total() + 6
 
@@ -222,7 +223,7 @@ def test_messages_of_a_restart(costs: dict[int, Cost], size: int) -> None:
     assert costs[size].asked["nothing to do"].messages == {
         "link GET": 3,
         "address GET": 2,
-        "route GET": 3,
+        "route GET": 2 * FAMILIES + 3,
         "ipset LIST": 1 + SETS,
         "ipvs GET_SERVICE": 1,
         "ipvs GET_CONFIG": 1,
