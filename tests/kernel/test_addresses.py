@@ -120,4 +120,4 @@ def test_no_link_but_a_dummy_becomes_the_vip_link(netns: Netns, link: str) -> No
         LinuxKernel(vip_link=link, sysctl_names=(), rules={})
     netns.add_dummy("kube-ipvs0")
     with closing(LinuxKernel(vip_link="kube-ipvs0", sysctl_names=(), rules={})) as own:
-        assert parse_address("10.9.9.9") in own.read_host_addresses()
+        assert parse_address("10.9.9.9") in own.read_host().addresses
