@@ -367,4 +367,5 @@ class Loop:
 
 
 def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:
-    return tuple(f for f in report.report.failed if not is_lasting(f))
+    failed = report.report.failed
+    return tuple(f for f in failed if not is_lasting(f)) if failed else failed

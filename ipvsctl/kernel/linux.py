@@ -43,7 +43,7 @@ class LinuxKernel:
 
     Raises:
         KernelError: a socket cannot be opened; NotFound when there is no IPVS,
-            NotPermitted without CAP_NET_ADMIN.
+            NotPermitted without CAP_NET_ADMIN, Exists when `vip_link` is no dummy.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class LinuxKernel:
             opened.callback(self._ipsets.close)
             self._links = Links(vip_link)
             opened.callback(self._links.close)
+            self._links.find_vip_link()
             self._routes = Routes(self._links, kernel_families())
             opened.callback(self._routes.close)
             self._opened = opened.pop_all()
