@@ -398,7 +398,8 @@ async def test_end_while_the_server_is_silent(
     async with watched(kubeconfig, clock) as made:
         await made.pass_time(5)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    # Whatever could be waited for takes ten seconds and more.
+    assert time.monotonic() - begun < 8
 
 
 async def test_impatient(server: FakeApiServer, kubeconfig: Path) -> None:
@@ -406,7 +407,7 @@ async def test_impatient(server: FakeApiServer, kubeconfig: Path) -> None:
     server.access.users.clear()
     source = ApiSource(_api(kubeconfig), "node-0", is_patient=False)
     with pytest.raises(ApiError, match="401: Unauthorized"):
-        await asyncio.wait_for(anext(source.events()), 10)
+        await asyncio.wait_for(anext(source.events()), 60)
 
 
 def _api(kubeconfig: Path) -> Api:
