@@ -247,13 +247,18 @@ def _require_promtool(session: nox.Session) -> None:
     if shutil.which("promtool") or Path(session.bin, "promtool").exists():
         return
     if not shutil.which("apt-get"):
-        session.error("promtool is missing")
+        session.error("promtool is missing; Debian has it in prometheus, or promtool")
     if os.geteuid() == 0:
         session.run("apt-get", "update", external=True, silent=True)
-    unpacked = Path(session.create_tmp())
+    # A package of its own since Debian 13.
+    known = subprocess.run(
+        ["apt-cache", "show", "promtool"], capture_output=True, check=False
+    )
+    name = "prometheus" if known.returncode else "promtool"
+    unpacked = Path(session.create_tmp()).resolve()
     with session.chdir(unpacked):
-        session.run("apt-get", "download", "prometheus", external=True, silent=True)
-        (package,) = Path().glob("prometheus_*.deb")
+        session.run("apt-get", "download", name, external=True, silent=True)
+        (package,) = Path().glob(f"{name}_*.deb")
         session.run("dpkg", "-x", str(package), ".", external=True)
         package.unlink()
     shutil.copy(unpacked / "usr/bin/promtool", session.bin)
