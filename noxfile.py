@@ -118,10 +118,7 @@ def kernel(session: nox.Session) -> None:
     where = () if any(map(_is_path, session.posargs)) else ("tests/kernel",)
     # pytest fails when it finds no test, so a session that ran none fails too.
     pytest = ("python", "-m", "pytest", "-m")
-    # A socket that is collected without having been closed is reported in whichever
-    # test runs by then: a warning to read, not a failure of that test.
-    late = ("-W", "default::pytest.PytestUnraisableExceptionWarning")
-    _in_lab(session, 3600, *pytest, "kernel", *late, *where, *session.posargs)
+    _in_lab(session, 3600, *pytest, "kernel", *where, *session.posargs)
     if not session.posargs:
         session.run(*pytest, "lab", "tests/lab")
         _test_nft(session, *pytest, "kernel", "tests/kernel/test_iptables.py")
