@@ -220,8 +220,9 @@ def test_system_calls_of_a_cold_sync(costs: dict[int, Cost], size: int) -> None:
     batches += 2 * ceil(size / BATCH_MESSAGES)
     # 21 questions and changes of their own, and one batch for all sets and entries.
     assert asked.sends == 22 + batches
-    # The end of a listing, or the acknowledgement of a question, comes apart.
-    assert asked.receives == asked.messages.total() + 6
+    # The end of a listing, or the acknowledgement of a question, comes apart; newer
+    # kernels send that of addresses along (6.12 does).
+    assert asked.receives - asked.messages.total() in {4, 6}
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -399,14 +399,15 @@ async def test_end_while_the_server_is_silent(
     async with watched(kubeconfig, clock) as made:
         await made.pass_time(5)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    # Whatever could be waited for takes ten seconds and more.
+    assert time.monotonic() - begun < 8
 
 
 async def test_impatient(server: FakeApiServer, kubeconfig: Path) -> None:
     """A command that reads once says at once why it cannot."""
     server.access.users.clear()
     source = ApiSource(_api(kubeconfig), "node-0", is_patient=False)
-    async with asyncio.timeout(10), aclosing(source.events()) as events:
+    async with asyncio.timeout(60), aclosing(source.events()) as events:
         with pytest.raises(ApiError, match="401: Unauthorized"):
             async for _ in events:
                 pass
