@@ -67,7 +67,8 @@ def compile_service(
 
     Args:
         service: as the store has it.
-        slices: those of this Service, any order and family.
+        slices: those of this Service, of any family; the one that changed last comes
+            last.
         node: this node and its peers' addresses.
         config: settings.
 

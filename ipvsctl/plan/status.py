@@ -32,6 +32,7 @@ from ipvsctl.model.status import (
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import Drain, owned_keys
+from ipvsctl.plan.endpoints import replaces
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
 
 
@@ -284,12 +285,11 @@ class _View:
         )
 
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
-        """A Service's endpoints by address; of several, a ready one."""
+        """A Service's endpoints by address, each the one that counts."""
         found: dict[IPAddress, Endpoint] = {}
         for piece in self._store.slices_of(ref):
             for endpoint in piece.endpoints:
-                known = found.get(endpoint.address)
-                if known is None or (endpoint.ready and not known.ready):
+                if endpoint.address not in found or replaces(endpoint):
                     found[endpoint.address] = endpoint
         return found
 

@@ -509,6 +509,23 @@ def test_hairpin_entries_are_for_every_local_endpoint() -> None:
     assert entries(program, SetRole.LOOP_BACK) == ["172.16.0.5,tcp:8080,172.16.0.5"]
 
 
+def test_a_pod_whose_address_is_in_use_again_counts_nowhere() -> None:
+    """Not for hairpin, not for the health check: its node has no endpoint any more."""
+    old = msgspec.structs.replace(HERE, ready=False, terminating=True)
+    new = msgspec.structs.replace(HERE, node_name="node-1")
+    given = service(
+        type=ServiceType.LOAD_BALANCER,
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        health_check_node_port=32000,
+    )
+    for both, here in (((old, new), 0), ((old, HERE), 1)):
+        program = compiled(given, *both)
+        assert program.health_check is not None
+        assert program.health_check.local_endpoints == here
+        assert len(entries(program, SetRole.LOOP_BACK)) == here
+        assert doors(program)["tcp 10.96.0.10:80"] == ["172.16.0.5:8080"]
+
+
 def test_real_servers_are_ordered_differently_on_different_nodes() -> None:
     """The first request everywhere must not meet the same endpoint (k/k#121591)."""
     many = [Endpoint(address=IPv4Address(f"172.16.0.{n}")) for n in range(1, 11)]
