@@ -131,7 +131,9 @@ def read_if_any(
         complain(f"warning: objects are unknown: {error}")
         return None, ""
     if origin.manifests:
-        return store, "manifests in " + ", ".join(map(str, origin.manifests))
+        from ipvsctl.sources.files import shown  # noqa: PLC0415  # not with an API
+
+        return store, "manifests in " + ", ".join(map(shown, origin.manifests))
     return store, _api(origin).description
 
 

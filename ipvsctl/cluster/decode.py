@@ -6,6 +6,7 @@ the API server would have made another value of is read a second time, see `leni
 
 import re
 from sys import intern
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import msgspec
@@ -25,6 +26,20 @@ _CANNOT_DECODE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(
     r"^(?P<reason>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`$", re.DOTALL
 )
+_TYPES = re.compile(r"Expected `(?P<expected>\w+)(?: \| null)?`, got `(?P<got>\w+)`")
+_TYPE_WORDS = MappingProxyType(
+    {
+        "str": "text",
+        "int": "a whole number",
+        "float": "a number with a fraction",
+        "bool": "true or false",
+        "array": "a list",
+        "object": "a mapping",
+    }
+)
+_PLAIN = frozenset({"int", "float", "bool"})
+_SOME_KEY = "[...]"
+_SHOWN = 120
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -81,22 +96,53 @@ def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
 
 def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
     whole = _plain(raw)
+    ref = _describe(kind, whole)
     if isinstance(exc, RecursionError):
-        return BadObject(
-            ref=_describe(kind, whole), field="", value=None, reason="nested too deep"
-        )
+        return BadObject(ref=ref, field="", value=None, reason="nested too deep")
     match = _PATH.match(str(exc))
     if match is None:
-        return BadObject(
-            ref=_describe(kind, whole), field="", value=None, reason=str(exc)
-        )
-    path = match["path"]
+        reason = _reason(str(exc)) if whole is not None else f"not JSON ({exc})"
+        return BadObject(ref=ref, field="", value=None, reason=reason)
+    path = _with_key(whole, match["path"])
     return BadObject(
-        ref=_describe(kind, whole),
+        ref=ref,
         field=path,
-        value=_value_at(whole, path),
-        reason=match["reason"],
+        value=_shown(_value_at(whole, path)),
+        reason=_reason(match["reason"]),
     )
+
+
+def _reason(words: str) -> str:
+    """Our words for what is wrong with a type; the decoder's where there are none."""
+    match = _TYPES.fullmatch(words)
+    if match is None:
+        return f"cannot be read ({words})"
+    expected = _TYPE_WORDS.get(match["expected"], match["expected"])
+    got = _TYPE_WORDS.get(match["got"], match["got"])
+    advice = "; quote it" if match["expected"] == "str" and match["got"] in _PLAIN else ""
+    return f"is {got}, not {expected}{advice}"
+
+
+def _with_key(whole: object, path: str) -> str:
+    """The path with the key of the value in a mapping of texts, which is not told."""
+    if not path.endswith(_SOME_KEY):
+        return path
+    path = path.removesuffix(_SOME_KEY)
+    mapping = _value_at(whole, path)
+    if isinstance(mapping, dict):
+        for key, value in mapping.items():
+            if not isinstance(value, str | None):
+                return f"{path}.{key}"
+    return path
+
+
+def _shown(value: object) -> object:
+    """A value for an error: a collection has no end of words."""
+    if isinstance(value, dict | list):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value[:_SHOWN] if isinstance(value, str) else value
 
 
 def _plain(raw: RawObject) -> object:

@@ -80,17 +80,30 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     value: object
     flaws: tuple[str, ...] = ()
 
+    @property
+    def where(self) -> str:
+        """`document 2`; "" for the whole file."""
+        return f"document {self.number}" if self.number else ""
+
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
     """A document, or the rest of a file, that cannot be read.
 
     Attributes:
-        number: as for `Document`.
+        number: as for `Document`, never 0.
         reason: with line and column, as far as they are known.
     """
 
     number: int
     reason: str
+
+    @property
+    def where(self) -> str:
+        """`document 2`."""
+        return f"document {self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
 
 
 class Documents:
@@ -109,6 +122,11 @@ class Documents:
         self._text = decoded.text
 
     @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing at all, not even a comment."""
+        return _after_space(self._text, 0) == len(self._text)
+
+    @property
     def max_objects(self) -> int:
         """How many objects a file of this size may have."""
         return max(OBJECTS_AT_LEAST, len(self._text) // BYTES_PER_OBJECT)
@@ -125,7 +143,12 @@ class Documents:
             pieces, rest = _json_pieces(text, start, self.max_objects)
             for number, piece in enumerate(pieces, 1):
                 yield Document(number=number, value=piece)
-            yield from _yaml_documents(text, rest, len(pieces) + 1)
+            for found in _yaml_documents(text, rest, len(pieces) + 1):
+                if isinstance(found, Broken) and found.number == len(pieces) + 1:
+                    reason = f"not JSON; {found.reason}"
+                    yield msgspec.structs.replace(found, reason=reason)
+                else:
+                    yield found
 
 
 def _json_pieces(text: bytes, start: int, most: int) -> tuple[list[bytes], int]:

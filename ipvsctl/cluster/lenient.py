@@ -3,10 +3,12 @@
 A manifest passes no API server, and says what one takes in its stride: a null among
 strings or objects is an empty one (Go's encoding/json leaves such an item as it was
 made), and 80.0 is 80 (kubectl reads and writes it as a number). "80" is no number to
-either of them.
+either of them. A `Letter` of YAML is a boolean where one is expected.
 """
 
 from msgspec import inspect
+
+from ipvsctl.cluster.scalars import Letter
 
 
 def as_stored(value: object, shape: inspect.Type) -> object:
@@ -32,6 +34,8 @@ def as_stored(value: object, shape: inspect.Type) -> object:
             return {k: _empty(inner) if v is None else v for k, v in value.items()}
         case inspect.IntType() if isinstance(value, float) and value.is_integer():
             return int(value)
+        case inspect.BoolType() if isinstance(value, Letter):
+            return value.boolean
         case _:
             return value
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from ipvsctl.cluster.duration import parse_duration
+from ipvsctl.cluster.scalars import Letter
 from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import SCHEDULERS
@@ -29,6 +30,8 @@ def boolean(field: str, value: object) -> bool:
     """True or false."""
     if isinstance(value, bool):
         return value
+    if isinstance(value, Letter):
+        return value.boolean
     raise ConfigError(field=field, value=value, reason="not true or false")
 
 
