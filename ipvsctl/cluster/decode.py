@@ -5,6 +5,7 @@ the API server would have made another value of is read a second time, see `leni
 """
 
 import re
+from reprlib import Repr
 from sys import intern
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -39,7 +40,7 @@ _TYPE_WORDS = MappingProxyType(
 )
 _PLAIN = frozenset({"int", "float", "bool"})
 _SOME_KEY = "[...]"
-_SHOWN = 120
+_short = Repr()
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -103,12 +104,9 @@ def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
     if match is None:
         reason = _reason(str(exc)) if whole is not None else f"not JSON ({exc})"
         return BadObject(ref=ref, field="", value=None, reason=reason)
-    path = _with_key(whole, match["path"])
+    path, value = _place(whole, match["path"])
     return BadObject(
-        ref=ref,
-        field=path,
-        value=_shown(_value_at(whole, path)),
-        reason=_reason(match["reason"]),
+        ref=ref, field=path, value=_shown(value), reason=_reason(match["reason"])
     )
 
 
@@ -119,30 +117,30 @@ def _reason(words: str) -> str:
         return f"cannot be read ({words})"
     expected = _TYPE_WORDS.get(match["expected"], match["expected"])
     got = _TYPE_WORDS.get(match["got"], match["got"])
-    advice = "; quote it" if match["expected"] == "str" and match["got"] in _PLAIN else ""
+    advice = (
+        "; quote it" if match["expected"] == "str" and match["got"] in _PLAIN else ""
+    )
     return f"is {got}, not {expected}{advice}"
 
 
-def _with_key(whole: object, path: str) -> str:
-    """The path with the key of the value in a mapping of texts, which is not told."""
+def _place(whole: object, path: str) -> tuple[str, object]:
+    """The path and what is there; with its key if that is one of many texts."""
     if not path.endswith(_SOME_KEY):
-        return path
+        return path, _value_at(whole, path)
     path = path.removesuffix(_SOME_KEY)
     mapping = _value_at(whole, path)
     if isinstance(mapping, dict):
         for key, value in mapping.items():
             if not isinstance(value, str | None):
-                return f"{path}.{key}"
-    return path
+                return f"{path}.{key}", value
+    return path, mapping
 
 
 def _shown(value: object) -> object:
-    """A value for an error: a collection has no end of words."""
-    if isinstance(value, dict | list):
-        return None
+    """A value for an error: a collection may have no end of words."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value[:_SHOWN] if isinstance(value, str) else value
+    return _short.repr(value) if isinstance(value, dict | list) else value
 
 
 def _plain(raw: RawObject) -> object:

@@ -24,17 +24,17 @@ EVENTS_AT_LEAST: Final = 300_000
 """Events of YAML that any file may have: what takes about a second to read."""
 
 EVENTS_PER_BYTE: Final = 0.25
-"""What a larger file may have. `kubectl` writes one in fifteen bytes, compact JSON one
-in five."""
+"""What a larger file may have. `kubectl` writes one in eight bytes or more, dense JSON
+has one in seven."""
 
-EVENTS_AT_MOST: Final = 10_000_000
-"""However large it is: what takes about half a minute, and a gigabyte."""
+EVENTS_AT_MOST: Final = 16_000_000
+"""However large it is: what takes about a minute, and two gigabytes."""
 
 OBJECTS_AT_LEAST: Final = 10_000
 """Objects that any file may have."""
 
 BYTES_PER_OBJECT: Final = 32
-"""What an object takes at the least in a larger file; a Service without ports has 60."""
+"""What an object takes at the least in a larger file; a small Service has 100."""
 
 MAX_BROKEN: Final = 100
 """After so many documents that are not YAML a file is not read on."""
@@ -57,9 +57,11 @@ _DIRECTIVES = re.compile(
 _NOTHING = re.compile(
     rb"(?:" + _SEPARATOR_LINE + rb")?+" + _BLANK_LINES + _LAST_BLANK_LINE
 )
-_MARK_AT_START = re.compile(
-    rb"\A" + _MARKS + rb"*(---)?" + _MARKS + rb"*+"
-    rb"([ \t]*+(?:#[^\n]*+)?+\r?\n" + _BLANK_LINES + rb")?" + _MARKS + rb"+"
+# Where the marks of a file's beginning can be: around the separator, and before the
+# first line that says something.
+_START = re.compile(
+    _MARKS + rb"*+(?:---)?+" + _MARKS + rb"*+"
+    rb"(?:[ \t]*+(?:#[^\n]*+)?+\r?\n" + _BLANK_LINES + rb")?+" + _MARKS + rb"*+"
 )
 _SPACE = re.compile(rb"\s*+")
 # A string, a bracket, or a quote that no other closes.
@@ -212,9 +214,7 @@ def _yaml_documents(
                 for found in yaml_values(
                     _without_marks(text[first:end], line), line, allowance
                 ):
-                    yield Document(
-                        number=number, value=found.value, flaws=found.flaws
-                    )
+                    yield Document(number=number, value=found.value, flaws=found.flaws)
                     number += 1
             except YamlError as exc:
                 yield Broken(number=number, reason=str(exc))
@@ -253,7 +253,9 @@ def _without_marks(chunk: bytes, line: int) -> bytes:
         YamlError: there is one, or there are too many directives.
     """
     if MARK in chunk:
-        chunk = _MARK_AT_START.sub(rb"\1\2", chunk)
+        start = _START.match(chunk)
+        if start is not None:
+            chunk = start[0].replace(MARK, b"") + chunk[start.end() :]
         inside = chunk.find(b"\n" + MARK)
         if inside >= 0:
             line += 1 + chunk.count(b"\n", 0, inside)

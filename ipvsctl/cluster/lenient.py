@@ -32,6 +32,12 @@ def as_stored(value: object, shape: inspect.Type) -> object:
             return [as_stored(_empty(item) if v is None else v, item) for v in value]
         case inspect.DictType(value_type=inner) if isinstance(value, dict):
             return {k: _empty(inner) if v is None else v for k, v in value.items()}
+        case _:
+            return _scalar(value, shape)
+
+
+def _scalar(value: object, shape: inspect.Type) -> object:
+    match shape:
         case inspect.IntType() if isinstance(value, float) and value.is_integer():
             return int(value)
         case inspect.BoolType() if isinstance(value, Letter):

@@ -164,8 +164,7 @@ def _told(manifests: Manifests) -> AbstractSet[str]:
 
 
 def _file_event(manifests: Manifests, path: str) -> Event:
-    """What there is to say about a file; one that is whole and has notes is no
-    `Invalid`."""
+    """What there is to say about a file; with notes alone it is not `Invalid`."""
     ref = ObjectRef("", path)
     problems, notes = manifests.invalid.get(path, ()), manifests.notes.get(path, ())
     if problems:

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.api import TypeMeta
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.parse import API_VERSIONS, KINDS

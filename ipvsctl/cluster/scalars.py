@@ -9,6 +9,7 @@ Source: go.yaml.in/yaml/v2 resolve.go (read at v2.4.3), through sigs.k8s.io/yaml
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -39,19 +40,19 @@ _TAG = "tag:yaml.org,2002:"
 _BEYOND_JSON = object()
 
 
-def _cases(value: object, *words: str) -> dict[str, object]:
-    return {
-        form: value for word in words for form in (word, word.capitalize(), word.upper())
-    }
+def _spelled(words: str, value: object) -> dict[str, object]:
+    """Each word in lower case, as a name and in upper case."""
+    forms = (words, words.title(), words.upper())
+    return {word: value for form in forms for word in form.split()}
 
 
 _WORDS: Final = MappingProxyType(
     {
-        **_cases(None, "null"),
+        **_spelled("null", value=None),
         "": None,
         "~": None,
-        **_cases(True, "true", "yes", "on"),
-        **_cases(False, "false", "no", "off"),
+        **_spelled("true yes on", value=True),
+        **_spelled("false no off", value=False),
         **{letter: Letter(letter) for letter in "yYnN"},
         **{
             sign + form: _BEYOND_JSON
@@ -107,7 +108,7 @@ def tagged(tag: str, text: str) -> object:
         NotJson: the text is not what the tag says.
     """
     name = tag.removeprefix(_TAG)
-    if name == tag or name == "str":
+    if name in {tag, "str"}:
         return text
     if name == "binary":
         try:
@@ -124,7 +125,7 @@ def tagged(tag: str, text: str) -> object:
     return value
 
 
-_TYPES: Final = MappingProxyType(
+_TYPES: Final[Mapping[str, set[type]]] = MappingProxyType(
     {
         "null": {type(None)},
         "bool": {bool},

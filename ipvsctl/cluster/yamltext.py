@@ -8,6 +8,7 @@ ends in `documents`.
 
 import re
 from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 import yaml
@@ -98,7 +99,7 @@ def _not_yaml(exc: yaml.YAMLError, first_line: int) -> str:
     """Our words; the parser's, which change with its versions, come after them."""
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
     words = getattr(exc, "problem", None) or getattr(exc, "context", None)
-    place = _place(mark, first_line) if mark is not None else ""
+    place = _place(mark, first_line)
     return f"{place}not YAML" + (f" ({words})" if words else "")
 
 
@@ -110,8 +111,20 @@ def _control_character(text: bytes, first_line: int) -> str:
     return f"line {line}: control character U+{ord(found[0].decode()):04X}"
 
 
-def _place(mark: yaml.Mark, first_line: int) -> str:
+def _place(mark: "_Mark | None", first_line: int) -> str:
+    if mark is None:
+        return ""
     return f"line {first_line + mark.line}, column {mark.column + 1}: "
+
+
+class _Mark(Protocol):
+    """Where an event begins; libyaml's marks and those in Python have no base."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
 
 
 class _Open(msgspec.Struct):
@@ -172,7 +185,7 @@ class _Builder:
             if event.anchor is not None:
                 self._anchors[event.anchor] = _Anchored(value, 1, 0)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._check_depth(0, event)
+            self._check_depth(1, event)
             self._open.append(_Open([], event.anchor, self._events))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self._end(event)
@@ -193,7 +206,7 @@ class _Builder:
             self._anchors[done.anchor] = _Anchored(ended, events, depth)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
-        found = self._anchors.get(event.anchor)
+        found = self._anchors.get(event.anchor or "")
         if found is None:
             raise self._refusal(event, f"*{event.anchor} stands for nothing yet")
         self._check_depth(found.depth, event)
@@ -203,7 +216,7 @@ class _Builder:
         outer.depth = max(outer.depth, found.depth)
 
     def _check_depth(self, inside: int, event: yaml.Event) -> None:
-        if len(self._open) + inside > MAX_DEPTH:
+        if len(self._open) - 1 + inside > MAX_DEPTH:
             raise self._refusal(event, "nested too deep")
 
     def _scalar(self, event: yaml.ScalarEvent) -> object:

@@ -108,7 +108,7 @@ def _check_kind(path: Path, status: os.stat_result) -> bool:
 def _read_regular(descriptor: int, size: int, max_bytes: int) -> bytes:
     if size > max_bytes:
         raise _too_large(max_bytes)
-    chunks = []
+    chunks: list[bytes] = []
     left = size
     while left > 0:
         chunk = os.read(descriptor, min(left, _CHUNK))
@@ -123,7 +123,7 @@ def _read_pipe(descriptor: int, max_bytes: int) -> bytes:
     deadline_s = time.monotonic() + MAX_PIPE_S
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    chunks = []
+    chunks: list[bytes] = []
     left = max_bytes
     while left >= 0:
         wait_s = deadline_s - time.monotonic()
