@@ -69,7 +69,7 @@ class ShapeDecoder(Generic[T]):
             raise _bad_object(self._kind, raw, exc) from exc
 
     def _decode_again(self, raw: RawObject, first: msgspec.ValidationError) -> T:
-        whole = _plain(raw)
+        whole = plain_object(raw)
         if not isinstance(whole, dict):
             raise _bad_object(self._kind, raw, first) from first
         try:
@@ -96,7 +96,7 @@ def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
 
 
 def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
-    whole = _plain(raw)
+    whole = plain_object(raw)
     ref = _describe(kind, whole)
     if isinstance(exc, RecursionError):
         return BadObject(ref=ref, field="", value=None, reason="nested too deep")
@@ -143,7 +143,8 @@ def _shown(value: object) -> object:
     return _short.repr(value) if isinstance(value, dict | list) else value
 
 
-def _plain(raw: RawObject) -> object:
+def plain_object(raw: RawObject) -> object:
+    """What JSON or YAML made of an object; None if it is not even that."""
     if isinstance(raw, dict):
         return raw
     try:

@@ -37,11 +37,17 @@ class Invalid(msgspec.Struct, frozen=True, kw_only=True):
 
     Its last good state stays in force; the problems stay until the next `Upserted` or
     `Deleted` of the same kind and ref.
+
+    Attributes:
+        service: of a slice, the Service it is of; None where that is not known.
+        is_kept: of a file: all of it was understood once, and that stays in force.
     """
 
     kind: Kind
     ref: ObjectRef
     problems: tuple[Problem, ...]
+    service: ObjectRef | None = None
+    is_kept: bool = False
 
 
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +57,21 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     refs: frozenset[ObjectRef]
 
 
+class Doubted(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind was listed anew, and the list is not believed: nothing of it is gone.
+
+    Ends with the next `Replaced` of the kind.
+
+    Attributes:
+        reason: why, a clause that names the list.
+    """
+
+    kind: Kind
+    reason: str
+
+
 class Synced(msgspec.Struct, frozen=True):
     """The source has told its complete first state."""
 
 
-Event = Upserted | Deleted | Invalid | Replaced | Synced
+Event = Upserted | Deleted | Invalid | Replaced | Doubted | Synced

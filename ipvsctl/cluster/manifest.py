@@ -48,12 +48,14 @@ class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
         notes: what was understood and will surprise all the same, such as slices that
             are no Service's. The file is whole in spite of them.
         skipped: how many documents of other kinds there were, by `apiVersion kind`.
+        was_whole: the file had no problems before, and what it said then is in force.
     """
 
     objects: Mapping[ObjectKey, Upserted]
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
     skipped: Mapping[str, int] = MappingProxyType({})
+    was_whole: bool = False
 
 
 class Manifests(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +65,14 @@ class Manifests(msgspec.Struct, frozen=True, kw_only=True):
         objects: each once, with the problem on it if several files have it.
         invalid: problems of files, by path.
         notes: notes of files, by path.
+        unknown: those of these files that were never read whole.
         skipped: as in `ManifestFile`.
     """
 
     objects: Mapping[ObjectKey, Upserted] = MappingProxyType({})
     invalid: Mapping[str, tuple[Problem, ...]] = MappingProxyType({})
     notes: Mapping[str, tuple[Problem, ...]] = MappingProxyType({})
+    unknown: frozenset[str] = frozenset()
     skipped: Mapping[str, int] = MappingProxyType({})
 
 
@@ -118,6 +122,7 @@ def keep_last_good(now: ManifestFile, before: ManifestFile | None) -> ManifestFi
         problems=now.problems,
         notes=now.notes,
         skipped=now.skipped,
+        was_whole=before.was_whole or not before.problems,
     )
 
 
@@ -142,6 +147,9 @@ def merge(files: Mapping[str, ManifestFile]) -> Manifests:
         objects=objects,
         invalid={path: file.problems for path, file in files.items() if file.problems},
         notes={path: file.notes for path, file in files.items() if file.notes},
+        unknown=frozenset(
+            path for path, file in files.items() if file.problems and not file.was_whole
+        ),
         skipped=dict(skipped),
     )
 
@@ -153,7 +161,10 @@ def changes(before: Manifests, after: Manifests) -> Iterator[Event]:
             yield after.objects[key]
     for kind, ref in sorted(before.objects.keys() - after.objects.keys(), key=_order):
         yield Deleted(kind=kind, ref=ref)
-    for path in sorted(_told(before) | _told(after)):
+    # What is broken now before what is not any more: never does all seem well between.
+    for path in sorted(
+        _told(before) | _told(after), key=lambda p: (p not in after.invalid, p)
+    ):
         event = _file_event(after, path)
         if event != _file_event(before, path):
             yield event
@@ -168,7 +179,12 @@ def _file_event(manifests: Manifests, path: str) -> Event:
     ref = ObjectRef("", path)
     problems, notes = manifests.invalid.get(path, ()), manifests.notes.get(path, ())
     if problems:
-        return Invalid(kind=Kind.MANIFEST, ref=ref, problems=(*problems, *notes))
+        return Invalid(
+            kind=Kind.MANIFEST,
+            ref=ref,
+            problems=(*problems, *notes),
+            is_kept=path not in manifests.unknown,
+        )
     if notes:
         return Upserted(kind=Kind.MANIFEST, ref=ref, values=(), problems=notes)
     return Deleted(kind=Kind.MANIFEST, ref=ref)

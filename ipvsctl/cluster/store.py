@@ -12,6 +12,7 @@ import msgspec
 
 from ipvsctl.cluster.events import (
     Deleted,
+    Doubted,
     Event,
     Invalid,
     Replaced,
@@ -19,6 +20,7 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
+from ipvsctl.cluster.vouched import WHOLE, Vouched, vouch
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
@@ -54,6 +56,8 @@ class Store:
         self._problems: dict[Kind, dict[ObjectRef, tuple[Problem, ...]]] = {
             kind: {} for kind in Kind
         }
+        self._invalid: dict[tuple[Kind, ObjectRef], Invalid] = {}
+        self._doubted: dict[Kind, Doubted] = {}
         self._services: dict[ObjectRef, Service] = {}
         self._slices: dict[ObjectRef, tuple[EndpointSlice, ...]] = {}
         self._nodes: dict[str, Node] = {}
@@ -119,6 +123,12 @@ class Store:
             )
         )
 
+    def vouched(self) -> Vouched:
+        """How much of what there is could be read."""
+        if not self._invalid and not self._doubted:
+            return WHOLE
+        return vouch(self._invalid.values(), self._doubted, self._values)
+
     def take_dirty(self) -> Dirty:
         """What changed since this was last asked."""
         dirty = Dirty(
@@ -143,7 +153,11 @@ class Store:
                 return self._put(kind, ref, ())
             case Invalid(kind=kind, ref=ref, problems=problems):
                 self._note(kind, ref, problems)
+                self._invalid[kind, ref] = event
+            case Doubted(kind=kind):
+                self._doubted[kind] = event
             case Replaced(kind=kind, refs=refs):
+                self._doubted.pop(kind, None)
                 known = self._values[kind].keys() | self._problems[kind].keys()
                 for ref in known - refs:
                     self._put(kind, ref, ())
@@ -153,6 +167,8 @@ class Store:
         return False
 
     def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
+        if self._invalid:
+            self._invalid.pop((kind, ref), None)
         if problems:
             self._problems[kind][ref] = problems
         else:

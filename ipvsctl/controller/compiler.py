@@ -74,14 +74,18 @@ class Compiler:
             self._context = self._context_with(hosts)
             self._compile_all()
 
-    def absorb(self, observed: Observed) -> Change:
+    def absorb(self, observed: Observed, *, keeps_unwanted: bool = False) -> Change:
         """Take note of what is the kernel's to say: host addresses and fwmarks.
+
+        Args:
+            observed: the complete state.
+            keeps_unwanted: see `Marks.agree`.
 
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
         self.set_host_addresses(observed.host_addresses)
-        self._desired.agree_on_marks(observed.state)
+        self._desired.agree_on_marks(observed.state, keeps_unwanted=keeps_unwanted)
         return self._desired.take_change()
 
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:

@@ -92,6 +92,7 @@ class Loop:
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
+        self._known_doubts: tuple[str, ...] = ()
         self.known_problems: frozenset[Problem] = frozenset()
         """Those of all objects, as of the last audit or sync."""
         self.state = LoopState()
@@ -124,6 +125,11 @@ class Loop:
     def pending_s(self) -> float | None:
         """For how long the oldest event has been waiting, None without one."""
         return self._progress.pending_s(self._clock())
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether something stays in the kernel since it may be wanted."""
+        return self._reconciler.hold is not None
 
     def audited_s_ago(self) -> float | None:
         """Seconds since the last audit ended, None before the first."""
@@ -295,6 +301,17 @@ class Loop:
             if report.plan:
                 self._tell("drain check", report)
 
+    def _tell_doubts(self, doubts: tuple[str, ...]) -> None:
+        """Log what of the input cannot be read any more, or can again."""
+        for doubt in doubts:
+            if doubt not in self._known_doubts:
+                _log.warning("input not known", reason=doubt)
+        if doubts and self.is_holding:
+            _log.warning("deletions held", until="all of the input can be read")
+        if not doubts:
+            _log.info("input known")
+        self._known_doubts = doubts
+
     def _take(self, change: Change) -> None:
         """All events so far are about to be imposed."""
         self._progress.taken()
@@ -325,6 +342,9 @@ class Loop:
                 _log.debug("op", op=str(op))
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
+        doubts = self._reconciler.doubts
+        if doubts != self._known_doubts:
+            self._tell_doubts(doubts)
         problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
         new = tuple(sorted(problems - self.known_problems))
         for problem in new:

@@ -15,6 +15,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
+from ipvsctl.controller.holding import Holding
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
@@ -24,7 +25,7 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.desired import Change, Desired
-from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
+from ipvsctl.plan.diff import DiffOptions, Drain, Hold, diff, drains, with_held
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
 from ipvsctl.plan.touched import Touched
 
@@ -72,6 +73,7 @@ class Reconciler:
         self._drain_clock = DrainClock(config.drain_timeout_s)
         # What syncs are about while an audit runs in steps.
         self._touched: Touched | None = None
+        self._holding = Holding(self.desired)
 
     @property
     def desired(self) -> Desired:
@@ -82,6 +84,16 @@ class Reconciler:
     def context(self) -> NodeContext:
         """What is known of this node."""
         return self._compiler.context
+
+    @property
+    def hold(self) -> Hold | None:
+        """What may not be taken from the kernel for now; None is nothing."""
+        return self._holding.hold
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What could not be read of what the desired state was compiled from."""
+        return self._holding.doubts
 
     @property
     def draining(self) -> frozenset[VirtualServerKey]:
@@ -115,7 +127,11 @@ class Reconciler:
         Args:
             host_addresses: the node's own; None is those known of.
         """
-        return self._compiler.compile_dirty(host_addresses)
+        change = self._compiler.compile_dirty(host_addresses)
+        # Together with what is desired, or it would vouch for what is not compiled.
+        if self._holding.take(self._store.vouched()):
+            return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)
+        return change
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -157,7 +173,10 @@ class Reconciler:
         on the fwmarks. A mark that a sync gave out since `observed` was read was
         confirmed by that sync.
         """
-        return self._compiler.absorb(observed)
+        hold = self.hold
+        return self._compiler.absorb(
+            observed, keeps_unwanted=hold is not None and hold.services
+        )
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -178,12 +197,17 @@ class Reconciler:
         touched = self._touched or Touched()
         try:
             desired = self.desired.state()
+            options = self._options()
+            self._holding.know(desired)
             yield
             done = yield from impose_in_steps(
-                self._kernel, observed, desired, self._options(), touched
+                self._kernel, observed, desired, options, touched
             )
             if done is None:
                 return None
+            self._holding.audited(options.hold)
+            if options.hold is not None:
+                desired = with_held(observed, desired, options.hold)
             yield from note_drains_in_steps(
                 self._drain_clock, observed, desired, touched, self._clock
             )
@@ -202,6 +226,14 @@ class Reconciler:
         """What `impose` would do."""
         return self._diff(observed, self.desired.state())
 
+    def held(self, observed: Observed) -> int:
+        """How many ops more it would do, if nothing were held."""
+        if self.hold is None:
+            return 0
+        options = msgspec.structs.replace(self._options(), hold=None)
+        without = diff(observed, self.desired.state(), options)
+        return len(without) - len(self.plan(observed))
+
     def audit(self) -> SyncReport:
         """Everything at once: compile, read, impose."""
         begun = self._clock()
@@ -217,9 +249,11 @@ class Reconciler:
 
     def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
         # Every drain known of is looked at again, or its virtual server is gone.
-        return self._apply(
+        done = self._apply(
             observed, self.desired.state(), self._drain_clock.keys, begun_s
         )
+        self._holding.audited(self.hold)
+        return done
 
     def _apply(
         self,
@@ -228,7 +262,10 @@ class Reconciler:
         looked_at: AbstractSet[VirtualServerKey],
         begun_s: float,
     ) -> SyncReport:
+        self._holding.know(desired)
         plan = self._diff(observed, desired)
+        if self.hold is not None:
+            desired = with_held(observed, desired, self.hold)
         report = self._kernel.apply(plan) if plan else Report(applied=0)
         now = self._clock()
         self._drain_clock.update(looked_at, drains(observed, desired), now)
@@ -272,4 +309,5 @@ class Reconciler:
             expired_drains=self._drain_clock.expired(self._clock()),
             exclude=self._config.exclude_cidrs,
             short_circuits=self.desired.short_circuits,
+            hold=self.hold,
         )

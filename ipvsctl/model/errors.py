@@ -3,6 +3,7 @@
     IpvsctlError
     |- ConfigError(field, value, reason)      a setting, flag or configuration file
     |- ApiError(status, url, reason)          the API server said no, or nothing
+    |- UnreadInput(doubts)                    part of what is desired is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
     '- KernelError(errno, op)                 the kernel said no
@@ -42,6 +43,21 @@ class ConfigError(IpvsctlError):
         self.field = field
         self.value = value
         self.reason = reason
+
+
+class UnreadInput(IpvsctlError):
+    """Something of the input cannot be read, so that nothing may be imposed.
+
+    Attributes:
+        doubts: what, and why, a line each.
+    """
+
+    def __init__(self, doubts: tuple[str, ...]) -> None:
+        super().__init__(
+            "nothing is changed, since not all of the input could be read: "
+            + "; ".join(doubts)
+        )
+        self.doubts = doubts
 
 
 class ApiError(IpvsctlError):

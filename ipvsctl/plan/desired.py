@@ -92,6 +92,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             something else.
         fresh: virtual servers by a fwmark that nobody is known to have; one that the
             kernel has all the same is a stranger's.
+        ends_hold: what was not desired before may be taken away from now on.
     """
 
     keys: frozenset[VirtualServerKey]
@@ -100,6 +101,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     needs_audit: bool
     health_checks: Mapping[int, ServiceHealth | None] = EMPTY
     fresh: frozenset[VirtualServerKey] = frozenset()
+    ends_hold: bool = False
 
 
 class Desired:
@@ -146,12 +148,15 @@ class Desired:
         """Fwmark virtual server -> that of the address it is for."""
         return self._short_circuits.addresses
 
-    def agree_on_marks(self, observed: NodeState) -> None:
+    def agree_on_marks(
+        self, observed: NodeState, *, keeps_unwanted: bool = False
+    ) -> None:
         """Take over the fwmarks the kernel knows, and keep off those of strangers.
 
-        To be called with each complete state, before it is compared with.
+        To be called with each complete state, before it is compared with. See
+        `Marks.agree`.
         """
-        moved = self._short_circuits.agree(observed)
+        moved = self._short_circuits.agree(observed, keeps_unwanted=keeps_unwanted)
         for key, inside in moved.items():
             self._withdraw_inside(key, inside)
         for key in moved:

@@ -19,6 +19,7 @@ from ipvsctl.plan.diff_servers import (
 )
 from ipvsctl.plan.diff_sets import NOTHING, add_entries, diff_sets, remove_entries
 from ipvsctl.plan.flows import beside, plan_flows
+from ipvsctl.plan.hold import Hold, Known, with_held
 from ipvsctl.plan.ops import (
     ChangeRules,
     DeleteVipLink,
@@ -37,11 +38,14 @@ from ipvsctl.plan.vips import plan_vips
 __all__ = [
     "DiffOptions",
     "Drain",
+    "Hold",
+    "Known",
     "Stage",
     "diff",
     "diff_in_steps",
     "drains",
     "owned_keys",
+    "with_held",
 ]
 
 STEP_KEYS: Final = 250
@@ -53,7 +57,8 @@ def diff(observed: Observed, desired: NodeState, options: DiffOptions) -> Plan:
 
     Both states may be restricted to the same keys. Real servers that are to drain
     stay at weight 0 for as long as they have connections, so only a later plan makes
-    the states equal. Foreign virtual servers are left alone.
+    the states equal; nor does one that holds something. Foreign virtual servers are
+    left alone.
 
     Returns:
         Ops in the order of `Stage`; empty if nothing is to change.
@@ -69,14 +74,17 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
+    # What is only held is as it is: nothing to compare.
+    keys = tuple(desired.virtual_servers)
     observed = without_moved(plan, observed, desired)
+    if options.hold is not None:
+        desired = with_held(observed, desired, options.hold)
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
         plan.add(Stage.LINK, EnsureVipLink(options.vip_link))
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
-    keys = tuple(desired.virtual_servers)
     inside = beside(options.short_circuits, desired)
     for name in tuple(desired.entries):
         yield

@@ -65,7 +65,11 @@ class Marks:
         self._unchecked -= marks
 
     def agree(
-        self, held: Mapping[VirtualServerKey, int], present: AbstractSet[int]
+        self,
+        held: Mapping[VirtualServerKey, int],
+        present: AbstractSet[int],
+        *,
+        keeps_unwanted: bool = False,
     ) -> frozenset[VirtualServerKey]:
         """Agree with what the kernel holds.
 
@@ -77,6 +81,7 @@ class Marks:
         Args:
             held: the marks in the kernel's set.
             present: the fwmarks that have virtual servers.
+            keeps_unwanted: the marks in the set that nobody wants are not given out.
 
         Returns:
             Those whose mark is another one now, or their first.
@@ -94,6 +99,8 @@ class Marks:
         if not self._has_agreed:
             self._inherit(held, before.keys())
         foreign = strangers - self._key_of.keys()
+        if keeps_unwanted:
+            foreign |= set(held.values()) - self._key_of.keys()
         if foreign != self._foreign:
             self._foreign = foreign
             self._start_over()

@@ -78,6 +78,11 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> Content:
     return Content(raw, fingerprint(before))
 
 
+def shown(path: Path) -> str:
+    """A path as text that can be written anywhere: not every name is UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def fingerprint(status: os.stat_result) -> Fingerprint:
     """What changes when a file is written or replaced."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -6,8 +6,10 @@ Blocking calls; the caller keeps them off the event loop.
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from ipvsctl.cluster.manifest import (
     ManifestFile,
@@ -24,14 +26,18 @@ from ipvsctl.sources.bounded import (
     is_inherited_pipe,
     kind_of,
     read_file,
+    shown,
 )
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
+EMPTY_S: Final = 60.0
+"""How long a directory must be empty before that is believed: tools that write it anew
+delete first."""
 
-def shown(path: Path) -> str:
-    """A path as text that can be written anywhere: not every name is UTF-8."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+NO_MANIFESTS: Final = (
+    "has no manifests; where nothing is to be served, a file with an empty List says so"
+)
 
 
 class FileReader:
@@ -41,18 +47,31 @@ class FileReader:
     `kubectl apply -f`); hidden ones are left out, which also keeps the `..data`
     directories of a mounted ConfigMap from counting twice.
 
+    A directory without any manifest says nothing: it may be a mount point without its
+    volume, or its files are still to come. Only one that is seen to be emptied, and is
+    empty for a minute, withdraws what was in it.
+
     Args:
         paths: files and directories.
         proxy_name: see `ProxyConfig.service_proxy_name`.
+        clock: seconds on any steady clock.
     """
 
-    def __init__(self, paths: Sequence[Path], proxy_name: str = "") -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        proxy_name: str = "",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._paths = tuple(paths)
         self._proxy_name = proxy_name
+        self._clock = clock
         self._files: dict[str, ManifestFile] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
         self._awaited: dict[str, ManifestFile] = {}
         self._homes: dict[Path, tuple[int, int]] = {}
+        self._emptied_s: dict[Path, float] = {}
 
     def require(self) -> None:
         """Check that every path is there, and can be a file or a directory.
@@ -146,26 +165,37 @@ class FileReader:
         """The files a path means.
 
         Raises:
-            OSError: it is gone, may not be listed, or was replaced by an empty
-                directory (one whose files are still to come, or a bare mount point).
+            OSError: it is gone, may not be listed, or has no manifests and is not known
+                to have been emptied (see the class).
         """
         items = _manifests_in(root)
         status = root.stat()
         home = status.st_dev, status.st_ino
-        if not items and self._homes.setdefault(root, home) != home:
+        if items:
+            self._homes[root] = home
+            self._emptied_s.pop(root, None)
+            return items
+        before = self._homes.get(root)
+        if before is None:
+            raise FileNotFoundError(errno.ENOENT, NO_MANIFESTS)
+        if before != home:
             raise FileNotFoundError(errno.ENOENT, "Replaced by an empty directory")
-        self._homes[root] = home
-        return items
+        now_s = self._clock()
+        if now_s - self._emptied_s.setdefault(root, now_s) < EMPTY_S:
+            reason = f"is empty, which is believed after {EMPTY_S:g} s"
+            raise FileNotFoundError(errno.ENOENT, reason)
+        return []
 
     def _last_good_of(self, root: Path, exc: OSError) -> dict[str, ManifestFile]:
-        reason = f"{exc.strerror}; its last good state stays in force"
         files = {
             path: file
             for path, file in self._files.items()
             if Path(path).parent == Path(shown(root))
         }
         name = shown(root)
-        missing = unreadable(name, reason)
+        known = name in self._files or files
+        kept = "; its last good state stays in force" if known else ""
+        missing = unreadable(name, f"{exc.strerror}{kept}")
         files[name] = keep_last_good(missing, self._files.get(name))
         return files
 

@@ -15,6 +15,7 @@ from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
 from ipvsctl.serve.probes import Health, healthz, livez
@@ -157,7 +158,7 @@ def test_a_daemon_that_is_late(path: str) -> None:
         is_node_leaving=False,
         imposed_at_s=900,
         now_s=1000.5,
-        source="a list",
+        source=SourceState(description="a list"),
     )
     answer = {"/healthz": healthz, "/livez": livez}[path](late)
     assert answer.status == 503

@@ -1,12 +1,15 @@
 """`kube.transport`: what becomes of a request."""
 
+import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from ipvsctl.kube.access import Access, Address
-from ipvsctl.kube.transport import Api
+from ipvsctl.kube.transport import KEEPALIVE, Api
 from ipvsctl.model.errors import ApiError
+from ipvsctl.model.source_state import STALE_S
 from tests.fakes.apiserver import (
     Cut,
     Door,
@@ -62,3 +65,20 @@ async def test_refused_connection(server: FakeApiServer, kubeconfig: Path) -> No
     error = await failure(kubeconfig)
     assert (error.status, error.word) == (0, "connection_lost")
     assert "Cannot connect" in error.reason
+
+
+async def test_a_dead_peer_is_noticed(server: FakeApiServer, kubeconfig: Path) -> None:
+    """The kernel asks for signs of the other end, and gives up before it is stale."""
+    access = Access(Address(kubeconfig=str(kubeconfig)))
+    query = [("watch", "true"), ("resourceVersion", "1")]
+    async with Api(access).request("GET", PATH, query) as answer:
+        assert isinstance(answer, aiohttp.ClientResponse)
+        assert answer.connection is not None
+        assert answer.connection.transport is not None
+        connected = answer.connection.transport.get_extra_info("socket")
+        assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count = (
+            connected.getsockopt(socket.IPPROTO_TCP, option) for option, _ in KEEPALIVE
+        )
+        assert idle + interval * count < STALE_S
+    assert server.requests

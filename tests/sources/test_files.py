@@ -12,9 +12,10 @@ from ipvsctl.cluster.manifest import merge
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.objects import Service
 from ipvsctl.model.problem import Kind
-from ipvsctl.sources.files import FileReader
+from ipvsctl.sources.files import EMPTY_S, FileReader
 from ipvsctl.sources.manifests import load_manifests
 from tests.builders import raw_service, ref
+from tests.fakes.clock import FakeClock
 
 
 def write(path: Path, *names: str, **spec: Any) -> Path:
@@ -134,26 +135,75 @@ def test_given_path_that_goes(tmp_path: Path, kind: str) -> None:
 
 
 def test_directory_replaced_by_an_empty_one(tmp_path: Path) -> None:
-    """A new directory without manifests withdraws nothing; an emptied one does."""
+    """A new directory without manifests withdraws nothing, however long."""
     root = tmp_path / "manifests"
     root.mkdir()
     write(root / "a.yaml", "a")
-    reader = FileReader([root])
+    clock = FakeClock()
+    reader = FileReader([root], clock=clock)
     assert services(reader) == ["a"]
     root.rename(tmp_path / "aside")
     root.mkdir()
     assert services(reader) == ["a"]
+    clock.advance(10 * EMPTY_S)
     assert services(reader) == ["a"]
     write(root / "b.yaml", "b")
     assert services(reader) == ["b"]
-    (root / "b.yaml").unlink()
+
+
+def test_directory_that_is_emptied(tmp_path: Path) -> None:
+    """Its objects are withdrawn when it has been empty for a minute, not before."""
+    path = write(tmp_path / "a.yaml", "a")
+    clock = FakeClock()
+    reader = FileReader([tmp_path], clock=clock)
+    assert services(reader) == ["a"]
+    for _ in range(2):
+        path.unlink()
+        assert services(reader) == ["a"]
+        clock.advance(EMPTY_S - 1)
+        assert services(reader) == ["a"]
+        assert list(merge(reader.read()).invalid) == [str(tmp_path)]
+        write(path, "a")
+        assert merge(reader.read()).invalid == {}
+    path.unlink()
+    assert services(reader) == ["a"]
+    clock.advance(EMPTY_S)
     assert services(reader) == []
+    assert merge(reader.read()).invalid == {}
+
+
+def test_directory_without_manifests(tmp_path: Path) -> None:
+    """It says nothing, whenever it is read; a file with an empty List says "none"."""
+    clock = FakeClock()
+    reader = FileReader([tmp_path], clock=clock)
+    for _ in range(2):
+        found = merge(reader.read())
+        assert list(found.invalid) == [str(tmp_path)]
+        assert found.unknown == {str(tmp_path)}
+        clock.advance(2 * EMPTY_S)
+    (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: List\nitems: []\n")
+    assert merge(reader.read()).invalid == {}
+
+
+def test_directory_that_cannot_be_listed(tmp_path: Path) -> None:
+    """It is a problem from the start, as a file in its place that cannot be read."""
+    root = tmp_path / "manifests"
+    root.symlink_to(root)
+    found = merge(FileReader([root]).read())
+    assert found.unknown == {str(root)}
 
 
 def test_dangling_link(tmp_path: Path) -> None:
-    """A link to nothing is no file of the directory."""
-    (tmp_path / "a.yaml").symlink_to(tmp_path / "nowhere")
-    assert services(FileReader([tmp_path])) == []
+    """A link to nothing is a manifest that cannot be read, not one that is gone."""
+    path = tmp_path / "a.yaml"
+    path.symlink_to(tmp_path / "nowhere")
+    reader = FileReader([tmp_path])
+    assert merge(reader.read()).unknown == {str(path)}
+    write(tmp_path / "nowhere", "a")
+    assert services(reader) == ["a"]
+    (tmp_path / "nowhere").unlink()
+    assert services(reader) == ["a"]
+    assert merge(reader.read()).unknown == frozenset()
 
 
 def test_config_map_volume(tmp_path: Path) -> None:
