@@ -76,11 +76,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
             JSON.
         value: a JSON text, or dict, list, str, int, float, bool or None, nested.
         flaws: see `YamlValue`.
+        is_empty: there are comments at most; the value is None.
     """
 
     number: int
     value: object
     flaws: tuple[str, ...] = ()
+    is_empty: bool = False
 
     @property
     def where(self) -> str:
@@ -206,7 +208,7 @@ def _yaml_documents(
     for first, end in _chunks(text, start):
         if _NOTHING.fullmatch(text, first, end):
             if text.startswith(b"---", first):
-                yield Document(number=number, value=None)
+                yield Document(number=number, value=None, is_empty=True)
                 number += 1
         else:
             allowance.left -= _DOCUMENT_COST

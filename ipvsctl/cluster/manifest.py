@@ -86,13 +86,20 @@ def parse_manifest(raw: bytes, path: str, proxy_name: str = "") -> ManifestFile:
     reader = _Reader(path, proxy_name, documents.max_objects)
     if documents.is_blank:
         reader.fail("", "", "is empty; delete the file to withdraw its objects")
+    has_objects = has_null = False
     for document in documents:
         if isinstance(document, Broken):
             reader.fail(document.where, "", document.reason)
         elif document.value is not None:
+            has_objects = True
             for flaw in document.flaws:
                 reader.fail(document.where, "", flaw)
             reader.read(document.value, document.where, 0)
+        else:
+            has_null = has_null or not document.is_empty
+    if has_null and not has_objects:
+        # Among objects it is what a chart leaves of something that is off.
+        reader.fail("", "null", "not an object")
     if documents.bad_line:
         reader.note(
             f"line {documents.bad_line}",

@@ -207,12 +207,29 @@ def test_broken_item_in_json() -> None:
         (b"{", "a.json", "document 1"),
         (b"[]", "a.json", "document 1"),
         ("\ufeff\n".encode("utf-16"), "a.yaml", ""),
+        (b"null", "a.json", ""),
+        (b"--- # nothing\n---\n~\n", "a.yaml", ""),
     ],
 )
 def test_broken_file(raw: bytes, path: str, field: str) -> None:
     """A file without text, or with other text, is one problem."""
     file = parse_manifest(raw, path)
     assert [p.field for p in file.problems] == [field]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"# off\n", b"---\n---\n# off\n", b'{"apiVersion":"v1","kind":"List"}']
+)
+def test_file_that_says_there_is_nothing(raw: bytes) -> None:
+    """A file with comments alone, or an empty list, is whole and has no objects."""
+    assert parse_manifest(raw, "a.yaml") == ManifestFile(objects={})
+
+
+def test_null_among_objects() -> None:
+    """A document that is null, as a chart leaves it, is none, as for kubectl."""
+    text = b"null\n---\n" + as_yaml(raw_service("a")) + b"---\n~\n"
+    file = parse_manifest(text, "a.yaml")
+    assert (names(file), file.problems) == (["Service a"], ())
 
 
 def test_bad_value_is_the_objects_problem() -> None:
