@@ -44,12 +44,19 @@ class Content(msgspec.Struct, frozen=True):
     fingerprint: Fingerprint
 
 
-def read_file(path: Path, max_bytes: int = MAX_BYTES) -> Content:
+def read_file(
+    path: Path, max_bytes: int = MAX_BYTES, *, max_pipe_s: float = MAX_PIPE_S
+) -> Content:
     """Read a regular file, or a pipe that this process was started with.
 
     The latter is what `/dev/stdin` and a shell's `<(...)` are. Nothing else is opened:
     a device may do something when it is. Files of /proc that never end say that they
     are empty, and are believed.
+
+    Args:
+        path: of the file.
+        max_bytes: the largest that is read.
+        max_pipe_s: how long a pipe may take to end.
 
     Raises:
         CannotRead: it is something else, too large, not there, not allowed, or written
@@ -66,7 +73,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> Content:
         before = os.fstat(descriptor)
         _check_kind(path, before)
         if is_pipe:
-            raw = _read_pipe(descriptor, max_bytes)
+            raw = _read_pipe(descriptor, max_bytes, max_pipe_s)
         else:
             raw = _read_regular(descriptor, before.st_size, max_bytes)
         if not is_pipe and fingerprint(os.fstat(descriptor)) != fingerprint(before):
@@ -124,8 +131,8 @@ def _read_regular(descriptor: int, size: int, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def _read_pipe(descriptor: int, max_bytes: int) -> bytes:
-    deadline_s = time.monotonic() + MAX_PIPE_S
+def _read_pipe(descriptor: int, max_bytes: int, max_s: float) -> bytes:
+    deadline_s = time.monotonic() + max_s
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     chunks: list[bytes] = []
@@ -133,7 +140,7 @@ def _read_pipe(descriptor: int, max_bytes: int) -> bytes:
     while left >= 0:
         wait_s = deadline_s - time.monotonic()
         if wait_s <= 0 or not poll.poll(wait_s * 1000):
-            raise CannotRead(f"did not end within {MAX_PIPE_S:g} s")
+            raise CannotRead(f"did not end within {max_s:g} s")
         chunk = os.read(descriptor, _CHUNK)
         if not chunk:
             return b"".join(chunks)

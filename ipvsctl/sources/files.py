@@ -29,7 +29,7 @@ from ipvsctl.sources.bounded import (
     shown,
 )
 
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+SUFFIXES = (".yaml", ".yml", ".json")
 
 EMPTY_S: Final = 60.0
 """How long a directory must be empty before that is believed: tools that write it anew
@@ -207,7 +207,7 @@ def _manifests_in(root: Path) -> list[Path]:
         names = sorted(
             entry.name
             for entry in entries
-            if Path(entry.name).suffix in SUFFIXES
+            if entry.name.endswith(SUFFIXES)
             and entry.name[0] != "."
             and not _is_directory(entry)
         )
