@@ -107,7 +107,6 @@ async def changes_in(
         rust_timeout=_LOOK_AGAIN_MS,
         yield_on_timeout=True,
         recursive=False,
-        ignore_permission_denied=True,
         stop_event=stop,
     )
     pending = asyncio.ensure_future(anext(watch, None))
@@ -132,14 +131,17 @@ def _directories(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     """What to watch for `paths` to be noticed, with device and inode.
 
     That is each directory, and the parent of each path, which tells when the path
-    itself is replaced; of a parent that is gone, the nearest one that is there.
+    itself is replaced; of a parent that is gone, or may not be watched, the nearest one
+    that can be.
     """
     found: dict[Path, tuple[int, int]] = {}
     for path in paths:
         for start in (path, path.parent):
             for directory in (start, *start.parents):
-                # False as well where it may not be looked at.
-                if os.path.isdir(directory):  # noqa: PTH112  # Path.is_dir may raise
+                # False as well where it may not be looked at; Path.is_dir may raise.
+                is_directory = os.path.isdir(directory)  # noqa: PTH112
+                # inotify(7): watching takes the right to read.
+                if is_directory and os.access(directory, os.R_OK):
                     status = directory.stat()
                     found[directory] = status.st_dev, status.st_ino
                     break

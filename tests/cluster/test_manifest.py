@@ -1,5 +1,6 @@
 """Facts about manifest files: what is in one, in several, and what changed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.builders import (
     ref,
     to_json,
 )
+from tests.work import calls_of
 
 SCENARIOS = Path(__file__).parent.parent / "golden" / "scenarios"
 
@@ -601,3 +603,41 @@ def test_changes_repeat_nothing_they_can_avoid() -> None:
         elif isinstance(event, Deleted):
             del objects[event.kind, event.ref]
     assert objects == msgspec.structs.asdict(after)["objects"]
+
+
+def many_items(item: Callable[[int], Raw], count: int) -> Raw:
+    """A list of so many."""
+    return listed("List", "v1", *map(item, range(count)))
+
+
+HOSTILE: dict[str, Callable[[int], object]] = {
+    "ports": lambda n: raw_service(
+        ports=[{"name": f"p{i}", "port": i % 65535 + 1} for i in range(n)]
+    ),
+    "ports twice": lambda n: raw_service(ports=[{"port": 80}] * n),
+    "endpoints": lambda n: raw_slice(
+        "s", *(raw_endpoint(f"10.{n // 250}.{i >> 8}.{i & 255}") for i in range(n))
+    ),
+    "broken endpoints": lambda n: raw_slice("s", *[{}] * n),
+    "external IPs": lambda n: raw_service(
+        externalIPs=[f"203.{n // 250}.{i >> 8}.{i & 255}" for i in range(n)]
+    ),
+    "labels": lambda n: raw_service(labels={f"l{i}": str(i) for i in range(n)}),
+    "numbers in a list": lambda n: listed("List", "v1", *[0] * n),
+    "lists in a list": lambda n: listed("List", "v1", *[listed("List", "v1")] * n),
+    "copies": lambda n: listed("List", "v1", *[raw_service()] * n),
+    "broken Services": lambda n: listed("List", "v1", *[raw_service(ports=1)] * n),
+    "other kinds": lambda n: many_items(lambda i: kind("v1", f"Service{i}"), n),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_work_is_bounded(name: str) -> None:
+    """What a file costs goes with its size, whatever objects are in it."""
+
+    def work(count: int) -> int:
+        raw = to_json({"a": HOSTILE[name](count)})[6:-1]
+        return calls_of(lambda: merge({"a": parse_manifest(raw, "a.json")}))
+
+    assert work(2000) <= 2.5 * work(1000) + 1000
+    assert work(1000) <= 1000 * 600
