@@ -43,26 +43,18 @@ MAX_BROKEN: Final = 100
 _DOCUMENT_COST: Final = 8
 _MAX_DIRECTIVES: Final = 16
 
-_BLANK_LINES = rb"(?:[ \t]*+(?:#[^\n]*+)?+\r?\n)*+"
-_LAST_BLANK_LINE = rb"[ \t]*+(?:#[^\n]*+)?+\Z"
-_SEPARATOR_LINE = rb"---[ \t]*+(?:#[^\n]*+)?+(?:\r?\n|\Z)"
-_MARKS = rb"(?:\xef\xbb\xbf)"
+# Possessive throughout: no text makes any of them try again.
+_BLANK = rb"\s*+(?:#[^\n]*+\s*+)*+"
+_MARKS = rb"(?:\xef\xbb\xbf)*+"
 
 _SEPARATOR = re.compile(
-    rb"^" + _MARKS + rb"*(---|\.\.\.)" + _MARKS + rb"*(?=[ \t\r\n]|\Z)", re.MULTILINE
+    rb"^" + _MARKS + rb"(---|\.\.\.)" + _MARKS + rb"(?=[ \t\r\n]|\Z)", re.MULTILINE
 )
-_DIRECTIVES = re.compile(
-    rb"(?:(?:%[^\n]*+|[ \t]*+(?:#[^\n]*+)?+)\r?\n)*+(?:%[^\n]*+|[ \t]*+(?:#[^\n]*+)?+)?"
-)
-_NOTHING = re.compile(
-    rb"(?:" + _SEPARATOR_LINE + rb")?+" + _BLANK_LINES + _LAST_BLANK_LINE
-)
+_DIRECTIVES = re.compile(rb"\s*+(?:[#%][^\n]*+\s*+)*+")
+_NOTHING = re.compile(rb"(?:---(?=\s|\Z))?+" + _BLANK)
 # Where the marks of a file's beginning can be: around the separator, and before the
 # first line that says something.
-_START = re.compile(
-    _MARKS + rb"*+(?:---)?+" + _MARKS + rb"*+"
-    rb"(?:[ \t]*+(?:#[^\n]*+)?+\r?\n" + _BLANK_LINES + rb")?+" + _MARKS + rb"*+"
-)
+_START = re.compile(_MARKS + rb"(?:---)?+" + _MARKS + _BLANK + _MARKS)
 _SPACE = re.compile(rb"\s*+")
 # A string, a bracket, or a quote that no other closes.
 _JSON_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
@@ -139,6 +131,8 @@ class Documents:
         """Documents in order; one that is broken stops no other."""
         text = self._text
         start = _after_space(text, 0)
+        if start == len(text):
+            return
         if text[start : start + 1] != b"{":
             yield from _yaml_documents(text, 0, 1)
         elif _is_json(text):
