@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from ipvsctl.cluster.api import ObjectMeta
 from ipvsctl.cluster.lenient import as_stored
+from ipvsctl.cluster.scalars import Letter
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.problem import Kind, ObjectRef
 
@@ -31,6 +32,7 @@ _TYPES = re.compile(r"Expected `(?P<expected>\w+)(?: \| null)?`, got `(?P<got>\w
 _TYPE_WORDS = MappingProxyType(
     {
         "str": "text",
+        "Letter": "text",
         "int": "a whole number",
         "float": "a number with a fraction",
         "bool": "true or false",
@@ -131,7 +133,7 @@ def _place(whole: object, path: str) -> tuple[str, object]:
     mapping = _value_at(whole, path)
     if isinstance(mapping, dict):
         for key, value in mapping.items():
-            if not isinstance(value, str | None):
+            if not isinstance(value, str | Letter | None):
                 return f"{path}.{key}", value
     return path, mapping
 
@@ -157,12 +159,13 @@ def _describe(kind: str, whole: object) -> str:
     """`Service default/web`, as far as the object tells."""
     meta = whole.get("metadata") if isinstance(whole, dict) else None
     name = meta.get("name") if isinstance(meta, dict) else None
-    if not isinstance(name, str) or not isinstance(meta, dict):
+    if not isinstance(name, str | Letter) or not isinstance(meta, dict):
         return f"{kind} without a name"
     if kind == Kind.NODE:
         return f"{kind} {name}"
     namespace = meta.get("namespace")
-    return f"{kind} {namespace if isinstance(namespace, str) else 'default'}/{name}"
+    known = isinstance(namespace, str | Letter)
+    return f"{kind} {namespace if known else 'default'}/{name}"
 
 
 def _value_at(whole: object, path: str) -> object:

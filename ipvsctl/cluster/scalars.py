@@ -17,19 +17,29 @@ MERGE: Final = "<<"
 """A plain key that takes over what other mappings have; compare it with `is`."""
 
 
-class Letter(str):
+class Letter:
     """A plain `y`, `Y`, `n` or `N`: a boolean where one is expected, else text.
 
     `kubectl` takes it for a boolean everywhere, which refuses an object of that name;
-    YAML 1.2 takes it for text everywhere.
+    YAML 1.2 takes it for text everywhere. It is neither here, so that whoever expects
+    one of them has to ask.
     """
 
-    __slots__ = ()
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return self._text
 
     @property
     def boolean(self) -> bool:
         """What it means as a boolean."""
-        return self in {"y", "Y"}
+        return self._text in {"y", "Y"}
 
 
 class NotJson(ValueError):

@@ -44,6 +44,8 @@ def text(field: str, value: object) -> str:
     """A string."""
     if isinstance(value, str):
         return value
+    if isinstance(value, Letter):
+        return str(value)
     raise ConfigError(field=field, value=value, reason="not a string")
 
 

@@ -1,5 +1,6 @@
 """Facts about manifest files: what is in one, in several, and what changed."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,18 +288,42 @@ def test_numbers_of_yaml(text: str) -> None:
         assert (file.problems, found.problems) == ((), ())
 
 
-def test_letter_as_a_name() -> None:
-    """`y` and `n` are names where there are names."""
-    file = parse_manifest(
-        as_yaml(raw_service("NAME", ports=[{"name": "PORT", "port": 80}]))
-        .replace(b"NAME", b"y")
-        .replace(b"PORT", b"n"),
-        "a.yaml",
-    )
-    (found,) = file.objects.values()
-    (value,) = found.values
-    assert isinstance(value, Service)
-    assert (found.ref.name, value.ports[0].name) == ("y", "n")
+LETTERS = b"""
+apiVersion: v1
+kind: Service
+metadata: {name: y, namespace: n, labels: {app: n}, annotations: {ipvsctl.io/x: y}}
+spec: {clusterIP: 10.96.0.10, selector: {app: n}, ports: [{name: n, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+addressType: IPv4
+metadata: {name: y, namespace: n, labels: {kubernetes.io/service-name: y}}
+ports: [{name: n, port: 8080}]
+endpoints:
+- addresses: [172.16.0.1]
+  nodeName: n
+  zone: y
+  conditions: {ready: n, serving: y, terminating: N}
+  hints: {forZones: [{name: y}], forNodes: [{name: n}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n, labels: {topology.kubernetes.io/zone: y}}
+spec: {podCIDR: n}
+"""
+
+
+def test_letters_as_names() -> None:
+    """`y` and `n` are text where there is text, and booleans where there are those."""
+    file = parse_manifest(LETTERS, "a.yaml")
+    assert file.problems == ()
+    quoted = re.sub(rb"\b([yn])\b", rb"'\1'", LETTERS).replace(b"/'n'", b"/n")
+    for letter, word in ((b"n", b"false"), (b"y", b"true")):
+        for condition in (b"ready", b"serving"):
+            plain = condition + b": '" + letter + b"'"
+            quoted = quoted.replace(plain, condition + b": " + word)
+    assert file == parse_manifest(quoted, "a.yaml")
+    assert msgspec.json.encode(list(file.objects))
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,10 @@ def test_refused(scalar: str) -> None:
 def test_letters(letter: str, boolean: int) -> None:
     """A letter is a boolean where one is expected, and text elsewhere."""
     found = read(letter)
-    assert found == letter
     assert isinstance(found, Letter)
     assert as_stored(found, inspect.BoolType()) is bool(boolean)
     assert as_stored(found, inspect.StrType()) == letter
-    quoted = read(f"'{letter}'")
-    assert as_stored(quoted, inspect.BoolType()) == letter
+    assert as_stored(read(f"'{letter}'"), inspect.BoolType()) == letter
 
 
 KEYS = {
