@@ -1,18 +1,21 @@
 """From objects to the desired state: compile what is dirty, without a kernel."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.compile import compile_service
-from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.node import NodeProgram, compile_node
 
 
@@ -74,18 +77,25 @@ class Compiler:
             self._context = self._context_with(hosts)
             self._compile_all()
 
-    def absorb(self, observed: Observed, *, keeps_unwanted: bool = False) -> Change:
-        """Take note of what is the kernel's to say: host addresses and fwmarks.
+    def absorb(
+        self,
+        observed: Observed,
+        touched: AbstractSet[VirtualServerKey],
+        *,
+        keeps_unwanted: bool = False,
+    ) -> Change:
+        """Take note of what is the kernel's to say: host addresses, what is others'.
 
         Args:
             observed: the complete state.
+            touched: virtual servers that syncs have changed since it was read.
             keeps_unwanted: see `Marks.agree`.
 
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
         self.set_host_addresses(observed.host_addresses)
-        self._desired.agree_on_marks(observed.state, keeps_unwanted=keeps_unwanted)
+        self._desired.agree(observed, touched, keeps_unwanted=keeps_unwanted)
         return self._desired.take_change()
 
     def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:

@@ -14,6 +14,7 @@ from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.source_state import source_state
+from ipvsctl.serve.admission import SCRAPE_RATE
 from ipvsctl.serve.http import Route, http_server
 from ipvsctl.serve.metric_table import HEALTHZ, LIVEZ, Metric
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
@@ -70,6 +71,7 @@ class Endpoints:
                 serve.metrics,
                 self.scrapes,
                 field="metricsBindAddress",
+                rate=SCRAPE_RATE,
                 must_bind=serve.must_bind,
             ),
         ):

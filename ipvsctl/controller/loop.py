@@ -27,11 +27,13 @@ from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.changes import Changes, Programmed
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
+from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
+from ipvsctl.plan.ops import FailedOp
 from ipvsctl.sources.source import Source
 
 T = TypeVar("T")
@@ -52,7 +54,7 @@ class LoopState(msgspec.Struct, kw_only=True):
         audits, syncs: how many ran.
         audited_at_s: when the last audit ended, on the loop's clock.
         imposed_at_s: when the last audit or sync ended, on the wall clock.
-        failed_ops: ops that failed in the last audit or since.
+        failed_ops: ops that failed in the last audit or since, and are tried again.
     """
 
     synced: bool = False
@@ -185,9 +187,10 @@ class Loop:
         self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
-        self.state.failed_ops = len(report.report.failed)
+        failed = _to_try_again(report)
+        self.state.failed_ops = len(failed)
         self._tell("audit", report, done.programmed)
-        return not report.report.failed
+        return not failed
 
     async def _audit_at_once(self) -> AuditDone:
         async with self._lock:
@@ -278,9 +281,10 @@ class Loop:
                 SyncDone(report=report, change=change, programmed=programmed)
             )
         self.state.syncs += 1
-        self.state.failed_ops += len(report.report.failed)
+        failed = _to_try_again(report)
+        self.state.failed_ops += len(failed)
         self._tell("sync", report, programmed)
-        if report.report.failed:
+        if failed:
             self._audit_wanted.set()
 
     async def _end_drains_forever(self) -> None:
@@ -325,7 +329,8 @@ class Loop:
         programmed: tuple[Programmed, ...] = (),
     ) -> None:
         """Log a sync in one line, its ops at debug, and problems as they appear."""
-        failed = report.report.failed
+        # The others are problems, and said once.
+        failed = _to_try_again(report)
         latency = {}
         if programmed:
             slowest_s = max(change.duration_s for change in programmed)
@@ -359,3 +364,7 @@ class Loop:
         self.known_problems = problems
         if new:
             self._audience.appeared(new)
+
+
+def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:
+    return tuple(f for f in report.report.failed if not is_lasting(f))

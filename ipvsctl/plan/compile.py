@@ -40,16 +40,15 @@ from ipvsctl.plan.program import (
     ServerProgram,
     ServiceProgram,
     WayIn,
+    precedence,
 )
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 from ipvsctl.plan.service_entries import (
-    bound_entries,
     health_check_entries,
     loop_back_entries,
     source_range_entries,
 )
 from ipvsctl.plan.service_vips import (
-    bound_addresses,
     family_problems,
     node_vips,
     refusals,
@@ -98,17 +97,14 @@ def compile_service(
         for index in range(len(service.ports))
     ]
     servers, clashes = _merge_servers(service, ports)
-    bound = frozenset(bound_addresses(service, families, refused, node))
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
     entries.update(dict.fromkeys(health_check_entries(service, families)))
-    entries.update(dict.fromkeys(bound_entries(bound)))
     return ServiceProgram(
         ref=service.ref,
         created=service.created,
         servers=servers,
-        addresses=bound,
         entries=tuple(entries),
-        has_ingress_vip=any(vip in bound for vip in service.ingress_vips),
+        has_ingress_vip=_has_ingress_vip(service, servers),
         health_check=_health_check(service, ports),
         problems=(
             *family_problems(service, families),
@@ -176,7 +172,7 @@ def _merge_servers(
 
     If they are the same port of the Service with the same real servers (an external
     IP that is an ingress VIP too), it is one virtual server with the entries of both;
-    else the first one stays, and the other is a problem.
+    else the better way in has it, and the other is a problem.
     """
     servers: dict[VirtualServerKey, ServerProgram] = {}
     problems = []
@@ -185,17 +181,28 @@ def _merge_servers(
         known = servers.setdefault(key, program)
         if known is program:
             continue
+        better, worse = known, program
+        if precedence(program.way) < precedence(known.way):
+            better, worse = program, known
+        servers[key] = better
         if (
-            known.port_name == program.port_name
-            and known.real_servers == program.real_servers
+            better.port_name == worse.port_name
+            and better.real_servers == worse.real_servers
         ):
             servers[key] = msgspec.structs.replace(
-                known, entries=(*known.entries, *program.entries)
+                better, entries=(*better.entries, *worse.entries)
             )
         else:
-            reason = f"already taken by {known.field} of this Service"
-            problems.append(service_problem(service, program.field, key, reason))
+            reason = f"already taken by {better.field} of this Service"
+            problems.append(service_problem(service, worse.field, key, reason))
     return tuple(servers.values()), problems
+
+
+def _has_ingress_vip(service: Service, servers: Iterable[ServerProgram]) -> bool:
+    vips = service.ingress_vips
+    return bool(vips) and any(
+        s.is_bound and s.server.key.address in vips for s in servers
+    )
 
 
 def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
@@ -288,6 +295,7 @@ def _server(
         entries=tuple(entries),
         field=door.field,
         inside=inside,
+        is_bound=door.is_bound,
     )
 
 

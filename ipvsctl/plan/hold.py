@@ -72,15 +72,26 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def with_held(observed: Observed, desired: NodeState, hold: Hold) -> NodeState:
+def with_held(
+    observed: Observed,
+    desired: NodeState,
+    hold: Hold,
+    foreign: AbstractSet[VirtualServerKey],
+) -> NodeState:
     """The desired state, and with it what is held of the observed one.
 
-    Both may be restricted to the same keys. The answer follows no later change.
+    The answer follows no later change.
+
+    Args:
+        observed: what the kernel holds.
+        desired: what it is to hold; both may be restricted to the same keys.
+        hold: what may not be taken away.
+        foreign: see `DiffOptions`; Services that are known want these in vain.
     """
     if hold.endpoints or hold.unsure:
         desired = _with_real_servers(observed.state, desired, hold)
     if hold.services:
-        desired = _with_services(observed, desired, hold.known)
+        desired = _with_services(observed, desired, hold.known, foreign)
     return desired
 
 
@@ -133,10 +144,17 @@ def _drops(
             yield name, entries[name]
 
 
-def _with_services(observed: Observed, desired: NodeState, known: Known) -> NodeState:
+def _with_services(
+    observed: Observed,
+    desired: NodeState,
+    known: Known,
+    foreign: AbstractSet[VirtualServerKey],
+) -> NodeState:
     state = observed.state
+    settled = desired.virtual_servers.keys() | foreign
     entries = {
-        name: _kept_entries(name, state, desired, known) for name in state.entries
+        name: _kept_entries(name, state, desired, known, settled)
+        for name in state.entries
     }
     marks = {
         (family, entry.mark)
@@ -147,7 +165,7 @@ def _with_services(observed: Observed, desired: NodeState, known: Known) -> Node
     servers = {
         key: server
         for key, server in state.virtual_servers.items()
-        if key not in desired.virtual_servers
+        if key not in settled
         and key not in known.keys
         and ((key.family, key.fwmark) in marks if key.fwmark else key in owning)
     }
@@ -175,7 +193,11 @@ def _with_services(observed: Observed, desired: NodeState, known: Known) -> Node
 
 
 def _kept_entries(
-    name: str, state: NodeState, desired: NodeState, known: Known
+    name: str,
+    state: NodeState,
+    desired: NodeState,
+    known: Known,
+    settled: AbstractSet[VirtualServerKey | None],
 ) -> frozenset[SetEntry]:
     held = state.entries[name]
     if name in KUBE_PROXY_SET_NAMES:
@@ -190,8 +212,7 @@ def _kept_entries(
     return frozenset(
         entry
         for entry in held - once
-        if entry.identity not in wanted
-        and _key_of(entry) not in desired.virtual_servers
+        if entry.identity not in wanted and _key_of(entry) not in settled
     )
 
 

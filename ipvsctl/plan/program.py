@@ -27,6 +27,17 @@ class WayIn(StrEnum):
     NODE_PORT = "node port"
 
 
+def precedence(way: WayIn) -> int:
+    """Which of two ways in has an address, protocol and port: the lower one.
+
+    The API server gives a cluster IP and a node port to one Service alone; an external
+    IP or an ingress VIP is what somebody wrote down.
+    """
+    if way is WayIn.CLUSTER_IP:
+        return 0
+    return 1 if way is WayIn.NODE_PORT else 2
+
+
 class NamedEntry(msgspec.Struct, gc=False, frozen=True):
     """An entry and the set it belongs in."""
 
@@ -68,6 +79,8 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             them, in an owning set, is what makes it ours.
         field: where in the Service its address or port comes from.
         inside: None where all clients have the same.
+        is_bound: its address is a VIP to bind, in the node's way, and not one that
+            another link of the host has.
     """
 
     port_name: ServicePortName
@@ -77,6 +90,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     entries: tuple[NamedEntry, ...]
     field: str
     inside: InsideProgram | None = None
+    is_bound: bool = False
 
 
 class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -95,9 +109,8 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Everything the kernel should hold for one Service.
 
     Attributes:
-        created: the Service's `created`, which settles claims to one address.
+        created: the Service's `created`, which settles claims of one precedence.
         servers: unique by key.
-        addresses: VIPs to bind to the VIP link, in the node's way.
         entries: set entries not tied to one virtual server.
         has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
         problems: what of the Service cannot be honoured.
@@ -106,8 +119,16 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     ref: ObjectRef
     created: str = ""
     servers: tuple[ServerProgram, ...] = ()
-    addresses: frozenset[IPAddress] = frozenset()
     entries: tuple[NamedEntry, ...] = ()
     has_ingress_vip: bool = False
     health_check: HealthCheck | None = None
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """The VIPs to bind, if its virtual servers are honoured."""
+        return frozenset(
+            server.server.key.address
+            for server in self.servers
+            if server.is_bound and server.server.key.address is not None
+        )

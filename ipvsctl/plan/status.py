@@ -117,7 +117,7 @@ class _View:
                 # Another Service may have the older claim to its address and port.
                 if self._has_claim(server)
                 for virtual_server in (
-                    self._claimed(server, program, endpoints),
+                    self._claimed(server, endpoints),
                     *self._inside(server, endpoints),
                 )
             ),
@@ -128,6 +128,7 @@ class _View:
     ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
         """Virtual servers of no known Service: ours, and foreign ones."""
         owned = owned_keys(self._state, self._observed.host_addresses)
+        owned -= self._desired.foreign
         rest = sorted(
             (k for k in self._state.virtual_servers if not self._desired.server(k)),
             key=_order,
@@ -144,14 +145,11 @@ class _View:
     def _claimed(
         self,
         program: ServerProgram,
-        service: ServiceProgram,
         endpoints: Mapping[IPAddress, Endpoint],
     ) -> VirtualServerStatus:
         key = program.server.key
         known = self._state.virtual_servers.get(key)
-        bound = None
-        if key.address in service.addresses:
-            bound = self._is_bound(key.address)
+        bound = self._is_bound(key.address) if program.is_bound else None
         return self._virtual_server(
             known or program.server,
             service_port=program.port_name.port,

@@ -190,7 +190,11 @@ def test_broken_document(bad: object, field: str, reason: str) -> None:
     assert names(file) == ["Service a", "Service b"]
     (problem,) = file.problems
     assert (problem.kind, problem.ref) == (Kind.MANIFEST, ObjectRef("", "f.yaml"))
-    assert (problem.field, problem.reason) == (field, reason)
+    assert problem.field == field
+    # What is behind a colon and a blank is the decoder's to say.
+    assert problem.reason == reason or (
+        reason.endswith(": ") and problem.reason.startswith(reason)
+    )
 
 
 def test_broken_item_in_json() -> None:

@@ -70,9 +70,12 @@ def everything(known: Known | None = None) -> Hold:
 def plan(kernel: FakeKernel, desired: Desired, hold: Hold | None) -> Plan:
     """What is to change, of a process that has looked at this kernel first."""
     observed = kernel.observe()
-    desired.agree_on_marks(observed.state, keeps_unwanted=hold is not None)
+    desired.agree(observed, keeps_unwanted=hold is not None)
     options = msgspec.structs.replace(
-        OPTIONS, short_circuits=desired.short_circuits, hold=hold
+        OPTIONS,
+        short_circuits=desired.short_circuits,
+        hold=hold,
+        foreign=desired.foreign,
     )
     return diff(observed, desired.state(), options)
 
