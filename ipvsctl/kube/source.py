@@ -13,6 +13,7 @@ from ipvsctl.kube.peers import Peers
 from ipvsctl.kube.pulse import Pulse
 from ipvsctl.kube.reflector import Reflector, Sleep
 from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
+from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.watch_health import WatchHealth
 
@@ -26,7 +27,7 @@ _log = structlog.get_logger("ipvsctl")
 
 
 class ApiSource:
-    """Follows Services, EndpointSlices, this node's Node, and the other Nodes.
+    """Follows Services, EndpointSlices, this node's Node, the other Nodes, the server.
 
     Args:
         api: the server.
@@ -68,6 +69,7 @@ class ApiSource:
         self._node = reflect(own_node(node_name), is_patient=True)
         self._pulse = Pulse(api, self._silent_s, sleep=sleep, clock=clock)
         self._peers = Peers(api, node_name, self._events.put, sleep=sleep)
+        self._servers = Servers(api, self._events.put, sleep=sleep)
 
     @property
     def description(self) -> str:
@@ -103,6 +105,7 @@ class ApiSource:
         tasks = [
             asyncio.create_task(self._guard(work), name=name)
             for name, work in (
+                ("servers", self._servers.run()),
                 *((r.resource.plural, r.run()) for r in self._needed),
                 ("node", self._node.run()),
                 ("peers", self._peers.run()),
@@ -128,6 +131,7 @@ class ApiSource:
             await self._events.put(error)
 
     async def _nodes_settled(self) -> None:
+        await self._servers.settled.wait()
         await self._node.settled.wait()
         await self._peers.settled.wait()
 
