@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.given import NOTHING_GIVEN, Given
@@ -12,6 +13,10 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, UnreadInput
 from ipvsctl.model.problem import Problem
+from ipvsctl.sources.bounded import CannotRead, read_file, shown
+
+_MAX_CONFIG_BYTES: Final = 2**20
+"""Every field of it, written out, takes some kilobytes."""
 
 
 def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
@@ -25,16 +30,14 @@ def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
     config = ProxyConfig()
     if path is not None:
         try:
-            raw = path.read_bytes()
-        except OSError as error:
+            content = read_file(path, _MAX_CONFIG_BYTES)
+        except CannotRead as error:
             raise ConfigError(
-                field="--config",
-                value=str(path),
-                reason=f"cannot be read: {error.strerror}",
+                field="--config", value=shown(path), reason=str(error)
             ) from error
-        config, warnings = parse_config(raw, str(path))
+        config, warnings = parse_config(content.raw, shown(path))
         for warning in warnings:
-            complain(f"warning: {path}: {warning}")
+            complain(f"warning: {shown(path)}: {warning}")
     return with_given(
         config,
         (GivenText(path=flag.path, name=name, text=word) for flag, name, word in given),

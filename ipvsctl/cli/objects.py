@@ -16,6 +16,7 @@ from ipvsctl.cluster.manifest import Manifests, changes
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ApiError, ConfigError
+from ipvsctl.sources.bounded import shown
 
 if TYPE_CHECKING:
     from ipvsctl.kube.recorder import EventRecorder
@@ -47,7 +48,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def description(self) -> str:
         """Where objects come from, as the source itself says it."""
         if self.manifests:
-            return "manifests in " + ", ".join(map(str, self.manifests))
+            return "manifests in " + ", ".join(map(shown, self.manifests))
         return _api(self).description
 
     @staticmethod

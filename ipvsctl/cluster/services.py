@@ -6,7 +6,14 @@ from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, Service
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.findings import Findings
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of, of_family
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    Protocol,
+    family_of,
+    of_family,
+)
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind
 
@@ -151,6 +158,9 @@ def _ports(
     ports: list[ApiServicePort], kind: ServiceType, found: Findings
 ) -> tuple[ServicePort, ...]:
     kept: list[ServicePort] = []
+    # Numbers, names and node ports that earlier ports of the protocol have.
+    taken: set[tuple[Protocol, int | str]] = set()
+    taken_node_ports: set[tuple[Protocol, int]] = set()
     for index, api in enumerate(ports):
         field = f"spec.ports[{index}]"
         protocol = found.protocol(f"{field}.protocol", api.protocol)
@@ -158,19 +168,20 @@ def _ports(
         if protocol is None or number is None:
             continue
         name = api.name or ""
-        rivals = [port for port in kept if port.protocol is protocol]
-        if any(port.port == number for port in rivals):
+        if (protocol, number) in taken:
             found.add(f"{field}.port", number, "an earlier port has this number")
-        elif any(port.name == name for port in rivals):
+        elif (protocol, name) in taken:
             found.add(f"{field}.name", name, "an earlier port has this name")
         else:
-            taken = {port.node_port for port in rivals}
             node_port = _node_port(f"{field}.nodePort", api.node_port, kind, found)
-            if node_port and node_port in taken:
+            if (protocol, node_port) in taken_node_ports:
                 found.add(
                     f"{field}.nodePort", node_port, "an earlier port has this number"
                 )
                 node_port = 0
+            if node_port:
+                taken_node_ports.add((protocol, node_port))
+            taken |= {(protocol, number), (protocol, name)}
             kept.append(
                 ServicePort(
                     name=name, protocol=protocol, port=number, node_port=node_port

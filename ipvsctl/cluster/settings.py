@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from ipvsctl.cluster.duration import parse_duration
+from ipvsctl.cluster.scalars import Letter
 from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import SCHEDULERS
@@ -35,6 +36,8 @@ def boolean(field: str, value: object) -> bool:
     """True or false."""
     if isinstance(value, bool):
         return value
+    if isinstance(value, Letter):
+        return value.boolean
     raise ConfigError(field=field, value=value, reason="not true or false")
 
 
@@ -49,6 +52,8 @@ def text(field: str, value: object) -> str:
     It may not hold what no file and no kernel object can have in its name, nor bytes
     that are no UTF-8 (surrogates, as Python has those of the command line).
     """
+    if isinstance(value, Letter):
+        return str(value)
     if not isinstance(value, str):
         raise ConfigError(field=field, value=value, reason="not a string")
     if len(value) > _TEXT_MAX:

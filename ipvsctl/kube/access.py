@@ -6,6 +6,7 @@ watch: a token or a certificate that is replaced on disk is used within minutes.
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ PLUGIN_TIMEOUT_S: Final = 60.0
 """How long a plugin may take to tell its credentials."""
 
 USER_AGENT: Final = f"ipvsctl/{__version__}"
+
+_MAX_BYTES: Final = 2**20
+"""The largest kubeconfig; one with certificates in it has some kilobytes."""
 
 _HOST: Final = "KUBERNETES_SERVICE_HOST"
 _PORT: Final = "KUBERNETES_SERVICE_PORT"
@@ -152,7 +156,8 @@ class Access:
 
     async def _load_kubeconfig(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
         path = self.address.kubeconfig
-        status = os.stat(path)  # noqa: PTH116  # three numbers of it
+        status = os.stat(path)  # noqa: PTH116  # four numbers of it
+        _check_file(status)
         fingerprint = status.st_ino, status.st_mtime_ns, status.st_size
         if self._loader is None or self._loaded != fingerprint:
             # What a plugin said is kept by the loader until it expires.
@@ -191,6 +196,21 @@ class Access:
             reason=f"{reason.rstrip('.')}, and neither --kubeconfig nor --master is"
             " given",
         )
+
+
+def _check_file(status: os.stat_result) -> None:
+    """A FIFO or a device would never end, nor would a large file soon.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is not a file")
+    if status.st_size > _MAX_BYTES:
+        raise ValueError(f"is larger than {_MAX_BYTES // 2**20} MiB")
+    if not status.st_size:
+        # So are files of /proc that never end.
+        raise ValueError("is empty")
 
 
 def _check_url(url: str) -> None:

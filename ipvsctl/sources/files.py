@@ -4,6 +4,7 @@ Blocking calls; the caller keeps them off the event loop.
 """
 
 import errno
+import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +18,18 @@ from ipvsctl.cluster.manifest import (
     unreadable,
 )
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.sources.aside import ASIDE_BYTES, Aside
+from ipvsctl.sources.bounded import (
+    CannotRead,
+    Fingerprint,
+    fingerprint,
+    is_inherited_pipe,
+    kind_of,
+    read_file,
+    shown,
+)
 
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+SUFFIXES = (".yaml", ".yml", ".json")
 
 EMPTY_S: Final = 60.0
 """How long a directory must be empty before that is believed: tools that write it anew
@@ -27,9 +38,6 @@ delete first."""
 NO_MANIFESTS: Final = (
     "has no manifests; where nothing is to be served, a file with an empty List says so"
 )
-
-Fingerprint = tuple[int, int, int, int]
-"""Device, inode, modification time and size of a file's content."""
 
 
 class FileReader:
@@ -61,23 +69,33 @@ class FileReader:
         self._clock = clock
         self._files: dict[str, ManifestFile] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
+        self._awaited: dict[str, ManifestFile] = {}
         self._homes: dict[Path, tuple[int, int]] = {}
         self._emptied_s: dict[Path, float] = {}
 
     def require(self) -> None:
-        """Check that every path is there.
+        """Check that every path is there, and can be a file or a directory.
 
         Raises:
-            ConfigError: it names the first that is not.
+            ConfigError: it names the first that cannot.
         """
         for path in self._paths:
-            if not path.exists():
-                raise ConfigError(
-                    field="--manifests", value=str(path), reason="is not there"
-                )
+            try:
+                status = path.stat()
+                kind = "" if stat.S_ISDIR(status.st_mode) else kind_of(status)
+                if not kind or is_inherited_pipe(path, status):
+                    continue
+                reason = f"is {kind}, not a file or directory"
+            except FileNotFoundError:
+                reason = "is not there"
+            except OSError as exc:
+                reason = f"cannot be read: {exc.strerror}"
+            raise ConfigError(field="--manifests", value=shown(path), reason=reason)
 
-    def read(self, touched: Iterable[str] = ()) -> Mapping[str, ManifestFile]:
-        """All files by path, read again where they changed.
+    def read(
+        self, touched: Iterable[str] = (), aside: Aside | None = None
+    ) -> Mapping[str, ManifestFile]:
+        """All files by path, as `shown`, read again where they changed.
 
         A path that was given and is gone keeps its last good state: a directory that
         is being replaced or remounted must not take the cluster's Services with it.
@@ -85,6 +103,8 @@ class FileReader:
         Args:
             touched: files to read again even if they look the same, since two writes
                 within a clock tick do.
+            aside: reads the large ones. While it does, such a file has a problem and
+                its last good state.
         """
         files: dict[str, ManifestFile] = {}
         fingerprints: dict[str, Fingerprint | None] = {}
@@ -96,11 +116,13 @@ class FileReader:
                 files |= self._last_good_of(root, exc)
                 continue
             for item in items:
-                path = str(item)
+                path = shown(item)
                 now = _fingerprint(item)
+                if now is None and item != root and not os.path.lexists(item):
+                    # It went after the directory was listed.
+                    continue
                 if now is None or now != self._fingerprints.get(path) or path in again:
-                    read = self._read(item)
-                    files[path] = keep_last_good(read, self._files.get(path))
+                    now, files[path] = self._read_changed(item, now, aside)
                 else:
                     files[path] = self._files[path]
                 fingerprints[path] = now
@@ -108,12 +130,36 @@ class FileReader:
         self._fingerprints = fingerprints
         return dict(files)
 
-    def _read(self, path: Path) -> ManifestFile:
+    def _read_changed(
+        self, path: Path, now: Fingerprint | None, aside: Aside | None
+    ) -> tuple[Fingerprint | None, ManifestFile]:
+        """What a file says, and the fingerprint of that; None to ask again."""
+        name = shown(path)
+        before = self._files.get(name)
+        if aside is None or now is None or now[3] <= ASIDE_BYTES:
+            read = self.read_one(path)
+        else:
+            found = aside.take(path)
+            if found is None:
+                reason = "is large, and still being read"
+                awaited = keep_last_good(unreadable(name, reason), before)
+                return None, self._awaited.setdefault(name, awaited)
+            read = found
+        self._awaited.pop(name, None)
+        was_read, file = read
+        if was_read is None and before and before.problems == file.problems:
+            return None, before
+        return was_read, keep_last_good(file, before)
+
+    def read_one(self, path: Path) -> tuple[Fingerprint | None, ManifestFile]:
+        """What a file says, and its fingerprint then; None if it cannot be read."""
+        name = shown(path)
         try:
-            raw = path.read_bytes()
-        except OSError as exc:
-            return unreadable(str(path), f"cannot be read: {exc.strerror}")
-        return parse_manifest(raw, str(path), self._proxy_name)
+            content = read_file(path)
+        except CannotRead as exc:
+            return None, unreadable(name, str(exc))
+        file = parse_manifest(content.raw, name, self._proxy_name)
+        return content.fingerprint, file
 
     def _list(self, root: Path) -> list[Path]:
         """The files a path means.
@@ -144,31 +190,40 @@ class FileReader:
         files = {
             path: file
             for path, file in self._files.items()
-            if Path(path).parent == root
+            if Path(path).parent == Path(shown(root))
         }
-        known = str(root) in self._files or files
+        name = shown(root)
+        known = name in self._files or files
         kept = "; its last good state stays in force" if known else ""
-        missing = unreadable(str(root), f"{exc.strerror}{kept}")
-        files[str(root)] = keep_last_good(missing, self._files.get(str(root)))
+        missing = unreadable(name, f"{exc.strerror}{kept}")
+        files[name] = keep_last_good(missing, self._files.get(name))
         return files
 
 
 def _manifests_in(root: Path) -> list[Path]:
     if not stat.S_ISDIR(root.stat().st_mode):
         return [root]
-    return [
-        item
-        for item in sorted(root.iterdir())
-        if item.suffix in SUFFIXES
-        and item.name[0] != "."
-        # One that leads nowhere is a manifest that cannot be read.
-        and (item.is_file() or (item.is_symlink() and not item.exists()))
-    ]
+    with os.scandir(root) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.endswith(SUFFIXES)
+            and entry.name[0] != "."
+            and not _is_directory(entry)
+        )
+    return [root / name for name in names]
+
+
+def _is_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads nowhere is a manifest that cannot be read.
+        return False
 
 
 def _fingerprint(path: Path) -> Fingerprint | None:
     try:
-        status = path.stat()
+        return fingerprint(path.stat())
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -586,3 +586,35 @@ def test_garbage(fields: dict[str, object]) -> None:
     except ConfigError:
         return
     assert isinstance(config, ProxyConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yes", True), ("on", True), ("y", True), ("off", False), ("n", False)],
+)
+def test_booleans_of_yaml(text: str, expected: bool) -> None:  # noqa: FBT001  # a table
+    """Words that YAML 1.1 takes for booleans are, as kube-proxy reads them."""
+    config, warnings = parse_config(
+        f"apiVersion: {API_VERSION}\nkind: {KIND}\nipvsctl: {{shortCircuit: {text}}}\n",
+        "test",
+    )
+    assert config.has_short_circuit is expected
+    assert warnings == ()
+
+
+def test_key_that_is_there_twice() -> None:
+    """The last one counts, as for kube-proxy, and is a warning."""
+    config, (warning,) = parse_config(
+        f"apiVersion: {API_VERSION}\nkind: {KIND}\n"
+        "ipvs:\n  scheduler: lc\n  scheduler: sh\n",
+        "test",
+    )
+    assert config.scheduler == "sh"
+    assert "key 'scheduler'" in warning
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 1000, '{"a":' * 100_000])
+def test_text_that_would_not_end(text: str) -> None:
+    """Nesting is an error that names the file."""
+    with pytest.raises(ConfigError, match=r"kube-proxy\.conf"):
+        parse_config(text, "kube-proxy.conf")

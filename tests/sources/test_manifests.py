@@ -11,6 +11,7 @@ import yaml
 from ipvsctl.cluster.events import Deleted, Event, Invalid, Synced, Upserted
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.source_state import source_state
+from ipvsctl.sources.aside import ASIDE_BYTES
 from ipvsctl.sources.manifests import ManifestsSource
 from ipvsctl.sources.source import Source
 from tests.builders import raw_service
@@ -212,4 +213,20 @@ async def test_several_paths(tmp_path: Path) -> None:
         file.write_text(text("b", "c"))
         assert await words(events, 1) == ["+c"]
         (directory / "a.yaml").write_text(text("a", "d"))
+        assert await words(events, 1) == ["+d"]
+
+
+def large(path: Path, *names: str) -> None:
+    """A file that is read aside."""
+    path.write_text(text(*names) + "#" * ASIDE_BYTES)
+
+
+async def test_large_file(tmp_path: Path) -> None:
+    """A large file is read aside; what it says comes later, and that is said."""
+    (tmp_path / "a.yaml").write_text(text("a"))
+    large(tmp_path / "b.yaml", "b")
+    async with following(tmp_path) as events:
+        large(tmp_path / "b.yaml", "b", "c")
+        assert await words(events, 3) == ["!b.yaml", "+c", ".b.yaml"]
+        (tmp_path / "a.yaml").write_text(text("a", "d"))
         assert await words(events, 1) == ["+d"]
