@@ -344,7 +344,7 @@ def render(
         typer.Option(
             "--node-addresses",
             metavar="A,B",
-            help="All addresses of the node's own links."
+            help="All addresses of the node's own links, its main ones first."
             "  [default: those of its Node object]",
             show_default=False,
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from ipvsctl.cli.errors import complain, tell
 from ipvsctl.cli.given import NOTHING_GIVEN, Given
 from ipvsctl.cluster.config import GivenText, parse_config, with_given
+from ipvsctl.cluster.settings import text
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
@@ -35,13 +36,18 @@ def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
             complain(f"warning: {path}: {warning}")
     return with_given(
         config,
-        (GivenText(path=flag.path, name=name, text=text) for flag, name, text in given),
+        (GivenText(path=flag.path, name=name, text=word) for flag, name, word in given),
     )
 
 
 def node_name_or_host(given: str) -> str:
-    """The name given, else the host's, lower-cased as the kubelet does."""
-    return given or socket.gethostname().strip().lower()
+    """The name given, else the host's, lower-cased as the kubelet does.
+
+    Raises:
+        ConfigError: it is no text.
+    """
+    name = text("--node-name", given)
+    return name or socket.gethostname().strip().lower()
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ipvsctl.model.host import ApiServer
 from ipvsctl.model.objects import EndpointSlice, Node, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 
@@ -55,4 +56,10 @@ class Synced(msgspec.Struct, frozen=True):
     """The source has told its complete first state."""
 
 
-Event = Upserted | Deleted | Invalid | Replaced | Synced
+class ApiServersFound(msgspec.Struct, frozen=True):
+    """Where the source asks the API server, from now on."""
+
+    servers: frozenset[ApiServer]
+
+
+Event = Upserted | Deleted | Invalid | Replaced | Synced | ApiServersFound

@@ -153,12 +153,30 @@ _KUBE_PROXY: Final = (
 )
 
 _OWN: Final = (
+    _pointer(
+        "allowedExternalIPs",
+        "allowed_external_ips",
+        settings.networks,
+        settings.items_of_words,
+    ),
+    _pointer(
+        "allowedIngressVIPs",
+        "allowed_ingress_vips",
+        settings.networks,
+        settings.items_of_words,
+    ),
     _pointer("compatibility", "compatibility", settings.one_of(Compatibility)),
     _pointer("drainTimeout", "drain_timeout_s", settings.duration),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
     _pointer("procSys", "proc_sys", settings.directory),
+    _pointer(
+        "reservedNodePorts",
+        "reserved_node_ports",
+        settings.ports,
+        settings.ports_of_words,
+    ),
     _pointer(
         "serviceMetrics",
         "serve.service_metrics",

@@ -6,7 +6,7 @@ from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, Service
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.findings import Findings
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, of_family
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of, of_family
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind
 
@@ -70,12 +70,14 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
     allocate = spec.allocate_load_balancer_node_ports
     ranges = _source_ranges(spec, annotations, found)
     vips = _ingress_vips(api.status or ServiceStatus(), found)
+    cluster_ips = _cluster_ips(spec, found)
     return Service(
         ref=ref,
         created=created or "",
         type=kind,
         ports=_ports(spec.ports or [], kind, found),
-        cluster_ips=_cluster_ips(spec, found),
+        cluster_ips=cluster_ips,
+        lost_families=_lost_families(spec, cluster_ips),
         external_ips=found.addresses("spec.externalIPs", spec.external_ips or ()),
         ingress_vips=_guarded(vips, ranges, found),
         source_ranges=ranges.networks,
@@ -126,6 +128,23 @@ def _cluster_ips(spec: ServiceSpec, found: Findings) -> tuple[IPAddress, ...]:
         if by_family.setdefault(address.version, address) != address:
             found.add(path, text, f"a second cluster IP of IPv{address.version}")
     return tuple(by_family.values())
+
+
+def _lost_families(
+    spec: ServiceSpec, cluster_ips: tuple[IPAddress, ...]
+) -> tuple[IPFamily, ...]:
+    """The families of which there is a cluster IP, and none that can be used.
+
+    What cannot be read says its family by how it is written.
+    """
+    written = {
+        IPFamily.IPV6 if ":" in text else IPFamily.IPV4
+        for text in _cluster_ip_texts(spec)
+    }
+    # One of each is all there may be: an IPv4 address written as IPv6 is none too few.
+    if len(cluster_ips) >= len(written):
+        return ()
+    return tuple(sorted(written - set(map(family_of, cluster_ips))))
 
 
 def _ports(

@@ -250,6 +250,29 @@ def networks(field: str, value: object) -> tuple[IPNetwork, ...]:
     )
 
 
+def ports(field: str, value: object) -> tuple[int, ...]:
+    """A list of port numbers."""
+    if not isinstance(value, list):
+        raise ConfigError(field=field, value=value, reason="not a list")
+    for index, item in enumerate(value):
+        if not isinstance(item, int) or isinstance(item, bool) or not 0 < item < 65536:
+            raise ConfigError(
+                field=f"{field}[{index}]", value=item, reason="not a port (1-65535)"
+            )
+    return tuple(value)
+
+
+def items_of_words(text: str) -> object:
+    """The list that words separated by commas are; `none` is the empty one."""
+    return [] if text == "none" else [item.strip() for item in text.split(",")]
+
+
+def ports_of_words(text: str) -> object:
+    """The same for numbers; what is none stays as it is."""
+    words = text.split(",")
+    return [] if text == "none" else [count_word(word.strip()) for word in words]
+
+
 def cluster_cidrs(field: str, value: object) -> tuple[IPNetwork, ...]:
     """One CIDR, or one of each family separated by a comma."""
     found = tuple(network(field, item) for item in text(field, value).split(","))

@@ -4,13 +4,14 @@ The end state depends on the events of each object alone, not on how the events 
 different objects were interleaved. Every event costs what it changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, cast
 
 import msgspec
 
 from ipvsctl.cluster.events import (
+    ApiServersFound,
     Deleted,
     Event,
     Invalid,
@@ -19,6 +20,7 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
+from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
@@ -59,6 +61,7 @@ class Store:
         self._nodes: dict[str, Node] = {}
         # Tuples, as nearly all have one member: a set takes four times the memory.
         self._claimants: dict[IPAddress, tuple[ObjectRef, ...]] = {}
+        self._api_servers = ApiServers()
         self._context: NodeContext | None = None
         self._dirty_services: set[ObjectRef] = set()
         self._node_changed = False
@@ -83,6 +86,17 @@ class Store:
         """This node's own `Node.is_leaving`; False while nothing is known of it."""
         own = self._nodes.get(self._node_name)
         return own is not None and own.is_leaving
+
+    @property
+    def api_servers(self) -> ApiServers:
+        """Where the API server is; the same object until that changes."""
+        return self._api_servers
+
+    def claimants(self, addresses: Iterable[IPAddress]) -> frozenset[ObjectRef]:
+        """The Services that ask for one of these addresses."""
+        return frozenset(
+            ref for address in addresses for ref in self._claimants.get(address, ())
+        )
 
     def service(self, ref: ObjectRef) -> Service | None:
         """One Service."""
@@ -148,6 +162,8 @@ class Store:
                 for ref in known - refs:
                     self._put(kind, ref, ())
                     self._note(kind, ref, ())
+            case ApiServersFound(servers=servers):
+                self._move_api(msgspec.structs.replace(self._api_servers, used=servers))
             case Synced():
                 self._synced = True
         return False
@@ -215,6 +231,32 @@ class Store:
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
                 self._dirty_services.add(piece.service)
+            if piece.service == API_SERVICE:
+                self._move_api(
+                    msgspec.structs.replace(
+                        self._api_servers, endpoints=frozenset(self._api_endpoints())
+                    )
+                )
+
+    def _api_endpoints(self) -> Iterator[ApiServer]:
+        for piece in self._slices.get(API_SERVICE, ()):
+            for endpoint in piece.endpoints:
+                for port in piece.ports:
+                    yield ApiServer(endpoint.address, port.port)
+
+    def _move_api(self, servers: ApiServers) -> None:
+        """Services that ask for a place where the API server is, or was, are dirty."""
+        known, self._api_servers = self._api_servers, servers
+        if servers == known:
+            return
+        moved = (known.used ^ servers.used) | (known.endpoints ^ servers.endpoints)
+        self._dirty_services |= self.claimants(server.address for server in moved)
+        ports = {server.port for server in moved}
+        self._dirty_services.update(
+            ref
+            for ref, service in self._services.items()
+            if any(port.node_port in ports for port in service.ports)
+        )
 
     def _change_node(self, name: str, old: Node | None, new: Node | None) -> None:
         if new is None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 import msgspec
 
-from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.store import Dirty, Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import ApiServers, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
@@ -16,7 +18,18 @@ from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.compile import compile_service
 from ipvsctl.plan.desired import Desired
+from ipvsctl.plan.guards import api_ports, guarded_addresses
+from ipvsctl.plan.host_ports import taken_ports
 from ipvsctl.plan.node import NodeProgram, compile_node
+from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
+
+
+class _Known(NamedTuple):
+    """What a context is made of."""
+
+    nodes: NodeContext
+    api: ApiServers
+    host: HostNetwork
 
 
 class Compiler:
@@ -32,8 +45,10 @@ class Compiler:
         self._config = config
         self._store = store
         self._facts = facts
-        self._context = self._context_with(())
+        self._known = _Known(store.node_context(), store.api_servers, HostNetwork())
+        self._context = self._context_of(self._known)
         self._desired = Desired(self._compile_node())
+        self._taken_ports: tuple[Problem, ...] = ()
 
     @property
     def desired(self) -> Desired:
@@ -47,40 +62,39 @@ class Compiler:
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything wrong with any object: as read, and as compiled; sorted."""
-        return tuple(sorted({*self._store.problems(), *self._desired.problems()}))
+        choice = self._config.node_port_addresses
+        lost = self._desired.lost_node_ports
+        return tuple(
+            sorted(
+                {
+                    *self._store.problems(),
+                    *self._desired.problems(),
+                    *node_port_problems(self._context, choice, lost),
+                    *(p for p in self._taken_ports if p.ref in self._desired.programs),
+                }
+            )
+        )
 
-    def compile_dirty(
-        self, host_addresses: Iterable[IPAddress] | None = None
-    ) -> Change:
+    def compile_dirty(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.
 
         Args:
-            host_addresses: the node's own; None is those known of. Other ones have
-                everything compiled.
+            host: the node's own network; None is the one known of. Other addresses
+                have everything compiled.
         """
-        dirty = self._store.take_dirty()
-        known = self._context.host_addresses
-        hosts = known if host_addresses is None else _order(host_addresses)
-        if dirty or hosts != known:
-            # Peers' addresses concern the Services that claim one, which are dirty.
-            self._context = self._context_with(hosts)
-        if dirty.node_changed or hosts != known:
-            self._compile_all()
-        else:
-            self._compile(dirty.services)
+        self._look_again(
+            self._store.take_dirty(), self._known.host if host is None else host
+        )
         return self._desired.take_change()
 
-    def set_host_addresses(self, addresses: Iterable[IPAddress]) -> None:
-        """Compile everything for the node's own addresses, if they are other ones."""
-        hosts = _order(addresses)
-        if hosts != self._context.host_addresses:
-            self._context = self._context_with(hosts)
-            self._compile_all()
+    def set_host(self, host: HostNetwork) -> None:
+        """Compile what another network of the host concerns."""
+        self._look_again(Dirty(), host)
 
     def absorb(
         self, observed: Observed, touched: AbstractSet[VirtualServerKey]
     ) -> Change:
-        """Take note of what is the kernel's to say: host addresses, what is others'.
+        """Take note of what is the kernel's to say: the host's network, others' things.
 
         Args:
             observed: the complete state.
@@ -89,20 +103,46 @@ class Compiler:
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
-        self.set_host_addresses(observed.host_addresses)
+        self.set_host(observed.host)
         self._desired.agree(observed, touched)
+        self._taken_ports = taken_ports(
+            observed.sockets, observed.host_addresses, self._desired.server
+        )
         return self._desired.take_change()
 
-    def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
-        known = self._store.node_context()
-        node_addresses = known.node_addresses
+    def _look_again(self, dirty: Dirty, host: HostNetwork) -> None:
+        """Compile what is dirty, and what another network of the host concerns."""
+        before = self._context
+        services = dirty.services
+        self._know(host)
+        if self._context is not before:
+            # Peers' addresses concern the Services that claim one, which are dirty.
+            services |= self._store.claimants(_differences(before, self._context))
+        if dirty.node_changed or _is_other_node(before, self._context):
+            self._compile_all()
+        else:
+            self._compile(services)
+
+    def _know(self, host: HostNetwork) -> None:
+        """Have a context of what is known now; the same one if that is the same."""
+        known = _Known(self._store.node_context(), self._store.api_servers, host)
+        if known != self._known:
+            self._known = known
+            self._context = self._context_of(known)
+
+    def _context_of(self, known: _Known) -> NodeContext:
+        host = known.host
+        hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
+        named = known.nodes.node_addresses
         if self._config.node_address is not None:
             # The first address of a family is the one that stands for the node.
-            node_addresses = (self._config.node_address, *node_addresses)
+            named = (self._config.node_address, *named)
         return msgspec.structs.replace(
-            known,
-            node_addresses=tuple(dict.fromkeys(node_addresses)),
-            host_addresses=host_addresses,
+            known.nodes,
+            node_addresses=standing_addresses(named, (*host.primary, *hosts)),
+            host_addresses=hosts,
+            guarded=guarded_addresses(host, known.api),
+            api_ports=api_ports(known.api),
             families=self._facts.families,
             schedulers=self._facts.schedulers,
         )
@@ -126,5 +166,14 @@ class Compiler:
             )
 
 
-def _order(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
-    return tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+def _is_other_node(before: NodeContext, after: NodeContext) -> bool:
+    """Whether node ports, or the source of the node's connections, are others."""
+    return (
+        before.host_addresses != after.host_addresses
+        or before.node_addresses != after.node_addresses
+    )
+
+
+def _differences(before: NodeContext, after: NodeContext) -> Iterable[IPAddress]:
+    """The addresses that are guarded in one of two contexts, or for another reason."""
+    return {address for address, _ in before.guarded.items() ^ after.guarded.items()}

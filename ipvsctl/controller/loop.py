@@ -22,7 +22,7 @@ from tenacity import (
     wait_random,
 )
 
-from ipvsctl.cluster.events import Synced
+from ipvsctl.cluster.events import ApiServersFound, Synced
 from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.changes import Changes, Programmed
 from ipvsctl.controller.progress import Progress
@@ -30,6 +30,7 @@ from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.host import ApiServer
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
@@ -133,8 +134,12 @@ class Loop:
         return None if then is None else self._clock() - then
 
     async def _watch(self) -> None:
+        # Before anybody looks up a name: a name server may be what is in the way.
+        await self._recover(frozenset())
         async with aclosing(self._source.events()) as events:
             async for event in events:
+                if isinstance(event, ApiServersFound) and not self._complete.is_set():
+                    await self._recover(event.servers)
                 if self._reconciler.take_event(event):
                     self.changes.heard(event)
                 self._progress.queued(self._clock())
@@ -142,6 +147,21 @@ class Loop:
                     _log.info("source complete", source=self._source.description)
                     self._complete.set()
                 self._dirty.set()
+
+    async def _recover(self, api: frozenset[ApiServer]) -> None:
+        """Free the way to the API server, as far as anything is in it."""
+        async with self._lock:
+            try:
+                done = await asyncio.to_thread(self._reconciler.recover, api)
+            except (KernelError, WireError) as error:
+                _log.error("recovery failed", reason=str(error))
+                return
+        if done is not None:
+            _log.warning(
+                "the way to the API server was taken by VIPs",
+                removed=[str(op) for op in done.plan],
+                failed=[str(failed) for failed in done.report.failed],
+            )
 
     async def _audit_forever(self) -> None:
         # Nothing is programmed before the whole cluster is known: a half-known one
@@ -188,10 +208,10 @@ class Loop:
 
     async def _audit_at_once(self) -> AuditDone:
         async with self._lock:
-            hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
+            host = await asyncio.to_thread(self._reconciler.read_host)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._take(self._reconciler.prepare(hosts))
+            self._take(self._reconciler.prepare(host))
             observed = await asyncio.to_thread(self._reconciler.observe)
             self._unimposed += (self._reconciler.absorb(observed),)
             report = await asyncio.to_thread(self._reconciler.impose, observed)
@@ -347,4 +367,5 @@ class Loop:
 
 
 def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:
-    return tuple(f for f in report.report.failed if not is_lasting(f))
+    failed = report.report.failed
+    return tuple(f for f in failed if not is_lasting(f)) if failed else failed

@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -17,8 +17,8 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
@@ -27,6 +27,7 @@ from ipvsctl.plan.change import Change
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.recovery import api_keys, may_be_cut_off, plan_recovery
 from ipvsctl.plan.touched import Touched
 
 
@@ -102,21 +103,21 @@ class Reconciler:
         """Put an event into the store; see `Store.apply`."""
         return self._store.apply(event)
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
-        """The node's own addresses.
+    def read_host(self) -> HostNetwork:
+        """The node's own network.
 
-        Everything is compiled for them, and again if they are others. So they are to
-        be known before the first `prepare`, and not only when all has been read.
+        Everything is compiled for its addresses, and again if they are others. So they
+        are to be known before the first `prepare`, and not only when all has been read.
         """
-        return self._kernel.read_host_addresses()
+        return self._kernel.read_host()
 
-    def prepare(self, host_addresses: Iterable[IPAddress] | None = None) -> Change:
+    def prepare(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.
 
         Args:
-            host_addresses: the node's own; None is those known of.
+            host: the node's own network; None is the one known of.
         """
-        return self._noted(self._compiler.compile_dirty(host_addresses))
+        return self._noted(self._compiler.compile_dirty(host))
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -157,9 +158,9 @@ class Reconciler:
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.
 
-        Recompiles for the node's own addresses, if they are not what they were; tells
-        what is ours from what is others'. A mark that a sync gave out since `observed`
-        was read was confirmed by that sync.
+        Recompiles for the node's own network, if it is not what it was; tells what
+        is ours from what is others'. A mark that a sync gave out since `observed` was
+        read was confirmed by that sync.
         """
         touched = self._touched.keys if self._touched is not None else frozenset()
         return self._compiler.absorb(observed, touched)
@@ -204,6 +205,33 @@ class Reconciler:
             duration_s=self._clock() - begun,
         )
 
+    def recover(self, api: frozenset[ApiServer]) -> SyncReport | None:
+        """Free the way to the API server of what the kernel holds in it.
+
+        To be called while the source has not told everything: see `plan.recovery`.
+
+        Args:
+            api: where it is asked; empty while that is not known.
+
+        Returns:
+            None if nothing is in the way.
+        """
+        begun = self._clock()
+        host, vips = self._kernel.read_host(), self._kernel.read_vips()
+        if not (may_be_cut_off(host, api, vips, self._config) or self._serves(api)):
+            return None
+        observed = self._kernel.observe()
+        plan = plan_recovery(observed, api, self._config)
+        if not plan:
+            return None
+        report = self._kernel.apply(plan)
+        return SyncReport(
+            plan=plan,
+            report=report,
+            observed=observed,
+            duration_s=self._clock() - begun,
+        )
+
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
         return diff(observed, self.desired.state(), self._options())
@@ -216,10 +244,17 @@ class Reconciler:
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
-        self.prepare(self.read_host_addresses())
+        self.prepare(self.read_host())
         observed = self.observe()
         self.absorb(observed)
         return observed
+
+    def _serves(self, api: frozenset[ApiServer]) -> bool:
+        """Whether the kernel has a virtual server where the API server is asked."""
+        keys = api_keys(api)
+        return bool(keys) and bool(
+            self._kernel.observe_virtual_servers(keys).state.virtual_servers
+        )
 
     def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
         # Every drain known of is looked at again, or its virtual server is gone.

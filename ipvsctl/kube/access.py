@@ -6,7 +6,8 @@ watch: a token or a certificate that is replaced on disk is used within minutes.
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,26 +99,45 @@ class Access:
         Raises:
             ConfigError: a file is missing or cannot be understood, or a plugin failed.
         """
-        configuration = library().Configuration()
-        try:
-            async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
-                await self._load(configuration)
-            if self.address.master:
-                configuration.host = self.address.master.rstrip("/")
-            _check_url(configuration.host or "")
+        async with self._readable():
+            configuration = await self._configuration()
             token = configuration.api_key.get("BearerToken")
             if token:
                 configuration.api_key["BearerToken"] = token.strip()
             # Go, too, takes certificates of CAs that lack an optional extension.
             configuration.disable_strict_ssl_verification = True
             client: ApiClient = library().ApiClient(configuration)
+        client.user_agent = USER_AGENT
+        return client
+
+    async def urls(self) -> tuple[str, ...]:
+        """Where such a client sends its requests: the server, and a proxy before it.
+
+        Raises:
+            ConfigError: as `client`.
+        """
+        async with self._readable():
+            configuration = await self._configuration()
+            return tuple(filter(None, (configuration.host, configuration.proxy)))
+
+    @asynccontextmanager
+    async def _readable(self) -> AsyncIterator[None]:
+        try:
+            yield
         except (IpvsctlError, asyncio.CancelledError):
             raise
         except Exception as error:
             # A kubeconfig is anything a file can hold, and its reader checks little.
             raise self._config_error(error) from error
-        client.user_agent = USER_AGENT
-        return client
+
+    async def _configuration(self) -> Any:  # noqa: ANN401  # made of a lazy import
+        configuration = library().Configuration()
+        async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
+            await self._load(configuration)
+        if self.address.master:
+            configuration.host = self.address.master.rstrip("/")
+        _check_url(configuration.host or "")
+        return configuration
 
     async def _load(self, configuration: Any) -> None:  # noqa: ANN401  # made of a lazy import
         if self.address.kubeconfig:

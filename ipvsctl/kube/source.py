@@ -11,6 +11,7 @@ from ipvsctl.cluster.events import Event, Synced
 from ipvsctl.kube.peers import Peers
 from ipvsctl.kube.reflector import Reflector, Sleep
 from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
+from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.watch_health import WatchHealth
 
@@ -24,7 +25,7 @@ _log = structlog.get_logger("ipvsctl")
 
 
 class ApiSource:
-    """Follows Services, EndpointSlices, this node's Node, and the other Nodes.
+    """Follows Services, EndpointSlices, this node's Node, the other Nodes, the server.
 
     Args:
         api: the server.
@@ -65,6 +66,7 @@ class ApiSource:
         # What may be missing ends nothing.
         self._node = reflect(own_node(node_name), is_patient=True)
         self._peers = Peers(api, node_name, self._events.put, sleep=sleep)
+        self._servers = Servers(api, self._events.put, sleep=sleep)
 
     @property
     def description(self) -> str:
@@ -86,6 +88,7 @@ class ApiSource:
         tasks = [
             asyncio.create_task(self._guard(work), name=name)
             for name, work in (
+                ("servers", self._servers.run()),
                 *((r.resource.plural, r.run()) for r in self._needed),
                 ("node", self._node.run()),
                 ("peers", self._peers.run()),
@@ -110,6 +113,7 @@ class ApiSource:
             await self._events.put(error)
 
     async def _nodes_settled(self) -> None:
+        await self._servers.settled.wait()
         await self._node.settled.wait()
         await self._peers.settled.wait()
 

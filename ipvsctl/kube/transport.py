@@ -58,6 +58,14 @@ class Api:
         """Which server it asks, for logs."""
         return f"API server of {self._access.address}"
 
+    async def urls(self) -> tuple[str, ...]:
+        """Where it sends requests: the server's URL, and that of a proxy before it.
+
+        Raises:
+            ConfigError: the credentials cannot be used.
+        """
+        return await self._access.urls()
+
     async def check(self) -> None:
         """Read the credentials once; asks no server.
 

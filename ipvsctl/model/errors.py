@@ -37,7 +37,7 @@ class ConfigError(IpvsctlError):
     """
 
     def __init__(self, *, field: str, value: object, reason: str) -> None:
-        shown = "" if value is None else f": {_short(repr(value))}"
+        shown = "" if value is None else f": {_shown(value)}"
         super().__init__(f"{field}{shown}: {reason}")
         self.field = field
         self.value = value
@@ -47,8 +47,13 @@ class ConfigError(IpvsctlError):
 _SHOWN = 200
 
 
-def _short(text: str) -> str:
-    """The text, or its start if nobody would read it all."""
+def _shown(value: object) -> str:
+    """A value as it is written, or the start of it if nobody would read it all."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no number of more than 4,300 digits.
+        return "a number too long to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
@@ -111,7 +116,7 @@ class BadObject(IpvsctlError):
 
     def __init__(self, *, ref: str, field: str, value: object, reason: str) -> None:
         where = f"{ref}: {field}" if field else ref
-        shown = "" if value is None else f": {_short(repr(value))}"
+        shown = "" if value is None else f": {_shown(value)}"
         super().__init__(f"{where}{shown}: {reason}")
         self.ref = ref
         self.field = field

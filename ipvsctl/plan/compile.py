@@ -22,11 +22,12 @@ from ipvsctl.model.objects import (
     Service,
     ServicePort,
     ServicePortName,
+    ServiceType,
     TrafficPolicy,
 )
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.catalogue import SetRole, set_name
-from ipvsctl.plan.doors import Door, doors, uses_cluster_endpoints
+from ipvsctl.plan.doors import Door, doors, lost_node_ports, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
     PortEndpoint,
     port_endpoints,
@@ -42,6 +43,7 @@ from ipvsctl.plan.program import (
     WayIn,
     precedence,
 )
+from ipvsctl.plan.refusals import admit
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 from ipvsctl.plan.service_entries import (
     health_check_entries,
@@ -50,8 +52,6 @@ from ipvsctl.plan.service_entries import (
 )
 from ipvsctl.plan.service_vips import (
     family_problems,
-    node_vips,
-    refusals,
     service_problem,
 )
 
@@ -83,32 +83,43 @@ def compile_service(
         service = msgspec.structs.replace(service, source_ranges=())
     slices = tuple(slices)
     families = tuple(
-        family_of(address)
-        for address in service.cluster_ips
-        if family_of(address) in node.families
+        family
+        for family in (*map(family_of, service.cluster_ips), *service.lost_families)
+        if family in node.families
     )
-    refused = (
-        frozenset() if config.is_kube_proxy else frozenset(node_vips(service, node))
-    )
+    admitted, refusals = admit(service, node, config)
     scheduling = choose_scheduling(service, node, config)
     ports = [
-        _compile_port(service, index, family, slices, refused, node, config, scheduling)
+        _compile_port(
+            admitted,
+            index,
+            family,
+            slices,
+            node,
+            config,
+            scheduling,
+            may_fall_back=_falls_back(service, index, family, config, node),
+        )
         for family in families
         for index in range(len(service.ports))
     ]
     servers, clashes = _merge_servers(service, ports)
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    entries.update(dict.fromkeys(health_check_entries(service, families)))
+    if admitted.health_check_node_port:
+        entries.update(dict.fromkeys(health_check_entries(admitted, families)))
     return ServiceProgram(
         ref=service.ref,
         created=service.created,
         servers=servers,
         entries=tuple(entries),
-        has_ingress_vip=_has_ingress_vip(service, servers),
-        health_check=_health_check(service, ports),
+        has_ingress_vip=_has_ingress_vip(admitted, servers),
+        lost_node_ports=()
+        if service.type is ServiceType.CLUSTER_IP
+        else lost_node_ports(admitted, families, node, config),
+        health_check=_health_check(admitted, ports),
         problems=(
-            *family_problems(service, families),
-            *refusals(service, refused),
+            *family_problems(admitted, families, node),
+            *refusals,
             *scheduling.problems,
             *clashes,
         ),
@@ -129,10 +140,11 @@ def _compile_port(
     index: int,
     family: IPFamily,
     slices: tuple[EndpointSlice, ...],
-    refused: frozenset[IPAddress],
     node: NodeContext,
     config: ProxyConfig,
     scheduling: Scheduling,
+    *,
+    may_fall_back: bool,
 ) -> _PortProgram:
     port = service.ports[index]
     endpoints = port_endpoints(
@@ -145,9 +157,6 @@ def _compile_port(
     usable = usable_endpoints(endpoints, node)
     # Every door of one policy leads to the same real servers: one mapping for all.
     everywhere = here = _real_servers(usable.cluster, node, config)
-    may_fall_back = _falls_back(family, config, node) and uses_cluster_endpoints(
-        service, port, family
-    )
     if usable.local or not may_fall_back:
         here = _real_servers(usable.local, node, config)
     real_servers = {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
@@ -155,7 +164,6 @@ def _compile_port(
         servers=tuple(
             _server(service, port, door, real_servers, node, config, scheduling)
             for door in doors(service, port, index, family, node, config)
-            if door.address not in refused
         ),
         loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
@@ -205,18 +213,28 @@ def _has_ingress_vip(service: Service, servers: Iterable[ServerProgram]) -> bool
     )
 
 
-def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
-    """Whether a Local door without local endpoints is filled with the cluster's.
+def _falls_back(
+    service: Service,
+    index: int,
+    family: IPFamily,
+    config: ProxyConfig,
+    node: NodeContext,
+) -> bool:
+    """Whether Local doors of a port without local endpoints get the cluster's.
+
+    Not a matter of which doors are refused: that takes nothing from the others.
 
     kube-proxy does it for the sake of inside clients, which its one virtual server
     cannot tell from others: outside clients are answered from an address they did not
     ask and drop it. With the short circuit there is no need, as long as pods are known.
     """
     if config.is_kube_proxy:
-        return True
-    if config.local_fallback is not None:
-        return config.local_fallback is LocalFallback.CLUSTER
-    return not (config.short_circuit and local_clients(family, config, node))
+        may = True
+    elif config.local_fallback is not None:
+        may = config.local_fallback is LocalFallback.CLUSTER
+    else:
+        may = not (config.short_circuit and local_clients(family, config, node))
+    return may and uses_cluster_endpoints(service, service.ports[index], family)
 
 
 def _real_servers(

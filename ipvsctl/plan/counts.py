@@ -13,7 +13,7 @@ from ipvsctl.model.state import Observed
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import owned_keys
 from ipvsctl.plan.program import WayIn
-from ipvsctl.plan.service_vips import is_refusal
+from ipvsctl.plan.refusals import is_refusal
 
 
 class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
@@ -16,7 +17,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.catalogue import URGENT_SERVICES
@@ -52,6 +53,7 @@ class Desired:
         self._health_checks = HealthChecks()
         self._silent_checks = SilentChecks()
         self._ingress_vip_services = 0
+        self._lost_node_ports: Counter[IPFamily] = Counter()
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
         self._placement_told = node.placement
@@ -242,6 +244,11 @@ class Desired:
         found += self._silent_checks.problems()
         return tuple(sorted(found))
 
+    @property
+    def lost_node_ports(self) -> Mapping[IPFamily, int]:
+        """How many Services have node ports that no address here serves."""
+        return self._lost_node_ports
+
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """What every health-check node port answers."""
         return self._health_checks.all()
@@ -285,6 +292,8 @@ class Desired:
         for named in program.entries:
             self._shared.add(named)
         self._ingress_vip_services += program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] += 1
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
@@ -300,6 +309,8 @@ class Desired:
         for named in program.entries:
             self._shared.discard(named)
         self._ingress_vip_services -= program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] -= 1
 
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
         """Let the best claim to `key` hold, and its entries with it."""

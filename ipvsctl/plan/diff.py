@@ -41,6 +41,7 @@ __all__ = [
     "Stage",
     "diff",
     "diff_in_steps",
+    "diff_vips",
     "drains",
     "owned_keys",
 ]
@@ -98,7 +99,7 @@ def diff_in_steps(
     has_addresses = state.addresses == desired.addresses
     yield
     if not (has_addresses and _has_routes(state, desired)):
-        _diff_vips(plan, state, desired, options)
+        diff_vips(plan, state, desired, options)
     return plan.build()
 
 
@@ -153,9 +154,10 @@ def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> N
             plan.add(stage, ChangeRules(change))
 
 
-def _diff_vips(
+def diff_vips(
     plan: PlanBuilder, state: NodeState, desired: NodeState, options: DiffOptions
 ) -> None:
+    """Plan the steps from the observed addresses and routes to the desired ones."""
     steps = plan_vips(state, desired)
     for address, op in steps.bind:
         plan.add(Stage.ADDRESSES, op, address)

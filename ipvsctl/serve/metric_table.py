@@ -180,7 +180,8 @@ PROBLEMS: Final = _gauge(
 )
 REFUSED_VIPS: Final = _gauge(
     "ipvsctl_refused_vips",
-    "Addresses of Services that are not served since they are a node's own.",
+    "Addresses of Services that are not served, since they are a node's own, guarded"
+    " or not allowed.",
 )
 OLDEST_CHANGE: Final = _gauge(
     "ipvsctl_oldest_pending_change_age_seconds",

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 from structlog.testing import capture_logs
 
-from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.events import ApiServersFound, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
@@ -18,6 +18,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
+from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
@@ -514,3 +515,57 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
         await world.until(lambda: world.loop.state.audits == 3)
         assert world.loop.state.failed_ops == 0
         assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}
+
+
+class Silent(ListSource):
+    """A source that is asked for the API server and never becomes complete."""
+
+    def __init__(self, kernel: FakeKernel, *events: Event) -> None:
+        super().__init__(())
+        self.given = events
+        self.kernel = kernel
+        self.local_at_start: list[bool] = []
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """See `Source`."""
+        self.local_at_start = [self.kernel.is_local(vip) for vip in IN_THE_WAY]
+        for event in self.given:
+            yield event
+        await asyncio.Event().wait()
+
+
+IN_THE_WAY = (IPv4Address("10.0.0.53"), IPv4Address("192.0.2.6"))
+
+
+async def test_recovery_comes_before_everything() -> None:
+    """Name servers are freed before the source looks up a name, then the server."""
+    kernel = FakeKernel()
+    before = World(ListSource([has(builders.service(external_ips=IN_THE_WAY))]), kernel)
+    async with running(before):
+        await before.until(lambda: has_audited(before, 1))
+    assert all(map(kernel.is_local, IN_THE_WAY))
+    kernel.host = HostNetwork(resolvers=frozenset(IN_THE_WAY[:1]))
+    found = ApiServersFound(frozenset({ApiServer(IN_THE_WAY[1], 6443)}))
+    source = Silent(kernel, found)
+    world = World(source, kernel)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(
+                lambda: sum(entry["log_level"] == "warning" for entry in logs) == 2
+            )
+    assert source.local_at_start == [False, True]
+    assert not any(map(kernel.is_local, IN_THE_WAY))
+    assert world.loop.state.audits == 0
+    assert real_servers(kernel) == {}
+
+
+async def test_a_recovery_that_fails_ends_nothing() -> None:
+    """The source is followed all the same."""
+    kernel = FakeKernel()
+    kernel.break_reading(errno.ENOMEM)
+    world = World(Silent(kernel, ApiServersFound(frozenset())), kernel)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(
+                lambda: sum(e["event"] == "recovery failed" for e in logs) == 2
+            )

@@ -1,16 +1,27 @@
 """The daemon as a process on an API server that comes late and forgets."""
 
 import asyncio
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ipvsctl.cluster.services import parse_service
+from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.net import parse_address
+from ipvsctl.model.problem import ObjectRef
+from tests import builders
 from tests.fakes.apiserver import SERVICES, Door, FakeApiServer
 from tests.fakes.apiserver.large import large_cluster
+from tests.kernel.node import ProxiedNode, has, proxied
+from tests.lab.netns import Netns, connect, create, inside
 
 pytestmark = pytest.mark.kernel
 
@@ -19,7 +30,7 @@ COUNT = 20
 
 @asynccontextmanager
 async def daemon(
-    server: FakeApiServer, scratch: Path
+    server: FakeApiServer, scratch: Path, *flags: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`ipvsctl run` on an API server, killed at the end if it is still there."""
     started = await asyncio.create_subprocess_exec(
@@ -27,6 +38,7 @@ async def daemon(
         *("-m", "ipvsctl", "run", "--node-name=node-0"),
         f"--kubeconfig={server.kubeconfig(scratch / 'kubeconfig')}",
         f"--socket={scratch / 'ipvsctl.sock'}",
+        *flags,
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -37,10 +49,14 @@ async def daemon(
         await started.wait()
 
 
+def table() -> str:
+    """What the kernel has, addresses in hexadecimal."""
+    return Path("/proc/thread-self/net/ip_vs").read_text()
+
+
 def virtual_servers() -> int:
-    """How many the kernel has."""
-    table = Path("/proc/thread-self/net/ip_vs").read_text()
-    return sum(line.startswith(("TCP", "UDP")) for line in table.splitlines())
+    """How many of them are of an address."""
+    return sum(line.startswith(("TCP", "UDP")) for line in table().splitlines())
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -80,3 +96,104 @@ async def test_it_serves_what_the_server_says_whenever_it_does(tmp_path: Path) -
             assert await process.wait() == 0
             assert time.monotonic() - begun < 8
         assert virtual_servers() == COUNT - 1
+
+
+API = parse_address("10.0.0.1")
+API_PORT = 6443
+THIEF = ObjectRef("default", "thief")
+THIEFS = parse_address("10.96.0.66")
+
+
+@pytest.fixture
+def control_plane(netns: Netns) -> Iterator[Netns]:
+    """The namespace of an API server, at the other end of the node's only link."""
+    with create("control-plane") as made:
+        connect(netns, "eth0", made, "eth0")
+        netns.add_address("eth0", ip_interface("10.0.0.10/24"))
+        made.add_address("eth0", ip_interface(f"{API}/24"))
+        yield made
+
+
+@pytest.fixture(params=[1, API_PORT], ids=["rejected", "led to a pod"])
+def port(request: pytest.FixtureRequest) -> int:
+    """The port of a Service that has the API server's address as a VIP."""
+    return int(request.param)
+
+
+@pytest.fixture(params=VipBinding)
+def node(
+    request: pytest.FixtureRequest, netns: Netns, control_plane: Netns, port: int
+) -> Iterator[ProxiedNode]:
+    """What a proxy left that did not know that it is the API server's."""
+    del control_plane
+    config = ProxyConfig(vip_binding=request.param)
+    with proxied(netns, config=config) as made:
+        made.take(
+            parse_service(builders.to_json(thief(port))),
+            has(builders.endpoint_slice("thief-1", service_name="thief")),
+        )
+        made.audit()
+        assert is_taken(made)
+        yield made
+
+
+def thief(port: int) -> dict[str, Any]:
+    """That Service; inside clients have a virtual server of their own."""
+    return builders.raw_service(
+        THIEF.name,
+        clusterIP=str(THIEFS),
+        externalIPs=[str(API)],
+        externalTrafficPolicy="Local",
+        ports=[{"name": "http", "port": port}],
+    )
+
+
+def is_taken(node: ProxiedNode) -> bool:
+    """Whether packets to the API server's address stay on the node."""
+    state = node.observe().state
+    return (
+        API in state.addresses
+        or API in state.routes
+        or SetEntry(address=API) in state.entries["KUBE-IPVS-IPS"]
+        or any(key.address == API or key.fwmark for key in state.virtual_servers)
+    )
+
+
+def is_answered() -> bool:
+    """Whether something takes a connection to the API server's address."""
+    try:
+        socket.create_connection((str(API), API_PORT), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.timeout(240)
+async def test_a_node_that_a_vip_cut_off_recovers(
+    node: ProxiedNode, control_plane: Netns, tmp_path: Path, port: int
+) -> None:
+    """The API server's address is bound and filtered, or answered by a pod's.
+
+    The daemon gets there by itself, and serves what it is told; the VIP stays refused
+    although its Service is there.
+    """
+    with inside(control_plane):
+        # Only its socket is opened; no other task has a turn meanwhile.
+        server = await FakeApiServer(address=str(API), port=API_PORT).__aenter__()
+    try:
+        assert not is_answered()
+        for raw in (
+            builders.raw_node("node-0", "10.0.0.10"),
+            builders.raw_service("web"),
+            thief(port),
+            builders.raw_slice("thief-1", service=THIEF.name),
+        ):
+            server.put(raw)
+        flag = f"--vip-binding={node.config.vip_binding.value}"
+        async with daemon(server, tmp_path, flag):
+            # The cluster IPs of both; no fwmark, as nothing is Local any more.
+            await until(lambda: virtual_servers() == 2 and "0A60000A" in table())
+            assert is_answered()
+        assert not await asyncio.to_thread(is_taken, node)
+    finally:
+        await server.__aexit__(None, None, None)

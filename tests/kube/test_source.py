@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -407,8 +408,10 @@ async def test_impatient(server: FakeApiServer, kubeconfig: Path) -> None:
     """A command that reads once says at once why it cannot."""
     server.access.users.clear()
     source = ApiSource(_api(kubeconfig), "node-0", is_patient=False)
-    with pytest.raises(ApiError, match="401: Unauthorized"):
-        await asyncio.wait_for(anext(source.events()), 60)
+    async with asyncio.timeout(60), aclosing(source.events()) as events:
+        with pytest.raises(ApiError, match="401: Unauthorized"):
+            async for _ in events:
+                pass
 
 
 def _api(kubeconfig: Path) -> Api:
