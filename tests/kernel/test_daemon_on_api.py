@@ -296,7 +296,6 @@ def is_answered() -> bool:
     return True
 
 
-@pytest.mark.timeout(240)
 async def test_a_node_that_a_vip_cut_off_recovers(
     node: ProxiedNode, control_plane: Netns, tmp_path: Path, port: int
 ) -> None:

@@ -1,6 +1,7 @@
 """A storm of clients at the probes' port, and the kubelet's probes meanwhile."""
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -22,9 +23,9 @@ from tests.lab.topology import Cluster, Host
 pytestmark = pytest.mark.kernel
 
 PORT = 10256
-CONNECTIONS = 5000
-STORM_S = 60.0
-"""Limit for so many connections, however busy the machine is."""
+CONNECTIONS = 50_000
+STORM_S = 180.0
+"""Limits of a storm that nobody ends."""
 
 WORDS = (
     b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -91,7 +92,6 @@ def storm(address: IPAddress) -> None:
                     client.recv(1)
 
 
-@pytest.mark.timeout(240)
 def test_probes_are_answered_in_a_storm(cluster: Cluster, tmp_path: Path) -> None:
     """Each one of the node's own, at its address and at loopback.
 
@@ -100,9 +100,9 @@ def test_probes_are_answered_in_a_storm(cluster: Cluster, tmp_path: Path) -> Non
     node = cluster.nodes[0]
     address = node.address(IPFamily.IPV4)
     with daemon(node, tmp_path) as log:
-        end = time.monotonic() + 60
+        begun = time.monotonic()
         while not probe(node.netns, address, "/readyz"):
-            assert time.monotonic() < end
+            assert time.monotonic() < begun + 180
         with inside(cluster.client.netns):
             stormer = os.fork()
             if not stormer:
@@ -116,11 +116,13 @@ def test_probes_are_answered_in_a_storm(cluster: Cluster, tmp_path: Path) -> Non
             for where in (address, parse_address("127.0.0.1")) * 40
         ]
         assert os.waitpid(stormer, os.WNOHANG) == (0, 0), "the storm was too short"
+        os.kill(stormer, signal.SIGKILL)
         os.waitpid(stormer, 0)
         assert all(answers)
         # Another client of the same port has lost nothing to it.
         assert probe(cluster.nodes[1].netns, address)
+        lasted_s = time.monotonic() - begun
     said = log.read_text()
     assert "s3cret" not in said
     assert "Traceback" not in said
-    assert 1 <= said.count("clients do wrong") <= 1 + 2 * STORM_S / EVERY_S
+    assert 1 <= said.count("clients do wrong") <= 1 + 2 * lasted_s / EVERY_S
