@@ -20,6 +20,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.node import sysctl_names
+from ipvsctl.serve.admission import SOURCE_RATE
 from tests.controller.cluster import ListSource
 from tests.kernel.node import CONFIG, has, has_nodes, slices
 from tests.lab.netns import Netns, inside
@@ -98,9 +99,10 @@ def with_daemon(
 
 
 async def until(expected: tuple[int, int], netns: Netns, address: IPAddress) -> None:
-    """Ask until that is the answer."""
+    """Ask until that is the answer, no oftener than one client may."""
     async with asyncio.timeout(180):
         while True:
+            await asyncio.sleep(2 / SOURCE_RATE.per_s)
             try:
                 answer = await asyncio.to_thread(probe, netns, address, PORT, 1)
             except OSError:
