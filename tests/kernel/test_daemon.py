@@ -134,7 +134,6 @@ def test_killed_and_started_again(daemon: Daemon) -> None:
     assert foreign_is_there()
 
 
-@pytest.mark.timeout(240)
 def test_started_over_manifests_that_cannot_be_read(daemon: Daemon) -> None:
     """Nothing is deleted for what is missing, until all of it can be read.
 

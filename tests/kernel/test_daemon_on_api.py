@@ -156,7 +156,6 @@ def empty(server: FakeApiServer) -> None:
         server.delete("EndpointSlice", f"service-{number}-00000")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("netns")
 async def test_a_server_that_lists_nothing_empties_no_node(tmp_path: Path) -> None:
     """Neither while the daemon runs, nor when it starts over a kernel full of ours.
@@ -183,7 +182,6 @@ async def test_a_server_that_lists_nothing_empties_no_node(tmp_path: Path) -> No
             await until_source(tmp_path, lambda state: not state.doubts)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("netns")
 async def test_every_service_deleted_by_hand(tmp_path: Path) -> None:
     """What a watch tells is believed at once, to the last one."""
@@ -197,7 +195,6 @@ async def test_every_service_deleted_by_hand(tmp_path: Path) -> None:
             assert not (await source(tmp_path)).doubts
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize("door", [Door.REFUSED, Door.SILENT])
 async def test_nothing_is_equal_while_the_server_is_away(

@@ -373,4 +373,5 @@ def test_work_of_a_look(tmp_path: Path) -> None:
         (tmp_path / f"{number}.yaml").write_text("# nothing")
     reader = FileReader([tmp_path])
     reader.read()
-    assert calls_of(reader.read) < 2000 * 45
+    # How many calls pathlib makes itself differs from one Python to the next.
+    assert calls_of(reader.read) < 2000 * 90
