@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.limits import Limits
 from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
 from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port, parse_address
 
@@ -194,6 +195,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         vip_link: name of the dummy link that VIPs are bound to; kube-proxy's, so that
             a node can be taken over.
         conntrack: see `ConntrackConfig`.
+        limits: see `Limits`.
         serve: see `ServeConfig`.
     """
 
@@ -225,6 +227,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     vip_binding: VipBinding = VipBinding.ADDRESS
     vip_link: str = "kube-ipvs0"
     conntrack: ConntrackConfig = ConntrackConfig()
+    limits: Limits = Limits()
     serve: ServeConfig = ServeConfig()
 
     @property
