@@ -8,7 +8,7 @@ import msgspec
 from ipvsctl.controller.changes import Programmed
 from ipvsctl.controller.reconciler import SyncReport
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 
 
 class AuditDone(msgspec.Struct, frozen=True, kw_only=True):

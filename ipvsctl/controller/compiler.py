@@ -11,8 +11,9 @@ from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.compile import compile_service
-from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.node import NodeProgram, compile_node
 
 

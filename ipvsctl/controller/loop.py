@@ -31,7 +31,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import Observed
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.sources.source import Source
 
 T = TypeVar("T")

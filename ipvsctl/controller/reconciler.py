@@ -23,7 +23,8 @@ from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.desired import Change, Desired
+from ipvsctl.plan.change import Change
+from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
 from ipvsctl.plan.touched import Touched

@@ -40,6 +40,7 @@ from ipvsctl.plan.program import (
     ServerProgram,
     ServiceProgram,
     WayIn,
+    precedence,
 )
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 from ipvsctl.plan.service_entries import (
@@ -175,7 +176,7 @@ def _merge_servers(
 
     If they are the same port of the Service with the same real servers (an external
     IP that is an ingress VIP too), it is one virtual server with the entries of both;
-    else the first one stays, and the other is a problem.
+    else the better way in has it, and the other is a problem.
     """
     servers: dict[VirtualServerKey, ServerProgram] = {}
     problems = []
@@ -184,16 +185,20 @@ def _merge_servers(
         known = servers.setdefault(key, program)
         if known is program:
             continue
+        better, worse = known, program
+        if precedence(program.way) < precedence(known.way):
+            better, worse = program, known
+        servers[key] = better
         if (
-            known.port_name == program.port_name
-            and known.real_servers == program.real_servers
+            better.port_name == worse.port_name
+            and better.real_servers == worse.real_servers
         ):
             servers[key] = msgspec.structs.replace(
-                known, entries=(*known.entries, *program.entries)
+                better, entries=(*better.entries, *worse.entries)
             )
         else:
-            reason = f"already taken by {known.field} of this Service"
-            problems.append(service_problem(service, program.field, key, reason))
+            reason = f"already taken by {better.field} of this Service"
+            problems.append(service_problem(service, worse.field, key, reason))
     return tuple(servers.values()), problems
 
 

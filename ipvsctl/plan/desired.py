@@ -2,14 +2,11 @@
 
 Putting or removing one program costs what that program is long, not what the cluster
 is large. What two Services share is counted, so that one leaving takes nothing from
-the other; what only one can have is claimed, and the older Service keeps it.
+the other; what only one can have is claimed.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Generic, TypeVar
-
-import msgspec
 
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
@@ -19,8 +16,8 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
-from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.state import NodeState
 from ipvsctl.plan.catalogue import (
     DEFAULT_MAXELEM,
     URGENT_SERVICES,
@@ -28,78 +25,13 @@ from ipvsctl.plan.catalogue import (
     set_name,
     set_spec,
 )
+from ipvsctl.plan.change import Change
+from ipvsctl.plan.claims import Claims
+from ipvsctl.plan.counted import Counted
 from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry
-
-_Item = TypeVar("_Item", bound=Hashable)
-
-
-class _Counted(Generic[_Item]):
-    """A set whose members stay as long as somebody has put them in.
-
-    It remembers what was in it when `take_change` was last called.
-    """
-
-    __slots__ = ("_before", "counts")
-
-    def __init__(self) -> None:
-        self.counts: dict[_Item, int] = {}
-        self._before: dict[_Item, bool] = {}
-
-    def add(self, item: _Item) -> None:
-        count = self.counts.get(item, 0)
-        if not count:
-            self._before.setdefault(item, False)
-        self.counts[item] = count + 1
-
-    def discard(self, item: _Item) -> None:
-        left = self.counts[item] - 1
-        if left:
-            self.counts[item] = left
-        else:
-            del self.counts[item]
-            self._before.setdefault(item, True)
-
-    def take_change(self) -> tuple[frozenset[_Item], frozenset[_Item]]:
-        """What came and what went since the last call."""
-        before, self._before = self._before, {}
-        came = frozenset(i for i, was in before.items() if not was and i in self.counts)
-        went = frozenset(i for i, was in before.items() if was and i not in self.counts)
-        return came, went
-
-
-class _Claim(msgspec.Struct, frozen=True, order=True):
-    """A Service's wish for a virtual server; the least claim is honoured."""
-
-    created: str
-    ref: ObjectRef
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What must be compared after some programs changed, and nothing else.
-
-    Attributes:
-        keys: virtual servers to read from the kernel.
-        desired: the desired state, of these keys, and the entries and addresses that
-            came.
-        presumed: what the kernel holds of the rest, if all is as it was left: the
-            entries and addresses that went. Virtual servers are to be filled in.
-        needs_audit: something shared by all Services changed (a set must grow), so
-            only the whole state will do.
-        health_checks: health-check node ports that came, went (None) or may answer
-            something else.
-        fresh: virtual servers by a fwmark that nobody is known to have; one that the
-            kernel has all the same is a stranger's.
-    """
-
-    keys: frozenset[VirtualServerKey]
-    desired: NodeState
-    presumed: NodeState
-    needs_audit: bool
-    health_checks: Mapping[int, ServiceHealth | None] = EMPTY
-    fresh: frozenset[VirtualServerKey] = frozenset()
 
 
 class Desired:
@@ -109,15 +41,14 @@ class Desired:
         self._node = node
         self._programs: dict[ObjectRef, ServiceProgram] = {}
         self._troubled: set[ObjectRef] = set()
-        self._claims: dict[VirtualServerKey, dict[_Claim, ServerProgram]] = {}
-        self._contested: set[VirtualServerKey] = set()
+        self._claims = Claims()
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
         self._real_servers: dict[
             VirtualServerKey, Mapping[RealServerKey, RealServer]
         ] = {}
-        self._addresses: _Counted[IPAddress] = _Counted()
-        self._entries: dict[str, _Counted[SetEntry]] = {
-            set_name(role, family): _Counted()
+        self._addresses: Counted[IPAddress] = Counted()
+        self._entries: dict[str, Counted[SetEntry]] = {
+            set_name(role, family): Counted()
             for family in node.families
             for role in SetRole
         }
@@ -248,8 +179,7 @@ class Desired:
 
         That of a fwmark is part of the program of its address.
         """
-        claims = self._claims.get(self._short_circuits.addresses.get(key, key))
-        return claims[min(claims)] if claims else None
+        return self._claims.holder(self._short_circuits.addresses.get(key, key))
 
     def problems(self) -> tuple[Problem, ...]:
         """Every Service's problems, and its lost claims; sorted.
@@ -257,32 +187,11 @@ class Desired:
         The cost is that of the problems: they are asked for after every sync.
         """
         found = [p for ref in self._troubled for p in self._programs[ref].problems]
-        for key in self._contested:
-            claims = self._claims[key]
-            winner = min(claims)
-            found += [
-                Problem(
-                    kind=Kind.SERVICE,
-                    ref=claim.ref,
-                    field=program.field,
-                    value=str(key),
-                    reason=f"already taken by Service {winner.ref}",
-                )
-                for claim, program in claims.items()
-                if claim != winner
-            ]
-        for key, reason in self._short_circuits.unmarked().items():
-            claims = self._claims[key]
-            unmarked = min(claims)
-            found.append(
-                Problem(
-                    kind=Kind.SERVICE,
-                    ref=unmarked.ref,
-                    field=claims[unmarked].field,
-                    value=str(key),
-                    reason=reason,
-                )
-            )
+        found += self._claims.lost()
+        found += (
+            self._claims.problem(key, reason)
+            for key, reason in self._short_circuits.unmarked().items()
+        )
         found += self._health_checks.problems()
         return tuple(sorted(found))
 
@@ -321,9 +230,11 @@ class Desired:
         )
 
     def _insert(self, program: ServiceProgram) -> None:
-        claim = _Claim(program.created, program.ref)
         for server in program.servers:
-            self._claim(claim, server)
+            key = server.server.key
+            before = self._claims.holder(key)
+            if self._claims.put(program, server):
+                self._settle(key, before)
         for named in program.entries:
             self._entries[named.set_name].add(named.entry)
         for address in program.addresses:
@@ -334,48 +245,27 @@ class Desired:
         self, program: ServiceProgram, *, keep: ServiceProgram | None
     ) -> None:
         """Take a program out of the counts, but not the claims `keep` has renewed."""
-        claim = _Claim(program.created, program.ref)
-        renewed = (
-            frozenset(server.server.key for server in keep.servers)
-            if keep is not None and keep.created == program.created
-            else frozenset()
-        )
+        renewed = {server.server.key for server in keep.servers} if keep else ()
         for server in program.servers:
-            if server.server.key not in renewed:
-                self._unclaim(claim, server.server.key)
+            key = server.server.key
+            if key not in renewed:
+                before = self._claims.holder(key)
+                self._claims.withdraw(program.ref, key)
+                self._settle(key, before)
         for named in program.entries:
             self._entries[named.set_name].discard(named.entry)
         for address in program.addresses:
             self._addresses.discard(address)
         self._ingress_vip_services -= program.has_ingress_vip
 
-    def _claim(self, claim: _Claim, server: ServerProgram) -> None:
-        claims = self._claims.setdefault(server.server.key, {})
-        if claims.get(claim) == server:
-            return
-        before = claims[min(claims)] if claims else None
-        claims[claim] = server
-        self._settle(server.server.key, before)
-
-    def _unclaim(self, claim: _Claim, key: VirtualServerKey) -> None:
-        claims = self._claims[key]
-        before = claims[min(claims)]
-        del claims[claim]
-        self._settle(key, before)
-
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
-        """Let the least claim to `key` hold, and its entries with it."""
-        claims = self._claims[key]
-        after = claims[min(claims)] if claims else None
-        if len(claims) > 1:
-            self._contested.add(key)
-        else:
-            self._contested.discard(key)
+        """Let the best claim to `key` hold, and its entries with it."""
+        after = self._claims.holder(key)
         if after is before:
             return
         self._touched.add(key)
         if after is None:
-            del self._claims[key], self._virtual_servers[key], self._real_servers[key]
+            del self._virtual_servers[key], self._real_servers[key]
         else:
             self._virtual_servers[key] = after.server
             self._real_servers[key] = after.real_servers

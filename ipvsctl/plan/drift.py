@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ipvsctl.model.state import EMPTY, Observed
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,

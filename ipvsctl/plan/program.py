@@ -27,6 +27,17 @@ class WayIn(StrEnum):
     NODE_PORT = "node port"
 
 
+def precedence(way: WayIn) -> int:
+    """Which of two ways in has an address, protocol and port: the lower one.
+
+    The API server gives a cluster IP and a node port to one Service alone; an external
+    IP or an ingress VIP is what somebody wrote down.
+    """
+    if way is WayIn.CLUSTER_IP:
+        return 0
+    return 1 if way is WayIn.NODE_PORT else 2
+
+
 class NamedEntry(msgspec.Struct, gc=False, frozen=True):
     """An entry and the set it belongs in."""
 
@@ -95,7 +106,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Everything the kernel should hold for one Service.
 
     Attributes:
-        created: the Service's `created`, which settles claims to one address.
+        created: the Service's `created`, which settles claims of one precedence.
         servers: unique by key.
         addresses: VIPs to bind to the VIP link, in the node's way.
         entries: set entries not tied to one virtual server.

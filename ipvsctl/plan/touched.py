@@ -3,7 +3,7 @@
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,

@@ -6,7 +6,7 @@ from ipvsctl.controller.audience import Audiences, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.reconciler import SyncReport
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import Report
 from tests.builders import ref
 

@@ -21,7 +21,7 @@ from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import AddVirtualServer, BindAddress
 from ipvsctl.sources.source import Source
 from tests import builders

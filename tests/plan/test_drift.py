@@ -12,7 +12,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats
 from ipvsctl.model.problem import Kind
-from ipvsctl.plan.desired import Change
+from ipvsctl.plan.change import Change
 from ipvsctl.plan.drift import OBJECT_KINDS, find_drift
 from ipvsctl.plan.ops import (
     AddEntry,
