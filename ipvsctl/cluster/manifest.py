@@ -15,7 +15,7 @@ from ipvsctl.cluster.events import Deleted, Event, Invalid, Upserted
 from ipvsctl.cluster.parse import API_VERSIONS, decode_list, parse_object
 from ipvsctl.cluster.yamltext import YamlError, yaml_documents
 from ipvsctl.model.errors import BadObject
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem import Kind, ObjectRef, Problem, Tally
 
 ObjectKey = tuple[Kind, ObjectRef]
 
@@ -167,20 +167,20 @@ class _Reader:
         self._ref = ObjectRef("", path)
         self._proxy_name = proxy_name
         self._objects: dict[ObjectKey, Upserted] = {}
-        self._problems: list[Problem] = []
+        self._tally = Tally()
         self._skipped: Counter[str] = Counter()
 
     def result(self) -> ManifestFile:
         """All that was read."""
         return ManifestFile(
             objects=self._objects,
-            problems=tuple(self._problems),
+            problems=self._tally.problems,
             skipped=dict(self._skipped),
         )
 
     def fail(self, field: str, value: str, reason: str) -> None:
         """Note what is wrong with the file."""
-        self._problems.append(
+        self._tally.add(
             Problem(
                 kind=Kind.MANIFEST,
                 ref=self._ref,

@@ -22,6 +22,7 @@ from ipvsctl.cluster.events import (
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import NotedProblems
 
 T = TypeVar("T", Service, Node)
 
@@ -51,9 +52,7 @@ class Store:
         self._values: dict[Kind, dict[ObjectRef, tuple[Value, ...]]] = {
             kind: {} for kind in Kind
         }
-        self._problems: dict[Kind, dict[ObjectRef, tuple[Problem, ...]]] = {
-            kind: {} for kind in Kind
-        }
+        self._problems = NotedProblems()
         self._services: dict[ObjectRef, Service] = {}
         self._slices: dict[ObjectRef, tuple[EndpointSlice, ...]] = {}
         self._nodes: dict[str, Node] = {}
@@ -107,16 +106,14 @@ class Store:
             self._context = NodeContext.of(self._node_name, self._nodes)
         return self._context
 
+    @property
+    def noted_problems(self) -> NotedProblems:
+        """What is wrong with the objects themselves."""
+        return self._problems
+
     def problems(self) -> tuple[Problem, ...]:
-        """Everything wrong with the objects themselves, sorted."""
-        return tuple(
-            sorted(
-                problem
-                for by_ref in self._problems.values()
-                for problems in by_ref.values()
-                for problem in problems
-            )
-        )
+        """The same of all objects, sorted."""
+        return tuple(sorted(self._problems.each()))
 
     def take_dirty(self) -> Dirty:
         """What changed since this was last asked."""
@@ -135,27 +132,21 @@ class Store:
         """
         match event:
             case Upserted(kind=kind, ref=ref, values=values, problems=problems):
-                self._note(kind, ref, problems)
+                self._problems.put(kind, ref, problems)
                 return self._put(kind, ref, values)
             case Deleted(kind=kind, ref=ref):
-                self._note(kind, ref, ())
+                self._problems.put(kind, ref, ())
                 return self._put(kind, ref, ())
             case Invalid(kind=kind, ref=ref, problems=problems):
-                self._note(kind, ref, problems)
+                self._problems.put(kind, ref, problems)
             case Replaced(kind=kind, refs=refs):
-                known = self._values[kind].keys() | self._problems[kind].keys()
+                known = self._values[kind].keys() | self._problems.refs(kind)
                 for ref in known - refs:
                     self._put(kind, ref, ())
-                    self._note(kind, ref, ())
+                    self._problems.put(kind, ref, ())
             case Synced():
                 self._synced = True
         return False
-
-    def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
-        if problems:
-            self._problems[kind][ref] = problems
-        else:
-            self._problems[kind].pop(ref, None)
 
     def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> bool:
         held = self._values[kind]

@@ -6,13 +6,13 @@ more. The next audit looks at it again. All other ops are as right, and in as sa
 order, as if no sync had run: none of them is about what another is about.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import islice
-from typing import Final, TypeVar
+from collections.abc import Callable, Generator
+from typing import Final
 
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff import DiffOptions, diff_in_steps, drains
 from ipvsctl.plan.ops import (
     CreateSet,
@@ -24,8 +24,6 @@ from ipvsctl.plan.ops import (
     SwapSets,
 )
 from ipvsctl.plan.touched import Touched
-
-T = TypeVar("T")
 
 STEP_OPS: Final = 400
 """Ops that are imposed in one step: some ten milliseconds."""
@@ -59,7 +57,7 @@ def impose_in_steps(
         return None
     done: list[Op] = []
     failed: list[FailedOp] = []
-    for some in _chunks(plan, STEP_OPS):
+    for some in parts(plan, STEP_OPS):
         yield
         ops = tuple(op for op in some if not touched.concerns(op))
         report = kernel.apply(ops)
@@ -78,13 +76,7 @@ def note_drains_in_steps(
     """Tell the clock which real servers drain; those touched were told by a sync."""
     gone = clock.keys - desired.virtual_servers.keys()
     clock.update(gone, (), now_s())
-    for some in _chunks(tuple(desired.virtual_servers), STEP_KEYS):
+    for some in parts(tuple(desired.virtual_servers), STEP_KEYS):
         yield
         keys = frozenset(key for key in some if not touched.has(key))
         clock.update(keys, drains(observed, desired, keys), now_s())
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while chunk := tuple(islice(rest, size)):
-        yield chunk

@@ -11,14 +11,20 @@ class Resource(StrEnum):
     VIRTUAL_SERVERS = "virtual servers"
     REAL_SERVERS = "real servers"
     MARKS = "fwmarks"
-    HEALTH_CHECKS = "health-check node ports"
+    HEALTH_CHECKS = "health checks"
 
 
 class Scope(StrEnum):
-    """Whose part of a node is limited; the value is how problems call it."""
+    """Whose part of a node is limited."""
 
-    SERVICE = "Service"
+    SERVICE = "service"
     NAMESPACE = "namespace"
+
+
+def setting(scope: Scope, resource: Resource) -> str:
+    """The path of a limit in the configuration file, for problems."""
+    what = "marks" if resource is Resource.MARKS else resource
+    return f"ipvsctl.{scope}{what.title().replace(' ', '')}"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,16 +6,23 @@ own addresses and endpoints do not count, so every node serves the same.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from ipvsctl.model.limits import Scope
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of, of_family
-from ipvsctl.model.objects import EndpointSlice, Service, ServicePort, TrafficPolicy
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.limits import Resource, Scope, setting
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
+from ipvsctl.model.objects import (
+    EndpointSlice,
+    NodeContext,
+    Service,
+    ServicePort,
+    TrafficPolicy,
+)
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.amounts import RESOURCES, Amounts
+from ipvsctl.plan.amounts import ANY_AMOUNTS, RESOURCES, Amounts
 from ipvsctl.plan.doors import has_node_port
 from ipvsctl.plan.program import WayIn
 from ipvsctl.plan.service_vips import service_problem
@@ -29,6 +36,10 @@ _WAYS: Final = (
 """What is served first comes first."""
 
 _MARKED_WAYS: Final = (WayIn.INGRESS_VIP, WayIn.EXTERNAL_IP)
+
+_FEW_PORTS: Final = 8
+
+_NO_VIPS: Final[Mapping[IPFamily, int]] = dict.fromkeys(IPFamily, 0)
 
 _Place = IPAddress | IPFamily
 """Where in a way in a virtual server is: at an address; at a node port, in a family."""
@@ -50,7 +61,7 @@ class Cut(msgspec.Struct, frozen=True):
         return index < self.ports or (index == self.ports and place in self.rest)
 
 
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """What of a Service is served.
 
     Attributes:
@@ -64,11 +75,6 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     marks: Mapping[tuple[WayIn, IPFamily], Cut] = {}
     health_check: bool = True
     problems: tuple[Problem, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        """Everything is served."""
-        return not self.problems
 
     def serves(self, way: WayIn, index: int, address: IPAddress) -> bool:
         """Whether port `index` is served at an address."""
@@ -87,13 +93,13 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
             for cut in map(self.cuts.get, _WAYS)
         )
 
-    def marks_any(self, way: WayIn, index: int, address: IPAddress) -> bool:
+    def has_mark(self, way: WayIn, index: int, address: IPAddress) -> bool:
         """Whether port `index` at an address may have a fwmark."""
         cut = self.marks.get((way, family_of(address)))
         return cut is None or cut.has(index, address)
 
 
-EVERYTHING: Final = Admission()
+EVERYTHING: Final = Allowance()
 
 
 class Demand:
@@ -118,14 +124,16 @@ class Demand:
         self._families = families
         self._endpoints = _count_endpoints(slices)
         self._has_marks = (
-            has_short_circuit
-            and service.external_traffic_policy is TrafficPolicy.LOCAL
+            has_short_circuit and service.external_traffic_policy is TrafficPolicy.LOCAL
         )
         self.asked = self._count()
 
     def _count(self) -> Amounts:
         service, families = self._service, self._families
-        vips = Counter(map(family_of, (*service.ingress_vips, *service.external_ips)))
+        vips: Mapping[IPFamily, int] = _NO_VIPS
+        if service.external_ips or service.ingress_vips:
+            every = (*service.external_ips, *service.ingress_vips)
+            vips = Counter(map(family_of, every))
         ranged = 0
         if service.source_ranges:
             ranges = self._ranges()
@@ -167,28 +175,78 @@ class Demand:
     def _behind(self, port: ServicePort, family: IPFamily) -> int:
         return self._endpoints.get((family, port.name, port.protocol), 0)
 
-    def admit(self, limit: Amounts) -> tuple[Admission, Amounts]:
-        """What is served within a limit, and how much that is; without problems."""
-        if self.asked.fits(limit):
-            return EVERYTHING, self.asked
-        cuts, virtual_servers, real_servers = self._cut(limit)
-        marks = {
-            cut
-            for family in self._families
-            if self.asked.marks(family) > limit.marks(family)
-            for cut in self._cut_marks(family, limit.marks(family))
-        }
-        admission = Admission(
-            cuts=cuts,
-            marks=dict(marks),
-            health_check=self.asked.health_checks <= limit.health_checks,
-        )
-        served = self.asked.up_to(limit)._replace(
-            virtual_servers=virtual_servers, real_servers=real_servers
-        )
-        return admission, served
+    def allowance(
+        self, own: Amounts, granted: Amounts = ANY_AMOUNTS, limit: Amounts = ANY_AMOUNTS
+    ) -> Allowance:
+        """What is served.
 
-    def _cut(self, limit: Amounts) -> tuple[Mapping[WayIn, Cut], int, int]:
+        Args:
+            own: what one Service may have.
+            granted: what is left for it of what its namespace may have.
+            limit: what its namespace may have, for problems.
+        """
+        most = own.up_to(granted)
+        if self.asked.fits(most):
+            return EVERYTHING
+        cuts, served = self._cut(most)
+        marks = {
+            key: cut
+            for family in self._families
+            if self.asked.marks(family) > most.marks(family)
+            for key, cut in self._cut_marks(family, most.marks(family))
+        }
+        return Allowance(
+            cuts=cuts,
+            marks=marks,
+            health_check=self.asked.health_checks <= most.health_checks,
+            problems=(
+                *self._problems(Scope.SERVICE, self.asked, own, own, served),
+                *self._problems(
+                    Scope.NAMESPACE, self.within(own), granted, limit, served
+                ),
+            ),
+        )
+
+    def within(self, own: Amounts) -> Amounts:
+        """How much is asked of the namespace, when that is what a Service may have."""
+        if self.asked.fits(own):
+            return self.asked
+        return self._cut(own)[1]
+
+    def _problems(
+        self,
+        scope: Scope,
+        asked: Amounts,
+        most: Amounts,
+        limit: Amounts,
+        served: Amounts,
+    ) -> Iterator[Problem]:
+        """A problem for everything of which more is asked for than there is."""
+        ref = self._service.ref
+        whose = "a Service" if scope is Scope.SERVICE else f"namespace {ref.namespace}"
+        for place, resource in enumerate(RESOURCES):
+            if asked[place] <= most[place]:
+                continue
+            said = f"{whose} may have {limit[place]:,} ({setting(scope, resource)})"
+            if scope is Scope.NAMESPACE:
+                said += f", of which older Services leave {most[place]:,}"
+            field, value = "spec.ports", f"{asked[place]:,} {resource}"
+            match resource:
+                case Resource.MARKS:
+                    field = "spec.externalTrafficPolicy"
+                    said += "; clients inside the cluster are served like those outside"
+                    said += f" at {asked[place] - most[place]:,} addresses and ports"
+                case Resource.HEALTH_CHECKS:
+                    field = "spec.healthCheckNodePort"
+                    value = str(self._service.health_check_node_port)
+                    said += "; it does not answer"
+                case _:
+                    said += f"; {served.virtual_servers:,} of"
+                    said += f" {self.asked.virtual_servers:,} virtual servers are"
+                    said += " served, those of cluster IPs first"
+            yield service_problem(self._service, field, value, said)
+
+    def _cut(self, limit: Amounts) -> tuple[Mapping[WayIn, Cut], Amounts]:
         """Go along the virtual servers until one does not fit."""
         cuts: dict[WayIn, Cut] = {}
         virtual_servers = real_servers = 0
@@ -204,8 +262,9 @@ class Demand:
                 cuts[way] = Cut(0)
                 continue
             places = self._places(way)
+            ranges = self._ranges() if way is WayIn.INGRESS_VIP else Counter()
             for index, port in enumerate(self._service.ports):
-                costs = self._costs(way, places, port)
+                costs = self._costs(way, places, port, ranges)
                 behind = sum(costs)
                 if fits(len(costs), behind):
                     virtual_servers += len(costs)
@@ -220,19 +279,25 @@ class Demand:
                     real_servers += cost
                 cuts[way] = Cut(index, frozenset(rest))
                 break
-        return cuts, virtual_servers, real_servers
+        served = self.asked.up_to(limit)._replace(
+            virtual_servers=virtual_servers, real_servers=real_servers
+        )
+        return cuts, served
 
     def _costs(
-        self, way: WayIn, places: tuple[_Place, ...], port: ServicePort
+        self,
+        way: WayIn,
+        places: tuple[_Place, ...],
+        port: ServicePort,
+        ranges: Mapping[IPFamily, int],
     ) -> list[int]:
         """How many real servers the virtual server at each place of a port takes."""
         if way is WayIn.NODE_PORT and not has_node_port(self._service, port):
             return []
-        behind = {family: self._behind(port, family) for family in self._families}
-        if way is WayIn.INGRESS_VIP:
-            ranges = self._ranges()
-            for family in behind:
-                behind[family] += ranges[family]
+        behind = {
+            family: self._behind(port, family) + ranges.get(family, 0)
+            for family in self._families
+        }
         return [behind[_family(place)] for place in places]
 
     def _cut_marks(
@@ -264,3 +329,41 @@ def _count_endpoints(
             key = (piece.family, port.name, port.protocol)
             found[key] = found.get(key, 0) + count
     return found
+
+
+def demand_of(
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> Demand:
+    """What a Service that is proxied asks for."""
+    return Demand(
+        service,
+        slices,
+        served_families(service, node),
+        has_short_circuit=config.has_short_circuit,
+    )
+
+
+def served_families(service: Service, node: NodeContext) -> tuple[IPFamily, ...]:
+    """The families of a Service that the kernel has."""
+    families = map(family_of, service.cluster_ips)
+    return tuple(family for family in families if family in node.families)
+
+
+def slices_by_port(
+    service: Service, slices: tuple[EndpointSlice, ...]
+) -> Callable[[ServicePort], tuple[EndpointSlice, ...]]:
+    """What finds the slices of a port, each with that port alone if they have many.
+
+    Else every port of a Service would be looked for in every port of every slice.
+    """
+    if len(service.ports) <= _FEW_PORTS:
+        return lambda _: slices
+    found: dict[tuple[str, Protocol], list[EndpointSlice]] = {}
+    for piece in slices:
+        for port in piece.ports:
+            alone = msgspec.structs.replace(piece, ports=(port,))
+            found.setdefault((port.name, port.protocol), []).append(alone)
+    return lambda port: tuple(found.get((port.name, port.protocol), ()))

@@ -1,5 +1,6 @@
 """Amounts of everything that is limited, and the limits as such amounts."""
 
+from operator import le
 from typing import Final, NamedTuple
 
 from ipvsctl.model.limits import Limits, Resource
@@ -24,25 +25,21 @@ class Amounts(NamedTuple):
 
     def fits(self, limit: "Amounts") -> bool:
         """Whether there is no more of anything than in `limit`."""
-        for mine, most in zip(self, limit, strict=True):
-            if mine > most:
-                return False
-        return True
+        return all(map(le, self, limit))
 
     def up_to(self, limit: "Amounts") -> "Amounts":
         """Of each no more than in `limit`."""
         return Amounts(*map(min, self, limit))
 
 
-RESOURCES: Final = Amounts._make(  # type: ignore[arg-type]
-    (
-        Resource.VIRTUAL_SERVERS,
-        Resource.REAL_SERVERS,
-        Resource.MARKS,
-        Resource.MARKS,
-        Resource.HEALTH_CHECKS,
-    )
+RESOURCES: Final = (
+    Resource.VIRTUAL_SERVERS,
+    Resource.REAL_SERVERS,
+    Resource.MARKS,
+    Resource.MARKS,
+    Resource.HEALTH_CHECKS,
 )
+"""What each of the amounts is of."""
 
 ANY_AMOUNTS: Final = Amounts(*(_ANY,) * 5)
 """No limit."""

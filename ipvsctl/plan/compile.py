@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -24,7 +25,15 @@ from ipvsctl.model.objects import (
     ServicePortName,
     TrafficPolicy,
 )
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem import Problem, in_words
+from ipvsctl.plan.allowance import (
+    EVERYTHING,
+    Allowance,
+    demand_of,
+    served_families,
+    slices_by_port,
+)
+from ipvsctl.plan.amounts import service_limit
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.doors import Door, doors, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
@@ -56,6 +65,7 @@ from ipvsctl.plan.service_vips import (
     refusals,
     service_problem,
 )
+from ipvsctl.plan.short_circuits import without_mark
 
 
 def compile_service(
@@ -63,6 +73,7 @@ def compile_service(
     slices: Iterable[EndpointSlice],
     node: NodeContext,
     config: ProxyConfig,
+    allowance: Allowance | None = None,
 ) -> ServiceProgram:
     """Compile one Service on its own.
 
@@ -71,6 +82,7 @@ def compile_service(
         slices: those of this Service, any order and family.
         node: this node and its peers' addresses.
         config: settings.
+        allowance: what of it may be served; unless given, what one Service may have.
 
     Returns:
         An empty program for a Service that a proxy leaves alone.
@@ -83,24 +95,38 @@ def compile_service(
         # It leaves the annotation to the load balancer that it was made for.
         service = msgspec.structs.replace(service, source_ranges=())
     slices = tuple(slices)
-    families = tuple(
-        family_of(address)
-        for address in service.cluster_ips
-        if family_of(address) in node.families
-    )
+    families = served_families(service, node)
+    if allowance is None:
+        own = service_limit(config.limits)
+        allowance = demand_of(service, slices, node, config).allowance(own)
+    find_slices = slices_by_port(service, slices)
     refused = (
         frozenset() if config.is_kube_proxy else frozenset(node_vips(service, node))
     )
     scheduling = choose_scheduling(service, node, config)
     ports = [
-        _compile_port(service, index, family, slices, refused, node, config, scheduling)
+        _compile_port(
+            service,
+            index,
+            family,
+            _Given(find_slices(service.ports[index]), allowance),
+            refused,
+            node,
+            config,
+            scheduling,
+        )
         for family in families
         for index in range(len(service.ports))
+        if allowance is EVERYTHING or allowance.serves_any(index, family)
     ]
     servers, clashes = _merge_servers(service, ports)
     bound = frozenset(bound_addresses(service, families, refused, node))
+    if allowance is not EVERYTHING:
+        bound &= {server.server.key.address for server in servers}
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    entries.update(dict.fromkeys(health_check_entries(service, families)))
+    health_check = _health_check(service, ports) if allowance.health_check else None
+    if health_check is not None:
+        entries.update(dict.fromkeys(health_check_entries(service, families)))
     entries.update(dict.fromkeys(bound_entries(bound)))
     return ServiceProgram(
         ref=service.ref,
@@ -109,14 +135,24 @@ def compile_service(
         addresses=bound,
         entries=tuple(entries),
         has_ingress_vip=any(vip in bound for vip in service.ingress_vips),
-        health_check=_health_check(service, ports),
-        problems=(
-            *family_problems(service, families),
-            *refusals(service, refused),
-            *scheduling.problems,
-            *clashes,
+        health_check=health_check,
+        problems=in_words(
+            (
+                *allowance.problems,
+                *family_problems(service, families),
+                *refusals(service, refused),
+                *scheduling.problems,
+                *clashes,
+            )
         ),
     )
+
+
+class _Given(NamedTuple):
+    """What a port is compiled from, beside the Service."""
+
+    slices: tuple[EndpointSlice, ...]
+    allowance: Allowance
 
 
 class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,13 +168,14 @@ def _compile_port(
     service: Service,
     index: int,
     family: IPFamily,
-    slices: tuple[EndpointSlice, ...],
+    given: _Given,
     refused: frozenset[IPAddress],
     node: NodeContext,
     config: ProxyConfig,
     scheduling: Scheduling,
 ) -> _PortProgram:
     port = service.ports[index]
+    slices, allowance = given
     endpoints = port_endpoints(
         slices,
         family=family,
@@ -158,8 +195,13 @@ def _compile_port(
     return _PortProgram(
         servers=tuple(
             _server(service, port, door, real_servers, node, config, scheduling)
+            if allowance.has_mark(door.way, index, door.address)
+            else without_mark(
+                _server(service, port, door, real_servers, node, config, scheduling)
+            )
             for door in doors(service, port, index, family, node, config)
             if door.address not in refused
+            and allowance.serves(door.way, index, door.address)
         ),
         loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
@@ -272,7 +314,7 @@ def _server(
             if not chosen and config.local_fallback is not LocalFallback.NONE:
                 chosen = everywhere
         elif config.has_short_circuit:
-            inside = _inside(service, door, everywhere, scheduling)
+            inside = _inside(service, door, everywhere, scheduling, config)
     return ServerProgram(
         port_name=ServicePortName(service.ref, port.name, port.protocol),
         way=door.way,
@@ -300,6 +342,7 @@ def _inside(
     door: Door,
     real_servers: Mapping[RealServerKey, RealServer],
     scheduling: Scheduling,
+    config: ProxyConfig,
 ) -> InsideProgram:
     """What a Local door is to pods and the host: the cluster's endpoints.
 
@@ -319,6 +362,7 @@ def _inside(
         flags=flags,
         timeout_s=timeout_s,
         real_servers=real_servers,
+        is_fallback=config.local_fallback is not LocalFallback.NONE,
     )
 
 

@@ -5,8 +5,9 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
@@ -16,8 +17,15 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
-from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import (
+    ListedProblems,
+    NotedProblems,
+    ProblemBook,
+    ProblemPart,
+)
 from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.catalogue import (
     DEFAULT_MAXELEM,
     URGENT_SERVICES,
@@ -31,7 +39,11 @@ from ipvsctl.plan.counted import Counted
 from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
-from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry
+from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
+
+PART: Final = 512
+"""Virtual servers, real servers and entries that a large Service gets at once, in the
+kernel: some ten milliseconds, which other Services' changes wait for."""
 
 
 class Desired:
@@ -40,7 +52,7 @@ class Desired:
     def __init__(self, node: NodeProgram) -> None:
         self._node = node
         self._programs: dict[ObjectRef, ServiceProgram] = {}
-        self._troubled: set[ObjectRef] = set()
+        self._compiled_problems = NotedProblems()
         self._claims = Claims()
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
         self._real_servers: dict[
@@ -53,6 +65,12 @@ class Desired:
             for role in SetRole
         }
         self._short_circuits = ShortCircuits(node.families, node.marks)
+        # What holds instead of a program that no mark is free for.
+        self._unmarked: dict[VirtualServerKey, ServerProgram] = {}
+        self._shortages: ListedProblems[VirtualServerKey] = ListedProblems(
+            lambda _, key: self._claims.problem(key, self._short_circuits.shortage),
+            self._short_circuits.shortage,
+        )
         self._health_checks = HealthChecks()
         self._room = dict.fromkeys(self._entries, DEFAULT_MAXELEM)
         self._ingress_vip_services = 0
@@ -86,7 +104,7 @@ class Desired:
         for key, inside in moved.items():
             self._withdraw_inside(key, inside)
         for key in moved:
-            self._settle_inside(key, self.server(key))
+            self._mark_again(key)
 
     def confirm_marks(self, keys: AbstractSet[VirtualServerKey]) -> None:
         """Take note that the kernel had none of these fresh virtual servers."""
@@ -98,33 +116,48 @@ class Desired:
 
     def put(self, program: ServiceProgram) -> None:
         """Add a Service's program, or replace the one it had."""
+        finish(self.put_in_steps(program))
+
+    def put_in_steps(self, program: ServiceProgram) -> Generator[None, None, None]:
+        """The same in parts, each a legal state that may be imposed: `take_change`.
+
+        Until all is done, no other call may be about the same Service.
+        """
         old = self._programs.get(program.ref)
-        if old == program:
+        if old is not None and len(old.servers) <= PART and old == program:
             return
         # The new one goes in first: what both have never counts as gone.
-        self._insert(program)
+        yield from self._insert(program)
         if old is not None:
-            self._withdraw(old, keep=program)
+            yield from self._withdraw(old, keep=program)
         self._programs[program.ref] = program
-        if program.problems:
-            self._troubled.add(program.ref)
-        else:
-            self._troubled.discard(program.ref)
+        self._compiled_problems.put(Kind.SERVICE, program.ref, program.problems)
         self._health_checks.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
+        finish(self.remove_in_steps(ref))
+
+    def remove_in_steps(self, ref: ObjectRef) -> Generator[None, None, None]:
+        """The same in parts; see `put_in_steps`."""
         self._health_checks.remove(ref)
         old = self._programs.pop(ref, None)
-        self._troubled.discard(ref)
+        self._compiled_problems.put(Kind.SERVICE, ref, ())
         if old is not None:
-            self._withdraw(old, keep=None)
+            yield from self._withdraw(old, keep=None)
 
     def take_change(self) -> Change:
         """What all `put` and `remove` since the last call add up to.
 
-        The cost is that of the programs put and removed.
+        Some addresses that waited for a mark get one of those that are free; more of
+        them the next time (`has_marks_to_give`). The cost is that of the programs put
+        and removed.
         """
+        for _ in range(PART):
+            ready = self._short_circuits.ready()
+            if ready is None:
+                break
+            self._mark_again(ready)
         keys, self._touched = frozenset(self._touched), set()
         wanted = [key for key in keys if key in self._virtual_servers]
         came_entries, gone_entries = {}, {}
@@ -181,19 +214,24 @@ class Desired:
         """
         return self._claims.holder(self._short_circuits.addresses.get(key, key))
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Every Service's problems, and its lost claims; sorted.
+    @property
+    def has_marks_to_give(self) -> bool:
+        """Whether an address waits for a mark although one is free."""
+        return self._short_circuits.ready() is not None
 
-        The cost is that of the problems: they are asked for after every sync.
-        """
-        found = [p for ref in self._troubled for p in self._programs[ref].problems]
-        found += self._claims.lost()
-        found += (
-            self._claims.problem(key, reason)
-            for key, reason in self._short_circuits.unmarked().items()
+    @property
+    def problem_parts(self) -> tuple[ProblemPart, ...]:
+        """What is wrong with Services, compiled and all together."""
+        return (
+            self._compiled_problems,
+            self._claims.lost,
+            self._shortages,
+            self._health_checks.lost,
         )
-        found += self._health_checks.problems()
-        return tuple(sorted(found))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """The same of all Services, sorted."""
+        return ProblemBook(self.problem_parts).all()
 
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """What every health-check node port answers."""
@@ -229,38 +267,87 @@ class Desired:
             routes=self._node.placement.routes(self._addresses.counts),
         )
 
-    def _insert(self, program: ServiceProgram) -> None:
+    def _insert(self, program: ServiceProgram) -> Generator[None, None, None]:
+        """Addresses come last: bound, they close what their servers do not open."""
+        cost = 0
         for server in program.servers:
             key = server.server.key
             before = self._claims.holder(key)
             if self._claims.put(program, server):
                 self._settle(key, before)
-        for named in program.entries:
-            self._entries[named.set_name].add(named.entry)
-        for address in program.addresses:
-            self._addresses.add(address)
+            cost += _cost(server)
+            if cost >= PART:
+                yield
+                cost = 0
+        for some in parts(program.entries, PART):
+            for named in some:
+                self._entries[named.set_name].add(named.entry)
+            if len(some) == PART:
+                yield
         self._ingress_vip_services += program.has_ingress_vip
+        for addresses in parts(program.addresses, PART):
+            for address in addresses:
+                self._addresses.add(address)
+            if len(addresses) == PART:
+                yield
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
-    ) -> None:
+    ) -> Generator[None, None, None]:
         """Take a program out of the counts, but not the claims `keep` has renewed."""
+        for addresses in parts(program.addresses, PART):
+            for address in addresses:
+                self._addresses.discard(address)
+            if len(addresses) == PART:
+                yield
+        self._ingress_vip_services -= program.has_ingress_vip
+        for some in parts(program.entries, PART):
+            for named in some:
+                self._entries[named.set_name].discard(named.entry)
+            if len(some) == PART:
+                yield
         renewed = {server.server.key for server in keep.servers} if keep else ()
+        cost = 0
         for server in program.servers:
             key = server.server.key
-            if key not in renewed:
-                before = self._claims.holder(key)
-                self._claims.withdraw(program.ref, key)
-                self._settle(key, before)
-        for named in program.entries:
-            self._entries[named.set_name].discard(named.entry)
-        for address in program.addresses:
-            self._addresses.discard(address)
-        self._ingress_vip_services -= program.has_ingress_vip
+            if key in renewed:
+                continue
+            before = self._claims.holder(key)
+            self._claims.withdraw(program.ref, key)
+            self._settle(key, before)
+            cost += _cost(server)
+            if cost >= PART:
+                yield
+                cost = 0
 
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
         """Let the best claim to `key` hold, and its entries with it."""
         after = self._claims.holder(key)
+        if after is before:
+            return
+        self._touched.add(key)
+        self._replace(key, self._unmarked.pop(key, before), after)
+
+    def _mark_again(self, key: VirtualServerKey) -> None:
+        """Look whether there is a mark for an address, which may have changed."""
+        program = self._claims.holder(key)
+        self._replace(key, self._unmarked.pop(key, program), program)
+
+    def _replace(
+        self,
+        key: VirtualServerKey,
+        before: ServerProgram | None,
+        program: ServerProgram | None,
+    ) -> None:
+        """Let a program hold instead of what did, or what it is without a mark."""
+        if before is not None:
+            self._shortages.discard(before.port_name.service, key)
+        after = program
+        if program is not None and not self._settle_inside(key, program):
+            after = self._unmarked[key] = without_mark(program)
+            self._shortages.add(program.port_name.service, key)
+        elif program is None:
+            self._withdraw_inside(key, self._short_circuits.close(key))
         if after is before:
             return
         self._touched.add(key)
@@ -274,25 +361,27 @@ class Desired:
         if before is not None:
             for named in before.entries:
                 self._entries[named.set_name].discard(named.entry)
-        self._settle_inside(key, after)
 
-    def _settle_inside(
-        self, key: VirtualServerKey, program: ServerProgram | None
-    ) -> None:
-        """Give inside clients of an address their virtual server, or take it away."""
-        if program is None or program.inside is None:
+    def _settle_inside(self, key: VirtualServerKey, program: ServerProgram) -> bool:
+        """Give inside clients of an address their virtual server, or take it away.
+
+        Returns:
+            Whether they have what they should; False when no mark is free.
+        """
+        if program.inside is None:
             self._withdraw_inside(key, self._short_circuits.close(key))
-            return
+            return True
         inside = self._short_circuits.find(key)
         if inside is None:
             inside = self._short_circuits.open(key)
             if inside is None:
-                return
+                return False
             named = marked_entry(key, inside)
             self._entries[named.set_name].add(named.entry)
         self._touched.add(inside)
         self._virtual_servers[inside] = program.inside.server(inside)
         self._real_servers[inside] = program.inside.real_servers
+        return True
 
     def _withdraw_inside(
         self, key: VirtualServerKey, inside: VirtualServerKey | None
@@ -319,6 +408,11 @@ class Desired:
                 self._room[name] = _room_for(len(self._entries[name].counts))
                 specs[name] = set_spec(role, family, maxelem=self._room[name])
         return specs
+
+
+def _cost(server: ServerProgram) -> int:
+    """How many things in the kernel a virtual server is."""
+    return 1 + len(server.real_servers) + len(server.entries)
 
 
 def _room_for(entries: int) -> int:

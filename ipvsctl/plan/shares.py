@@ -30,9 +30,7 @@ class Shares:
         self._namespaces: dict[str, tuple[_Share, ...]] = {}
         self._asked: dict[ObjectRef, tuple[_Claim, Amounts]] = {}
 
-    def put(
-        self, ref: ObjectRef, created: str, asked: Amounts
-    ) -> frozenset[ObjectRef]:
+    def put(self, ref: ObjectRef, created: str, asked: Amounts) -> frozenset[ObjectRef]:
         """Take note of what a Service asks for.
 
         Returns:
