@@ -171,7 +171,7 @@ class Daemon:
         """
         if not self._loop.state.synced:
             raise NotReady
-        return tuple(sorted((*self._reconciler.problems(), *self._audience.problems())))
+        return self._loop.problem_book.all()
 
     def _is_healthy(self) -> bool:
         return self._loop.is_healthy()

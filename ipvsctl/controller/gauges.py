@@ -92,7 +92,7 @@ class Gauges:
         self._metrics.set(table.OLDEST_DRAIN, to=max(ages_s, default=0))
 
     def _set_problems(self) -> None:
-        by_kind, refused_vips = count_problems(self._loop.known_problems)
+        by_kind, refused_vips = count_problems(self._loop.problem_book.each())
         self._metrics.set(table.REFUSED_VIPS, to=refused_vips)
         self._metrics.set_all(
             table.PROBLEMS, {(kind.value,): count for kind, count in by_kind.items()}

@@ -9,7 +9,7 @@ milliseconds, and an event waits for one step of it.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing, nullcontext
 from typing import TypeVar, cast
 
@@ -25,11 +25,13 @@ from tenacity import (
 from ipvsctl.cluster.events import Synced
 from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.changes import Changes, Programmed
+from ipvsctl.controller.compiler import Steps
+from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
 from ipvsctl.sources.source import Source
@@ -92,8 +94,9 @@ class Loop:
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
-        self.known_problems: frozenset[Problem] = frozenset()
-        """Those of all objects, as of the last audit or sync."""
+        self._large = asyncio.Event()
+        self._unlogged = _Sums()
+        self._problems = ProblemTeller(reconciler.problem_book, self._audience)
         self.state = LoopState()
 
     async def run(self) -> None:
@@ -102,6 +105,7 @@ class Loop:
             tasks.create_task(self._watch(), name="watch")
             tasks.create_task(self._audit_forever(), name="audit")
             tasks.create_task(self._sync_forever(), name="sync")
+            tasks.create_task(self._compile_forever(), name="compile")
             tasks.create_task(self._end_drains_forever(), name="drains")
 
     async def look(self, view: Callable[[Observed], T]) -> T:
@@ -113,6 +117,11 @@ class Loop:
         """
         async with self._lock:
             return await asyncio.to_thread(lambda: view(self._reconciler.observe()))
+
+    @property
+    def problem_book(self) -> ProblemBook:
+        """Everything wrong with any object, or with telling others of it."""
+        return self._problems.book
 
     def is_healthy(self) -> bool:
         """Whether no event has been waiting for two sync periods to be imposed.
@@ -188,9 +197,10 @@ class Loop:
             hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._take(self._reconciler.prepare(hosts))
+            self._take(await _done(self._reconciler.prepare_in_steps(hosts)))
             observed = await asyncio.to_thread(self._reconciler.observe)
-            self._unimposed += (self._reconciler.absorb(observed),)
+            absorbed = await _done(self._reconciler.absorb_in_steps(observed))
+            self._unimposed += (absorbed,)
             report = await asyncio.to_thread(self._reconciler.impose, observed)
             return await self._audit_done(report)
 
@@ -200,7 +210,8 @@ class Loop:
         observed = await self._walk(self._reconciler.observe_in_steps())
         async with self._lock:
             # Compiles, maybe, and so reads the store that events are put into here.
-            self._unimposed += (self._reconciler.absorb(observed),)
+            absorbed = await _done(self._reconciler.absorb_in_steps(observed))
+            self._unimposed += (absorbed,)
         report = await self._walk(self._reconciler.impose_in_steps(observed))
         if report is None:
             return None
@@ -248,22 +259,29 @@ class Loop:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self._sync()
+            is_done = await self._sync()
+            if self._reconciler.has_large:
+                self._large.set()
+            if self._reconciler.has_parts:
+                self._dirty.set()
+                if is_done:
+                    continue
             await self._sleep(self._config.min_sync_period_s)
 
-    async def _sync(self) -> None:
+    async def _sync(self) -> bool:
+        """Impose what is dirty, or as much as keeps nobody waiting; whether it was."""
         async with self._lock:
-            change = self._reconciler.prepare()
+            change = self._reconciler.prepare_some()
             self._take(change)
             if change.needs_audit:
                 self._audit_wanted.set()
-                return
+                return False
             try:
                 report = await asyncio.to_thread(self._reconciler.sync, change)
             except (KernelError, WireError) as error:
                 _log.error("sync failed", reason=str(error))
                 self._audit_wanted.set()
-                return
+                return False
             self._progress.imposed_taken()
             self._unimposed = self._unimposed[:-1]
             programmed = self.changes.imposed_taken()
@@ -276,6 +294,22 @@ class Loop:
         self._tell("sync", report, programmed)
         if report.report.failed:
             self._audit_wanted.set()
+        return True
+
+    async def _compile_forever(self) -> None:
+        """Compile large Services in a thread; syncs put them into place."""
+        while True:
+            await self._large.wait()
+            self._large.clear()
+            async with self._lock:
+                if not self._reconciler.has_large:
+                    continue
+                steps = self._reconciler.compile_large()
+                work = next(steps, None)
+            while work is not None:
+                await asyncio.to_thread(work)
+                work = next(steps, None)
+            self._dirty.set()
 
     async def _end_drains_forever(self) -> None:
         while True:
@@ -307,35 +341,59 @@ class Loop:
         report: SyncReport,
         programmed: tuple[Programmed, ...] = (),
     ) -> None:
-        """Log a sync in one line, its ops at debug, and problems as they appear."""
+        """Log a sync in one line, its ops at debug, and problems as they appear.
+
+        One that was done in parts has one line, after the last of them.
+        """
         failed = report.report.failed
-        latency = {}
-        if programmed:
-            slowest_s = max(change.duration_s for change in programmed)
-            latency["latency_ms"] = round(slowest_s * 1000, 1)
-        _log.info(
-            what,
-            ops=len(report.plan),
-            failed=len(failed),
-            duration_ms=round(report.duration_s * 1000, 1),
-            **latency,
-        )
+        self._unlogged.add(report, programmed)
+        if what != "sync" or not self._reconciler.has_parts:
+            _log.info(what, **self._unlogged.fields())
+            self._unlogged = _Sums()
         if _log.is_enabled_for(logging.DEBUG):
             for op in report.plan:
                 _log.debug("op", op=str(op))
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
-        problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
-        new = tuple(sorted(problems - self.known_problems))
-        for problem in new:
-            _log.warning(
-                "problem",
-                kind=problem.kind.value,
-                object=str(problem.ref),
-                field=problem.field,
-                value=problem.value,
-                reason=problem.reason,
-            )
-        self.known_problems = problems
-        if new:
-            self._audience.appeared(new)
+        self._problems.tell(self._clock(), self._reconciler.unfinished)
+
+
+class _Sums(msgspec.Struct):
+    """What a log line says of one or several syncs."""
+
+    ops: int = 0
+    failed: int = 0
+    duration_s: float = 0
+    latency_s: float | None = None
+
+    def add(self, report: SyncReport, programmed: tuple[Programmed, ...]) -> None:
+        """One more."""
+        self.ops += len(report.plan)
+        self.failed += len(report.report.failed)
+        self.duration_s += report.duration_s
+        for change in programmed:
+            self.latency_s = max(self.latency_s or 0, change.duration_s)
+
+    def fields(self) -> Mapping[str, float]:
+        """The fields of the line."""
+        fields = {
+            "ops": self.ops,
+            "failed": self.failed,
+            "duration_ms": round(self.duration_s * 1000, 1),
+        }
+        if self.latency_s is not None:
+            fields["latency_ms"] = round(self.latency_s * 1000, 1)
+        return fields
+
+
+async def _done(steps: Steps[T]) -> T:
+    """Do all steps, while others have their turn."""
+    while True:
+        try:
+            work = next(steps)
+        except StopIteration as done:
+            return cast("T", done.value)
+        if work is None:
+            await asyncio.sleep(0)
+        else:
+            await asyncio.to_thread(work)

@@ -13,14 +13,15 @@ import msgspec
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
-from ipvsctl.controller.compiler import Compiler
+from ipvsctl.controller.compiler import Compiler, Steps
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.change import Change
@@ -52,9 +53,10 @@ class Reconciler:
     """One node's desired state, kept up with events and imposed on its kernel.
 
     Two kinds of calls: those that compute on the desired state (`take_event`,
-    `prepare`, `absorb`) and those that talk to the kernel and leave that state as it is
-    (`observe`, `sync`, `impose`). A loop may run the second kind in a thread, but no
-    two calls at once, except for `take_event`, which only fills the store.
+    `prepare`, `absorb` and their like) and those that talk to the kernel and leave that
+    state as it is (`observe`, `sync`, `impose`). A loop may run the second kind in a
+    thread, but no two calls at once, except for `take_event`, which only fills the
+    store, and what `compile_large` yields, which looks at nothing that changes.
     """
 
     def __init__(
@@ -94,8 +96,13 @@ class Reconciler:
         now = self._clock()
         return {drain: now - since for drain, since in self._drain_clock.since.items()}
 
+    @property
+    def problem_book(self) -> ProblemBook:
+        """Everything wrong with any object: as read, and as compiled."""
+        return self._compiler.problem_book
+
     def problems(self) -> tuple[Problem, ...]:
-        """Everything wrong with any object: as read, and as compiled; sorted."""
+        """The same of all objects, sorted."""
         return self._compiler.problems()
 
     def take_event(self, event: Event) -> bool:
@@ -117,6 +124,35 @@ class Reconciler:
             host_addresses: the node's own; None is those known of.
         """
         return self._compiler.compile_dirty(host_addresses)
+
+    def prepare_in_steps(
+        self, host_addresses: Iterable[IPAddress] | None = None
+    ) -> Steps[Change]:
+        """The same in steps; see `Compiler.compile_in_steps`."""
+        return self._compiler.compile_in_steps(host_addresses)
+
+    def prepare_some(self) -> Change:
+        """Compile some of what is dirty; see `Compiler.compile_some`."""
+        return self._compiler.compile_some()
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether another `prepare_some` would have something to do."""
+        return self._compiler.has_parts
+
+    @property
+    def has_large(self) -> bool:
+        """Whether `compile_large` would have something to do."""
+        return self._compiler.has_large
+
+    @property
+    def unfinished(self) -> ObjectRef | None:
+        """The large Service that is compiled or put into place just now."""
+        return self._compiler.unfinished
+
+    def compile_large(self) -> Steps[None]:
+        """Compile a large Service; `prepare_some` has parts of it then."""
+        return self._compiler.compile_large()
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -159,6 +195,10 @@ class Reconciler:
         confirmed by that sync.
         """
         return self._compiler.absorb(observed)
+
+    def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
+        """The same in steps; see `Compiler.compile_in_steps`."""
+        return self._compiler.absorb_in_steps(observed)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""

@@ -73,10 +73,13 @@ def count_foreign(observed: Observed, desired: Desired) -> int:
 
 def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:
     """How many each kind of object has, and how many of them are refused VIPs."""
-    found = tuple(problems)
-    by_kind = Counter(problem.kind for problem in found)
-    refused = {(p.ref, p.value) for p in found if is_refusal(p)}
-    return {kind: by_kind[kind] for kind in Kind}, len(refused)
+    by_kind = dict.fromkeys(Kind, 0)
+    refused = {}
+    for problem in problems:
+        by_kind[problem.kind] += problem.count
+        if is_refusal(problem):
+            refused[problem.ref, problem.value] = problem.count
+    return by_kind, sum(refused.values())
 
 
 def _policy(service: Service, side: str) -> TrafficPolicy:
