@@ -4,13 +4,12 @@ What is not told is known all the same: `ipvsctl status` and metrics have everyt
 """
 
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
 
 from ipvsctl.kube.budget import Budget, Rate
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import Subject
 
 _SINGLY: Final = 5
@@ -75,21 +74,22 @@ class ProblemLog:
         self._late.update(dict.fromkeys(sorted(changed)))
 
     def take(
-        self, now_s: float, unfinished: AbstractSet[Subject] = frozenset()
+        self, now_s: float, unfinished: ObjectRef | None = None
     ) -> tuple[News, ...]:
         """What is to be told now.
 
         Args:
             now_s: seconds on any steady clock.
-            unfinished: objects that are about to have more problems, or fewer; they
-                wait.
+            unfinished: a Service that is about to have more problems, or fewer, and
+                others of its namespace with it; they wait.
         """
         news: list[News] = []
         waiting = self._late
         looked_at = [s for s, _ in zip(waiting, range(_LOOKED_AT), strict=False)]
         for subject in looked_at:
             del waiting[subject]
-            if subject in unfinished or not self._tell(subject, now_s, news):
+            is_early = unfinished and subject[1].namespace == unfinished.namespace
+            if is_early or not self._tell(subject, now_s, news):
                 waiting[subject] = None
         if len(waiting) > _LATE_MAX:
             self._given_up += len(waiting)

@@ -7,7 +7,7 @@ import structlog
 
 from ipvsctl.controller.audience import Audience
 from ipvsctl.controller.problem_log import ProblemLog
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, Subject
 
 _log = structlog.get_logger("ipvsctl")
@@ -37,8 +37,7 @@ class ProblemTeller:
         """
         self._ask_audience()
         self._new.note(self.book.take_changed())
-        waiting = {(Kind.SERVICE, unfinished)} if unfinished else set()
-        news = self._new.take(now_s, waiting)
+        news = self._new.take(now_s, unfinished)
         for one in news:
             problem = one.problem
             _log.warning(

@@ -41,7 +41,7 @@ from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
 
-PART: Final = 512
+PART: Final = 256
 """Virtual servers, real servers and entries that a large Service gets at once, in the
 kernel: some ten milliseconds, which other Services' changes wait for."""
 
