@@ -5,16 +5,22 @@ ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY charts/image/requirements.txt ./
+COPY locks/build.txt locks/runtime.txt locks/
 # Compiled further down, all at once.
 RUN python -m venv --without-pip /opt/ipvsctl \
     && pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile \
-        --only-binary :all: --require-hashes --requirement requirements.txt
+        --only-binary :all: --require-hashes --requirement locks/runtime.txt
+# What builds the package is by hash too, and stays in this stage.
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir \
+        --only-binary :all: --require-hashes --requirement locks/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY ipvsctl ipvsctl
 # Compiled code that is never compared with its source starts quickest, and the root file
 # system is read-only. Without the right to override modes, root cannot write either.
-RUN pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile --no-deps . \
+RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /opt/build . \
+    && pip --python /opt/ipvsctl/bin/python install --no-cache-dir --no-compile \
+        --no-index --no-deps /opt/build/ipvsctl-*.whl \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/ipvsctl/lib \
     && chmod -R a-w /opt/ipvsctl
 

@@ -1,13 +1,17 @@
 """Every check of the project, one session each: `nox -l` lists them.
 
-Sessions take their tools from the dependency groups in pyproject.toml, and CI runs
+Sessions install what `locks/` names, by hash: a file for what the program needs, and
+one for each dependency group in pyproject.toml. `nox -s lock` renews them. CI runs
 these same sessions.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
@@ -15,9 +19,28 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
+# An interpreter is asked for by name, so one that is not there is not passed over.
+nox.options.error_on_missing_interpreters = True
+nox.options.download_python = "never"
 nox.options.sessions = ["lint", "typecheck", "tests", "docs", "chart", "kernel"]
 
 _ROOT = Path(__file__).parent
+_LOCKS = _ROOT / "locks"
+_PROJECT = nox.project.load_toml(_ROOT / "pyproject.toml")
+_PYTHONS = [
+    word.rpartition(" ")[2]
+    for word in _PROJECT["project"]["classifiers"]
+    if re.search(r" :: Python :: \d\.\d+$", word)
+]
+"""The versions of Python that are supported, oldest first."""
+_PURE = ("pytest", "-m", "not kernel and not lab", "--ignore=tests/chart")
+"""Tests that need only Python; the chart's import what only their session has."""
+_RUNTIME = "runtime"
+"""The lock of what the program itself needs."""
+_ALONE = {"build", "lock", "nox"}
+"""Groups that are installed without the program too, and so repeat what they share."""
+_APART = {"helm"}
+"""Groups that are only downloaded: what they depend on is neither locked nor wanted."""
 
 
 @nox.session
@@ -31,18 +54,55 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Types, strictly, as each supported Python sees them; arguments choose some."""
     _install(session, "types", "test")
-    session.run("mypy")
+    for version in session.posargs or _PYTHONS:
+        session.run("mypy", f"--python-version={version}")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no special kernel; arguments go to pytest."""
+    """Everything that needs no special kernel; arguments go to pytest.
+
+    `tests` runs on the Python that nox runs on, and `tests-3.12` on that one.
+    """
     _install(session, "test")
-    # The chart's tests have a session of their own, and import what only that has.
-    here = ("-m", "not kernel and not lab", "--ignore=tests/chart")
-    session.run("pytest", *here, *session.posargs)
+    session.run(*_PURE, *session.posargs)
+
+
+def _interpreter(version: str) -> str:
+    """Where pyenv has it: its shims answer only for versions that are switched on."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = sorted(versions.glob(f"{version}.*/bin/python{version}"))
+    return str(found[-1]) if found else version
+
+
+for _version in _PYTHONS:
+    # Sessions of their own, so that `tests` is one run and not one per interpreter.
+    nox.session(tests.func, name=f"tests-{_version}", python=_interpreter(_version))
+
+
+@nox.session(reuse_venv=False)
+def newest(session: nox.Session) -> None:
+    """The same tests with the newest of everything, whatever the locks say.
+
+    What fails here will fail when the locks are renewed; CI does not run it.
+    """
+    session.install("-e", ".", *nox.project.dependency_groups(_PROJECT, "test"))
+    session.run("python", "-m", "pip", "list")
+    session.run(*_PURE, *session.posargs)
+
+
+@nox.session(reuse_venv=False)
+def oldest(session: nox.Session) -> None:
+    """The same tests with the oldest of what pyproject.toml allows the program."""
+    session.install(*_locked("lock"))
+    wanted = Path(session.create_tmp(), "oldest.txt")
+    _resolve(session, wanted, "pyproject.toml", "--resolution=lowest-direct")
+    groups = nox.project.dependency_groups(_PROJECT, "test")
+    session.install("--requirement", str(wanted), "--editable", ".", *groups)
+    session.run("python", "-m", "pip", "list")
+    session.run(*_PURE, *session.posargs)
 
 
 @nox.session
@@ -122,6 +182,56 @@ def bench(session: nox.Session) -> None:
     _in_lab(session, 3600, *bench, *merge, *session.posargs, mem="6G")
 
 
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Put the project, its checks and pre-commit where nox itself is, for an editor."""
+    groups = ("build", "hooks", "lint", "test", "types")
+    pip = (sys.executable, "-m", "pip", "install")
+    session.run(*pip, *_locked(_RUNTIME, *groups), external=True)
+    session.run(*pip, *_HERE, external=True)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew the locks: the newest of everything that pyproject.toml allows."""
+    session.install(*_locked("lock"))
+    groups = [name for name in _PROJECT["dependency-groups"] if name not in _APART]
+    # Everything is resolved together, so that no two sessions differ in a version.
+    together = Path(session.create_tmp(), "together.txt")
+    wanted = [f"--group={name}" for name in groups]
+    _resolve(session, together, "pyproject.toml", *wanted)
+    of_all = f"--constraints={together}"
+    blocks = _lock(session, _RUNTIME, "pyproject.toml", of_all)
+    for name in groups:
+        shared = () if name in _ALONE else blocks
+        _lock(session, name, f"--group={name}", of_all, leave_out=shared)
+    for name in _APART:
+        _lock(session, name, f"--group={name}", "--no-deps")
+
+
+def _lock(
+    session: nox.Session, name: str, *what: str, leave_out: Iterable[str] = ()
+) -> list[str]:
+    """Write one lock, without the requirements to leave out; all it has before that."""
+    made = Path(session.create_tmp(), f"{name}.txt")
+    _resolve(session, made, "--generate-hashes", *what)
+    # A requirement is a line and those that it is continued on.
+    blocks = re.findall(r"^\S(?:.*\\\n)*.*\n", made.read_text("utf-8"), re.MULTILINE)
+    kept = [block for block in blocks if block not in set(leave_out)]
+    head = "# Made by `nox -s lock`.\n"
+    _LOCKS.joinpath(f"{name}.txt").write_text(head + "".join(kept), "utf-8")
+    return blocks
+
+
+def _resolve(session: nox.Session, out: Path, *what: str) -> None:
+    """Choose versions that hold on every supported Python and on every platform."""
+    out.unlink(missing_ok=True)
+    wide = ("--universal", f"--python-version={_PYTHONS[0]}")
+    # Neither the index that was asked nor the path of this directory is to be kept.
+    bare = ("--no-header", "--no-annotate", "--no-emit-index-url", "--quiet")
+    session.run("uv", "pip", "compile", *wide, *bare, f"--output-file={out}", *what)
+
+
 def _test_nft(session: nox.Session, *pytest: str) -> None:
     """Run tests in fresh namespaces of the running kernel."""
     fresh = ("unshare", "--net", "--mount")
@@ -158,17 +268,30 @@ def _is_path(argument: str) -> bool:
     return _ROOT.joinpath(argument.partition("::")[0]).exists()
 
 
+_HERE = ("--no-deps", "--no-build-isolation", "--editable", ".")
+"""What pip is to install for the project; what builds it is of the lock `build`."""
+
+
 def _install(session: nox.Session, *groups: str) -> None:
-    """Install the project and groups, unless pyproject.toml is as it was last time.
+    """Install the project and groups, unless the locks are as they were last time.
 
     pip takes seconds to find out that there is nothing to do, and a kernel test is
     meant to take less.
     """
-    project = _ROOT / "pyproject.toml"
-    wanted = hashlib.sha256(project.read_bytes() + repr(groups).encode()).hexdigest()
+    names = (_RUNTIME, "build", *groups)
+    files = [_ROOT / "pyproject.toml", *(_LOCKS / f"{name}.txt" for name in names)]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     stamp = Path(session.virtualenv.location, "installed")
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    all_groups = nox.project.load_toml(project)
-    session.install("-e", ".", *nox.project.dependency_groups(all_groups, *groups))
+    session.install(*_locked(*names))
+    session.install(*_HERE)
     stamp.write_text(wanted)
+
+
+def _locked(*names: str) -> list[str]:
+    """What pip is to install for some locks."""
+    return [
+        "--require-hashes",
+        *(word for name in names for word in ("--requirement", f"locks/{name}.txt")),
+    ]

@@ -1,7 +1,7 @@
 """A plan for people: every op with the Service it is for, and whether it adds."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ from ipvsctl.plan.ops import (
     UpdateRoute,
     UpdateVirtualServer,
 )
+from ipvsctl.plan.shared import bound_entry
 from ipvsctl.plan.short_circuits import marked_entry
 
 
@@ -185,7 +186,10 @@ class _Names:
                 *(e for server in program.servers for e in server.entries),
             ):
                 self._entries.setdefault((named.set_name, named.entry), str(ref))
-            self._add_addresses(program.addresses, str(ref))
+            for address in program.addresses:
+                self._addresses.setdefault(address, str(ref))
+                bound = bound_entry(address)
+                self._entries.setdefault((bound.set_name, bound.entry), str(ref))
         for inside, key in desired.short_circuits.items() if desired else ():
             named = marked_entry(key, inside)
             self._entries[named.set_name, named.entry.identity] = self._of_key(key)
@@ -215,10 +219,6 @@ class _Names:
                 return self._addresses.get(address, "")
             case _:
                 return None
-
-    def _add_addresses(self, addresses: Iterable[IPAddress], name: str) -> None:
-        for address in addresses:
-            self._addresses.setdefault(address, name)
 
     def _of_key(self, key: VirtualServerKey) -> str:
         server = self._desired.server(key) if self._desired else None

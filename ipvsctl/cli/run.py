@@ -25,6 +25,7 @@ from ipvsctl.controller.health_checks import HealthChecksAudience
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsAudience
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.refused_settings import RefusedSettings
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
@@ -85,6 +86,7 @@ class Daemon:
             (
                 HealthChecksAudience(self._health_checks, self._reconciler, config),
                 self._metrics,
+                RefusedSettings(self._reconciler),
                 *(() if recorder is None else (EventsAudience(recorder),)),
                 garbage.SettlingAudience(),
             )

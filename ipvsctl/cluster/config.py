@@ -132,7 +132,9 @@ _IPV6_SERVERS: Final = ServeConfig(
 
 
 def _defaults(given: Mapping[str, object]) -> ProxyConfig:
-    if ":" in str(given.get("bindAddress")):
+    field = "bindAddress"
+    bind = given.get(field)
+    if bind and settings.address(field, bind).version == 6:
         return ProxyConfig(serve=_IPV6_SERVERS)
     return ProxyConfig()
 

@@ -1,6 +1,7 @@
 """Bytes or plain Python values to the wire shapes of `api`, with errors that say where.
 
-JSON bytes (from the API) and dicts (from YAML) take the same path from here on.
+JSON bytes (from the API) and dicts (from YAML) take the same path from here on. What
+the API server would have made another value of is read a second time, see `lenient`.
 """
 
 import re
@@ -8,8 +9,10 @@ from sys import intern
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from ipvsctl.cluster.api import ObjectMeta
+from ipvsctl.cluster.lenient import as_stored
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.problem import Kind, ObjectRef
 
@@ -32,6 +35,7 @@ class ShapeDecoder(Generic[T]):
         self._kind = kind
         self._shape = shape
         self._json = msgspec.json.Decoder(shape)
+        self._type = inspect.type_info(shape)
 
     def decode(self, raw: RawObject) -> T:
         """The wire shape of `raw`.
@@ -43,8 +47,19 @@ class ShapeDecoder(Generic[T]):
             if isinstance(raw, dict):
                 return msgspec.convert(raw, self._shape)
             return self._json.decode(raw)
+        except msgspec.ValidationError as exc:
+            return self._decode_again(raw, exc)
         except _CANNOT_DECODE as exc:
             raise _bad_object(self._kind, raw, exc) from exc
+
+    def _decode_again(self, raw: RawObject, first: msgspec.ValidationError) -> T:
+        whole = _plain(raw)
+        if not isinstance(whole, dict):
+            raise _bad_object(self._kind, raw, first) from first
+        try:
+            return msgspec.convert(as_stored(whole, self._type), self._shape)
+        except msgspec.ValidationError as exc:
+            raise _bad_object(self._kind, whole, exc) from exc
 
 
 def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:

@@ -12,6 +12,7 @@ _UNITS_S = {
     "m": 60.0,
     "h": 3600.0,
 }
+_LONGEST_S = (2**63 - 1) / 1e9
 # Unicode has two micro signs, and Go takes both.
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -27,5 +28,9 @@ def parse_duration(text: str) -> float:
     if text == "0":
         return 0.0
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration such as 30s or 1m30s")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
+        raise ValueError("not a duration such as 30s or 1m30s")
+    parts = _PART.findall(text)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if seconds > _LONGEST_S:
+        raise ValueError("not a duration: longer than Go can count, 292 years")
+    return seconds

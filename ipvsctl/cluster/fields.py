@@ -180,7 +180,7 @@ _OWN: Final = (
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),
     _pointer("vipBinding", "vip_binding", settings.one_of(VipBinding)),
-    _pointer("vipLink", "vip_link", settings.link),
+    _pointer("vipLink", "vip_link", settings.vip_link),
 )
 
 FIELDS: Final = (

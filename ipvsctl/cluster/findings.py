@@ -78,19 +78,26 @@ class Findings:
             return default
 
     def address(self, field: str, text: str) -> IPAddress | None:
-        """An address that packets between hosts can have."""
-        try:
-            return usable_address(text)
-        except ValueError as exc:
-            self.add(field, text, str(exc))
-            return None
+        """An address of a field in which no link-local one is allowed."""
+        return self._address(field, text, link_local=False)
+
+    def any_address(self, field: str, text: str) -> IPAddress | None:
+        """An address of a field in which IPv4 link-local ones are allowed."""
+        return self._address(field, text, link_local=True)
 
     def addresses(self, field: str, texts: Iterable[str]) -> tuple[IPAddress, ...]:
-        """The addresses in a list, each once, in order."""
+        """The `address` of each in a list, each once, in order."""
         found = (
             self.address(f"{field}[{index}]", text) for index, text in enumerate(texts)
         )
         return tuple(dict.fromkeys(a for a in found if a is not None))
+
+    def _address(self, field: str, text: str, *, link_local: bool) -> IPAddress | None:
+        try:
+            return usable_address(text, link_local=link_local)
+        except ValueError as exc:
+            self.add(field, text, str(exc))
+            return None
 
     def network(self, field: str, text: str) -> IPNetwork | None:
         """A CIDR."""
@@ -108,19 +115,27 @@ class Findings:
         return tuple(dict.fromkeys(n for n in found if n is not None))
 
 
-def usable_address(text: str, family: IPFamily | None = None) -> IPAddress:
-    """Parse an address that a VIP or an endpoint can have.
+def usable_address(
+    text: str, family: IPFamily | None = None, *, link_local: bool = False
+) -> IPAddress:
+    """Parse an address that a VIP, an endpoint or a Node can have.
 
-    The API server refuses the others too (`ValidateNonSpecialIP`), but manifests on
-    disk pass no API server, and 127.0.0.1 on the VIP link would cost the node its
-    loopback.
+    Of endpoints and external IPs the API server refuses those that are special;
+    manifests on disk pass no API server. It does not look at cluster IPs, load
+    balancers' and Nodes' addresses, so those of 169.254.0.0/16 are in use there. The
+    others can be no VIP whoever accepts them: 127.0.0.1 on the VIP link would cost the
+    node its loopback, IPVS takes no multicast or broadcast address, and an IPv6
+    link-local one is reached through its own link alone.
 
     Args:
         text: as Kubernetes writes it.
         family: the only family to accept; None is either.
+        link_local: accept those of IPv4.
 
     Raises:
         ValueError: with the reason, for a `Problem`.
+    Source: kubernetes pkg/apis/core/validation `ValidateNonSpecialIP`,
+        `ValidateLoadBalancerStatus`; ip_vs_ctl.c:ip_vs_new_dest.
     """
     if not text:
         raise ValueError("is missing")
@@ -129,13 +144,18 @@ def usable_address(text: str, family: IPFamily | None = None) -> IPAddress:
     except ValueError:
         raise ValueError("not an IP address") from None
     number = int(address)
+    # Of every endpoint: `ipaddress` would take ten times as long.
     if address.version == 4:
         top = number >> 24
-        special = top in {0, 127} or top >= 224 or number >> 16 == 0xA9FE
+        special = top == 127 or 224 <= top < 240 or number in {0, 0xFFFFFFFF}
+        is_link_local = number >> 16 == 0xA9FE and not link_local
     else:
-        special = number < 2 or number >> 118 == 0x3FA or number >> 120 == 0xFF
+        special = number < 2 or number >> 120 == 0xFF
+        is_link_local = number >> 118 == 0x3FA
     if special:
-        raise ValueError("unspecified, loopback, link-local or multicast address")
+        raise ValueError("unspecified, loopback, multicast or broadcast address")
+    if is_link_local:
+        raise ValueError("link-local address")
     if family is not None and address.version != _VERSIONS[family]:
         raise ValueError(f"not an {family.label} address")
     return address

@@ -56,7 +56,7 @@ def _addresses(api: ApiNode, found: Findings) -> tuple[IPAddress, ...]:
         if entry.type not in {"InternalIP", "ExternalIP"}:
             continue
         field = f"status.addresses[{index}].address"
-        address = found.address(field, entry.address or "")
+        address = found.any_address(field, entry.address or "")
         if address is not None:
             addresses[address] = None
     return tuple(addresses)

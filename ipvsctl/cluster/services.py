@@ -1,10 +1,12 @@
 """A Service of the API to the value the rest works with."""
 
+from typing import NamedTuple
+
 from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, ServiceStatus
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.findings import Findings
-from ipvsctl.model.net import IPAddress, IPNetwork
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, of_family
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind
 
@@ -66,10 +68,8 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
         TrafficPolicy.CLUSTER,
     )
     allocate = spec.allocate_load_balancer_node_ports
+    ranges = _source_ranges(spec, annotations, found)
     vips = _ingress_vips(api.status or ServiceStatus(), found)
-    ranges = _source_ranges(kind, spec, annotations, found)
-    if ranges is None:
-        ranges, vips = (), ()
     return Service(
         ref=ref,
         created=created or "",
@@ -77,9 +77,10 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
         ports=_ports(spec.ports or [], kind, found),
         cluster_ips=_cluster_ips(spec, found),
         external_ips=found.addresses("spec.externalIPs", spec.external_ips or ()),
-        ingress_vips=vips,
-        source_ranges=ranges,
-        has_annotated_ranges=bool(ranges) and not spec.load_balancer_source_ranges,
+        ingress_vips=_guarded(vips, ranges, found),
+        source_ranges=ranges.networks,
+        has_annotated_ranges=bool(ranges.networks)
+        and not spec.load_balancer_source_ranges,
         internal_traffic_policy=found.choice(
             "spec.internalTrafficPolicy",
             spec.internal_traffic_policy,
@@ -119,7 +120,7 @@ def _cluster_ips(spec: ServiceSpec, found: Findings) -> tuple[IPAddress, ...]:
     by_family: dict[int, IPAddress] = {}
     for index, text in enumerate(_cluster_ip_texts(spec)):
         path = f"{field}[{index}]" if spec.cluster_ips else field
-        address = found.address(path, text)
+        address = found.any_address(path, text)
         if address is None:
             continue
         if by_family.setdefault(address.version, address) != address:
@@ -185,24 +186,32 @@ def _ingress_vips(status: ServiceStatus, found: Findings) -> tuple[IPAddress, ..
         if ingress.ip_mode not in {None, "", "VIP"}:
             found.add(f"{field}.ipMode", ingress.ip_mode, "not one of VIP, Proxy")
             continue
-        address = found.address(f"{field}.ip", ingress.ip)
+        address = found.any_address(f"{field}.ip", ingress.ip)
         if address is not None:
             vips[address] = None
     return tuple(vips)
 
 
-def _source_ranges(
-    kind: ServiceType,
-    spec: ServiceSpec,
-    annotations: dict[str, str],
-    found: Findings,
-) -> tuple[IPNetwork, ...] | None:
-    """The ranges; () is "all", None that no VIP may be open.
+class _SourceRanges(NamedTuple):
+    """Who may use the ingress VIPs.
 
-    A list of which nothing can be used must not open the load balancer to everyone.
+    Attributes:
+        field: where it says so.
+        texts: as written; none is "all".
+        networks: those that can be read.
+        is_whole: all of them can.
     """
-    if kind is not ServiceType.LOAD_BALANCER:
-        return ()
+
+    field: str
+    texts: list[str]
+    networks: tuple[IPNetwork, ...]
+    is_whole: bool
+
+
+def _source_ranges(
+    spec: ServiceSpec, annotations: dict[str, str], found: Findings
+) -> _SourceRanges:
+    """The ranges, of any type of Service: kube-proxy does not ask for it."""
     if spec.load_balancer_source_ranges:
         field = "spec.loadBalancerSourceRanges"
         texts = spec.load_balancer_source_ranges
@@ -210,13 +219,32 @@ def _source_ranges(
         field = f"metadata.annotations.{SOURCE_RANGES_ANNOTATION}"
         text = annotations.get(SOURCE_RANGES_ANNOTATION, "")
         texts = text.split(",") if text.strip() else []
-    ranges = found.networks(field, texts)
-    if texts and not ranges:
-        found.add(
-            field, ",".join(texts), "no usable range; the ingress VIPs are left out"
-        )
-        return None
-    return ranges
+    before = len(found.problems)
+    networks = found.networks(field, texts)
+    is_whole = len(found.problems) == before
+    return _SourceRanges(field, texts, networks, is_whole)
+
+
+def _guarded(
+    vips: tuple[IPAddress, ...], ranges: _SourceRanges, found: Findings
+) -> tuple[IPAddress, ...]:
+    """The ingress VIPs that may be served.
+
+    The ranges of one family do not concern a VIP of the other: it is open, as in
+    kube-proxy, and that is said. But a range that cannot be read may have been meant
+    for that VIP, which must not be open to everyone then.
+    """
+    served = vips
+    for family in IPFamily if ranges.texts else ():
+        concerned = tuple(of_family(vips, family))
+        if not concerned or any(of_family(ranges.networks, family)):
+            continue
+        reason = f"no {family.label} range: ingress VIPs of it are open to everyone"
+        if not ranges.is_whole:
+            reason = f"no {family.label} range can be read: its ingress VIPs are closed"
+            served = tuple(vip for vip in served if vip not in concerned)
+        found.add(ranges.field, ",".join(ranges.texts), reason)
+    return served
 
 
 def _affinity_timeout(spec: ServiceSpec, found: Findings) -> int | None:

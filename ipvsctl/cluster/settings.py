@@ -20,7 +20,13 @@ E = TypeVar("E", bound=StrEnum)
 # apimachinery pkg/util/validation/validation.go:IsValidLabelValue.
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
+_TEXT_MAX = 4096
+# More of them are more than anything that is counted; int() takes no 5,000.
+_DIGITS_MAX = 20
 _LINK_NAME_MAX = 15
+# The loopback link is in every network namespace; the others are directories of
+# settings for all links (devinet.c, addrconf.c).
+_NEVER_A_DUMMY = frozenset({"lo", "all", "default"})
 # ip_vs_ctl.c:ip_vs_set_timeout refuses more than INT_MAX jiffies; HZ is at most 1000.
 _KERNEL_TIMEOUT_MAX_S = (2**31 - 1) // 1000
 
@@ -38,10 +44,19 @@ def boolean_word(word: str) -> object:
 
 
 def text(field: str, value: object) -> str:
-    """A string."""
-    if isinstance(value, str):
-        return value
-    raise ConfigError(field=field, value=value, reason="not a string")
+    """A string of no more than 4,096 characters, the longest path there is.
+
+    It may not hold what no file and no kernel object can have in its name, nor bytes
+    that are no UTF-8 (surrogates, as Python has those of the command line).
+    """
+    if not isinstance(value, str):
+        raise ConfigError(field=field, value=value, reason="not a string")
+    if len(value) > _TEXT_MAX:
+        reason = f"longer than {_TEXT_MAX} characters"
+        raise ConfigError(field=field, value=value, reason=reason)
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigError(field=field, value=value, reason="not text in UTF-8")
+    return value
 
 
 def directory(field: str, value: object) -> str:
@@ -96,6 +111,16 @@ def link(field: str, value: object) -> str:
     return name
 
 
+def vip_link(field: str, value: object) -> str:
+    """The name of a dummy link of ours; what other link there is, is seen later."""
+    name = link(field, value)
+    if name in _NEVER_A_DUMMY or "%" in name:
+        # The kernel puts a number for %d (dev.c:dev_alloc_name).
+        reason = "cannot be the name of a dummy link"
+        raise ConfigError(field=field, value=value, reason=reason)
+    return name
+
+
 def label_value(field: str, value: object) -> str:
     """What a label of an object can be; "" is none."""
     word = text(field, value)
@@ -136,7 +161,8 @@ def count(field: str, value: object) -> int:
 
 def count_word(word: str) -> object:
     """How many for its digits; anything else stays as it is."""
-    return int(word) if word.isascii() and word.isdigit() else word
+    is_number = word.isascii() and word.isdigit() and len(word) <= _DIGITS_MAX
+    return int(word) if is_number else word
 
 
 def node_name(field: str, value: object) -> str:
@@ -178,7 +204,8 @@ def listener(port: int) -> Callable[[str, object], Listener]:
         except ValueError:
             reason = "not an address, nor address:port"
             raise ConfigError(field=field, value=value, reason=reason) from None
-        if not (number.isascii() and number.isdigit() and int(number) < 65536):
+        is_number = number.isascii() and number.isdigit()
+        if not is_number or len(number) > _DIGITS_MAX or int(number) > 65535:
             raise ConfigError(field=field, value=value, reason="not a port (0-65535)")
         return Listener(found, int(number))
 

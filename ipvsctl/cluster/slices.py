@@ -171,13 +171,11 @@ def _endpoints(
             continue
         conditions = api.conditions or _UNKNOWN
         hints = api.hints
-        ready = conditions.ready is not False
-        serving = conditions.serving
         kept.append(
             Endpoint(
                 address=address,
-                ready=ready,
-                serving=ready if serving is None else serving,
+                ready=conditions.ready is not False,
+                serving=conditions.serving is not False,
                 terminating=conditions.terminating is True,
                 # A cluster has a hundred endpoints for every node name.
                 node_name=intern(api.node_name) if api.node_name else "",
@@ -195,6 +193,12 @@ def _names(hints: list[Hint] | None) -> frozenset[str]:
 
 
 def _subset_endpoints(field: str, subset: Subset, found: Findings) -> list[Endpoint]:
+    """What the mirroring controller would make of a subset.
+
+    It says of an address whether it is ready, and nothing else: one that is not is said
+    to serve, and to stay; so no traffic goes there even as the last resort.
+    Source: endpointslicemirroring `addressToEndpoint`.
+    """
     groups: tuple[tuple[str, bool, list[EndpointAddress] | None], ...] = (
         ("addresses", True, subset.addresses),
         ("notReadyAddresses", False, subset.not_ready_addresses),
@@ -208,7 +212,6 @@ def _subset_endpoints(field: str, subset: Subset, found: Findings) -> list[Endpo
                     Endpoint(
                         address=address,
                         ready=ready,
-                        serving=ready,
                         node_name=intern(api.node_name or ""),
                     )
                 )

@@ -88,9 +88,10 @@ class Store:
         return self._services.get(ref)
 
     def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
-        """The slices that count for a Service, sorted by name.
+        """The slices that count for a Service; the one that changed last comes last.
 
-        Those of plain Endpoints objects do only if the Service has no selector: for
+        When that was they say themselves; those that do not come first, by name.
+        Those of plain Endpoints objects count only if the Service has no selector: for
         the others a controller writes EndpointSlices, and Endpoints may be stale.
         """
         service = self._services.get(ref)
@@ -200,7 +201,7 @@ class Store:
                 del self._slices[piece.service]
         for piece in new:
             siblings = [*self._slices.get(piece.service, ()), piece]
-            self._slices[piece.service] = tuple(sorted(siblings, key=_by_ref))
+            self._slices[piece.service] = tuple(sorted(siblings, key=_by_age))
         for piece in (*old, *new):
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
@@ -237,8 +238,8 @@ def _counts(piece: EndpointSlice, service: Service) -> bool:
     return not (piece.from_endpoints and service.has_selector)
 
 
-def _by_ref(piece: EndpointSlice) -> ObjectRef:
-    return piece.ref
+def _by_age(piece: EndpointSlice) -> tuple[str, ObjectRef]:
+    return piece.trigger_time, piece.ref
 
 
 def _claims(service: Service) -> frozenset[IPAddress]:

@@ -1,6 +1,7 @@
 """From objects to the desired state: compile what is dirty, without a kernel."""
 
 from collections.abc import Callable, Generator, Iterable
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from ipvsctl.controller.backlog import (
 )
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
@@ -144,18 +146,26 @@ class Compiler:
         """Compile everything for the node's own addresses, if they are other ones."""
         _run(self._move_in_steps(addresses))
 
-    def absorb(self, observed: Observed) -> Change:
-        """Take note of what is the kernel's to say: host addresses and fwmarks.
+    def absorb(
+        self, observed: Observed, touched: AbstractSet[VirtualServerKey]
+    ) -> Change:
+        """Take note of what is the kernel's to say: host addresses, what is others'.
+
+        Args:
+            observed: the complete state.
+            touched: virtual servers that syncs have changed since it was read.
 
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
-        return _run(self.absorb_in_steps(observed))
+        return _run(self.absorb_in_steps(observed, touched))
 
-    def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
+    def absorb_in_steps(
+        self, observed: Observed, touched: AbstractSet[VirtualServerKey]
+    ) -> Steps[Change]:
         """The same in steps; see `compile_in_steps`."""
         yield from self._move_in_steps(observed.host_addresses)
-        self._desired.agree_on_marks(observed.state)
+        self._desired.agree(observed, touched)
         return self._desired.take_change()
 
     def _move_in_steps(self, addresses: Iterable[IPAddress]) -> Steps[None]:

@@ -13,6 +13,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.serve.admission import SCRAPE_RATE
 from ipvsctl.serve.http import Route, http_server
 from ipvsctl.serve.metric_table import HEALTHZ, LIVEZ, Metric
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
@@ -69,6 +70,7 @@ class Endpoints:
                 serve.metrics,
                 self.scrapes,
                 field="metricsBindAddress",
+                rate=SCRAPE_RATE,
                 must_bind=serve.must_bind,
             ),
         ):

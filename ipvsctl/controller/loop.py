@@ -29,11 +29,13 @@ from ipvsctl.controller.compiler import Steps
 from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
+from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
+from ipvsctl.plan.ops import FailedOp
 from ipvsctl.sources.source import Source
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ class LoopState(msgspec.Struct, kw_only=True):
         audits, syncs: how many ran.
         audited_at_s: when the last audit ended, on the loop's clock.
         imposed_at_s: when the last audit or sync ended, on the wall clock.
-        failed_ops: ops that failed in the last audit or since.
+        failed_ops: ops that failed in the last audit or since, and are tried again.
     """
 
     synced: bool = False
@@ -188,9 +190,10 @@ class Loop:
         self.state.audited_at_s = self._clock()
         self.state.synced = True
         self._audited.set()
-        self.state.failed_ops = len(report.report.failed)
+        failed = _to_try_again(report)
+        self.state.failed_ops = len(failed)
         self._tell("audit", report, done.programmed)
-        return not report.report.failed
+        return not failed
 
     async def _audit_at_once(self) -> AuditDone:
         async with self._lock:
@@ -290,9 +293,10 @@ class Loop:
                 SyncDone(report=report, change=change, programmed=programmed)
             )
         self.state.syncs += 1
-        self.state.failed_ops += len(report.report.failed)
+        failed = _to_try_again(report)
+        self.state.failed_ops += len(failed)
         self._tell("sync", report, programmed)
-        if report.report.failed:
+        if failed:
             self._audit_wanted.set()
         return True
 
@@ -345,8 +349,9 @@ class Loop:
 
         One that was done in parts has one line, after the last of them.
         """
-        failed = report.report.failed
-        self._unlogged.add(report, programmed)
+        # The others are problems, and said once.
+        failed = _to_try_again(report)
+        self._unlogged.add(report, len(failed), programmed)
         if what != "sync" or not self._reconciler.has_parts:
             _log.info(what, **self._unlogged.fields())
             self._unlogged = _Sums()
@@ -366,10 +371,12 @@ class _Sums(msgspec.Struct):
     duration_s: float = 0
     latency_s: float | None = None
 
-    def add(self, report: SyncReport, programmed: tuple[Programmed, ...]) -> None:
+    def add(
+        self, report: SyncReport, failed: int, programmed: tuple[Programmed, ...]
+    ) -> None:
         """One more."""
         self.ops += len(report.plan)
-        self.failed += len(report.report.failed)
+        self.failed += failed
         self.duration_s += report.duration_s
         for change in programmed:
             self.latency_s = max(self.latency_s or 0, change.duration_s)
@@ -397,3 +404,7 @@ async def _done(steps: Steps[T]) -> T:
             await asyncio.sleep(0)
         else:
             await asyncio.to_thread(work)
+
+
+def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:
+    return tuple(f for f in report.report.failed if not is_lasting(f))

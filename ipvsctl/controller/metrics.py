@@ -12,6 +12,7 @@ from typing import Final
 
 from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.counts import count_foreign
@@ -136,6 +137,9 @@ class MetricsAudience:
 
     def _count_failed(self, failed: Collection[FailedOp]) -> frozenset[str]:
         for failure in failed:
+            if is_lasting(failure) and str(failure.op) in self._tried:
+                # Each audit tries, and meets the same.
+                continue
             name = type(failure.op).__name__
             error = errorcode.get(failure.errno, str(failure.errno))
             self._metrics.add(table.FAILED_OPS, _snake_case(name), error)

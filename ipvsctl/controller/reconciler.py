@@ -123,17 +123,18 @@ class Reconciler:
         Args:
             host_addresses: the node's own; None is those known of.
         """
-        return self._compiler.compile_dirty(host_addresses)
+        return self._noted(self._compiler.compile_dirty(host_addresses))
 
     def prepare_in_steps(
         self, host_addresses: Iterable[IPAddress] | None = None
     ) -> Steps[Change]:
         """The same in steps; see `Compiler.compile_in_steps`."""
-        return self._compiler.compile_in_steps(host_addresses)
+        change = yield from self._compiler.compile_in_steps(host_addresses)
+        return self._noted(change)
 
     def prepare_some(self) -> Change:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
-        return self._compiler.compile_some()
+        return self._noted(self._compiler.compile_some())
 
     @property
     def has_parts(self) -> bool:
@@ -156,13 +157,15 @@ class Reconciler:
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
-        return self.desired.unchanged(self.draining)
+        return self._noted(self.desired.unchanged(self.draining))
 
     def sync(self, change: Change) -> SyncReport:
-        """Impose a change on the kernel, reading only what it touches."""
+        """Impose a change on the kernel, reading only what it touches.
+
+        What it has that is fresh, and in the kernel all the same, is left out as if the
+        kernel had refused it; the audit that follows finds out whose it is.
+        """
         begun = self._clock()
-        if self._touched is not None:
-            self._touched.add(change)
         seen = self._kernel.observe_virtual_servers(change.keys)
         observed = msgspec.structs.replace(
             seen,
@@ -173,10 +176,11 @@ class Reconciler:
             ),
         )
         taken = change.fresh & seen.state.virtual_servers.keys()
-        if taken:
-            return self._refused(change, taken, observed, begun)
-        self.desired.confirm_marks(change.fresh)
-        return self._apply(observed, change.desired, change.keys, begun)
+        if not taken:
+            return self._apply(observed, change.desired, change.keys, begun)
+        desired = self.desired.without(change, taken)
+        done = self._apply(observed, desired, change.keys, begun, taken)
+        return _with_refusals(done, change, taken)
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""
@@ -190,15 +194,15 @@ class Reconciler:
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.
 
-        Recompiles for the node's own addresses, if they are not what they were; agrees
-        on the fwmarks. A mark that a sync gave out since `observed` was read was
-        confirmed by that sync.
+        Recompiles for the node's own addresses, if they are not what they were; tells
+        what is ours from what is others'. A mark that a sync gave out since `observed`
+        was read was confirmed by that sync.
         """
-        return self._compiler.absorb(observed)
+        return self._compiler.absorb(observed, self._touched_keys())
 
     def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
         """The same in steps; see `Compiler.compile_in_steps`."""
-        return self._compiler.absorb_in_steps(observed)
+        return self._compiler.absorb_in_steps(observed, self._touched_keys())
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -231,6 +235,7 @@ class Reconciler:
         finally:
             self._touched = None
         plan, report = done
+        self._confirm(plan, report)
         return SyncReport(
             plan=plan,
             report=report,
@@ -241,7 +246,7 @@ class Reconciler:
 
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
-        return self._diff(observed, self.desired.state())
+        return diff(observed, self.desired.state(), self._options())
 
     def audit(self) -> SyncReport:
         """Everything at once: compile, read, impose."""
@@ -268,43 +273,43 @@ class Reconciler:
         desired: NodeState,
         looked_at: AbstractSet[VirtualServerKey],
         begun_s: float,
+        taken: AbstractSet[VirtualServerKey] = frozenset(),
     ) -> SyncReport:
-        plan = self._diff(observed, desired)
+        options = self._options()
+        if taken:
+            foreign = options.foreign | taken
+            options = msgspec.structs.replace(options, foreign=foreign)
+        plan = diff(observed, desired, options)
         report = self._kernel.apply(plan) if plan else Report(applied=0)
+        self._confirm(plan, report)
         now = self._clock()
         self._drain_clock.update(looked_at, drains(observed, desired), now)
         return SyncReport(
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )
 
-    def _refused(
-        self,
-        change: Change,
-        taken: AbstractSet[VirtualServerKey],
-        observed: Observed,
-        begun_s: float,
-    ) -> SyncReport:
-        """Do nothing: with the fwmark in our set, a stranger's would count as ours.
+    def _touched_keys(self) -> frozenset[VirtualServerKey]:
+        return self._touched.keys if self._touched is not None else frozenset()
 
-        The audit that follows a failed op gives out others.
-        """
-        plan = tuple(
-            AddVirtualServer(change.desired.virtual_servers[key])
-            for key in sorted(taken)
-        )
-        failed = tuple(
-            FailedOp(op=op, errno=EEXIST, reason="the fwmark is somebody else's")
-            for op in plan
-        )
-        return SyncReport(
-            plan=plan,
-            report=Report(applied=0, failed=failed),
-            observed=observed,
-            duration_s=self._clock() - begun_s,
-        )
+    def _noted(self, change: Change) -> Change:
+        """Have an audit that is under way leave to a sync what is the sync's."""
+        if self._touched is not None:
+            self._touched.add(change)
+        return change
 
-    def _diff(self, observed: Observed, desired: NodeState) -> Plan:
-        return diff(observed, desired, self._options())
+    def _confirm(self, plan: Plan, report: Report) -> None:
+        """Take note of the virtual servers that are ours since they were added."""
+        added = {op.server.key for op in plan if isinstance(op, AddVirtualServer)}
+        if not added:
+            return
+        failed = {
+            failure.op.server.key: failure.errno
+            for failure in report.failed
+            if isinstance(failure.op, AddVirtualServer)
+        }
+        self.desired.confirm(added - failed.keys())
+        # It was not there when the kernel was read.
+        self.desired.doubt({key for key, errno in failed.items() if errno == EEXIST})
 
     def _options(self) -> DiffOptions:
         return DiffOptions(
@@ -313,4 +318,29 @@ class Reconciler:
             expired_drains=self._drain_clock.expired(self._clock()),
             exclude=self._config.exclude_cidrs,
             short_circuits=self.desired.short_circuits,
+            foreign=self.desired.foreign,
         )
+
+
+def _with_refusals(
+    done: SyncReport, change: Change, taken: AbstractSet[VirtualServerKey]
+) -> SyncReport:
+    refused = tuple(
+        AddVirtualServer(change.desired.virtual_servers[key]) for key in sorted(taken)
+    )
+    failed = tuple(
+        FailedOp(
+            op=op,
+            errno=EEXIST,
+            reason="the fwmark is somebody else's"
+            if op.server.key.fwmark
+            else "another one is there already",
+        )
+        for op in refused
+    )
+    report = done.report
+    return msgspec.structs.replace(
+        done,
+        plan=(*done.plan, *refused),
+        report=Report(applied=report.applied, failed=(*report.failed, *failed)),
+    )

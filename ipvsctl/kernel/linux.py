@@ -23,6 +23,7 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
+from ipvsctl.plan.node import CONNTRACK_LIMIT
 from ipvsctl.plan.ops import ChangeRules, Op, Plan, Report, SetSysctl
 from ipvsctl.wire.packed import forget_addresses
 
@@ -79,6 +80,7 @@ class LinuxKernel:
             random_fully=self._rules.random_fully,
             schedulers=self._ipvs.known_schedulers(SCHEDULERS),
             cpus=os.cpu_count() or 1,
+            has_conntrack_limit=self._sysctls.may_be_set(CONNTRACK_LIMIT),
         )
 
     @classmethod

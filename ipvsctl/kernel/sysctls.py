@@ -1,6 +1,7 @@
 """Sysctls, as files under /proc/sys."""
 
 import errno
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,18 @@ class Sysctls:
                 continue
             values[name] = text.strip()
         return values
+
+    def may_be_set(self, name: str) -> bool:
+        """Whether the kernel lets this network namespace have a value of its own.
+
+        Whether this process may write is another matter; nor is it known of one that
+        is not there.
+        """
+        try:
+            mode = (self._root / name).stat().st_mode
+        except OSError:
+            return True
+        return bool(mode & stat.S_IWUSR)
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""

@@ -1,6 +1,7 @@
 """Settings, parsed and checked; every one with its unit, default and reason."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -56,21 +57,28 @@ class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
         return "primary" if self.primary else ",".join(map(str, self.networks))
 
 
+_MOST_BY_CPUS: Final = 1 << 20
+"""What a machine of many CPUs would ask for beyond this costs memory for nothing."""
+
+
 class ConntrackConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and timeouts of connection tracking, on the whole node.
 
-    kube-proxy has defaults of its own for these; here what is not set is left as it
-    is, since the node's other software has its own idea of them.
-
     Attributes:
-        max_per_core: tracked connections for each CPU; unset leaves it to `min`, and 0
-            leaves the kernel's limit whatever `min` says. The hash table keeps its
-            size.
-        min: tracked connections at least, however few CPUs there are; 0 is no floor.
+        max_per_core: tracked connections for each CPU; 32,768, as kube-proxy, and 0
+            leaves the kernel's limit whatever `min` says. All CPUs together ask for
+            1,048,576 at most. A limit that is higher already stays, unlike with
+            kube-proxy 1.36.2, which later took that back (k/k#142035). The hash table
+            grows to a quarter of it and never shrinks.
+        min: tracked connections at least, however few CPUs there are; 131,072, as
+            kube-proxy, and 0 is no floor.
         tcp_established_timeout_s: idle seconds after which an established TCP
-            connection is forgotten; 0 leaves the kernel's.
-        tcp_close_wait_timeout_s: the same for one that the client has closed; 0 leaves
-            the kernel's.
+            connection is forgotten; 86,400, as kube-proxy, and 0 leaves the kernel's
+            432,000.
+        tcp_close_wait_timeout_s: the same for one that one end has closed; 3,600, as
+            kube-proxy, and 0 leaves the kernel's 60. A server may take longer than
+            that to close its end, and its last packets would leave the node with a
+            pod's address (k/k#32551).
         tcp_be_liberal: let packets outside the TCP window pass instead of marking them
             invalid; false leaves the kernel's.
         udp_timeout_s: idle seconds of a UDP flow that was not answered; 0 leaves the
@@ -79,19 +87,22 @@ class ConntrackConfig(msgspec.Struct, frozen=True, kw_only=True):
             kernel's.
     """
 
-    max_per_core: int | None = None
-    min: int = 0
-    tcp_established_timeout_s: int = 0
-    tcp_close_wait_timeout_s: int = 0
+    max_per_core: int = 32 * 1024
+    min: int = 128 * 1024
+    tcp_established_timeout_s: int = 24 * 3600
+    tcp_close_wait_timeout_s: int = 3600
     tcp_be_liberal: bool = False
     udp_timeout_s: int = 0
     udp_stream_timeout_s: int = 0
 
     def limit(self, cpus: int) -> int:
-        """How many connections may be tracked; 0 leaves the kernel's limit."""
-        if self.max_per_core == 0:
+        """How many connections may be tracked; 0 leaves the kernel's limit.
+
+        Source: kube-proxy pkg/proxy/conntrack/sysctls.go (`getConntrackMax`).
+        """
+        if not self.max_per_core:
             return 0
-        return max((self.max_per_core or 0) * cpus, self.min)
+        return max(min(self.max_per_core * cpus, _MOST_BY_CPUS), self.min)
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -166,7 +177,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         sync_period_s: seconds between audits of the whole kernel state; 30, so that
             damage done by others lasts no longer.
         min_sync_period_s: least seconds between two syncs; 1 gathers the events of a
-            rollout, 0 syncs at once.
+            rollout, 0 syncs at once. In IPVS mode kube-proxy's default is 0, and each
+            of its syncs costs much more.
         drain_timeout_s: an unwanted real server with connections is deleted at the
             latest after this many seconds at weight 0; 900, the IPVS TCP timeout.
         compatibility: `kube-proxy` sends every packet where kube-proxy would; `none`

@@ -37,11 +37,19 @@ class ConfigError(IpvsctlError):
     """
 
     def __init__(self, *, field: str, value: object, reason: str) -> None:
-        shown = "" if value is None else f": {value!r}"
+        shown = "" if value is None else f": {_short(repr(value))}"
         super().__init__(f"{field}{shown}: {reason}")
         self.field = field
         self.value = value
         self.reason = reason
+
+
+_SHOWN = 200
+
+
+def _short(text: str) -> str:
+    """The text, or its start if nobody would read it all."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 class ApiError(IpvsctlError):
@@ -103,7 +111,7 @@ class BadObject(IpvsctlError):
 
     def __init__(self, *, ref: str, field: str, value: object, reason: str) -> None:
         where = f"{ref}: {field}" if field else ref
-        shown = "" if value is None else f": {value!r}"
+        shown = "" if value is None else f": {_short(repr(value))}"
         super().__init__(f"{where}{shown}: {reason}")
         self.ref = ref
         self.field = field

@@ -15,6 +15,9 @@ class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
         random_fully: `MASQUERADE --random-fully` is understood.
         schedulers: IPVS schedulers the kernel has, loaded or on its own demand.
         cpus: how many it has; limits may be given for each.
+        has_conntrack_limit: the limit of connection tracking can be set from here. It
+            is the host's, and read-only in all network namespaces but the first
+            (nf_conntrack_standalone.c:nf_conntrack_standalone_init_sysctl).
     """
 
     release: tuple[int, int] = (6, 1)
@@ -22,3 +25,4 @@ class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
     random_fully: bool = True
     schedulers: frozenset[str] = SCHEDULERS
     cpus: int = 1
+    has_conntrack_limit: bool = True

@@ -68,7 +68,8 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             other meaning here.
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
-        source_ranges: `loadBalancerSourceRanges`, or its annotation; empty is "all".
+        source_ranges: `loadBalancerSourceRanges`, or its annotation; of a family
+            without any, everyone may use the ingress VIPs.
         has_annotated_ranges: the source ranges are those of the annotation.
         affinity_timeout_s: None without session affinity.
         has_selector: False when its endpoints are written by hand.
@@ -109,7 +110,7 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         ready: `conditions.ready` true or unset.
-        serving: `conditions.serving` true, or unset and ready.
+        serving: `conditions.serving` true or unset, whether or not it is ready.
         terminating: `conditions.terminating` true.
         node_name: "" when unknown, e.g. an address outside the cluster.
         hint_zones: `hints.forZones` names.

@@ -50,6 +50,9 @@ class SetRole(StrEnum):
     NO_LOCAL_ENDPOINTS = "KUBE-NO-LOCAL-ENDPOINTS"
     """Those that have endpoints, but none on this node: outside clients are dropped,
     for a load balancer that has not noticed yet may find another node."""
+    FOREIGN = "KUBE-FOREIGN"
+    """Virtual servers of others at VIPs of ours: the filter closes all other ports of
+    a VIP."""
 
 
 SET_TYPES: Final[dict[SetRole, SetType]] = {
@@ -68,6 +71,7 @@ SET_TYPES: Final[dict[SetRole, SetType]] = {
     SetRole.IPVS_IPS: SetType.HASH_IP,
     SetRole.SHORT_CIRCUIT: SetType.HASH_IP_PORT,
     SetRole.NO_LOCAL_ENDPOINTS: SetType.HASH_IP_PORT,
+    SetRole.FOREIGN: SetType.HASH_IP_PORT,
 }
 
 OWNING_ROLES: Final = (

@@ -22,8 +22,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             only the whole state will do.
         health_checks: health-check node ports that came, went (None) or may answer
             something else.
-        fresh: virtual servers by a fwmark that nobody is known to have; one that the
-            kernel has all the same is a stranger's.
+        fresh: those of the keys that this process has not imposed yet; one that the
+            kernel has all the same may be another's, see `Foreign`.
     """
 
     keys: frozenset[VirtualServerKey]

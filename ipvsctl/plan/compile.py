@@ -53,13 +53,11 @@ from ipvsctl.plan.program import (
 )
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 from ipvsctl.plan.service_entries import (
-    bound_entries,
     health_check_entries,
     loop_back_entries,
     source_range_entries,
 )
 from ipvsctl.plan.service_vips import (
-    bound_addresses,
     family_problems,
     node_vips,
     refusals,
@@ -79,7 +77,8 @@ def compile_service(
 
     Args:
         service: as the store has it.
-        slices: those of this Service, any order and family.
+        slices: those of this Service, of any family; the one that changed last comes
+            last.
         node: this node and its peers' addresses.
         config: settings.
         allowance: what of it may be served; unless given, what one Service may have.
@@ -120,21 +119,16 @@ def compile_service(
         if allowance is EVERYTHING or allowance.serves_any(index, family)
     ]
     servers, clashes = _merge_servers(service, ports)
-    bound = frozenset(bound_addresses(service, families, refused, node))
-    if allowance is not EVERYTHING:
-        bound &= {server.server.key.address for server in servers}
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
     health_check = _health_check(service, ports) if allowance.health_check else None
     if health_check is not None:
         entries.update(dict.fromkeys(health_check_entries(service, families)))
-    entries.update(dict.fromkeys(bound_entries(bound)))
     return ServiceProgram(
         ref=service.ref,
         created=service.created,
         servers=servers,
-        addresses=bound,
         entries=tuple(entries),
-        has_ingress_vip=any(vip in bound for vip in service.ingress_vips),
+        has_ingress_vip=_has_ingress_vip(service, servers),
         health_check=health_check,
         problems=in_words(
             (
@@ -244,6 +238,13 @@ def _merge_servers(
     return tuple(servers.values()), problems
 
 
+def _has_ingress_vip(service: Service, servers: Iterable[ServerProgram]) -> bool:
+    vips = service.ingress_vips
+    return bool(vips) and any(
+        s.is_bound and s.server.key.address in vips for s in servers
+    )
+
+
 def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
     """Whether a Local door without local endpoints is filled with the cluster's.
 
@@ -334,6 +335,7 @@ def _server(
         entries=tuple(entries),
         field=door.field,
         inside=inside,
+        is_bound=door.is_bound,
     )
 
 

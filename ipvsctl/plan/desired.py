@@ -9,7 +9,8 @@ from collections.abc import Generator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from ipvsctl.model.ipset import SetEntry, SetSpec
+import msgspec
+
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -24,22 +25,18 @@ from ipvsctl.model.problem_book import (
     ProblemBook,
     ProblemPart,
 )
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
-from ipvsctl.plan.catalogue import (
-    DEFAULT_MAXELEM,
-    URGENT_SERVICES,
-    SetRole,
-    set_name,
-    set_spec,
-)
+from ipvsctl.plan.catalogue import URGENT_SERVICES
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.claims import Claims
-from ipvsctl.plan.counted import Counted
+from ipvsctl.plan.foreign import TAKEN, Foreign
 from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
+from ipvsctl.plan.shared import Shared
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
+from ipvsctl.plan.silent_checks import SilentChecks
 
 PART: Final = 256
 """Virtual servers, real servers and entries that a large Service gets at once, in the
@@ -58,12 +55,14 @@ class Desired:
         self._real_servers: dict[
             VirtualServerKey, Mapping[RealServerKey, RealServer]
         ] = {}
-        self._addresses: Counted[IPAddress] = Counted()
-        self._entries: dict[str, Counted[SetEntry]] = {
-            set_name(role, family): Counted()
-            for family in node.families
-            for role in SetRole
-        }
+        self._shared = Shared(node.families)
+        self._foreign = Foreign()
+        self.foreign: frozenset[VirtualServerKey] = frozenset()
+        """The virtual servers of others, as of the last `agree`."""
+        self._withheld: dict[VirtualServerKey, ObjectRef] = {}
+        self._taken: ListedProblems[VirtualServerKey] = ListedProblems(
+            lambda _, key: self._claims.problem(key, TAKEN), TAKEN
+        )
         self._short_circuits = ShortCircuits(node.families, node.marks)
         # What holds instead of a program that no mark is free for.
         self._unmarked: dict[VirtualServerKey, ServerProgram] = {}
@@ -72,7 +71,7 @@ class Desired:
             self._short_circuits.shortage,
         )
         self._health_checks = HealthChecks()
-        self._room = dict.fromkeys(self._entries, DEFAULT_MAXELEM)
+        self._silent_checks = SilentChecks()
         self._ingress_vip_services = 0
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
@@ -95,20 +94,41 @@ class Desired:
         """Fwmark virtual server -> that of the address it is for."""
         return self._short_circuits.addresses
 
-    def agree_on_marks(self, observed: NodeState) -> None:
-        """Take over the fwmarks the kernel knows, and keep off those of strangers.
+    def agree(
+        self,
+        observed: Observed,
+        touched: AbstractSet[VirtualServerKey] = frozenset(),
+    ) -> None:
+        """Keep off the virtual servers of others; take over the fwmarks that are ours.
 
         To be called with each complete state, before it is compared with.
+
+        Args:
+            observed: what the kernel holds.
+            touched: virtual servers that syncs have changed since it was read.
         """
-        moved = self._short_circuits.agree(observed)
+        for key in self._foreign.agree(
+            observed, self._virtual_servers.keys(), self._claims.holder, touched
+        ):
+            self._shared.set_foreign(key, is_foreign=key in self._foreign.keys)
+            has_it = key in self._virtual_servers
+            self._settle(key, self._claims.holder(key) if has_it else None)
+        moved = self._short_circuits.agree(observed.state)
         for key, inside in moved.items():
             self._withdraw_inside(key, inside)
         for key in moved:
             self._mark_again(key)
+        self.foreign = self._foreign.keys | self._short_circuits.foreign()
 
-    def confirm_marks(self, keys: AbstractSet[VirtualServerKey]) -> None:
-        """Take note that the kernel had none of these fresh virtual servers."""
+    def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
+        """Take note that these were not in the kernel, and have been added."""
+        self._foreign.confirm(keys)
         self._short_circuits.confirm(keys)
+
+    def doubt(self, keys: AbstractSet[VirtualServerKey]) -> None:
+        """Take note that somebody else added these first."""
+        self._foreign.doubt({key for key in keys if not key.fwmark})
+        self._short_circuits.doubt(keys)
 
     def set_node(self, node: NodeProgram) -> None:
         """Replace the node's program; its families must stay the same."""
@@ -160,37 +180,35 @@ class Desired:
             self._mark_again(ready)
         keys, self._touched = frozenset(self._touched), set()
         wanted = [key for key in keys if key in self._virtual_servers]
-        came_entries, gone_entries = {}, {}
-        needs_audit = False
-        for name, counted in self._entries.items():
-            came_entries[name], gone_entries[name] = counted.take_change()
-            needs_audit |= len(counted.counts) > self._room[name]
-        came, went = self._addresses.take_change()
+        shared = self._shared.take_change()
+        health_checks = self._health_checks.take_change()
+        if health_checks:
+            self._silent_checks.note(health_checks)
         sysctls_before, self._sysctls_told = self._sysctls_told, self._sysctls()
         placement = self._node.placement
         before, self._placement_told = self._placement_told, placement
-        needs_audit |= placement != before
         return Change(
             keys=keys,
             desired=NodeState(
                 vip_link_up=True,
                 sysctls=self._sysctls_told,
-                entries=came_entries,
+                entries=shared.came_entries,
                 virtual_servers={key: self._virtual_servers[key] for key in wanted},
                 real_servers={key: self._real_servers[key] for key in wanted},
-                addresses=placement.addresses(came),
-                routes=placement.routes(came),
+                addresses=placement.addresses(shared.came_vips),
+                routes=placement.routes(shared.came_vips),
             ),
             presumed=NodeState(
                 vip_link_up=True,
                 sysctls=sysctls_before,
-                entries=gone_entries,
-                addresses=before.addresses(went),
-                routes=before.routes(went),
+                entries=shared.gone_entries,
+                addresses=before.addresses(shared.gone_vips),
+                routes=before.routes(shared.gone_vips),
             ),
-            needs_audit=needs_audit,
-            health_checks=self._health_checks.take_change(),
-            fresh=self._short_circuits.take_fresh(),
+            needs_audit=shared.is_overfull or placement != before,
+            health_checks=health_checks,
+            fresh=(keys & self._foreign.take_unconfirmed())
+            | (keys & self._short_circuits.take_fresh()),
         )
 
     def unchanged(self, keys: AbstractSet[VirtualServerKey]) -> Change:
@@ -207,12 +225,47 @@ class Desired:
             needs_audit=False,
         )
 
+    def without(self, change: Change, keys: AbstractSet[VirtualServerKey]) -> NodeState:
+        """What a change desires but for some virtual servers, and what they alone need.
+
+        Args:
+            change: the last one taken.
+            keys: some of its fresh virtual servers.
+        """
+        wanted = change.desired
+        inside = (self._short_circuits.find(key) for key in keys)
+        out = keys | {key for key in inside if key is not None}
+        programs = [
+            program
+            for key in keys
+            if not key.fwmark
+            and (program := self._unmarked.get(key) or self.server(key))
+        ]
+        entries, vips = self._shared.needed_alone_by(programs)
+        for mark in out & self.short_circuits.keys():
+            named = marked_entry(self.short_circuits[mark], mark)
+            entries.setdefault(named.set_name, set()).add(named.entry)
+        return msgspec.structs.replace(
+            wanted,
+            entries={
+                n: held - entries.get(n, set()) for n, held in wanted.entries.items()
+            },
+            virtual_servers={
+                k: v for k, v in wanted.virtual_servers.items() if k not in out
+            },
+            real_servers={k: v for k, v in wanted.real_servers.items() if k not in out},
+            addresses=wanted.addresses - vips,
+            routes={vip: v for vip, v in wanted.routes.items() if vip not in vips},
+        )
+
     def server(self, key: VirtualServerKey) -> ServerProgram | None:
         """The program of a virtual server, with the Service port it is for.
 
-        That of a fwmark is part of the program of its address.
+        That of a fwmark is part of the program of its address. None if nobody wants it
+        or it is another's.
         """
-        return self._claims.holder(self._short_circuits.addresses.get(key, key))
+        key = self._short_circuits.addresses.get(key, key)
+        return None if key in self._foreign.keys else self._claims.holder(key)
 
     @property
     def has_marks_to_give(self) -> bool:
@@ -225,8 +278,10 @@ class Desired:
         return (
             self._compiled_problems,
             self._claims.lost,
+            self._taken,
             self._shortages,
             self._health_checks.lost,
+            self._silent_checks.silent,
         )
 
     def problems(self) -> tuple[Problem, ...]:
@@ -258,21 +313,21 @@ class Desired:
             vip_link_up=True,
             sysctls=self._sysctls(),
             timeouts=self._node.timeouts,
-            sets=self._sets(),
-            entries={n: c.counts.keys() for n, c in self._entries.items()},
+            sets=self._shared.specs(),
+            entries=self._shared.entries(),
             chains=self._node.chains,
             virtual_servers=self._virtual_servers,
             real_servers=self._real_servers,
-            addresses=self._node.placement.addresses(self._addresses.counts.keys()),
-            routes=self._node.placement.routes(self._addresses.counts),
+            addresses=self._node.placement.addresses(self._shared.vips),
+            routes=self._node.placement.routes(self._shared.vips),
         )
 
     def _insert(self, program: ServiceProgram) -> Generator[None, None, None]:
-        """Addresses come last: bound, they close what their servers do not open."""
+        self._ingress_vip_services += program.has_ingress_vip
         cost = 0
         for server in program.servers:
             key = server.server.key
-            before = self._claims.holder(key)
+            before = self.server(key)
             if self._claims.put(program, server):
                 self._settle(key, before)
             cost += _cost(server)
@@ -281,48 +336,44 @@ class Desired:
                 cost = 0
         for some in parts(program.entries, PART):
             for named in some:
-                self._entries[named.set_name].add(named.entry)
+                self._shared.add(named)
             if len(some) == PART:
-                yield
-        self._ingress_vip_services += program.has_ingress_vip
-        for addresses in parts(program.addresses, PART):
-            for address in addresses:
-                self._addresses.add(address)
-            if len(addresses) == PART:
                 yield
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
     ) -> Generator[None, None, None]:
         """Take a program out of the counts, but not the claims `keep` has renewed."""
-        for addresses in parts(program.addresses, PART):
-            for address in addresses:
-                self._addresses.discard(address)
-            if len(addresses) == PART:
-                yield
-        self._ingress_vip_services -= program.has_ingress_vip
-        for some in parts(program.entries, PART):
-            for named in some:
-                self._entries[named.set_name].discard(named.entry)
-            if len(some) == PART:
-                yield
         renewed = {server.server.key for server in keep.servers} if keep else ()
         cost = 0
         for server in program.servers:
             key = server.server.key
             if key in renewed:
                 continue
-            before = self._claims.holder(key)
+            before = self.server(key)
             self._claims.withdraw(program.ref, key)
             self._settle(key, before)
             cost += _cost(server)
             if cost >= PART:
                 yield
                 cost = 0
+        for some in parts(program.entries, PART):
+            for named in some:
+                self._shared.discard(named)
+            if len(some) == PART:
+                yield
+        self._ingress_vip_services -= program.has_ingress_vip
 
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
         """Let the best claim to `key` hold, and its entries with it."""
         after = self._claims.holder(key)
+        known = self._withheld.pop(key, None)
+        if known is not None:
+            self._taken.discard(known, key)
+        if after is not None and key in self._foreign.keys:
+            self._withheld[key] = after.port_name.service
+            self._taken.add(after.port_name.service, key)
+            after = None
         if after is before:
             return
         self._touched.add(key)
@@ -330,7 +381,7 @@ class Desired:
 
     def _mark_again(self, key: VirtualServerKey) -> None:
         """Look whether there is a mark for an address, which may have changed."""
-        program = self._claims.holder(key)
+        program = self.server(key)
         self._replace(key, self._unmarked.pop(key, program), program)
 
     def _replace(
@@ -353,14 +404,15 @@ class Desired:
         self._touched.add(key)
         if after is None:
             del self._virtual_servers[key], self._real_servers[key]
+            self._foreign.go(key)
         else:
             self._virtual_servers[key] = after.server
             self._real_servers[key] = after.real_servers
-            for named in after.entries:
-                self._entries[named.set_name].add(named.entry)
-        if before is not None:
-            for named in before.entries:
-                self._entries[named.set_name].discard(named.entry)
+            if before is None:
+                self._foreign.come(key)
+        if before is None or after is None or not _needs_the_same(before, after):
+            self._shared.replace(before, after)
+            self._silent_checks.replace(before, after)
 
     def _settle_inside(self, key: VirtualServerKey, program: ServerProgram) -> bool:
         """Give inside clients of an address their virtual server, or take it away.
@@ -376,8 +428,7 @@ class Desired:
             inside = self._short_circuits.open(key)
             if inside is None:
                 return False
-            named = marked_entry(key, inside)
-            self._entries[named.set_name].add(named.entry)
+            self._shared.add(marked_entry(key, inside))
         self._touched.add(inside)
         self._virtual_servers[inside] = program.inside.server(inside)
         self._real_servers[inside] = program.inside.real_servers
@@ -390,8 +441,7 @@ class Desired:
             return
         self._touched.add(inside)
         del self._virtual_servers[inside], self._real_servers[inside]
-        named = marked_entry(key, inside)
-        self._entries[named.set_name].discard(named.entry)
+        self._shared.discard(marked_entry(key, inside))
 
     def _sysctls(self) -> Mapping[str, str]:
         strict = self._node.strict_arp
@@ -399,30 +449,16 @@ class Desired:
             strict = self._ingress_vip_services > 0
         return {**self._node.sysctls, **(STRICT_ARP_SYSCTLS if strict else {})}
 
-    def _sets(self) -> Mapping[str, SetSpec]:
-        """The sets with room for what is in them, and for more until they are full."""
-        specs = {}
-        for family in self._node.families:
-            for role in SetRole:
-                name = set_name(role, family)
-                self._room[name] = _room_for(len(self._entries[name].counts))
-                specs[name] = set_spec(role, family, maxelem=self._room[name])
-        return specs
-
 
 def _cost(server: ServerProgram) -> int:
     """How many things in the kernel a virtual server is."""
     return 1 + len(server.real_servers) + len(server.entries)
 
 
-def _room_for(entries: int) -> int:
-    """Entries to create a set for: the default, or a power of two with a quarter free.
-
-    A set cannot grow in place; the room to spare means it is seldom rebuilt.
-    """
-    maxelem = DEFAULT_MAXELEM
-    if entries <= maxelem:
-        return maxelem
-    while maxelem * 3 // 4 < entries:
-        maxelem *= 2
-    return maxelem
+def _needs_the_same(before: ServerProgram, after: ServerProgram) -> bool:
+    """Whether nothing but the real servers and how they are chosen has changed."""
+    return (
+        before.entries == after.entries
+        and before.is_bound == after.is_bound
+        and before.port_name == after.port_name
+    )

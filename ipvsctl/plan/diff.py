@@ -17,6 +17,7 @@ from ipvsctl.plan.diff_servers import (
 )
 from ipvsctl.plan.diff_sets import NOTHING, add_entries, diff_sets, remove_entries
 from ipvsctl.plan.flows import beside, plan_flows
+from ipvsctl.plan.node import AT_LEAST
 from ipvsctl.plan.ops import (
     ChangeRules,
     DeleteVipLink,
@@ -67,7 +68,7 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
-    observed = without_moved(plan, observed, desired)
+    observed = without_moved(plan, observed, desired, options)
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
@@ -120,13 +121,19 @@ def _remove_virtual_servers(
 
 def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
     for name, value in desired.sysctls.items():
-        if observed.sysctls.get(name) != value:
+        if not _is_enough(name, observed.sysctls.get(name), value):
             plan.add(Stage.SYSCTLS, SetSysctl(name, value))
     known = msgspec.structs.astuple(observed.timeouts)
     wanted = msgspec.structs.astuple(desired.timeouts)
     # 0 is no wish.
     if any(new not in {0, old} for old, new in zip(known, wanted, strict=True)):
         plan.add(Stage.SYSCTLS, SetTimeouts(desired.timeouts))
+
+
+def _is_enough(name: str, held: str | None, wanted: str) -> bool:
+    if held == wanted or held is None or name not in AT_LEAST:
+        return held == wanted
+    return held.isdecimal() and int(held) > int(wanted)
 
 
 def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:

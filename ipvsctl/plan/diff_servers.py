@@ -1,6 +1,7 @@
 """What must change in virtual servers and their real servers."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -39,6 +40,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
         exclude: virtual servers with an address in one of these networks are changed
             if they are desired, but never deleted.
         short_circuits: fwmark virtual server -> that of the address it is for.
+        foreign: virtual servers that are left alone whatever the sets say.
     """
 
     vip_link: str
@@ -46,19 +48,23 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
     expired_drains: frozenset[Drain] = frozenset()
     exclude: tuple[IPNetwork, ...] = ()
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
+    foreign: AbstractSet[VirtualServerKey] = frozenset()
 
     def excludes(self, key: VirtualServerKey) -> bool:
         """Whether a virtual server stays although nobody wants it."""
         address = key.address
-        return address is not None and any(
-            address in network
-            for network in self.exclude
-            if network.version == address.version
+        return key in self.foreign or (
+            address is not None
+            and any(
+                address in network
+                for network in self.exclude
+                if network.version == address.version
+            )
         )
 
 
 def without_moved(
-    plan: PlanBuilder, observed: Observed, desired: NodeState
+    plan: PlanBuilder, observed: Observed, desired: NodeState, options: DiffOptions
 ) -> Observed:
     """Delete the virtual servers that a changed mark takes their last entry from.
 
@@ -75,7 +81,7 @@ def without_moved(
         old = {entry.mark for entry in held if entry.identity in changed}
         old -= {entry.mark for entry in held if entry.identity not in changed}
         moved |= {VirtualServerKey(family=family, fwmark=m) for m in old}
-    moved &= state.virtual_servers.keys()
+    moved &= state.virtual_servers.keys() - options.foreign
     if not moved:
         return observed
     for key in sorted(moved):

@@ -19,7 +19,11 @@ from ipvsctl.plan.program import WayIn
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """One address and port a client can knock at."""
+    """One address and port a client can knock at.
+
+    Attributes:
+        is_bound: see `ServerProgram`.
+    """
 
     way: WayIn
     address: IPAddress
@@ -27,6 +31,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     policy: TrafficPolicy
     roles: tuple[SetRole, ...]
     field: str
+    is_bound: bool = False
 
 
 def doors(
@@ -38,6 +43,10 @@ def doors(
     config: ProxyConfig,
 ) -> Iterator[Door]:
     """Every door of one port of a Service in one family.
+
+    An external address that another link has already is not to be bound: the filter
+    closes every other port of a bound address, which must never happen to an address
+    of the host.
 
     Args:
         service: whose port it is.
@@ -57,6 +66,7 @@ def doors(
             policy=service.internal_traffic_policy,
             roles=(SetRole.CLUSTER_IP,),
             field=f"spec.ports[{index}].port",
+            is_bound=True,
         )
     for address in of_family(service.external_ips, family):
         yield Door(
@@ -66,6 +76,7 @@ def doors(
             policy=external,
             roles=(SetRole.EXTERNAL_IP_LOCAL if is_local else SetRole.EXTERNAL_IP,),
             field="spec.externalIPs",
+            is_bound=address not in node.host_addresses,
         )
     for address in of_family(service.ingress_vips, family):
         yield Door(
@@ -79,6 +90,7 @@ def doors(
                 else (SetRole.LOAD_BALANCER,)
             ),
             field="status.loadBalancer.ingress",
+            is_bound=address not in node.host_addresses,
         )
     if not has_node_port(service, port):
         return

@@ -46,9 +46,14 @@ def port_endpoints(
 ) -> tuple[PortEndpoint, ...]:
     """All endpoints of one Service port in one family, unique by address and port.
 
-    An endpoint that moves between slices may be in two of them for a while, in
-    different conditions; then one said to be local, and among those the one in the
-    best condition, counts.
+    Of several entries with one address and port one counts, see `replaces`.
+
+    Args:
+        slices: the one that changed last comes last.
+        family: of the endpoints; slices of the other are passed over.
+        port_name: of the Service port.
+        protocol: of the Service port.
+        node_name: whose endpoints are local; "" is nobody's.
 
     Returns:
         Sorted by address, then port; ready or not.
@@ -71,15 +76,20 @@ def port_endpoints(
                     is_local=endpoint.node_name == node_name and node_name != "",
                 )
                 identity = (int(endpoint.address), number)
-                known = found.setdefault(identity, candidate)
-                if known is not candidate and _standing(candidate) > _standing(known):
+                if identity not in found or replaces(endpoint):
                     found[identity] = candidate
     return tuple(found[identity] for identity in sorted(found))
 
 
-def _standing(candidate: PortEndpoint) -> tuple[bool, bool, bool]:
-    endpoint = candidate.endpoint
-    return candidate.is_local, endpoint.ready, endpoint.serving
+def replaces(endpoint: Endpoint) -> bool:
+    """Whether an entry counts although an earlier one has its address.
+
+    A pod's address is given to another pod while the old one still terminates
+    (k/k#135266). Wherever the two are, and ready or not, packets to the address reach
+    the new one. Two that both live are one pod that moves between slices, and the
+    newer slice knows better; of two that both terminate the first one counts.
+    """
+    return not endpoint.terminating
 
 
 def usable_endpoints(

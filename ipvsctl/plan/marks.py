@@ -20,13 +20,14 @@ class Marks:
         self._mark_of: dict[VirtualServerKey, int] = {}
         self._key_of: dict[int, VirtualServerKey] = {}
         self._waiting: dict[VirtualServerKey, None] = {}
-        self._foreign: AbstractSet[int] = frozenset()
+        self.foreign: AbstractSet[int] = frozenset()
+        """Marks of others, as of the last `agree`."""
         self._given_back: list[int] = []
         self._resting: set[int] = set()
         self._free: list[int] = []
         self._next = 0
-        self._fresh: set[int] = set()
         self._unchecked: set[int] = set()
+        self._raced: set[int] = set()
         self._has_agreed = False
 
     @property
@@ -61,18 +62,21 @@ class Marks:
             self._rest(mark)
 
     def take_fresh(self) -> frozenset[int]:
-        """The marks given out since the last call; those at rest are free again."""
-        fresh = frozenset(self._fresh)
-        self._fresh.clear()
+        """The marks that are not confirmed; those at rest are free again."""
         for mark in self._given_back:
             heappush(self._free, mark)
         self._given_back.clear()
         self._resting.clear()
-        return fresh
+        return frozenset(self._unchecked)
 
     def confirm(self, marks: AbstractSet[int]) -> None:
-        """Nobody else has these, so they are about to be ours for good."""
+        """Nobody else had these: they are ours for good."""
         self._unchecked -= marks
+
+    def doubt(self, marks: AbstractSet[int]) -> None:
+        """Somebody else has come first, so that an entry in the set says nothing."""
+        self._raced |= marks & self._key_of.keys()
+        self._unchecked |= self._raced
 
     def agree(
         self, held: Mapping[VirtualServerKey, int], present: AbstractSet[int]
@@ -91,7 +95,7 @@ class Marks:
         Returns:
             Those whose mark is another one now, or their first.
         """
-        strangers = present - set(held.values())
+        strangers = present - (set(held.values()) - self._raced)
         if self._has_agreed:
             keys = [self._key_of[mark] for mark in self._unchecked & strangers]
             keys += self._waiting
@@ -104,13 +108,13 @@ class Marks:
         if not self._has_agreed:
             self._inherit(held, before.keys())
         foreign = strangers - self._key_of.keys()
-        if foreign != self._foreign:
-            self._foreign = foreign
+        if foreign != self.foreign:
+            self.foreign = foreign
             self._start_over()
         for key in sorted(keys, key=str):
             self.take(key)
-        self._fresh.clear()
         self._unchecked.clear()
+        self._raced.clear()
         self._has_agreed = True
         return frozenset(key for key in keys if self._mark_of.get(key) != before[key])
 
@@ -138,7 +142,6 @@ class Marks:
         self._waiting.pop(key, None)
         self._mark_of[key] = mark
         self._key_of[mark] = key
-        self._fresh.add(mark)
         self._unchecked.add(mark)
         return mark
 
@@ -152,7 +155,7 @@ class Marks:
             else:
                 return None
             taken = mark in self._key_of or mark in self._resting
-            if not taken and mark not in self._foreign:
+            if not taken and mark not in self.foreign:
                 return mark
 
     def _start_over(self) -> None:
@@ -161,8 +164,8 @@ class Marks:
 
     def _forget(self, mark: int) -> None:
         del self._key_of[mark]
-        self._fresh.discard(mark)
         self._unchecked.discard(mark)
+        self._raced.discard(mark)
 
     def _rest(self, mark: int) -> None:
         self._resting.add(mark)

@@ -50,6 +50,14 @@ STRICT_ARP_SYSCTLS: Mapping[str, str] = {
 load-balancer VIP, and the last one to do so gets its traffic (metallb#153)."""
 
 
+CONNTRACK_LIMIT: Final = "net/netfilter/nf_conntrack_max"
+CONNTRACK_BUCKETS: Final = "net/netfilter/nf_conntrack_buckets"
+
+AT_LEAST: Final = frozenset({CONNTRACK_LIMIT, CONNTRACK_BUCKETS})
+"""Sysctls that are as desired if they are higher: somebody needs that much, and the
+kernel rounds the number of buckets up."""
+
+
 def sysctl_names() -> tuple[str, ...]:
     """Every sysctl that may be in a desired state, relative to `/proc/sys`."""
     every = {
@@ -103,9 +111,6 @@ def _sysctls(facts: KernelFacts) -> Mapping[str, str]:
 
 # Settings that set every sysctl there is for them.
 _ALL_OF_CONNTRACK = ConntrackConfig(
-    min=1,
-    tcp_established_timeout_s=1,
-    tcp_close_wait_timeout_s=1,
     tcp_be_liberal=True,
     udp_timeout_s=1,
     udp_stream_timeout_s=1,
@@ -115,8 +120,11 @@ _ALL_OF_CONNTRACK = ConntrackConfig(
 def _conntrack_values(
     conntrack: ConntrackConfig, facts: KernelFacts
 ) -> Mapping[str, str]:
+    limit = conntrack.limit(facts.cpus) if facts.has_conntrack_limit else 0
     values = {
-        "nf_conntrack_max": conntrack.limit(facts.cpus),
+        "nf_conntrack_max": limit,
+        # As /sys/module/nf_conntrack/parameters/hashsize, which kube-proxy writes.
+        "nf_conntrack_buckets": limit // 4,
         "nf_conntrack_tcp_timeout_established": conntrack.tcp_established_timeout_s,
         "nf_conntrack_tcp_timeout_close_wait": conntrack.tcp_close_wait_timeout_s,
         "nf_conntrack_tcp_be_liberal": int(conntrack.tcp_be_liberal),

@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress, IPFamily
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.ipvs import ForwardingMethod, VirtualServerKey
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.catalogue import (
     OWNING_ROLES,
     SetRole,
     kube_proxy_node_ports,
     set_name,
 )
+from ipvsctl.plan.program import ServerProgram, WayIn
 
 
 def owned_keys(
     state: NodeState, host_addresses: AbstractSet[IPAddress] = frozenset()
-) -> AbstractSet[VirtualServerKey]:
+) -> frozenset[VirtualServerKey]:
     """The virtual servers of a state that are ours: those with an owning entry.
 
     Args:
@@ -26,7 +28,7 @@ def owned_keys(
             they tell what is ours only together with these.
     """
     owning = OwningEntries(state.entries, host_addresses)
-    return {key for key in state.virtual_servers if key in owning}
+    return frozenset(key for key in state.virtual_servers if key in owning)
 
 
 class OwningEntries:
@@ -66,9 +68,86 @@ class OwningEntries:
             entry in entries for entries in self._by_family[key.family]
         ) or self._is_kube_proxys_node_port(key, entry)
 
+    @cached_property
+    def addresses(self) -> AbstractSet[IPAddress]:
+        """Those that an owning entry has."""
+        return {
+            entry.address
+            for family in IPFamily
+            for entries in self._by_family[family]
+            for entry in entries
+            if entry.address is not None
+        }
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no owning entry at all, not even of kube-proxy's."""
+        held = [entries for found in self._by_family.values() for entries in found]
+        held += (
+            self._entries.get(kube_proxy_node_ports(protocol, family), frozenset())
+            for family in IPFamily
+            for protocol in Protocol
+        )
+        return not any(held)
+
     def _is_kube_proxys_node_port(self, key: VirtualServerKey, entry: SetEntry) -> bool:
         if key.protocol is None:
             return False
         held = self._entries.get(kube_proxy_node_ports(key.protocol, key.family), ())
         is_own_address = key.address in self._host_addresses
         return entry in held or (is_own_address and SetEntry(port=key.port) in held)
+
+
+class Ownership:
+    """Tells whose the virtual servers of a complete state are.
+
+    Attributes:
+        owning: says which have an owning entry.
+    """
+
+    def __init__(self, observed: Observed) -> None:
+        self._state = observed.state
+        self.owning = OwningEntries(observed.state.entries, observed.host_addresses)
+
+    def is_recognised(self, program: ServerProgram) -> bool:
+        """Whether a virtual server without an owning entry is ours all the same.
+
+        It may be, since anybody can flush a set. Evidence, the strongest first:
+
+        - A real server that is not masqueraded is none of ours.
+        - With a real server that its Service wants, it does our work; so does another
+          balancer that has the same address on another link for the same real servers
+          (kube-vip's, of the API servers). There it counts only if the sets were
+          flushed.
+        - An address on the VIP link, or with a route of ours, was made local for our
+          virtual servers there. While another one of them has its entry, the sets were
+          not flushed, and this one is a stranger beside it.
+        - After a flush, an empty one that is like the wanted one.
+
+        Args:
+            program: of a virtual server that is in the state.
+        """
+        key = program.server.key
+        held = self._state.real_servers.get(key, EMPTY)
+        if any(
+            real_server.forwarding is not ForwardingMethod.MASQUERADE
+            for real_server in held.values()
+        ):
+            return False
+        is_bound = key.address in self._state.addresses
+        is_bound |= key.address in self._state.routes
+        if not held.keys().isdisjoint(program.real_servers):
+            return is_bound or program.way is WayIn.NODE_PORT or self._is_flushed
+        if is_bound:
+            return key.address not in self.owning.addresses
+        is_alike = self._state.virtual_servers[key] == program.server
+        return not held and is_alike and self._is_flushed
+
+    @cached_property
+    def _is_flushed(self) -> bool:
+        """Whether VIPs are bound, and yet there is no owning entry.
+
+        Sets alone do not show that they were flushed: everything may be withheld.
+        """
+        is_bound = bool(self._state.addresses or self._state.routes)
+        return is_bound and self.owning.is_empty

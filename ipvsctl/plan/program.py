@@ -82,6 +82,8 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             them, in an owning set, is what makes it ours.
         field: where in the Service its address or port comes from.
         inside: None where all clients have the same.
+        is_bound: its address is a VIP to bind, in the node's way, and not one that
+            another link of the host has.
     """
 
     port_name: ServicePortName
@@ -91,6 +93,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     entries: tuple[NamedEntry, ...]
     field: str
     inside: InsideProgram | None = None
+    is_bound: bool = False
 
 
 class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -111,7 +114,6 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     Attributes:
         created: the Service's `created`, which settles claims of one precedence.
         servers: unique by key.
-        addresses: VIPs to bind to the VIP link, in the node's way.
         entries: set entries not tied to one virtual server.
         has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
         problems: what of the Service cannot be honoured.
@@ -120,8 +122,16 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     ref: ObjectRef
     created: str = ""
     servers: tuple[ServerProgram, ...] = ()
-    addresses: frozenset[IPAddress] = frozenset()
     entries: tuple[NamedEntry, ...] = ()
     has_ingress_vip: bool = False
     health_check: HealthCheck | None = None
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """The VIPs to bind, if its virtual servers are honoured."""
+        return frozenset(
+            server.server.key.address
+            for server in self.servers
+            if server.is_bound and server.server.key.address is not None
+        )

@@ -135,6 +135,7 @@ def _filter_table(family: IPFamily, mark: int) -> dict[str, Rules]:
         # (nf_conntrack_proto_icmpv6.c:nf_conntrack_icmpv6_error), and passes.
         IPVS_FILTER: (
             *(rule(Verdict.RETURN, in_set(family, role, "dst,dst")) for role in known),
+            rule(Verdict.RETURN, in_set(family, SetRole.FOREIGN, "dst,dst")),
             rule(Verdict.RETURN, health_check),
             *(
                 rule(Verdict.RETURN, MatchIcmpType(family, icmp_type, code))

@@ -1,11 +1,11 @@
 """Set entries of a Service, beside those that its doors stand for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from ipvsctl.model.ipset import SetEntry
-from ipvsctl.model.net import IPAddress, IPFamily, family_of, of_family
+from ipvsctl.model.net import IPFamily, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.endpoints import PortEndpoint
@@ -59,13 +59,6 @@ def loop_back_entries(
                     second_address=address,
                 ),
             )
-
-
-def bound_entries(addresses: Iterable[IPAddress]) -> Iterator[NamedEntry]:
-    """Entries of the addresses that are VIPs and nothing else."""
-    for address in addresses:
-        name = set_name(SetRole.IPVS_IPS, family_of(address))
-        yield NamedEntry(name, SetEntry(address=address))
 
 
 def health_check_entries(

@@ -1,33 +1,10 @@
-"""Which of a Service's addresses are served and bound, and why others are not."""
+"""Which of a Service's addresses are not served, and why."""
 
 from collections.abc import Iterator
 
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
-
-
-def bound_addresses(
-    service: Service,
-    families: tuple[IPFamily, ...],
-    refused: frozenset[IPAddress],
-    node: NodeContext,
-) -> Iterator[IPAddress]:
-    """Addresses for the VIP link: not those that another link has already.
-
-    The filter closes every other port of a bound address, which must never happen
-    to an address of the host.
-    """
-    if not service.ports:
-        return
-    yield from (ip for ip in service.cluster_ips if family_of(ip) in families)
-    for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            family_of(address) in families
-            and address not in refused
-            and address not in node.host_addresses
-        ):
-            yield address
 
 
 def node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:

@@ -62,18 +62,24 @@ class ShortCircuits:
         self._marks[key.family].release(key)
         return self._drop(key)
 
+    def foreign(self) -> frozenset[VirtualServerKey]:
+        """The fwmark virtual servers of others, as of the last `agree`."""
+        return _keys({family: marks.foreign for family, marks in self._marks.items()})
+
     def take_fresh(self) -> frozenset[VirtualServerKey]:
-        """Those made since the last call; marks given up are free again."""
-        return frozenset(
-            VirtualServerKey(family=family, fwmark=mark)
-            for family, marks in self._marks.items()
-            for mark in marks.take_fresh()
-        )
+        """Those that nobody is known to have; marks given up are free again."""
+        fresh = {family: marks.take_fresh() for family, marks in self._marks.items()}
+        return _keys(fresh)
 
     def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
-        """The kernel has none of these, so no stranger has one of their marks."""
+        """These were not in the kernel, and have been added."""
         for family, marks in self._marks.items():
             marks.confirm({key.fwmark for key in keys if key.family is family})
+
+    def doubt(self, keys: AbstractSet[VirtualServerKey]) -> None:
+        """These were not in the kernel, and then somebody else added them first."""
+        for family, marks in self._marks.items():
+            marks.doubt({key.fwmark for key in keys if key.family is family})
 
     def agree(
         self, observed: NodeState
@@ -134,6 +140,16 @@ def without_mark(program: ServerProgram) -> ServerProgram:
         real_servers = inside.real_servers
     return msgspec.structs.replace(
         program, entries=entries, real_servers=real_servers, inside=None
+    )
+
+
+def _keys(
+    marks: Mapping[IPFamily, AbstractSet[int]],
+) -> frozenset[VirtualServerKey]:
+    return frozenset(
+        VirtualServerKey(family=family, fwmark=mark)
+        for family, some in marks.items()
+        for mark in some
     )
 
 

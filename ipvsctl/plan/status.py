@@ -32,6 +32,7 @@ from ipvsctl.model.status import (
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import Drain, owned_keys
+from ipvsctl.plan.endpoints import replaces
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
 
 
@@ -116,7 +117,7 @@ class _View:
                 # Another Service may have the older claim to its address and port.
                 if self._has_claim(server)
                 for virtual_server in (
-                    self._claimed(server, program, endpoints),
+                    self._claimed(server, endpoints),
                     *self._inside(server, endpoints),
                 )
             ),
@@ -127,6 +128,7 @@ class _View:
     ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
         """Virtual servers of no known Service: ours, and foreign ones."""
         owned = owned_keys(self._state, self._observed.host_addresses)
+        owned -= self._desired.foreign
         rest = sorted(
             (k for k in self._state.virtual_servers if not self._desired.server(k)),
             key=_order,
@@ -143,22 +145,20 @@ class _View:
     def _claimed(
         self,
         program: ServerProgram,
-        service: ServiceProgram,
         endpoints: Mapping[IPAddress, Endpoint],
     ) -> VirtualServerStatus:
         key = program.server.key
         known = self._state.virtual_servers.get(key)
-        bound = None
-        if key.address in service.addresses:
-            bound = self._is_bound(key.address)
+        bound = self._is_bound(key.address) if program.is_bound else None
         return self._virtual_server(
             known or program.server,
             service_port=program.port_name.port,
             way=program.way,
             bound=bound,
             standing=_standing(known, program.server),
+            # It may have more than its program says, see `without_mark`.
             real_servers=tuple(
-                self._real_servers(key, program.real_servers, endpoints)
+                self._real_servers(key, self._desired.real_servers[key], endpoints)
             ),
         )
 
@@ -284,12 +284,11 @@ class _View:
         )
 
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
-        """A Service's endpoints by address; of several, a ready one."""
+        """A Service's endpoints by address, each the one that counts."""
         found: dict[IPAddress, Endpoint] = {}
         for piece in self._store.slices_of(ref):
             for endpoint in piece.endpoints:
-                known = found.get(endpoint.address)
-                if known is None or (endpoint.ready and not known.ready):
+                if endpoint.address not in found or replaces(endpoint):
                     found[endpoint.address] = endpoint
         return found
 

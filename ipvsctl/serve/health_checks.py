@@ -5,6 +5,8 @@ decided by others; here are only the sockets.
 """
 
 import json
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -14,10 +16,19 @@ from aiohttp import web
 from ipvsctl.model.net import IPAddress, format_host_port
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.health_checks import ServiceHealth, port_problem
-from ipvsctl.serve.listen import BACKLOG, listen_at
+from ipvsctl.serve.admission import Bucket, Rate
+from ipvsctl.serve.connections import HttpServer
+from ipvsctl.serve.listen import listen_at
 
 _SHUTDOWN_S: Final = 0.5
 """How long an answer under way may keep a port open that has no Service any more."""
+
+_KEPT_S: Final = 300.0
+"""For how long a load balancer may keep a connection, to ask again on it."""
+
+_ALL_PORTS_RATE: Final = Rate(per_s=1000, burst=2000)
+"""Of all clients of all ports. A cloud's load balancers ask each port from a few
+addresses every few seconds, so that 1,000 Services make some 400 a second."""
 
 
 class HealthCheckServer:
@@ -25,10 +36,16 @@ class HealthCheckServer:
 
     Args:
         is_healthy: whether the kernel is as it should be; if not, every port says so.
+        clock: seconds, never backwards.
     """
 
-    def __init__(self, is_healthy: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        is_healthy: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._is_healthy = is_healthy
+        self._shared = Bucket(_ALL_PORTS_RATE, clock())
         self._addresses: tuple[IPAddress, ...] = ()
         self._checks: dict[int, ServiceHealth] = {}
         self._ports: dict[int, _Port] = {}
@@ -80,8 +97,8 @@ class HealthCheckServer:
     async def _open(self, port: int) -> None:
         """Have a port answer at every address, as far as that can be."""
         if port not in self._ports:
-            self._ports[port] = _Port(port, self._answer)
-        reason = await self._ports[port].listen(self._addresses)
+            self._ports[port] = _Port(port, self._answer, self._shared)
+        reason = self._ports[port].listen(self._addresses)
         if reason:
             self._refused[port] = reason
         else:
@@ -126,30 +143,33 @@ def health_response(check: ServiceHealth, *, is_healthy: bool) -> web.Response:
 class _Port:
     """One port, open at some addresses."""
 
-    def __init__(self, port: int, answer: Callable[[int], web.Response]) -> None:
+    def __init__(
+        self, port: int, answer: Callable[[int], web.Response], shared: Bucket
+    ) -> None:
         self._port = port
-        self._sites: dict[IPAddress, web.SockSite] = {}
-        self._runner: web.ServerRunner | None = None
+        self._sockets: dict[IPAddress, socket.socket] = {}
 
-        async def handle(_request: web.BaseRequest) -> web.StreamResponse:
+        async def handle(_request: web.BaseRequest) -> web.Response:
             return answer(port)
 
-        self._server = web.Server(handle, access_log=None)
+        self._server = HttpServer(
+            handle,
+            field=f"healthCheckNodePort {port}",
+            limit_s=_KEPT_S,
+            shared=shared,
+        )
 
-    async def listen(self, addresses: Sequence[IPAddress]) -> str:
+    def listen(self, addresses: Sequence[IPAddress]) -> str:
         """Be open at these addresses and no others.
 
         Returns:
             Why not at some of them; "" if at all.
         """
-        if self._runner is None:
-            self._runner = web.ServerRunner(self._server, shutdown_timeout=_SHUTDOWN_S)
-            await self._runner.setup()
-        for address in self._sites.keys() - set(addresses):
-            await self._sites.pop(address).stop()
+        for address in self._sockets.keys() - set(addresses):
+            self._server.leave(self._sockets.pop(address))
         reasons = []
         for address in addresses:
-            if address in self._sites:
+            if address in self._sockets:
                 continue
             try:
                 opened = listen_at(address, self._port)
@@ -157,12 +177,10 @@ class _Port:
                 where = format_host_port(address, self._port)
                 reasons.append(f"cannot listen on {where}: {error.strerror or error}")
                 continue
-            site = web.SockSite(self._runner, opened, backlog=BACKLOG)
-            await site.start()
-            self._sites[address] = site
+            self._server.open(opened)
+            self._sockets[address] = opened
         return "; ".join(reasons)
 
     async def close(self) -> None:
         """Close it everywhere, with every connection."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.close(_SHUTDOWN_S)

@@ -1,10 +1,7 @@
-"""HTTP for probes and scrapes: a few routes at one address, whoever asks and however.
-
-A client can keep neither the daemon nor another client waiting: each connection has one
-request and a time limit, and when there are too many the oldest makes room.
-"""
+"""HTTP for probes and scrapes: a few routes at one address, whoever asks."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -22,19 +19,16 @@ from tenacity import (
 
 from ipvsctl.model.config import Listener
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.serve.listen import BACKLOG, listen
+from ipvsctl.serve.admission import PORT_RATE, Rate
+from ipvsctl.serve.connections import CONNECTION_LIMIT_S, HttpServer
+from ipvsctl.serve.listen import listen
 
 Route = Callable[[], Awaitable[web.Response]]
 """What answers GET and HEAD of a path."""
 
-CONNECTION_LIMIT_S: Final = 10.0
-"""For how long a client may take; Prometheus waits no longer either."""
-_MAX_CONNECTIONS: Final = 128
 _SHUTDOWN_S: Final = 0.3
 """How long an answer under way may keep the daemon from ending."""
 _METHODS: Final = ("GET", "HEAD")
-
-_Limit = tuple[asyncio.Transport, asyncio.TimerHandle]
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -46,6 +40,7 @@ async def http_server(
     *,
     field: str,
     must_bind: bool,
+    rate: Rate = PORT_RATE,
     limit_s: float = CONNECTION_LIMIT_S,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[None]:
@@ -57,6 +52,7 @@ async def http_server(
         field: the setting that says where, for errors.
         must_bind: if it cannot be bound, say so and give up, instead of trying again
             until it can.
+        rate: of connections from elsewhere than this node.
         limit_s: for how long a connection may last.
         sleep: between tries.
 
@@ -66,14 +62,11 @@ async def http_server(
     if not listener.port:
         yield
         return
-    runner = web.ServerRunner(
-        _Server(_dispatcher(routes), limit_s), shutdown_timeout=_SHUTDOWN_S
-    )
-    await runner.setup()
+    server = HttpServer(_dispatcher(routes), field=field, rate=rate, limit_s=limit_s)
     opening = None
     try:
         try:
-            await _open(runner, listener)
+            server.open(listen(listener))
         except OSError as error:
             if must_bind:
                 raise ConfigError(
@@ -81,21 +74,17 @@ async def http_server(
                     value=str(listener),
                     reason=f"cannot listen: {error.strerror or error}",
                 ) from error
-            opening = asyncio.create_task(_keep_opening(runner, listener, field, sleep))
+            opening = asyncio.create_task(_keep_opening(server, listener, field, sleep))
         yield
     finally:
         if opening is not None:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
-        await runner.cleanup()
-
-
-async def _open(runner: web.ServerRunner, listener: Listener) -> None:
-    await web.SockSite(runner, listen(listener), backlog=BACKLOG).start()
+        await server.close(_SHUTDOWN_S)
 
 
 async def _keep_opening(
-    runner: web.ServerRunner,
+    server: HttpServer,
     listener: Listener,
     field: str,
     sleep: Callable[[float], Awaitable[None]],
@@ -114,8 +103,12 @@ async def _keep_opening(
         before_sleep=say,
         sleep=sleep,
     )
-    await retrying(_open, runner, listener)
+    server.open(await retrying(_listen, listener))
     _log.info("listening", field=field, address=str(listener))
+
+
+async def _listen(listener: Listener) -> socket.socket:
+    return listen(listener)
 
 
 def _dispatcher(
@@ -140,38 +133,3 @@ def _dispatcher(
         return response
 
     return dispatch
-
-
-class _Server(web.Server):
-    """A server that ends connections: those that last too long, or are too many."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
-        limit_s: float,
-    ) -> None:
-        super().__init__(handler, access_log=None)
-        self._limit_s = limit_s
-        self._limits: dict[web.RequestHandler, _Limit] = {}
-
-    def connection_made(
-        self, handler: web.RequestHandler, transport: asyncio.Transport
-    ) -> None:
-        """Let a client in, in place of the oldest one if there is no room."""
-        if len(self._limits) >= _MAX_CONNECTIONS:
-            oldest, _ = self._limits[next(iter(self._limits))]
-            oldest.abort()
-        super().connection_made(handler, transport)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._limit_s, transport.abort)
-        self._limits[handler] = transport, timer
-
-    def connection_lost(
-        self,
-        handler: web.RequestHandler,
-        exc: BaseException | None = None,
-    ) -> None:
-        """A client has gone, or was ended."""
-        super().connection_lost(handler, exc)
-        _, timer = self._limits.pop(handler)
-        timer.cancel()

@@ -8,7 +8,10 @@ from typing import Final
 from ipvsctl.model.config import Listener
 from ipvsctl.model.net import IPAddress, family_of, parse_address
 
-BACKLOG: Final = 128
+BACKLOG: Final = 4096
+"""Clients that wait until they are accepted; what others fill is lost to the kubelet's
+probes, while those beyond a rate cost little once they are accepted (`connections`).
+The kernel caps it at its somaxconn."""
 
 _ANY_V6: Final = parse_address("::")
 _NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}

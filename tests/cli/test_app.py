@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from ipvsctl import __version__
@@ -44,13 +46,16 @@ def test_help_tells_the_exit_statuses(invoke: Invoke, command: str) -> None:
     """Each command documents what it exits with."""
     result = invoke(command, "--help")
     assert result.exit_code == 0
-    assert "Exit status: 0 " in result.stdout
+    assert "Exit status: 0 " in " ".join(result.stdout.split())
 
 
 def test_every_command_is_listed(invoke: Invoke) -> None:
     """The tests above cover all commands."""
-    lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in lines] == COMMANDS
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    assert [*group.commands] == COMMANDS
+    shown = invoke("--help").stdout.split()
+    assert {*COMMANDS} <= {*shown}
 
 
 @pytest.mark.parametrize("words", [["version"], ["status", "--help"], ["--help"]])
@@ -76,7 +81,8 @@ def test_a_wrong_option_is_a_usage_error(invoke: Invoke) -> None:
     """Usage errors exit 2 like every other error."""
     result = invoke("status", "-o", "xml")
     assert result.exit_code == 2
-    assert "'xml' is not one of" in result.stderr
+    assert "xml" in result.stderr
+    assert result.stdout == ""
 
 
 def _invoke_with_kernel_error(

@@ -82,7 +82,7 @@ def test_a_wrong_value_names_where_it_was_given(
     """The flag or the variable, whichever it was."""
     result = render(manifests, *words, **env)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"ipvsctl: error: {named}: 'soon': 'soon' is not")
+    assert result.stderr.startswith(f"ipvsctl: error: {named}: 'soon': not a duration")
 
 
 def test_the_file_names_the_node(config: Path, manifests: Path) -> None:

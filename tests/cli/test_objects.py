@@ -1,6 +1,7 @@
 """Commands that take their objects from an API server."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -142,7 +143,11 @@ def test_errors(
     background: Background, kubeconfig: Path, invoke: Invoke, trouble: str
 ) -> None:
     """A server that does not tell is one sentence with its URL, at once."""
-    said = {"away": "/api", "unauthorized": "401: Unauthorized", "missing": "No such"}
+    said = {
+        "away": "/api",
+        "unauthorized": "401: Unauthorized",
+        "missing": os.strerror(errno.ENOENT),
+    }
     if trouble == "away":
         background.do(background.server.set_door(Door.REFUSED))
     if trouble == "unauthorized":

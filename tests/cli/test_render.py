@@ -1,6 +1,8 @@
 """`ipvsctl render`."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,7 @@ def test_problems_go_to_stderr_one_line_each(invoke: Invoke, tmp_path: Path) -> 
         ),
         (
             ("--manifests", "{}", "--config", "/nowhere"),
-            "--config: '/nowhere': cannot be read: No such file or directory",
+            f"--config: '/nowhere': cannot be read: {os.strerror(errno.ENOENT)}",
         ),
     ],
 )

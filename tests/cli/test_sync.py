@@ -52,7 +52,7 @@ def test_apply_makes_equal_and_diff_sees_it(
     """`diff` exits 1 before `apply` and 0 after it."""
     before = invoke("diff", "--manifests", manifests)
     assert before.exit_code == 1
-    assert before.stdout.endswith(" to add, 7 to change, 0 to delete\n")
+    assert before.stdout.endswith(" to add, 11 to change, 0 to delete\n")
     done = invoke("apply", "--manifests", manifests)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1

@@ -295,15 +295,27 @@ def test_where_to_serve(fields: dict[str, object], expected: ServeConfig) -> Non
 @pytest.mark.parametrize(
     ("conntrack", "cpus", "limit"),
     [
-        ({}, 4, 0),
+        ({}, 1, 131072),
+        ({}, 4, 131072),
+        ({"maxPerCore": None, "min": None}, 8, 262144),
+        ({}, 32, 1048576),
+        ({}, 33, 1048576),
+        ({"maxPerCore": 1, "min": 0}, 4, 4),
+        ({"maxPerCore": 65536}, 512, 1048576),
+        ({"maxPerCore": 1, "min": 2097152}, 512, 2097152),
         ({"maxPerCore": 32768}, 4, 131072),
         ({"maxPerCore": 32768, "min": 262144}, 4, 262144),
         ({"maxPerCore": 0, "min": 262144}, 4, 0),
+        ({"maxPerCore": 0}, 4, 0),
         ({"min": 262144}, 4, 262144),
+        ({"min": 0}, 1, 32768),
     ],
 )
 def test_conntrack_limit(conntrack: dict[str, object], cpus: int, limit: int) -> None:
-    """The limit grows with the CPUs from a floor; 0 a CPU leaves the kernel's."""
+    """The limit grows with the CPUs from a floor; 0 a CPU leaves the kernel's.
+
+    It grows to 1,048,576, as with kube-proxy 1.36.
+    """
     config, _ = parse(conntrack=conntrack)
     assert config.conntrack.limit(cpus) == limit
 

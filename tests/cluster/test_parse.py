@@ -81,6 +81,25 @@ def test_node_problems() -> None:
     assert value.pod_cidrs == (parse_network("10.0.0.0/8"),)
 
 
+def test_addresses_of_a_node() -> None:
+    """Leading zeros are decimal, and link-local and class E addresses are in use."""
+    given = ("010.000.000.010", "169.254.1.5", "240.0.0.5", "::ffff:10.0.0.11")
+    found = parse_node(raw_node("a", *given, podCIDRs=["010.0.0.0/08", "240.1.0.0/16"]))
+    assert found.problems == ()
+    (value,) = found.values
+    assert isinstance(value, Node)
+    assert [str(address) for address in value.addresses] == [
+        "10.0.0.10",
+        "169.254.1.5",
+        "240.0.0.5",
+        "10.0.0.11",
+    ]
+    assert [str(network) for network in value.pod_cidrs] == [
+        "10.0.0.0/8",
+        "240.1.0.0/16",
+    ]
+
+
 def test_nameless_node() -> None:
     """A Node without a name is nobody's."""
     with pytest.raises(BadObject, match=r"metadata\.name"):

@@ -14,7 +14,6 @@ from tests.builders import Raw, raw_service, raw_slice, to_json
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
-RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 
 def read(raw: Raw) -> tuple[Service, dict[str, str]]:
@@ -271,46 +270,6 @@ def test_ingress(ingress: Raw, field: str | None, vips: tuple[object, ...]) -> N
     value, problems = read(raw_service(type="LoadBalancer", ingress=[ingress]))
     assert value.ingress_vips == vips
     assert list(problems) == ([field] if field else [])
-
-
-def test_no_usable_source_range_opens_nothing() -> None:
-    """If no source range can be used the VIPs are left out, not open to everyone."""
-    value, problems = read(
-        raw_service(
-            type="LoadBalancer",
-            loadBalancerSourceRanges=["10.0.0.1"],
-            ingress=[{"ip": "198.51.100.3"}],
-        )
-    )
-    assert value.ingress_vips == ()
-    assert value.source_ranges == ()
-    assert list(problems) == [
-        "spec.loadBalancerSourceRanges[0]",
-        "spec.loadBalancerSourceRanges",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "spec", "ranges"),
-    [
-        ("LoadBalancer", {}, ("10.1.0.0/16", "10.2.0.0/16")),
-        (
-            "LoadBalancer",
-            {"loadBalancerSourceRanges": ["10.3.0.0/16"]},
-            ("10.3.0.0/16",),
-        ),
-        ("NodePort", {}, ()),
-    ],
-)
-def test_source_ranges_by_annotation(
-    kind: str, spec: Raw, ranges: tuple[str, ...]
-) -> None:
-    """The annotation counts for load balancers whose spec has no ranges."""
-    annotations = {RANGES: "10.1.0.0/16, 10.2.0.0/16"}
-    value, problems = read(raw_service(type=kind, annotations=annotations, **spec))
-    assert value.source_ranges == tuple(map(parse_network, ranges))
-    assert value.has_annotated_ranges is (kind == "LoadBalancer" and not spec)
-    assert problems == {}
 
 
 def test_written_node_port_counts_without_allocation() -> None:

@@ -66,7 +66,8 @@ def test_all_fields() -> None:
         (None, (True, True, False)),
         ({}, (True, True, False)),
         ({"ready": None, "serving": None, "terminating": None}, (True, True, False)),
-        ({"ready": False}, (False, False, False)),
+        ({"ready": False}, (False, True, False)),
+        ({"ready": False, "terminating": True}, (False, True, True)),
         ({"serving": False}, (True, False, False)),
         (
             {"ready": False, "serving": True, "terminating": True},
@@ -75,7 +76,7 @@ def test_all_fields() -> None:
     ],
 )
 def test_conditions(conditions: Raw | None, expected: tuple[bool, bool, bool]) -> None:
-    """Unset: ready is true, serving follows ready, terminating is false."""
+    """Unset: ready and serving are true, each for itself, terminating is false."""
     value, _ = read(raw_slice("a", raw_endpoint(conditions=conditions)))
     (endpoint,) = value.endpoints
     assert (endpoint.ready, endpoint.serving, endpoint.terminating) == expected
@@ -118,6 +119,7 @@ def test_only_first_address() -> None:
         ("0.0.0.0", "IPv4"),
         ("169.254.1.1", "IPv4"),
         ("224.0.0.1", "IPv4"),
+        ("239.255.255.255", "IPv4"),
         ("255.255.255.255", "IPv4"),
         ("::", "IPv6"),
         ("::1", "IPv6"),
@@ -125,7 +127,9 @@ def test_only_first_address() -> None:
         ("ff02::1", "IPv6"),
         ("", "IPv4"),
         (" 172.16.0.1", "IPv4"),
-        ("172.16.0.01", "IPv4"),
+        ("172.16.0.0256", "IPv4"),
+        ("fe80::1%eth0", "IPv6"),
+        ("ff0e::1", "IPv6"),
     ],
 )
 def test_bad_address(address: str, kind: str) -> None:
@@ -182,6 +186,22 @@ def test_null_lists() -> None:
     assert (value.endpoints, value.ports, problems) == ((), (), [])
 
 
+def test_addresses_as_the_api_server_has_them() -> None:
+    """Leading zeros are decimal, mapped ones are IPv4's, class E is in use by pods."""
+    given = ("172.016.000.010", "::ffff:172.16.0.11", "240.16.0.10")
+    value, problems = read(raw_slice("a", *map(raw_endpoint, given)))
+    assert problems == []
+    assert [str(endpoint.address) for endpoint in value.endpoints] == [
+        "172.16.0.10",
+        "172.16.0.11",
+        "240.16.0.10",
+    ]
+    plain = raw_endpoints("web", {"addresses": [{"ip": given[0]}]})
+    (piece,) = parse_endpoints(plain).values
+    assert isinstance(piece, EndpointSlice)
+    assert piece.endpoints[0].address == value.endpoints[0].address
+
+
 def test_wrong_shape() -> None:
     """A field of another type than the API's names slice, path and value."""
     raw = raw_slice("a", raw_endpoint(), raw_endpoint(conditions={"ready": "yes"}))
@@ -221,7 +241,7 @@ def test_endpoints() -> None:
             "web.0.IPv4",
             IPFamily.IPV4,
             8080,
-            [("172.16.0.1", True, True, "n"), ("172.16.0.2", False, False, "")],
+            [("172.16.0.1", True, True, "n"), ("172.16.0.2", False, True, "")],
         ),
         ("web.0.IPv6", IPFamily.IPV6, 8080, [("fd00:172::1", True, True, "")]),
         ("web.1.IPv4", IPFamily.IPV4, 8081, [("172.16.0.3", True, True, "")]),

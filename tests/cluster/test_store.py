@@ -161,11 +161,18 @@ def test_slice_that_loses_its_label() -> None:
 
 
 def test_slices_are_sorted() -> None:
-    """The slices of a Service come by name, in whatever order they arrived."""
-    store = store_after(
-        PROXIED, *(put(endpoint_slice(f"web-{name}")) for name in "cab")
-    )
-    assert [s.ref.name for s in store.slices_of(WEB)] == ["web-a", "web-b", "web-c"]
+    """In whatever order they arrived: the one that changed last is last.
+
+    Those that do not say when are first, by name.
+    """
+    changed = {"c": "2026-01-02T00:00:00Z", "d": "2026-01-01T00:00:00Z"}
+    pieces = [
+        endpoint_slice(f"web-{name}", trigger_time=changed.get(name, ""))
+        for name in "cbad"
+    ]
+    store = store_after(PROXIED, *map(put, pieces))
+    names = [piece.ref.name for piece in store.slices_of(WEB)]
+    assert names == ["web-a", "web-b", "web-d", "web-c"]
 
 
 def test_endpoints_count_for_selectorless_services_only() -> None:

@@ -22,7 +22,7 @@ from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.change import Change
-from ipvsctl.plan.ops import AddVirtualServer, BindAddress
+from ipvsctl.plan.ops import AddVirtualServer, BindAddress, SetSysctl
 from ipvsctl.sources.source import Source
 from tests import builders
 from tests.controller.cluster import (
@@ -345,6 +345,24 @@ async def test_failed_ops_are_tried_again_after_growing_pauses() -> None:
         world.clock.advance(30)
         await world.until(lambda: world.loop.state.failed_ops == 0)
     assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+
+
+async def test_a_sysctl_that_cannot_be_set_makes_no_audit_more() -> None:
+    """Each audit that comes anyway tries; nothing failed that waits for it."""
+    world = World(ListSource(FIRST))
+    world.kernel.fail_on(lambda op: isinstance(op, SetSysctl), errno.EROFS)
+    async with running(world):
+        with capture_logs() as logs:
+            await world.until(lambda: has_audited(world, 1))
+            await world.idle()
+        assert world.loop.state.failed_ops == 0
+        pauses = {p for p in world.clock.sleeping if p != DRAIN_CHECK_S}
+        assert pauses == {CONFIG.sync_period_s}
+        world.kernel.stop_failing()
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: has_audited(world, 2))
+    assert not [line for line in logs if line["event"] == "op failed"]
+    assert world.kernel.observe().state.sysctls["net/ipv4/ip_forward"] == "1"
 
 
 async def test_a_drain_ends_without_an_event() -> None:

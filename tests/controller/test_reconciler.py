@@ -138,15 +138,22 @@ STRANGER = VirtualServer(
 def test_a_sync_keeps_off_a_strangers_fwmark(
     reconciler: Reconciler, kernel: FakeKernel
 ) -> None:
-    """It does nothing at all, and the audit that follows uses another one."""
+    """It does the rest, and the audit that follows uses another one."""
     kernel.preload(STRANGER)
     take(reconciler, has(LOCAL))
-    written = len(kernel.log)
     report = reconciler.sync(reconciler.prepare())
     assert [str(failed) for failed in report.report.failed] == [
         "add virtual server fwmark 0x20000 rr: the fwmark is somebody else's"
     ]
-    assert len(kernel.log) == written
+    state = kernel.observe().state
+    assert state.virtual_servers[STRANGER.key] == STRANGER
+    assert not state.real_servers.get(STRANGER.key)
+    assert not state.entries.get("KUBE-SHORT-CIRCUIT")
+    assert tcp_key("203.0.113.50", 80) in state.virtual_servers
+    # Another event may come before that audit.
+    take(reconciler, endpoints("172.16.0.2"))
+    assert reconciler.sync(reconciler.prepare()).report.failed
+    assert not kernel.observe().state.real_servers.get(STRANGER.key)
     assert not reconciler.audit().report.failed
     state = kernel.observe().state
     assert state.virtual_servers[STRANGER.key] == STRANGER

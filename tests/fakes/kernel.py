@@ -64,8 +64,15 @@ SYSCTLS: Final[Mapping[str, str]] = {
     "net/ipv4/conf/all/arp_ignore": "0",
     "net/ipv4/conf/all/arp_announce": "0",
     "net/ipv6/conf/all/forwarding": "0",
+    "net/netfilter/nf_conntrack_max": "65536",
+    "net/netfilter/nf_conntrack_buckets": "16384",
+    "net/netfilter/nf_conntrack_tcp_timeout_established": "432000",
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait": "60",
+    "net/netfilter/nf_conntrack_tcp_be_liberal": "0",
+    "net/netfilter/nf_conntrack_udp_timeout": "30",
+    "net/netfilter/nf_conntrack_udp_timeout_stream": "120",
 }
-"""What a fresh network namespace has."""
+"""What a host has that was just booted."""
 
 
 class KilledError(Exception):
@@ -219,6 +226,10 @@ class FakeKernel:
         """Have a virtual server that somebody else made."""
         self._ipvs.virtual_servers[server.key] = server
         self._ipvs.real_servers[server.key] = {item.key: item for item in real_servers}
+
+    def withdraw(self, key: VirtualServerKey) -> None:
+        """Have somebody take his virtual server away again."""
+        del self._ipvs.virtual_servers[key], self._ipvs.real_servers[key]
 
     def preload_chains(self, family: IPFamily, chains: Chains) -> None:
         """Have these rules as they are, whoever made or edited them."""

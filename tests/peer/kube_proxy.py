@@ -8,7 +8,6 @@ serviceport.go, util/nodeport_addresses.go.
 """
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 
 from tests.peer.kube_proxy_endpoints import (
     Raw,
@@ -18,6 +17,7 @@ from tests.peer.kube_proxy_endpoints import (
     name_of,
     of_kind,
 )
+from tests.peer.kube_proxy_net import address_of, is_of, network_of
 
 SET_TYPES = {
     "CLUSTER-IP": "hash:ip,port",
@@ -84,7 +84,7 @@ class Family:
 
     def is_of(self, text: str) -> bool:
         """Whether an address or network is of this family."""
-        return ip_network(text.strip(), strict=False).version == self.version
+        return is_of(text, self.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ class _Port:
 
     def _sync_source_ranges(self, vip: str, node: Raw) -> None:
         ranges = [
-            ip_network(text.strip(), strict=False)
+            network_of(text)
             for text in self.spec.get("loadBalancerSourceRanges") or ()
             if self.family.is_of(text)
         ]
@@ -228,7 +228,7 @@ class _Port:
             shown = net if net.prefixlen < net.max_prefixlen else net.network_address
             self._add("LOAD-BALANCER-SOURCE-CIDR", vip, self.number, f",{shown}")
         own = _node_ip(node, self.family)
-        if own and any(ip_address(own) in net for net in ranges):
+        if own and any(address_of(own) in net for net in ranges):
             self._add("LOAD-BALANCER-SOURCE-IP", vip, self.number, f",{vip}")
         else:
             self.family.closed.append((vip, self.protocol, self.number))
@@ -276,9 +276,11 @@ def _port(
 ) -> _Port:
     spec = service["spec"]
     status = (service.get("status") or {}).get("loadBalancer") or {}
-    external_ips = [ip for ip in spec.get("externalIPs") or () if family.is_of(ip)]
+    external_ips = [
+        str(address_of(ip)) for ip in spec.get("externalIPs") or () if family.is_of(ip)
+    ]
     vips = [
-        ingress["ip"]
+        str(address_of(ingress["ip"]))
         for ingress in status.get("ingress") or ()
         if ingress.get("ip")
         and ingress.get("ipMode", "VIP") == "VIP"
@@ -308,8 +310,8 @@ def _cluster_ip(service: Raw, version: int) -> str | None:
     for text in spec.get("clusterIPs") or [spec.get("clusterIP")]:
         if text in {None, "", "None"}:
             return None
-        if ip_address(text).version == version:
-            return str(text)
+        if is_of(text, version):
+            return str(address_of(text))
     return None
 
 
@@ -317,7 +319,7 @@ def _node_ip(node: Raw, family: Family) -> str | None:
     """The Node's first address of the family."""
     return next(
         (
-            str(address["address"])
+            str(address_of(address["address"]))
             for address in (node.get("status") or {}).get("addresses") or ()
             if address["type"] == "InternalIP" and family.is_of(address["address"])
         ),
@@ -331,12 +333,12 @@ def _node_port_addresses(node: Raw, family: Family) -> list[str]:
         own = _node_ip(node, family)
         return [own] if own else []
     # A family without a network of its own takes all of its addresses.
-    networks = [ip_network(text) for text in choice if family.is_of(text)]
+    networks = [network_of(text) for text in choice if family.is_of(text)]
     return [
         text
         for text in family.settings.host_addresses
         if family.is_of(text)
-        and (not networks or any(ip_address(text) in net for net in networks))
+        and (not networks or any(address_of(text) in net for net in networks))
     ]
 
 

@@ -5,6 +5,8 @@ Source: kube-proxy pkg/proxy/endpointslicecache.go, topology.go.
 
 from typing import Any
 
+from tests.peer.kube_proxy_net import address_of
+
 Raw = dict[str, Any]
 
 _OTHERS = (
@@ -36,7 +38,7 @@ def endpoints_of(
             for raw in piece.get("endpoints") or ():
                 endpoint = _endpoint(raw, slice_port["port"], node_name)
                 key = (endpoint["ip"], endpoint["port"])
-                if key not in found or endpoint["local"]:
+                if key not in found or not endpoint["terminating"]:
                     found[key] = endpoint
     return list(found.values())
 
@@ -45,7 +47,7 @@ def _endpoint(raw: Raw, port: int, node_name: str) -> Raw:
     conditions = raw.get("conditions") or {}
     hints = raw.get("hints") or {}
     return {
-        "ip": raw["addresses"][0],
+        "ip": str(address_of(raw["addresses"][0])),
         "port": port,
         "local": raw.get("nodeName") == node_name,
         "ready": conditions.get("ready") is not False,

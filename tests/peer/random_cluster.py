@@ -1,8 +1,9 @@
 """Random clusters with everything a Service can ask for, as API objects.
 
-They are what an API server serves: validated, defaulted. What kube-proxy itself decides
-by chance is left out: two Services with one address, protocol and port, and duplicate
-endpoints in different conditions.
+They are what an API server serves: validated, defaulted, some of it long ago when more
+spellings were valid. What kube-proxy itself decides by chance is left out: two Services
+with one address, protocol and port, and duplicate endpoints that differ, unless one of
+them terminates and the other does not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,18 +22,35 @@ _VIPS = {
     4: ("203.0.113.50", "203.0.113.51", "198.51.100.7", "10.0.0.10", "10.0.0.11"),
     6: ("2001:db8:203::50", "2001:db8:198::7", "fd00:10::10"),
 }
+_LINK_LOCAL_VIP = "169.254.20.10"
+"""The API server lets a load balancer's status have it, and no external IP."""
+
+_SERVICES = ("10.96.0.", "10.96.0.", "169.254.48.", "240.96.0.")
+_PODS = ("172.16.0.", "172.16.0.", "240.16.0.")
 _RANGES = (
     "10.0.0.0/16",
     "203.0.113.9/32",
     " 192.0.2.0/24",
+    "010.001.002.003/08",
+    "::ffff:10.0.0.0/104",
+    "::FFFF:203.0.113.0/120",
     "fd00:10::/64",
     "2001:db8::1/128",
 )
 _HOSTS = (
     ("10.0.0.10", "fd00:10::10"),
     ("10.0.0.10", "10.9.0.10", "fd00:10::10", "fd00:9::10"),
+    # With floating VIPs, which are no Node's.
+    ("10.0.0.10", "203.0.113.50", "fd00:10::10", "2001:db8:203::50"),
 )
-_NODE_PORT_ADDRESSES = ((), (), ("10.0.0.0/24",), ("fd00:10::/64",), ("primary",))
+_NODE_PORT_ADDRESSES = (
+    (),
+    (),
+    ("10.0.0.0/24",),
+    ("010.000.000.000/024",),
+    ("fd00:10::/64",),
+    ("primary",),
+)
 _A_NODE_PORT = 30001
 """Of some Service, and of others the port on their cluster IPs."""
 
@@ -45,12 +63,17 @@ _OTHERS_LABELS = (
 
 @dataclass(frozen=True)
 class _Pod:
-    """An endpoint address and all that one Service says about it."""
+    """An endpoint address and all that one Service says about it.
+
+    Attributes:
+        ghost: what is said of a pod that had the address before.
+    """
 
     address: str
     node: str
     conditions: Raw
     hints: Raw
+    ghost: "_Pod | None" = None
 
 
 def random_cluster(seed: int) -> tuple[list[Raw], Settings]:
@@ -64,7 +87,7 @@ class _Maker:
         # On the node's own addresses they are node ports.
         self._taken = {
             (address, protocol, _A_NODE_PORT)
-            for address in _HOSTS[0]
+            for address in {*_HOSTS[0], *_HOSTS[1], *_HOSTS[2]}
             for protocol in PROTOCOLS
         }
         self._next_node_port = _A_NODE_PORT
@@ -103,7 +126,7 @@ class _Maker:
                     "metadata": {"name": name, "labels": labels if has_zone else {}},
                     "status": {
                         "addresses": [
-                            {"type": "InternalIP", "address": address}
+                            {"type": "InternalIP", "address": self._spelled(address)}
                             for address in addresses
                         ]
                     },
@@ -118,8 +141,10 @@ class _Maker:
         )
         name = self._new_name()
         versions = random.choice([[4], [4], [6], [4, 6], [6, 4]])
+        number = self._next_name
+        prefix = random.choice(_SERVICES)
         cluster_ips = [
-            f"10.96.0.{self._next_name}" if v == 4 else f"fd00:96::{self._next_name:x}"
+            self._spelled(f"{prefix}{number}") if v == 4 else f"fd00:96::{number:x}"
             for v in versions
         ]
         ports = self._ports(kind)
@@ -135,7 +160,7 @@ class _Maker:
         }
         external_ips = self._vips(ports) if self._one_in(3) else []
         if external_ips:
-            spec["externalIPs"] = external_ips
+            spec["externalIPs"] = [self._spelled(ip) for ip in external_ips]
         if kind != "ClusterIP" or external_ips:
             spec["externalTrafficPolicy"] = random.choice(["Cluster", "Local"])
         if self._one_in(4):
@@ -150,16 +175,22 @@ class _Maker:
         }
         if kind == "LoadBalancer":
             self._balance(service, external_ips)
+        elif self._one_in(8):
+            # Kube-proxy does not ask for the type; a manifest may say this.
+            ingress = [{"ip": vip} for vip in self._vips(ports, _LINK_LOCAL_VIP)]
+            service["status"] = {"loadBalancer": {"ingress": ingress}}
+            spec["loadBalancerSourceRanges"] = random.sample(_RANGES, 2)
         self._withhold(service)
         return service
 
     def _balance(self, service: Raw, external_ips: list[str]) -> None:
         random = self._random
         spec = service["spec"]
-        ingress: list[Raw] = [{"ip": vip} for vip in self._vips(spec["ports"])]
+        vips = self._vips(spec["ports"], _LINK_LOCAL_VIP)
+        ingress: list[Raw] = [{"ip": self._spelled(vip)} for vip in vips]
         if external_ips and self._one_in(4):
             # One address by both ways.
-            ingress.append({"ip": external_ips[0]})
+            ingress.append({"ip": self._spelled(external_ips[0])})
         for entry in ingress:
             if not self._one_in(3):
                 entry["ipMode"] = random.choice(["VIP", "VIP", "Proxy"])
@@ -210,10 +241,10 @@ class _Maker:
             ports[0]["name"] = ""
         return ports
 
-    def _vips(self, ports: Iterable[Raw]) -> list[str]:
+    def _vips(self, ports: Iterable[Raw], *more: str) -> list[str]:
         """Addresses on which nobody has one of these ports."""
         vips = []
-        for vip in self._random.sample([*_VIPS[4], *_VIPS[6]], 3):
+        for vip in self._random.sample([*_VIPS[4], *_VIPS[6], *more], 3):
             keys = {(vip, p["protocol"], p["port"]) for p in ports}
             if not keys & self._taken:
                 self._taken |= keys
@@ -262,24 +293,46 @@ class _Maker:
             },
             "addressType": f"IPv{version}",
             "ports": ports,
-            "endpoints": [self._endpoint(pod) for pod in pods],
+            "endpoints": self._endpoints(pods),
         }
 
+    def _endpoints(self, pods: Iterable[_Pod]) -> list[Raw]:
+        entries = []
+        for pod in pods:
+            both = [pod] if pod.ghost is None else [pod, pod.ghost]
+            # Its ghost is in the same slice, before or after it, or in another one.
+            chosen = self._random.sample(both, self._random.randint(1, len(both)))
+            entries += [self._endpoint(one) for one in chosen]
+        return entries
+
     def _endpoint(self, pod: _Pod) -> Raw:
-        endpoint: Raw = {"addresses": [pod.address], "conditions": pod.conditions}
-        if pod.node and not self._one_in(10):
+        addresses = [self._spelled(pod.address)]
+        endpoint: Raw = {"addresses": addresses, "conditions": pod.conditions}
+        if pod.node:
             endpoint["nodeName"] = pod.node
         if pod.hints:
             endpoint["hints"] = pod.hints
         return endpoint
+
+    def _spelled(self, address: str) -> str:
+        """The address in one of the spellings that are stored somewhere."""
+        if ":" in address:
+            return address
+        match self._random.randrange(8):
+            case 0:
+                return ".".join(number.zfill(3) for number in address.split("."))
+            case 1:
+                return f"::ffff:{address}"
+            case _:
+                return address
 
     def _pods(self, version: int) -> list[_Pod]:
         random = self._random
         hinting = random.choice(["no", "no", "zones", "nodes", "both", "some"])
         mood = random.choice(["ready", "mixed", "leaving"])
         pods = []
+        prefix = random.choice(_PODS) if version == 4 else "fd00:172:16::"
         for number in random.sample(range(1, 9), random.randint(0, 5)):
-            prefix = "172.16.0." if version == 4 else "fd00:172:16::"
             hints: Raw = {}
             is_hinted = hinting not in {"no", "some"} or (
                 hinting == "some" and self._one_in(2)
@@ -288,14 +341,13 @@ class _Maker:
                 hints["forZones"] = [{"name": random.choice(ZONES)}]
             if is_hinted and hinting in {"nodes", "both"}:
                 hints["forNodes"] = [{"name": random.choice(NODES)}]
-            pods.append(
-                _Pod(
-                    address=f"{prefix}{number}",
-                    node=random.choice([*NODES, *NODES, ""]),
-                    conditions=self._conditions(mood),
-                    hints=hints,
-                )
-            )
+            address, conditions = f"{prefix}{number}", self._conditions(mood)
+            ghost = None
+            if self._one_in(4) and not conditions.get("terminating"):
+                ending = self._conditions("ending")
+                ghost = _Pod(address, random.choice(NODES), ending, {})
+            node = random.choice([*NODES, *NODES, ""])
+            pods.append(_Pod(address, node, conditions, hints, ghost))
         return pods
 
     def _conditions(self, mood: str) -> Raw:
@@ -304,10 +356,13 @@ class _Maker:
         leaving = {"ready": False, "serving": True, "terminating": True}
         gone = {"ready": False, "serving": False, "terminating": True}
         unready = {"ready": False, "serving": False, "terminating": False}
+        # It serves unless it says otherwise.
+        silent = {"ready": False, "terminating": True}
         choices: dict[str, list[Raw]] = {
             "ready": [ready, ready, {}, {"ready": True}],
             "mixed": [ready, leaving, gone, unready, {"ready": None}],
-            "leaving": [leaving, leaving, gone, unready],
+            "leaving": [leaving, silent, gone, unready, {"ready": False}],
+            "ending": [leaving, silent, gone],
         }
         return random.choice(choices[mood])
 

@@ -1,9 +1,9 @@
 """Random clusters: ipvsctl plans what the model of kube-proxy says, or has a reason."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 import pytest
 
@@ -12,7 +12,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.net import IPFamily, parse_address
+from ipvsctl.model.net import IPFamily, parse_address, parse_network
 from ipvsctl.model.state import NodeState
 from ipvsctl.wire.iptables import render_save
 from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
@@ -23,7 +23,8 @@ from tests.peer.differences import (
     rule_differences,
 )
 from tests.peer.kube_proxy import SET_TYPES, Kernel, Settings, kube_proxy
-from tests.peer.kube_proxy_endpoints import Raw
+from tests.peer.kube_proxy_endpoints import Raw, of_kind
+from tests.peer.kube_proxy_net import address_of
 from tests.peer.kube_proxy_rules import rules
 from tests.peer.random_cluster import random_cluster
 
@@ -55,11 +56,11 @@ def planned(objects: list[Raw], settings: Settings) -> NodeState:
     is_primary = networks == ("primary",)
     config = ProxyConfig(
         scheduler=settings.scheduler,
-        cluster_cidrs=tuple(map(ip_network, settings.cluster_cidrs)),
+        cluster_cidrs=tuple(map(parse_network, settings.cluster_cidrs)),
         masquerade_all=settings.masquerade_all,
         node_port_addresses=NodePortAddresses(
             primary=is_primary,
-            networks=() if is_primary else tuple(map(ip_network, networks)),
+            networks=() if is_primary else tuple(map(parse_network, networks)),
         ),
         compatibility=Compatibility.KUBE_PROXY,
     )
@@ -106,6 +107,52 @@ def differences(pair: Both) -> list[Difference]:
         chains = pair.ours.chains[name]
         found += rule_differences(render_save(chains), rules(family), used)
     return found
+
+
+IN_THE_FIELD = {
+    "leading zeros": r'"0\d\d\.\d{3}\.',
+    "a mapped address": r'"::ffff:\d+\.\d+\.\d+\.\d+"',
+    "class E": r'"240\.96\.0\.\d+".*"240\.16\.0\.\d+"',
+    "a link-local VIP": r'"ip": "169\.254\.20\.10"',
+    "a link-local cluster IP": r'"clusterIP": "169\.254\.48\.',
+    "serving unset": r'\{"ready": false, "terminating": true\}',
+    "a mapped range": r'"::ffff:[\d.]+/104"',
+    "ranges without a load balancer": r'"type": "(NodePort|ClusterIP)".*SourceRanges',
+}
+"""What objects looked like of which kube-proxy was right and ipvsctl was not."""
+
+
+def test_the_clusters_have_what_is_in_the_field() -> None:
+    """Each of it is often there, so are floating VIPs and addresses in use again."""
+    used: Counter[str] = Counter()
+    for seed in SEEDS:
+        objects, settings = random_cluster(seed)
+        lines = [json.dumps(obj) for obj in objects]
+        used.update(
+            what
+            for what, pattern in IN_THE_FIELD.items()
+            if re.search(pattern, "\n".join(lines), re.DOTALL | re.IGNORECASE)
+        )
+        # One that is served and not bound, though no Node has it.
+        theirs = kube_proxy(objects, settings)
+        served = {line.split()[2] for line in theirs.ipvsadm if "203.0.113.50" in line}
+        is_bound = "inet 203.0.113.50/32" in theirs.addresses
+        used["floating"] += bool(served) and not is_bound
+        used["ghost"] += any(map(has_ghost, of_kind(objects, "EndpointSlice")))
+    wanted = (*IN_THE_FIELD, "floating", "ghost")
+    assert {what for what in wanted if used[what] < 10} == set()
+
+
+def has_ghost(piece: Raw) -> bool:
+    """Whether a slice has an address twice, and one of them terminates."""
+    endings: dict[str, set[bool]] = {}
+    for entry in piece["endpoints"]:
+        if piece["addressType"] == "FQDN":
+            continue
+        address = str(address_of(entry["addresses"][0]))
+        is_ending = bool(entry["conditions"].get("terminating"))
+        endings.setdefault(address, set()).add(is_ending)
+    return {True, False} in endings.values()
 
 
 def test_the_clusters_have_everything() -> None:

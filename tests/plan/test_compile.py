@@ -346,8 +346,12 @@ def test_sets(policy: TrafficPolicy, expected: dict[SetRole, list[str]]) -> None
     )
     always = {
         SetRole.LOOP_BACK: ["172.16.0.5,tcp:8080,172.16.0.5"],
-        SetRole.IPVS_IPS: ["10.96.0.10", "198.51.100.7", "203.0.113.50"],
     }
+    assert sorted(map(str, program.addresses)) == [
+        "10.96.0.10",
+        "198.51.100.7",
+        "203.0.113.50",
+    ]
     assert {r: e for r in SetRole if (e := entries(program, r))} == expected | always
 
 
@@ -507,6 +511,23 @@ def test_hairpin_entries_are_for_every_local_endpoint() -> None:
     unready = msgspec.structs.replace(HERE, ready=False, serving=False)
     program = compiled(service(), unready, THERE)
     assert entries(program, SetRole.LOOP_BACK) == ["172.16.0.5,tcp:8080,172.16.0.5"]
+
+
+def test_a_pod_whose_address_is_in_use_again_counts_nowhere() -> None:
+    """Not for hairpin, not for the health check: its node has no endpoint any more."""
+    old = msgspec.structs.replace(HERE, ready=False, terminating=True)
+    new = msgspec.structs.replace(HERE, node_name="node-1")
+    given = service(
+        type=ServiceType.LOAD_BALANCER,
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        health_check_node_port=32000,
+    )
+    for both, here in (((old, new), 0), ((old, HERE), 1)):
+        program = compiled(given, *both)
+        assert program.health_check is not None
+        assert program.health_check.local_endpoints == here
+        assert len(entries(program, SetRole.LOOP_BACK)) == here
+        assert doors(program)["tcp 10.96.0.10:80"] == ["172.16.0.5:8080"]
 
 
 def test_real_servers_are_ordered_differently_on_different_nodes() -> None:

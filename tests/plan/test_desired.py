@@ -60,9 +60,9 @@ def program(name: str, port: int, *, created: str = "") -> ServiceProgram:
                 real_servers={},
                 entries=(NamedEntry(EXTERNAL, entry),),
                 field="spec.externalIPs",
+                is_bound=True,
             ),
         ),
-        addresses=frozenset({VIP}),
     )
 
 

@@ -51,6 +51,10 @@ CHAINS: Chains = {
     PREROUTING: (Rule(target=Jump("KUBE-SERVICES")),),
 }
 
+MOST = "net/netfilter/nf_conntrack_max"
+BUCKETS = "net/netfilter/nf_conntrack_buckets"
+CLOSE_WAIT = "net/netfilter/nf_conntrack_tcp_timeout_close_wait"
+
 NOTHING = NodeState()
 FULL = NodeState(
     vip_link_up=True,
@@ -136,6 +140,24 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
             "change iptables rules: unlink 1 jumps, remove 1 chains",
             "destroy set KUBE-CLUSTER-IP",
         ],
+    ),
+    (
+        "a limit that is higher already is left alone, and no other sysctl",
+        changed(
+            NOTHING,
+            sysctls={MOST: "262144", BUCKETS: "40000", CLOSE_WAIT: "7200"},
+        ),
+        changed(
+            NOTHING,
+            sysctls={MOST: "131072", BUCKETS: "32768", CLOSE_WAIT: "3600"},
+        ),
+        [f"set sysctl {CLOSE_WAIT}=3600"],
+    ),
+    (
+        "one that is lower, or unreadable, is raised",
+        changed(NOTHING, sysctls={MOST: "65536", BUCKETS: "unknown"}),
+        changed(NOTHING, sysctls={MOST: "131072", BUCKETS: "32768"}),
+        [f"set sysctl {MOST}=131072", f"set sysctl {BUCKETS}=32768"],
     ),
     (
         "a removed Service: unbound first, its entry out last",

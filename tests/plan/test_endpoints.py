@@ -154,23 +154,57 @@ def test_one_port_name_may_have_several_numbers() -> None:
     ]
 
 
-@pytest.mark.parametrize("order", [(READY, GONE), (GONE, READY)])
-def test_duplicates_collapse_to_the_better_one(order: tuple[Endpoint, ...]) -> None:
-    """An endpoint in two slices counts once, in its better condition."""
-    assert ports_of(*(slice_of(e) for e in order)) == [("172.16.0.1", 8080, True)]
+def on(node: str, endpoint: Endpoint) -> Endpoint:
+    """The endpoint on a node."""
+    return msgspec.structs.replace(endpoint, node_name=node)
 
 
-def test_a_local_duplicate_wins() -> None:
-    """Said to be here by one slice and nowhere by another, it is here."""
-    here = msgspec.structs.replace(READY, node_name="here")
-    found = port_endpoints(
-        [slice_of(READY), slice_of(here)],
-        family=IPFamily.IPV4,
-        port_name="http",
-        protocol=Protocol.TCP,
-        node_name="here",
-    )
-    assert [e.is_local for e in found] == [True]
+@pytest.mark.parametrize(
+    ("fact", "entries", "counts"),
+    [
+        (
+            "a pod whose address is in use again is gone (k/k#135266)",
+            [on("here", GONE), on("there", READY)],
+            1,
+        ),
+        ("whichever is first", [on("there", READY), on("here", GONE)], 0),
+        (
+            "the new one gets no traffic before it is ready, nor does the old one",
+            [on("here", LEAVING), on("there", UNREADY)],
+            1,
+        ),
+        (
+            "likewise the other way round",
+            [on("there", UNREADY), on("here", LEAVING)],
+            0,
+        ),
+        (
+            "of two ghosts and a pod the pod counts",
+            [on("here", LEAVING), on("there", READY), on("here", GONE)],
+            1,
+        ),
+        ("one that moves between slices is as the newer one says", [READY, UNREADY], 1),
+        ("and where it says", [on("here", READY), on("there", READY)], 1),
+        ("of two ghosts the first counts", [on("here", LEAVING), on("here", GONE)], 0),
+        ("however much worse it is", [on("there", GONE), on("here", LEAVING)], 0),
+    ],
+)
+def test_one_of_several_entries_counts(
+    fact: str, entries: list[Endpoint], counts: int
+) -> None:
+    """An address that comes twice is one endpoint, in two slices as within one."""
+    several = [slice_of(entry) for entry in entries]
+    for slices in (several, [slice_of(*entries)]):
+        found = port_endpoints(
+            slices,
+            family=IPFamily.IPV4,
+            port_name="http",
+            protocol=Protocol.TCP,
+            node_name="here",
+        )
+        chosen = entries[counts]
+        is_local = chosen.node_name == "here"
+        assert [(e.endpoint, e.is_local) for e in found] == [(chosen, is_local)], fact
 
 
 def test_other_ports_protocols_and_families_are_not_mixed_in() -> None:

@@ -44,12 +44,25 @@ def test_a_mark_rests_before_it_stands_for_another() -> None:
     assert marks.take(key(82)) == FIRST
 
 
-def test_fresh_marks_are_told_once() -> None:
-    """Only those given out since the last time, and not given back since."""
+def test_fresh_marks_are_told_until_they_are_confirmed() -> None:
+    """A change that could not be imposed is followed by another with the same mark."""
     marks, _ = taken(80, 81)
     marks.release(key(80))
     assert marks.take_fresh() == {SECOND}
+    assert marks.take_fresh() == {SECOND}
+    marks.confirm({SECOND})
     assert marks.take_fresh() == frozenset()
+
+
+def test_a_mark_that_a_stranger_took_first_is_changed() -> None:
+    """Its entry was in the set before anybody had the mark, and says nothing."""
+    marks, _ = taken()
+    marks.agree({}, NOBODY)
+    marks.take(key(80))
+    marks.doubt({FIRST})
+    assert marks.agree({key(80): FIRST}, frozenset({FIRST})) == {key(80)}
+    assert marks.take(key(80)) == SECOND
+    assert marks.foreign == {FIRST}
 
 
 def test_when_all_are_out_the_next_waits() -> None:

@@ -35,6 +35,11 @@ def test_connection_reuse(release: tuple[int, int], expected: str | None) -> Non
     assert program(release=release).sysctls.get(REUSE) == expected
 
 
+UNTOUCHED = ConntrackConfig(
+    max_per_core=0, tcp_established_timeout_s=0, tcp_close_wait_timeout_s=0
+)
+
+
 def test_sysctls() -> None:
     """The others are the same on every kernel; IPv6 has its own forwarding."""
     both = {
@@ -44,13 +49,15 @@ def test_sysctls() -> None:
         "net/ipv4/ip_forward": "1",
         FORWARDING6: "1",
     }
-    assert program().sysctls == both
+    config = ProxyConfig(conntrack=UNTOUCHED)
+    assert program(config).sysctls == both
     del both[FORWARDING6]
-    assert program(families=(IPFamily.IPV4,)).sysctls == both
+    assert program(config, families=(IPFamily.IPV4,)).sysctls == both
 
 
 CONNTRACK = ConntrackConfig(
     max_per_core=1000,
+    min=0,
     tcp_established_timeout_s=86400,
     tcp_close_wait_timeout_s=3600,
     tcp_be_liberal=True,
@@ -62,12 +69,21 @@ CONNTRACK = ConntrackConfig(
 @pytest.mark.parametrize(
     ("conntrack", "expected"),
     [
-        (ConntrackConfig(), {}),
-        (ConntrackConfig(max_per_core=0, min=5), {}),
+        (
+            ConntrackConfig(),
+            {
+                "nf_conntrack_max": "131072",
+                "nf_conntrack_buckets": "32768",
+                "nf_conntrack_tcp_timeout_established": "86400",
+                "nf_conntrack_tcp_timeout_close_wait": "3600",
+            },
+        ),
+        (UNTOUCHED, {}),
         (
             CONNTRACK,
             {
                 "nf_conntrack_max": "4000",
+                "nf_conntrack_buckets": "1000",
                 "nf_conntrack_tcp_timeout_established": "86400",
                 "nf_conntrack_tcp_timeout_close_wait": "3600",
                 "nf_conntrack_tcp_be_liberal": "1",
@@ -78,7 +94,7 @@ CONNTRACK = ConntrackConfig(
     ],
 )
 def test_conntrack(conntrack: ConntrackConfig, expected: Mapping[str, str]) -> None:
-    """Limits and timeouts are set when they are configured, and else left alone."""
+    """Limits and timeouts are kube-proxy's unless they are configured; 0 is no wish."""
     made = program(ProxyConfig(conntrack=conntrack), cpus=4)
     prefix = "net/netfilter/"
     assert {
@@ -86,6 +102,16 @@ def test_conntrack(conntrack: ConntrackConfig, expected: Mapping[str, str]) -> N
         for name, value in made.sysctls.items()
         if name.startswith(prefix)
     } == expected
+
+
+def test_another_namespaces_limit_is_not_ours() -> None:
+    """The limit is the host's, and read-only elsewhere; the timeouts are not."""
+    names = {
+        name.removeprefix("net/netfilter/nf_conntrack_")
+        for name in program(has_conntrack_limit=False).sysctls
+        if name.startswith("net/netfilter/")
+    }
+    assert names == {"tcp_timeout_established", "tcp_timeout_close_wait"}
 
 
 def test_every_sysctl_is_read() -> None:

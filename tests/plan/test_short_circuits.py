@@ -239,7 +239,7 @@ def test_a_service_that_goes_takes_its_mark_along() -> None:
 def test_a_changed_endpoint_touches_both_virtual_servers() -> None:
     """And leaves the mark, and its entry, alone."""
     union = union_of(external())
-    union.take_change()
+    union.confirm(union.take_change().fresh)
     here = compile_service(
         service(
             **LOCAL, ports=(ServicePort(name="http", protocol=Protocol.TCP, port=80),)
@@ -282,7 +282,7 @@ def test_without_a_free_mark_the_service_has_a_problem() -> None:
     union.take_change()
     union.remove(ObjectRef("default", "a"))
     union.take_change()
-    union.agree_on_marks(NodeState())
+    union.agree(Observed(state=NodeState()))
     assert marks(union.state()) == ["203.0.113.51,tcp:80 skbmark 0x7"]
     assert not union.problems()
 
@@ -291,7 +291,7 @@ def test_the_kernel_is_the_memory_of_marks() -> None:
     """The next process takes over the mark that the entry has."""
     entry = SetEntry(address=EXTERNAL, protocol=Protocol.TCP, port=80, mark=0x20005)
     union = union_of(external())
-    union.agree_on_marks(NodeState(entries={MARKED: frozenset({entry})}))
+    union.agree(Observed(state=NodeState(entries={MARKED: frozenset({entry})})))
     assert marks(union.state()) == ["203.0.113.50,tcp:80 skbmark 0x20005"]
     assert [key.fwmark for key in union.short_circuits] == [0x20005]
     assert FIRST not in union.state().virtual_servers

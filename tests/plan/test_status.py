@@ -178,6 +178,19 @@ def test_an_endpoint_in_use_on_its_way_out_is_terminating() -> None:
     assert found.standing is Standing.TERMINATING
 
 
+@pytest.mark.parametrize("is_old_first", [True, False])
+def test_an_address_in_use_again_is_the_new_pods(*, is_old_first: bool) -> None:
+    """The node is the new pod's, and the old one's end is not its own."""
+    old = Endpoint(
+        address=POD.address, ready=False, terminating=True, node_name="node-0"
+    )
+    new = Endpoint(address=POD.address, node_name="node-1")
+    both = (old, new) if is_old_first else (new, old)
+    status = Node.of(service(), endpoint_slice(endpoints=both)).status()
+    (found,) = status.services[0].virtual_servers[0].real_servers
+    assert (found.node, found.standing) == ("node-1", Standing.OK)
+
+
 def test_a_missing_virtual_server_has_its_desired_settings() -> None:
     """Nothing of it is in the kernel, so everything about it is missing."""
     web = web_node()

@@ -95,6 +95,7 @@ def test_what_is_rendered_beyond_the_capture() -> None:
     extra = [line for line in render_save(chains(V4)) if line not in capture(V4)]
 
     assert extra == [
+        "-A KUBE-IPVS-FILTER -m set --match-set KUBE-FOREIGN dst,dst -j RETURN",
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 8 -j RETURN",
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 3/4 -j RETURN",
         ":KUBE-IPVS-INSIDE - [0:0]",

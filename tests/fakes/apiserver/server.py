@@ -173,12 +173,15 @@ class FakeApiServer:
         if door is Door.SILENT:
             self._listener = await asyncio.start_server(self._keep, sock=listening)
             return
-        self._web = web.Server(
+        serving = web.Server(
             self._answers.answer, handler_cancellation=True, access_log=None
         )
+        self._web = serving
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            self._web, sock=listening, ssl=self._context
+            lambda: _Threshold(serving, lambda: self._web is serving),
+            sock=listening,
+            ssl=self._context,
         )
 
     async def restart(self, *, keeps_history: bool = True) -> None:
@@ -198,19 +201,38 @@ class FakeApiServer:
         self._silent.add(writer)
 
     async def _close(self) -> None:
+        # Not waited for: that is for the end of its connections, late ones included.
         if self._listener is not None:
             self._listener.close()
         for writer in self._silent:
             writer.transport.abort()
         self._silent.clear()
-        if self._web is not None:
-            for connection in self._web.connections:
+        closing, self._web, self._listener = self._web, None, None
+        if closing is not None:
+            for connection in closing.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
-            await self._web.shutdown(0)
-        if self._listener is not None:
-            await self._listener.wait_closed()
-        self._web = self._listener = None
+            await closing.shutdown(0)
+
+
+class _Threshold(asyncio.Protocol):
+    """A connection until its handshake is over: only then does `web.Server` know it.
+
+    Where the server has closed in the meantime, it ends there.
+    """
+
+    def __init__(self, serving: web.Server, is_open: Callable[[], bool]) -> None:
+        self._serving = serving
+        self._is_open = is_open
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if not self._is_open():
+            transport.abort()
+            return
+        handler = self._serving()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
 
 
 def _bind(port: int) -> socket.socket:

@@ -194,7 +194,7 @@ async def test_refused_connections(
     """Nobody listens for a while, and then on the same port again."""
     url = server.url
     await server.set_door(Door.REFUSED)
-    with pytest.raises(aiohttp.ClientConnectorError, match="Connect call"):
+    with pytest.raises(aiohttp.ClientConnectorError):
         await client.get(ALL)
     await server.set_door(Door.OPEN)
     async with client.get(f"{url}{ALL}") as response:
