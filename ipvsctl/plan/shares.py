@@ -127,7 +127,7 @@ class _Share:
             del self.asked[claim]
         if not was_over:
             return self._begin() if self.is_over else set()
-        changed = {*self._order[self._edge : self._edge + 1], claim}
+        before = self._partly()
         place = bisect_left(self._order, claim)
         if not old:
             self._order.insert(place, claim)
@@ -136,11 +136,16 @@ class _Share:
         if place < self._edge:
             self._granted += new - old
             self._edge += (not old) - (not new)
-        changed |= self._move_edge()
-        changed.update(self._order[self._edge : self._edge + 1])
+        changed = self._move_edge()
+        # Who has what is left, and how much, may be others.
+        changed |= {one for one, _ in before ^ self._partly()}
         if not self.is_over:
             self._order, self._edge, self._granted = [], 0, 0
         return changed
+
+    def _partly(self) -> set[tuple[_Claim, int]]:
+        left = self._limit - self._granted
+        return {(one, left) for one in self._order[self._edge : self._edge + 1]}
 
     def _begin(self) -> set[_Claim]:
         self._order = sorted(self.asked)
