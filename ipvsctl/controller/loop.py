@@ -7,9 +7,8 @@ milliseconds, and an event waits for one step of it.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, nullcontext
 from typing import TypeVar, cast
 
@@ -30,6 +29,7 @@ from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.controller.refused_settings import is_lasting
+from ipvsctl.controller.sync_log import SyncLog
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.problem_book import ProblemBook
@@ -97,7 +97,7 @@ class Loop:
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
         self._large = asyncio.Event()
-        self._unlogged = _Sums()
+        self._sync_log = SyncLog()
         self._problems = ProblemTeller(reconciler.problem_book, self._audience)
         self.state = LoopState()
 
@@ -345,52 +345,12 @@ class Loop:
         report: SyncReport,
         programmed: tuple[Programmed, ...] = (),
     ) -> None:
-        """Log a sync in one line, its ops at debug, and problems as they appear.
-
-        One that was done in parts has one line, after the last of them.
-        """
+        """Log a sync or an audit, and problems as they appear."""
+        is_over = what != "sync" or not self._reconciler.has_parts
         # The others are problems, and said once.
         failed = _to_try_again(report)
-        self._unlogged.add(report, len(failed), programmed)
-        if what != "sync" or not self._reconciler.has_parts:
-            _log.info(what, **self._unlogged.fields())
-            self._unlogged = _Sums()
-        if _log.is_enabled_for(logging.DEBUG):
-            for op in report.plan:
-                _log.debug("op", op=str(op))
-        for failure in failed:
-            _log.error("op failed", op=str(failure.op), reason=failure.reason)
+        self._sync_log.tell(what, report, failed, programmed, is_over=is_over)
         self._problems.tell(self._clock(), self._reconciler.unfinished)
-
-
-class _Sums(msgspec.Struct):
-    """What a log line says of one or several syncs."""
-
-    ops: int = 0
-    failed: int = 0
-    duration_s: float = 0
-    latency_s: float | None = None
-
-    def add(
-        self, report: SyncReport, failed: int, programmed: tuple[Programmed, ...]
-    ) -> None:
-        """One more."""
-        self.ops += len(report.plan)
-        self.failed += failed
-        self.duration_s += report.duration_s
-        for change in programmed:
-            self.latency_s = max(self.latency_s or 0, change.duration_s)
-
-    def fields(self) -> Mapping[str, float]:
-        """The fields of the line."""
-        fields = {
-            "ops": self.ops,
-            "failed": self.failed,
-            "duration_ms": round(self.duration_s * 1000, 1),
-        }
-        if self.latency_s is not None:
-            fields["latency_ms"] = round(self.latency_s * 1000, 1)
-        return fields
 
 
 async def _done(steps: Steps[T]) -> T:
