@@ -567,12 +567,10 @@ async def test_a_large_service_keeps_nobody_waiting() -> None:
             source.tell(*(has(mallorys(name)) for name in ("a", "b")))
             await world.until(lambda: world.reconciler.has_parts)
             world.clock.advance(CONFIG.min_sync_period_s)
-            await world.until(lambda: wanted(world) == 601)
+            await world.until(lambda: imposed(world) == 601)
             await world.until(lambda: world.reconciler.has_parts)
             world.clock.advance(CONFIG.min_sync_period_s)
-            await world.until(lambda: wanted(world) == 901)
-            await world.until(lambda: not world.reconciler.unfinished)
-            await world.until(lambda: world.loop.pending_s() is None)
+            await world.until(lambda: imposed(world) == 901)
             await world.idle()
             assert len(kernel.observe().state.virtual_servers) == 901
             assert set(real_servers(kernel)) == {"172.16.0.2:8080"}
@@ -596,9 +594,10 @@ async def test_health_does_not_wait_for_a_large_service() -> None:
         assert world.loop.is_healthy()
         await world.until(lambda: world.reconciler.has_parts)
         world.clock.advance(CONFIG.min_sync_period_s)
-        await world.until(lambda: wanted(world) == 601)
+        await world.until(lambda: imposed(world) == 601)
 
 
-def wanted(world: World) -> int:
-    """How many virtual servers have been put into place."""
-    return len(world.reconciler.desired.real_servers)
+def imposed(world: World) -> int:
+    """How many virtual servers have been added."""
+    plans = (done.report.plan for done in world.told.done)
+    return sum(isinstance(op, AddVirtualServer) for plan in plans for op in plan)
