@@ -62,6 +62,7 @@ class Compiler:
         )
         self._shares = Shares(self._limits.namespace)
         self._backlog = Backlog()
+        self._is_parts_turn = True
         self._book = ProblemBook((store.noted_problems, *self._desired.problem_parts))
 
     @property
@@ -108,8 +109,12 @@ class Compiler:
     def compile_some(self) -> Change:
         """The same of some of it, for some ten milliseconds."""
         self._take_dirty(None)
+        is_idle = not self._backlog.small
         self._compile_small()
-        self._backlog.work()
+        # Others' changes are not to wait for a part as well, but every second time.
+        if is_idle or self._is_parts_turn:
+            self._backlog.work()
+        self._is_parts_turn = not self._is_parts_turn
         return self._desired.take_change()
 
     @property

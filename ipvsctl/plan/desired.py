@@ -38,9 +38,9 @@ from ipvsctl.plan.shared import Shared
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
 from ipvsctl.plan.silent_checks import SilentChecks
 
-PART: Final = 256
-"""Virtual servers, real servers and entries that a large Service gets at once, in the
-kernel: some ten milliseconds, which other Services' changes wait for."""
+PART: Final = 128
+"""Virtual servers, real servers and entries that a large Service gets at once: some ten
+milliseconds in the kernel, which other Services' changes wait for."""
 
 
 class Desired:
