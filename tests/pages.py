@@ -37,9 +37,14 @@ Every field of it that concerns IPVS mode is honoured. A field that cannot be is
 in one warning at start if it is set, and so is a field that nobody knows. A value that
 cannot be used is an error that names the field, and nothing is changed.
 
+A field that is left out, or null, has kube-proxy's default, or the table says why not.
 In kube-proxy's own fields, 0, false and an empty text are what nobody set, because
-kubeadm writes every field there is. Settings of ipvsctl's own are beside them, under
-the key `{OWN_KEY}`, where 0 and false mean what they say:
+kubeadm writes every field there is; those that it writes as null are the exception
+(`conntrack.maxPerCore`, `min` and the two TCP timeouts, `iptables.masqueradeBit`).
+Addresses and networks may have leading zeros, which are decimal.
+
+Settings of ipvsctl's own are beside them, under the key `{OWN_KEY}`, where 0 and false
+mean what they say:
 
 ```yaml
 apiVersion: kubeproxy.config.k8s.io/v1alpha1

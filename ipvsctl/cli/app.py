@@ -106,6 +106,7 @@ Examples:
   ipvsctl apply --manifests cluster.yaml --dry-run -o json
 
 {_STATUSES} An op that the kernel refuses is an error; the others are applied.
+Input that cannot be read, in whole or in part, is one too, and nothing is changed.
 """
 )
 @takes_settings()
@@ -131,9 +132,10 @@ def apply(
         name = inputs.node_name_or_host(node_name or settings.node_name)
         origin = objects.Origin.of(manifests, master, settings)
         store = objects.read_store(origin, name, settings, verbose=verbose)
+        inputs.require_whole(store)
         kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
         if dry_run:
-            answer = sync.compare(kernel, store, settings, output)
+            answer = sync.compare(kernel, store, settings, output, origin.description)
             sync.print_diff(answer, output)
             raise typer.Exit(ExitStatus.OK)
         raise typer.Exit(sync.apply(kernel, store, settings, output))
@@ -146,7 +148,8 @@ Examples:
   ipvsctl diff --manifests cluster.yaml   without a daemon
 
 \b
-Exit status: 0 equal, 1 different, 2 error.
+Exit status: 0 equal, 1 different, 2 error; 2 also when it is not known for sure, since
+the source has not been heard for 30 s or could not be read whole: stderr says so.
 """
 )
 @takes_settings()
@@ -179,7 +182,7 @@ def diff(
                 origin, name, settings, verbose=verbose, because=because
             )
             kernel = surroundings(context).open_kernel(settings, to_change=False)
-            answer = sync.compare(kernel, store, settings, output)
+            answer = sync.compare(kernel, store, settings, output, origin.description)
         raise typer.Exit(sync.print_diff(answer, output))
 
 
@@ -266,6 +269,7 @@ def status(
 
         selection = Selection(namespace=namespace, name=name)
         found = command.ask_for_status(socket, selection)
+        exit_status = ExitStatus.OK
         if found is None:
             from ipvsctl.cli import inputs, objects
             from ipvsctl.cluster.store import Store
@@ -274,10 +278,12 @@ def status(
             node = inputs.node_name_or_host(node_name or settings.node_name)
             origin = objects.Origin.of(manifests, master, settings)
             known, source = objects.read_if_any(origin, node, settings, verbose=verbose)
+            exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
             store = Store(node) if known is None else known
             kernel = surroundings(context).open_kernel(settings, to_change=False)
             found = command.read_status(kernel, store, settings, source, selection)
         command.print_status(found, output)
+        raise typer.Exit(exit_status)
 
 
 @app.command(
@@ -315,7 +321,10 @@ def check(
         store, _ = objects.read_if_any(origin, name, settings, verbose=verbose)
         kernel = surroundings(context).open_kernel(settings, to_change=False)
         findings = command.check(kernel, store, settings)
-        raise typer.Exit(command.print_findings(findings, output))
+        exit_status = command.print_findings(findings, output)
+        if store is not None:
+            exit_status = max(exit_status, inputs.status_for(store))
+        raise typer.Exit(exit_status)
 
 
 @app.command(
@@ -344,7 +353,7 @@ def render(
         typer.Option(
             "--node-addresses",
             metavar="A,B",
-            help="All addresses of the node's own links."
+            help="All addresses of the node's own links, its main ones first."
             "  [default: those of its Node object]",
             show_default=False,
         ),
@@ -363,6 +372,7 @@ def render(
         origin = objects.Origin.of(manifests, master, settings)
         store = objects.read_store(origin, name, settings, verbose=verbose)
         command.render(store, settings, addresses, output)
+        raise typer.Exit(inputs.status_for(store))
 
 
 @app.command(epilog=_STATUSES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.errors import ConfigError, IpvsctlError
 
 _TIMEOUT_S: Final = 60.0
 """A node of 50,000 Services is read and described within it."""
@@ -31,10 +31,11 @@ def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes
     """The daemon's answer, JSON; None when no daemon is there.
 
     Raises:
+        ConfigError: a value of the query is no text.
         DaemonError: it cannot be asked, or refused.
     """
+    words = _encoded({name: value for name, value in (query or {}).items() if value})
     connection = _UnixConnection(path)
-    words = urlencode({name: value for name, value in (query or {}).items() if value})
     try:
         connection.request("GET", f"{route}?{words}" if words else route)
         response = connection.getresponse()
@@ -50,6 +51,16 @@ def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes
     if response.status != http.client.OK:
         raise DaemonError(path, body.decode(errors="replace").strip())
     return body
+
+
+def _encoded(query: Mapping[str, str]) -> str:
+    for name, value in query.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            reason = "not text in UTF-8"
+            raise ConfigError(field=name, value=value, reason=reason) from error
+    return urlencode(query)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -3,13 +3,20 @@
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
-from ipvsctl.cli.errors import complain, tell
+from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.given import NOTHING_GIVEN, Given
 from ipvsctl.cluster.config import GivenText, parse_config, with_given
+from ipvsctl.cluster.settings import text
+from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.errors import ConfigError, UnreadInput
 from ipvsctl.model.problem import Problem
+from ipvsctl.sources.bounded import CannotRead, read_file, shown
+
+_MAX_CONFIG_BYTES: Final = 2**20
+"""Every field of it, written out, takes some kilobytes."""
 
 
 def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
@@ -23,25 +30,47 @@ def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
     config = ProxyConfig()
     if path is not None:
         try:
-            raw = path.read_bytes()
-        except OSError as error:
+            content = read_file(path, _MAX_CONFIG_BYTES)
+        except CannotRead as error:
             raise ConfigError(
-                field="--config",
-                value=str(path),
-                reason=f"cannot be read: {error.strerror}",
+                field="--config", value=shown(path), reason=str(error)
             ) from error
-        config, warnings = parse_config(raw, str(path))
+        config, warnings = parse_config(content.raw, shown(path))
         for warning in warnings:
-            complain(f"warning: {path}: {warning}")
+            complain(f"warning: {shown(path)}: {warning}")
     return with_given(
         config,
-        (GivenText(path=flag.path, name=name, text=text) for flag, name, text in given),
+        (GivenText(path=flag.path, name=name, text=word) for flag, name, word in given),
     )
 
 
 def node_name_or_host(given: str) -> str:
-    """The name given, else the host's, lower-cased as the kubelet does."""
-    return given or socket.gethostname().strip().lower()
+    """The name given, else the host's, lower-cased as the kubelet does.
+
+    Raises:
+        ConfigError: it is no text.
+    """
+    name = text("--node-name", given)
+    return name or socket.gethostname().strip().lower()
+
+
+def require_whole(store: Store) -> None:
+    """Do nothing if everything could be read.
+
+    Raises:
+        UnreadInput: it could not: what is missing may be what is wanted.
+    """
+    doubts = store.vouched().doubts
+    if doubts:
+        raise UnreadInput(doubts)
+
+
+def status_for(store: Store) -> ExitStatus:
+    """Of a command that goes by these objects: an error if not all could be read."""
+    doubts = store.vouched().doubts
+    for doubt in doubts:
+        complain(f"not known: {doubt}")
+    return ExitStatus.ERROR if doubts else ExitStatus.OK
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:

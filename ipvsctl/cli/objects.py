@@ -16,6 +16,7 @@ from ipvsctl.cluster.manifest import Manifests, changes
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ApiError, ConfigError
+from ipvsctl.sources.bounded import shown
 
 if TYPE_CHECKING:
     from ipvsctl.kube.recorder import EventRecorder
@@ -42,6 +43,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     def __bool__(self) -> bool:
         return bool(self.manifests or self.kubeconfig or self.master)
+
+    @property
+    def description(self) -> str:
+        """Where objects come from, as the source itself says it."""
+        if self.manifests:
+            return "manifests in " + ", ".join(map(shown, self.manifests))
+        return _api(self).description
 
     @staticmethod
     def of(
@@ -130,9 +138,7 @@ def read_if_any(
             raise
         complain(f"warning: objects are unknown: {error}")
         return None, ""
-    if origin.manifests:
-        return store, "manifests in " + ", ".join(map(str, origin.manifests))
-    return store, _api(origin).description
+    return store, origin.description
 
 
 def _read_manifests(

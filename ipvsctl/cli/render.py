@@ -10,6 +10,7 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
 from ipvsctl.wire.iptables import render_save
@@ -32,14 +33,18 @@ def render(
     Args:
         store: all objects.
         config: settings.
-        addresses: of the node's own links; None takes those of its Node object.
+        addresses: of the node's own links, the primary one of each family first; None
+            takes those of its Node object.
         form: what to print.
     """
     compiler = Compiler(config=config, store=store, facts=KernelFacts())
     compiler.compile_dirty()
     if addresses is None:
         addresses = compiler.context.node_addresses
-    compiler.set_host_addresses(addresses)
+    # As the host's addresses do, they come in an order: the first is the primary one.
+    compiler.set_host(
+        HostNetwork(addresses=frozenset(addresses), primary=tuple(addresses))
+    )
     state = compiler.desired.state()
     if form is RenderFormat.JSON:
         print_data(state, PlanFormat.JSON)

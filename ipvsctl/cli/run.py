@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,10 @@ from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.source_state import SourceState, source_state
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
+from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
@@ -49,8 +51,9 @@ _log = structlog.get_logger("ipvsctl")
 class NotReady(IpvsctlError):
     """Not every object is known yet, so nothing can be said about any."""
 
-    def __init__(self) -> None:
-        super().__init__("its first audit has not ended yet")
+    def __init__(self, watches: Iterable[WatchHealth]) -> None:
+        lost = "".join(f"; {w.kind}: {w.reason}" for w in watches if w.restarts)
+        super().__init__(f"its first audit has not ended yet{lost}")
 
 
 class Daemon:
@@ -136,7 +139,7 @@ class Daemon:
         selection = Selection(
             namespace=query.get("namespace", ""), name=query.get("name", "")
         )
-        problems = self._problems()
+        problems, source = self._problems(), self._source_state()
 
         def view(observed: Observed) -> NodeStatus:
             return status.describe(
@@ -144,7 +147,7 @@ class Daemon:
                 self._store,
                 self._config,
                 observed,
-                source=self._source.description,
+                source=source,
                 selection=selection,
                 loop=self._loop_status(),
                 problems=problems,
@@ -153,11 +156,15 @@ class Daemon:
         return msgspec.json.encode(await self._loop.look(view))
 
     async def _diff(self, query: Mapping[str, str]) -> bytes:
-        problems = self._problems()
+        problems, source = self._problems(), self._source_state()
 
         def view(observed: Observed) -> sync.DiffAnswer:
             return sync.diff_answer(
-                self._reconciler, observed, problems, as_data=query.get("ops") == "data"
+                self._reconciler,
+                observed,
+                problems,
+                source,
+                as_data=query.get("ops") == "data",
             )
 
         return msgspec.json.encode(await self._loop.look(view))
@@ -172,8 +179,15 @@ class Daemon:
             NotReady: before the first audit.
         """
         if not self._loop.state.synced:
-            raise NotReady
+            raise NotReady(self._source.health())
         return self._loop.problem_book.all()
+
+    def _source_state(self) -> SourceState:
+        return source_state(
+            self._source.description,
+            self._source.health(),
+            doubts=self._store.vouched().doubts,
+        )
 
     def _is_healthy(self) -> bool:
         return self._loop.is_healthy()
@@ -185,6 +199,7 @@ class Daemon:
             audits=state.audits,
             syncs=state.syncs,
             failed_ops=state.failed_ops,
+            sync_period_s=self._config.sync_period_s,
         )
 
 

@@ -102,6 +102,10 @@ def _head(summary: Summary) -> Iterator[Line]:
         facts.append(summary.source)
     yield (Span(summary.node, "bold"), *(Span(f"  {fact}") for fact in facts))
     yield tuple(_condition(summary))
+    source = summary.source_state
+    if source is not None:
+        for doubt in source.doubts:
+            yield (Span(f"not known: {one_line(doubt)}", _ALARM),)
 
 
 def _condition(summary: Summary) -> Iterator[Span]:
@@ -111,15 +115,35 @@ def _condition(summary: Summary) -> Iterator[Span]:
     elif loop.audited_s_ago is None:
         yield Span("no audit yet", "yellow")
     else:
-        yield Span(f"last audit {duration(loop.audited_s_ago)} ago")
+        ago = f"last audit {duration(loop.audited_s_ago)} ago"
+        if loop.is_overdue:
+            yield Span(f"{ago}, overdue", _ALARM)
+        else:
+            yield Span(ago)
         if loop.failed_ops:
             yield Span(f", {loop.failed_ops} ops failed", _ALARM)
+    source = summary.source_state
+    if source is not None and (loop is not None or not source.is_fresh):
+        style = "" if source.is_fresh else _ALARM
+        yield Span(f", {one_line(source.heard())}", style)
+    yield from _difference(summary)
+    if not summary.source:
+        yield Span(", no objects read: --manifests gives names", "yellow")
+
+
+def _difference(summary: Summary) -> Iterator[Span]:
+    source = summary.source_state
     if summary.pending_ops:
         yield Span(f", {summary.pending_ops} changes due (ipvsctl diff)", "yellow")
     elif summary.pending_ops == 0:
-        yield Span(", kernel equal", "green")
-    if not summary.source:
-        yield Span(", no objects read: --manifests gives names", "yellow")
+        if source is None or source.is_sure:
+            yield Span(", kernel equal", "green")
+        else:
+            yield Span(
+                ", kernel equal to what is known, which may not be all", "yellow"
+            )
+    if source is not None and source.held:
+        yield Span(f", {source.held} deletions held", "yellow")
 
 
 def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
 from ipvsctl.plan.status import StatusInputs, node_status
@@ -54,8 +55,14 @@ def read_status(
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
+    state = SourceState(description=source, doubts=store.vouched().doubts)
     return describe(
-        reconciler, store, config, observed, source=source, selection=selection
+        reconciler,
+        store,
+        config,
+        observed,
+        source=state if source else None,
+        selection=selection,
     )
 
 
@@ -65,16 +72,26 @@ def describe(
     config: ProxyConfig,
     observed: Observed,
     *,
-    source: str,
+    source: SourceState | None,
     selection: Selection,
     loop: LoopStatus | None = None,
     problems: Sequence[Problem] | None = None,
 ) -> NodeStatus:
     """Put together what a reconciler and its kernel know.
 
-    Without `problems`, the reconciler is asked for those of all objects.
+    Args:
+        reconciler: has the desired state.
+        store: what that was compiled from.
+        config: settings.
+        observed: the complete kernel state.
+        source: what the objects are worth; None if there are none.
+        selection: what to show.
+        loop: how the daemon is doing.
+        problems: None asks the reconciler for those of all objects.
     """
     context = reconciler.context
+    if source is not None:
+        source = msgspec.structs.replace(source, held=reconciler.held(observed))
     return node_status(
         StatusInputs(
             summary=Summary(
@@ -83,7 +100,8 @@ def describe(
                 zone=context.zone,
                 scheduler=config.scheduler,
                 compatibility=config.compatibility.value,
-                source=source,
+                source=source.description if source else "",
+                source_state=source,
                 loop=loop,
                 pending_ops=len(reconciler.plan(observed)) if source else None,
                 short_circuits=len(reconciler.desired.short_circuits),

@@ -8,7 +8,7 @@ import msgspec
 
 from ipvsctl.cli.changes import PlanView, describe
 from ipvsctl.cli.daemon import ask
-from ipvsctl.cli.errors import ExitStatus, tell
+from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_lines, print_styled
@@ -19,22 +19,34 @@ from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff import DiffOptions, diff
 from ipvsctl.plan.ops import Report
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon answers to `diff`."""
+    """What a daemon answers to `diff`.
+
+    Attributes:
+        source: what the comparison is worth.
+    """
 
     plan: PlanView
     problems: tuple[Problem, ...] = ()
+    source: SourceState
+
+
+class DiffData(PlanView, frozen=True, kw_only=True):
+    """What is printed as data: the plan, and what it is worth."""
+
+    source: SourceState
 
 
 def compare(
-    kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat
+    kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat, source: str
 ) -> DiffAnswer:
-    """What `apply` would do, with what `form` needs."""
+    """What `apply` would do, with what `form` needs; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
@@ -42,6 +54,7 @@ def compare(
             reconciler,
             observed,
             reconciler.problems(),
+            SourceState(description=source, doubts=store.vouched().doubts),
             as_data=form is not PlanFormat.TABLE,
         )
 
@@ -50,14 +63,16 @@ def diff_answer(
     reconciler: Reconciler,
     observed: Observed,
     problems: tuple[Problem, ...],
+    source: SourceState,
     *,
     as_data: bool,
 ) -> DiffAnswer:
     """What `impose` would do with what was observed."""
+    source = msgspec.structs.replace(source, held=reconciler.held(observed))
     plan = reconciler.plan(observed)
     desired = reconciler.desired
     view = describe(plan, observed.state, desired, as_data=as_data)
-    return DiffAnswer(plan=view, problems=problems)
+    return DiffAnswer(plan=view, problems=problems, source=source)
 
 
 def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
@@ -72,14 +87,24 @@ def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
 
 
 def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
-    """Print a comparison; whether there is a difference."""
+    """Print a comparison; whether there is a difference, if that is known."""
+    source = answer.source
     if form is not PlanFormat.TABLE:
-        print_data(answer.plan, form)
-    elif answer.plan.is_empty:
+        plan = msgspec.structs.asdict(answer.plan)
+        print_data(DiffData(**plan, source=source), form)
+    elif answer.plan.is_empty and source.is_sure:
         print_lines(["equal: the kernel holds what it should"])
+    elif answer.plan.is_empty:
+        print_lines(["no difference from what is known, which may not be all"])
     else:
         print_styled([*plan_lines(answer.plan, plan_summary(answer.plan))])
     tell_problems(answer.problems)
+    if not source.is_sure:
+        for note in source.notes():
+            complain(f"not known: {note}")
+        if source.held:
+            complain(f"note: {source.held} deletions are held until all is known")
+        return ExitStatus.ERROR
     return ExitStatus.OK if answer.plan.is_empty else ExitStatus.DIFFERENT
 
 

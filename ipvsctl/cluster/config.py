@@ -35,9 +35,9 @@ from typing import Final
 import msgspec
 
 from ipvsctl.cluster import settings
+from ipvsctl.cluster.documents import Broken, Document, Documents
 from ipvsctl.cluster.fields import FIELDS, Verdict
 from ipvsctl.cluster.flags import OWN_KEY
-from ipvsctl.cluster.yamltext import YamlError, yaml_documents
 from ipvsctl.model.config import (
     DetectLocalMode,
     Listener,
@@ -86,13 +86,15 @@ def parse_config(raw: bytes | str, source: str) -> tuple[ProxyConfig, tuple[str,
         source: what to call it in errors.
 
     Returns:
-        The settings, and a warning for each field that is set and has no effect.
+        The settings, and a warning for each field that is set and has no effect,
+        and for each key that is there twice.
 
     Raises:
         ConfigError: not a KubeProxyConfiguration, or a field that cannot be used.
     """
-    given = dict(_fields(_document(raw, source)))
-    warnings = tuple(_warnings(given))
+    document, twice = _document(raw, source)
+    given = dict(_fields(document))
+    warnings = (*twice, *_warnings(given))
     values: dict[str, object] = {}
     for field in FIELDS:
         value = given.get(field.path)
@@ -151,15 +153,18 @@ def _with(config: ProxyConfig, values: Mapping[str, object]) -> ProxyConfig:
     return msgspec.structs.replace(config, **whole)
 
 
-def _document(raw: bytes | str, source: str) -> dict[str, object]:
+def _document(raw: bytes | str, source: str) -> tuple[dict[str, object], list[str]]:
+    """The file's only document, and a warning for what is said twice in it."""
     text = raw.encode() if isinstance(raw, str) else raw
-    try:
-        values = [d.value for d in yaml_documents(text) if d.value is not None]
-    except YamlError as exc:
-        raise ConfigError(field=source, value=None, reason=str(exc)) from exc
-    if len(values) != 1 or not isinstance(values[0], dict):
+    found: list[Document] = []
+    for part in Documents(text):
+        if isinstance(part, Broken):
+            raise ConfigError(field=source, value=None, reason=str(part))
+        if part.value is not None:
+            found.append(part)
+    document = _value(found[0], source) if len(found) == 1 else None
+    if not isinstance(document, dict):
         raise ConfigError(field=source, value=None, reason=f"not one {KIND} document")
-    document = values[0]
     for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(field) != expected:
             raise ConfigError(
@@ -167,7 +172,17 @@ def _document(raw: bytes | str, source: str) -> dict[str, object]:
                 value=document.get(field),
                 reason=f"not {expected}",
             )
-    return document
+    return document, list(found[0].flaws)
+
+
+def _value(document: Document, source: str) -> object:
+    if not isinstance(document.value, bytes):
+        return document.value
+    try:
+        return msgspec.json.decode(document.value)
+    except msgspec.DecodeError as exc:
+        reason = f"cannot be read ({exc})"
+        raise ConfigError(field=source, value=None, reason=reason) from exc
 
 
 def _fields(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

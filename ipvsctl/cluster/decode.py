@@ -5,7 +5,9 @@ the API server would have made another value of is read a second time, see `leni
 """
 
 import re
+from reprlib import Repr
 from sys import intern
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import msgspec
@@ -13,6 +15,7 @@ from msgspec import inspect
 
 from ipvsctl.cluster.api import ObjectMeta
 from ipvsctl.cluster.lenient import as_stored
+from ipvsctl.cluster.scalars import Letter
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.problem import Kind, ObjectRef
 
@@ -25,6 +28,21 @@ _CANNOT_DECODE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(
     r"^(?P<reason>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`$", re.DOTALL
 )
+_TYPES = re.compile(r"Expected `(?P<expected>\w+)(?: \| null)?`, got `(?P<got>\w+)`")
+_TYPE_WORDS = MappingProxyType(
+    {
+        "str": "text",
+        "Letter": "text",
+        "int": "a whole number",
+        "float": "a number with a fraction",
+        "bool": "true or false",
+        "array": "a list",
+        "object": "a mapping",
+    }
+)
+_PLAIN = frozenset({"int", "float", "bool"})
+_SOME_KEY = "[...]"
+_short = Repr()
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -53,7 +71,7 @@ class ShapeDecoder(Generic[T]):
             raise _bad_object(self._kind, raw, exc) from exc
 
     def _decode_again(self, raw: RawObject, first: msgspec.ValidationError) -> T:
-        whole = _plain(raw)
+        whole = plain_object(raw)
         if not isinstance(whole, dict):
             raise _bad_object(self._kind, raw, first) from first
         try:
@@ -80,26 +98,55 @@ def object_ref(kind: Kind, meta: ObjectMeta | None) -> ObjectRef:
 
 
 def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
-    whole = _plain(raw)
+    whole = plain_object(raw)
+    ref = _describe(kind, whole)
     if isinstance(exc, RecursionError):
-        return BadObject(
-            ref=_describe(kind, whole), field="", value=None, reason="nested too deep"
-        )
+        return BadObject(ref=ref, field="", value=None, reason="nested too deep")
     match = _PATH.match(str(exc))
     if match is None:
-        return BadObject(
-            ref=_describe(kind, whole), field="", value=None, reason=str(exc)
-        )
-    path = match["path"]
+        reason = _reason(str(exc)) if whole is not None else f"not JSON ({exc})"
+        return BadObject(ref=ref, field="", value=None, reason=reason)
+    path, value = _place(whole, match["path"])
     return BadObject(
-        ref=_describe(kind, whole),
-        field=path,
-        value=_value_at(whole, path),
-        reason=match["reason"],
+        ref=ref, field=path, value=_shown(value), reason=_reason(match["reason"])
     )
 
 
-def _plain(raw: RawObject) -> object:
+def _reason(words: str) -> str:
+    """Our words for what is wrong with a type; the decoder's where there are none."""
+    match = _TYPES.fullmatch(words)
+    if match is None:
+        return f"cannot be read ({words})"
+    expected = _TYPE_WORDS.get(match["expected"], match["expected"])
+    got = _TYPE_WORDS.get(match["got"], match["got"])
+    advice = (
+        "; quote it" if match["expected"] == "str" and match["got"] in _PLAIN else ""
+    )
+    return f"is {got}, not {expected}{advice}"
+
+
+def _place(whole: object, path: str) -> tuple[str, object]:
+    """The path and what is there; with its key if that is one of many texts."""
+    if not path.endswith(_SOME_KEY):
+        return path, _value_at(whole, path)
+    path = path.removesuffix(_SOME_KEY)
+    mapping = _value_at(whole, path)
+    if isinstance(mapping, dict):
+        for key, value in mapping.items():
+            if not isinstance(value, str | Letter | None):
+                return f"{path}.{key}", value
+    return path, mapping
+
+
+def _shown(value: object) -> object:
+    """A value for an error: a collection may have no end of words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _short.repr(value) if isinstance(value, dict | list) else value
+
+
+def plain_object(raw: RawObject) -> object:
+    """What JSON or YAML made of an object; None if it is not even that."""
     if isinstance(raw, dict):
         return raw
     try:
@@ -112,12 +159,13 @@ def _describe(kind: str, whole: object) -> str:
     """`Service default/web`, as far as the object tells."""
     meta = whole.get("metadata") if isinstance(whole, dict) else None
     name = meta.get("name") if isinstance(meta, dict) else None
-    if not isinstance(name, str) or not isinstance(meta, dict):
+    if not isinstance(name, str | Letter) or not isinstance(meta, dict):
         return f"{kind} without a name"
     if kind == Kind.NODE:
         return f"{kind} {name}"
     namespace = meta.get("namespace")
-    return f"{kind} {namespace if isinstance(namespace, str) else 'default'}/{name}"
+    known = isinstance(namespace, str | Letter)
+    return f"{kind} {namespace if known else 'default'}/{name}"
 
 
 def _value_at(whole: object, path: str) -> object:

@@ -41,7 +41,7 @@ def _written(value: object, *, is_duration: bool, is_text: bool) -> object:
         case tuple() if is_text:
             return ",".join(map(str, value))
         case tuple():
-            return [*map(str, value)]
+            return [v if isinstance(v, int) else str(v) for v in value]
         case int() | float() if is_duration:
             return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
         case bool() | int() | None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ipvsctl.model.host import ApiServer
 from ipvsctl.model.objects import EndpointSlice, Node, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 
@@ -37,11 +38,17 @@ class Invalid(msgspec.Struct, frozen=True, kw_only=True):
 
     Its last good state stays in force; the problems stay until the next `Upserted` or
     `Deleted` of the same kind and ref.
+
+    Attributes:
+        service: of a slice, the Service it is of; None where that is not known.
+        is_kept: of a file: all of it was understood once, and that stays in force.
     """
 
     kind: Kind
     ref: ObjectRef
     problems: tuple[Problem, ...]
+    service: ObjectRef | None = None
+    is_kept: bool = False
 
 
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +58,27 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     refs: frozenset[ObjectRef]
 
 
+class Doubted(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind was listed anew, and the list is not believed: nothing of it is gone.
+
+    Ends with the next `Replaced` of the kind.
+
+    Attributes:
+        reason: why, a clause that names the list.
+    """
+
+    kind: Kind
+    reason: str
+
+
 class Synced(msgspec.Struct, frozen=True):
     """The source has told its complete first state."""
 
 
-Event = Upserted | Deleted | Invalid | Replaced | Synced
+class ApiServersFound(msgspec.Struct, frozen=True):
+    """Where the source asks the API server, from now on."""
+
+    servers: frozenset[ApiServer]
+
+
+Event = Upserted | Deleted | Invalid | Replaced | Doubted | Synced | ApiServersFound

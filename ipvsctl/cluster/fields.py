@@ -157,6 +157,18 @@ _KUBE_PROXY: Final = (
 )
 
 _OWN: Final = (
+    _pointer(
+        "allowedExternalIPs",
+        "allowed_external_ips",
+        settings.networks,
+        settings.items_of_words,
+    ),
+    _pointer(
+        "allowedIngressVIPs",
+        "allowed_ingress_vips",
+        settings.networks,
+        settings.items_of_words,
+    ),
     _pointer("compatibility", "compatibility", settings.one_of(Compatibility)),
     _pointer("drainTimeout", "drain_timeout_s", settings.duration),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
@@ -168,6 +180,12 @@ _OWN: Final = (
     _limit("namespaceVirtualServers", "namespace_virtual_servers"),
     _pointer("procSys", "proc_sys", settings.directory),
     _limit("serviceMarks", "service_marks"),
+    _pointer(
+        "reservedNodePorts",
+        "reserved_node_ports",
+        settings.ports,
+        settings.ports_of_words,
+    ),
     _pointer(
         "serviceMetrics",
         "serve.service_metrics",

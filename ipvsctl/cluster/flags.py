@@ -51,6 +51,17 @@ FLAGS: Final = (
     ),
     Flag("clusterCIDR", "A,B", "Where pods are, one network a family."),
     Flag(
+        f"{OWN_KEY}.allowedExternalIPs",
+        "A,B",
+        "Networks that external IPs must be in; none: there are none.  [default: all]",
+    ),
+    Flag(
+        f"{OWN_KEY}.allowedIngressVIPs",
+        "A,B",
+        "Networks that load-balancer VIPs must be in; none: there are none."
+        "  [default: all]",
+    ),
+    Flag(
         f"{OWN_KEY}.compatibility",
         "none|kube-proxy",
         "kube-proxy: send every packet where kube-proxy would.",
@@ -94,6 +105,12 @@ FLAGS: Final = (
         f"{OWN_KEY}.namespaceVirtualServers",
         "COUNT",
         "Virtual servers that one namespace may have; 0: any number.",
+    ),
+    Flag(
+        f"{OWN_KEY}.reservedNodePorts",
+        "A,B",
+        "Ports that are no Service's node ports; none: only the daemon's own."
+        "  [default: 22,10250]",
     ),
     Flag(f"{OWN_KEY}.procSys", "DIR", "Where sysctls are read and written."),
     Flag(

@@ -3,10 +3,13 @@
 A manifest passes no API server, and says what one takes in its stride: a null among
 strings or objects is an empty one (Go's encoding/json leaves such an item as it was
 made), and 80.0 is 80 (kubectl reads and writes it as a number). "80" is no number to
-either of them.
+either of them. A `Letter` of YAML is a boolean or text,
+whichever is expected.
 """
 
 from msgspec import inspect
+
+from ipvsctl.cluster.scalars import Letter
 
 
 def as_stored(value: object, shape: inspect.Type) -> object:
@@ -29,9 +32,22 @@ def as_stored(value: object, shape: inspect.Type) -> object:
         case inspect.ListType(item_type=item) if isinstance(value, list):
             return [as_stored(_empty(item) if v is None else v, item) for v in value]
         case inspect.DictType(value_type=inner) if isinstance(value, dict):
-            return {k: _empty(inner) if v is None else v for k, v in value.items()}
+            return {
+                k: as_stored(_empty(inner) if v is None else v, inner)
+                for k, v in value.items()
+            }
+        case _:
+            return _scalar(value, shape)
+
+
+def _scalar(value: object, shape: inspect.Type) -> object:
+    match shape:
         case inspect.IntType() if isinstance(value, float) and value.is_integer():
             return int(value)
+        case inspect.BoolType() if isinstance(value, Letter):
+            return value.boolean
+        case inspect.StrType() if isinstance(value, Letter):
+            return str(value)
         case _:
             return value
 

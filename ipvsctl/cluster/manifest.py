@@ -5,22 +5,23 @@ No file is opened here; `sources.manifests` does that.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 import msgspec
 
 from ipvsctl.cluster.api import TypeMeta
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder
+from ipvsctl.cluster.documents import Broken, Documents
 from ipvsctl.cluster.events import Deleted, Event, Invalid, Upserted
-from ipvsctl.cluster.parse import API_VERSIONS, decode_list, parse_object
-from ipvsctl.cluster.yamltext import YamlError, yaml_documents
+from ipvsctl.cluster.overlooked import Overlooked
+from ipvsctl.cluster.parse import KINDS, decode_list, parse_object
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.problem import Kind, ObjectRef, Problem, Tally
 
 ObjectKey = tuple[Kind, ObjectRef]
 
-_KINDS = {(version, kind.value): kind for kind, version in API_VERSIONS.items()}
-_LISTS = {(version, f"{name}List"): (version, name) for version, name in _KINDS}
+_LISTS = {(version, f"{name}List"): (version, name) for version, name in KINDS}
 _ORDER = {
     kind: place
     for place, kind in enumerate(
@@ -29,6 +30,7 @@ _ORDER = {
 }
 _MAX_DEPTH = 8
 _SHOWN = 120
+_MAX_TOLD = 16
 
 _type_meta = ShapeDecoder("Object", TypeMeta)
 
@@ -38,15 +40,22 @@ class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         objects: those that were understood.
-        problems: about the file itself: text that is not YAML, documents that are not
-            what they say. While there are some, objects missing from the file may be
-            among what was not understood.
+        problems: about the file itself, for each part that could not be read, or not
+            for sure: text that is not YAML, documents that are not what they say or
+            say something twice, kinds and versions that are nearly ours, a file too
+            large. With any of them the file is not whole: objects missing from it may
+            be among what was not understood. Without any, it says all there is in it.
+        notes: what was understood and will surprise all the same, such as slices that
+            are no Service's. The file is whole in spite of them.
         skipped: how many documents of other kinds there were, by `apiVersion kind`.
+        was_whole: the file had no problems before, and what it said then is in force.
     """
 
     objects: Mapping[ObjectKey, Upserted]
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
     skipped: Mapping[str, int] = MappingProxyType({})
+    was_whole: bool = False
 
 
 class Manifests(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,34 +64,48 @@ class Manifests(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         objects: each once, with the problem on it if several files have it.
         invalid: problems of files, by path.
+        notes: notes of files, by path.
+        unknown: those of these files that were never read whole.
         skipped: as in `ManifestFile`.
     """
 
     objects: Mapping[ObjectKey, Upserted] = MappingProxyType({})
     invalid: Mapping[str, tuple[Problem, ...]] = MappingProxyType({})
+    notes: Mapping[str, tuple[Problem, ...]] = MappingProxyType({})
+    unknown: frozenset[str] = frozenset()
     skipped: Mapping[str, int] = MappingProxyType({})
 
 
 def parse_manifest(raw: bytes, path: str, proxy_name: str = "") -> ManifestFile:
-    """Read a file of YAML documents, or of one JSON document if it is named `.json`.
+    """Read a file of documents in YAML or JSON, whatever its name.
 
     Lists are opened, also inside lists. A broken document is a problem and stops no
-    other; text that is not YAML ends the reading where it is. `proxy_name`: see
-    `ProxyConfig.service_proxy_name`.
+    other. `proxy_name`: see `ProxyConfig.service_proxy_name`.
     """
-    reader = _Reader(path, proxy_name)
-    if not raw.strip():
+    documents = Documents(raw)
+    reader = _Reader(path, proxy_name, documents.max_objects)
+    if documents.is_blank:
         reader.fail("", "", "is empty; delete the file to withdraw its objects")
-    elif path.endswith(".json"):
-        reader.read(raw, "", 0)
-    else:
-        try:
-            for document in yaml_documents(raw):
-                where = f"document {document.number}"
-                if document.value is not None:
-                    reader.read(document.value, where, 0)
-        except YamlError as exc:
-            reader.fail(f"document {exc.document}", "", exc.reason)
+    has_objects = has_null = False
+    for document in documents:
+        if isinstance(document, Broken):
+            reader.fail(document.where, "", document.reason)
+        elif document.value is not None:
+            has_objects = True
+            for flaw in document.flaws:
+                reader.fail(document.where, "", flaw)
+            reader.read(document.value, document.where, 0)
+        else:
+            has_null = has_null or not document.is_empty
+    if has_null and not has_objects:
+        # Among objects it is what a chart leaves of something that is off.
+        reader.fail("", "null", "not an object")
+    if documents.bad_line:
+        reader.note(
+            f"line {documents.bad_line}",
+            "",
+            "has bytes that are no characters; each is read as U+FFFD",
+        )
     return reader.result()
 
 
@@ -104,7 +127,9 @@ def keep_last_good(now: ManifestFile, before: ManifestFile | None) -> ManifestFi
     return ManifestFile(
         objects={**before.objects, **now.objects},
         problems=now.problems,
+        notes=now.notes,
         skipped=now.skipped,
+        was_whole=before.was_whole or not before.problems,
     )
 
 
@@ -112,22 +137,26 @@ def merge(files: Mapping[str, ManifestFile]) -> Manifests:
     """Put files together; of an object in several, the first by path is used."""
     objects: dict[ObjectKey, Upserted] = {}
     origin: dict[ObjectKey, str] = {}
+    repeated: dict[ObjectKey, list[Problem]] = {}
     skipped: Counter[str] = Counter()
     for path, file in sorted(files.items()):
         skipped.update(file.skipped)
         for key, found in file.objects.items():
             if key in objects:
-                twice = _twice(key, path, f"also in {origin[key]}, which is used")
-                first = objects[key]
-                objects[key] = msgspec.structs.replace(
-                    first, problems=(*first.problems, twice)
-                )
+                reason = f"also in {origin[key]}, which is used"
+                repeated.setdefault(key, []).append(_twice(key, path, reason))
             else:
                 objects[key] = found
                 origin[key] = path
+    for key, problems in repeated.items():
+        objects[key] = _with_problems(objects[key], problems)
     return Manifests(
         objects=objects,
         invalid={path: file.problems for path, file in files.items() if file.problems},
+        notes={path: file.notes for path, file in files.items() if file.notes},
+        unknown=frozenset(
+            path for path, file in files.items() if file.problems and not file.was_whole
+        ),
         skipped=dict(skipped),
     )
 
@@ -139,13 +168,33 @@ def changes(before: Manifests, after: Manifests) -> Iterator[Event]:
             yield after.objects[key]
     for kind, ref in sorted(before.objects.keys() - after.objects.keys(), key=_order):
         yield Deleted(kind=kind, ref=ref)
-    for path in sorted(before.invalid.keys() | after.invalid.keys()):
-        ref = ObjectRef("", path)
-        problems = after.invalid.get(path, ())
-        if problems and problems != before.invalid.get(path):
-            yield Invalid(kind=Kind.MANIFEST, ref=ref, problems=problems)
-        elif not problems:
-            yield Deleted(kind=Kind.MANIFEST, ref=ref)
+    # What is broken now before what is not any more: never does all seem well between.
+    for path in sorted(
+        _told(before) | _told(after), key=lambda p: (p not in after.invalid, p)
+    ):
+        event = _file_event(after, path)
+        if event != _file_event(before, path):
+            yield event
+
+
+def _told(manifests: Manifests) -> AbstractSet[str]:
+    return manifests.invalid.keys() | manifests.notes.keys()
+
+
+def _file_event(manifests: Manifests, path: str) -> Event:
+    """What there is to say about a file; with notes alone it is not `Invalid`."""
+    ref = ObjectRef("", path)
+    problems, notes = manifests.invalid.get(path, ()), manifests.notes.get(path, ())
+    if problems:
+        return Invalid(
+            kind=Kind.MANIFEST,
+            ref=ref,
+            problems=(*problems, *notes),
+            is_kept=path not in manifests.unknown,
+        )
+    if notes:
+        return Upserted(kind=Kind.MANIFEST, ref=ref, values=(), problems=notes)
+    return Deleted(kind=Kind.MANIFEST, ref=ref)
 
 
 def _order(key: ObjectKey) -> tuple[int, ObjectRef]:
@@ -160,34 +209,58 @@ def _twice(key: ObjectKey, where: str, reason: str) -> Problem:
     )
 
 
+def _with_problems(found: Upserted, problems: Sequence[Problem]) -> Upserted:
+    """The object with problems that are all alike, few of them in words."""
+    told = list(problems[:_MAX_TOLD])
+    if len(problems) > _MAX_TOLD:
+        more = f"and {len(problems) - _MAX_TOLD} more"
+        told.append(msgspec.structs.replace(problems[-1], value=more))
+    return msgspec.structs.replace(found, problems=(*found.problems, *told))
+
+
 class _Reader:
     """Collects the objects of one file."""
 
-    def __init__(self, path: str, proxy_name: str = "") -> None:
+    def __init__(self, path: str, proxy_name: str = "", max_objects: int = 0) -> None:
         self._ref = ObjectRef("", path)
         self._proxy_name = proxy_name
+        self._left = max_objects
         self._objects: dict[ObjectKey, Upserted] = {}
-        self._tally = Tally()
-        self._skipped: Counter[str] = Counter()
+        self._repeated: dict[ObjectKey, list[Problem]] = {}
+        self._problems = Tally()
+        self._notes = Tally()
+        self._overlooked = Overlooked()
 
     def result(self) -> ManifestFile:
         """All that was read."""
+        for key, problems in self._repeated.items():
+            self._objects[key] = _with_problems(self._objects[key], problems)
+        for found in self._overlooked.problems():
+            self.fail(found.where, found.what, found.reason)
+        for found in self._overlooked.notes():
+            self.note(found.where, found.what, found.reason)
         return ManifestFile(
             objects=self._objects,
-            problems=self._tally.problems,
-            skipped=dict(self._skipped),
+            problems=self._problems.problems,
+            notes=self._notes.problems,
+            skipped=self._overlooked.skipped(),
         )
 
     def fail(self, field: str, value: str, reason: str) -> None:
-        """Note what is wrong with the file."""
-        self._tally.add(
-            Problem(
-                kind=Kind.MANIFEST,
-                ref=self._ref,
-                field=field,
-                value=value[:_SHOWN],
-                reason=reason,
-            )
+        """Note what of the file cannot be read."""
+        self._problems.add(self._problem(field, value, reason))
+
+    def note(self, field: str, value: str, reason: str) -> None:
+        """Note what was read and will surprise."""
+        self._notes.add(self._problem(field, value, reason))
+
+    def _problem(self, field: str, value: str, reason: str) -> Problem:
+        return Problem(
+            kind=Kind.MANIFEST,
+            ref=self._ref,
+            field=field,
+            value=value[:_SHOWN],
+            reason=reason,
         )
 
     def read(
@@ -206,8 +279,14 @@ class _Reader:
             default: version and kind it has if it does not say, as items of an
                 `EndpointSliceList` do not.
         """
+        self._left -= 1
+        if self._left < 0:
+            if self._left == -1:
+                self.fail(where, "", "too many objects for a file of this size")
+            return
         if not isinstance(raw, dict | bytes | msgspec.Raw):
-            self.fail(where, str(raw), "not an object")
+            shown = "" if isinstance(raw, list) else str(raw)
+            self.fail(where, shown, "not an object")
             return
         try:
             self._read(raw, where, depth, default)
@@ -241,20 +320,18 @@ class _Reader:
             for index, item in enumerate(_items(raw, name, depth)):
                 path = f"{where} items[{index}]".lstrip()
                 self.read(item, path, depth + 1, inside)
-        elif (version, name) in _KINDS:
-            kind = _KINDS[version, name]
-            self._keep(parse_object(kind, raw, self._proxy_name), where)
+        elif (version, name) in KINDS:
+            found = parse_object(KINDS[version, name], raw, self._proxy_name)
+            self._overlooked.look(found, raw, where)
+            self._keep(found, where)
         else:
-            self._skipped[f"{version} {name}"] += 1
+            self._overlooked.skip(version, name, where)
 
     def _keep(self, found: Upserted, where: str) -> None:
         key = (found.kind, found.ref)
-        first = self._objects.setdefault(key, found)
-        if first is not found:
+        if self._objects.setdefault(key, found) is not found:
             reason = "the file has it already, and the first is used"
-            self._objects[key] = msgspec.structs.replace(
-                first, problems=(*first.problems, _twice(key, where, reason))
-            )
+            self._repeated.setdefault(key, []).append(_twice(key, where, reason))
 
 
 def _items(raw: RawObject, name: str, depth: int) -> Sequence[object]:

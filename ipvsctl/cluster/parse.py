@@ -23,6 +23,11 @@ API_VERSIONS: Mapping[Kind, str] = MappingProxyType(
 )
 """Kinds of other API groups may have the same names: a Knative `Service` has."""
 
+KINDS: Mapping[tuple[str, str], Kind] = MappingProxyType(
+    {(version, kind.value): kind for kind, version in API_VERSIONS.items()}
+)
+"""The kinds by `apiVersion` and `kind`."""
+
 _PARSERS: Mapping[Kind, Callable[[RawObject, str], Upserted]] = MappingProxyType(
     {
         Kind.SERVICE: parse_service,

@@ -6,7 +6,14 @@ from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, Service
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.findings import Findings
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, of_family
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    Protocol,
+    family_of,
+    of_family,
+)
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind
 
@@ -70,12 +77,14 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
     allocate = spec.allocate_load_balancer_node_ports
     ranges = _source_ranges(spec, annotations, found)
     vips = _ingress_vips(api.status or ServiceStatus(), found)
+    cluster_ips = _cluster_ips(spec, found)
     return Service(
         ref=ref,
         created=created or "",
         type=kind,
         ports=_ports(spec.ports or [], kind, found),
-        cluster_ips=_cluster_ips(spec, found),
+        cluster_ips=cluster_ips,
+        lost_families=_lost_families(spec, cluster_ips),
         external_ips=found.addresses("spec.externalIPs", spec.external_ips or ()),
         ingress_vips=_guarded(vips, ranges, found),
         source_ranges=ranges.networks,
@@ -128,10 +137,30 @@ def _cluster_ips(spec: ServiceSpec, found: Findings) -> tuple[IPAddress, ...]:
     return tuple(by_family.values())
 
 
+def _lost_families(
+    spec: ServiceSpec, cluster_ips: tuple[IPAddress, ...]
+) -> tuple[IPFamily, ...]:
+    """The families of which there is a cluster IP, and none that can be used.
+
+    What cannot be read says its family by how it is written.
+    """
+    written = {
+        IPFamily.IPV6 if ":" in text else IPFamily.IPV4
+        for text in _cluster_ip_texts(spec)
+    }
+    # One of each is all there may be: an IPv4 address written as IPv6 is none too few.
+    if len(cluster_ips) >= len(written):
+        return ()
+    return tuple(sorted(written - set(map(family_of, cluster_ips))))
+
+
 def _ports(
     ports: list[ApiServicePort], kind: ServiceType, found: Findings
 ) -> tuple[ServicePort, ...]:
     kept: list[ServicePort] = []
+    # Numbers, names and node ports that earlier ports of the protocol have.
+    taken: set[tuple[Protocol, int | str]] = set()
+    taken_node_ports: set[tuple[Protocol, int]] = set()
     for index, api in enumerate(ports):
         field = f"spec.ports[{index}]"
         protocol = found.protocol(f"{field}.protocol", api.protocol)
@@ -139,19 +168,20 @@ def _ports(
         if protocol is None or number is None:
             continue
         name = api.name or ""
-        rivals = [port for port in kept if port.protocol is protocol]
-        if any(port.port == number for port in rivals):
+        if (protocol, number) in taken:
             found.add(f"{field}.port", number, "an earlier port has this number")
-        elif any(port.name == name for port in rivals):
+        elif (protocol, name) in taken:
             found.add(f"{field}.name", name, "an earlier port has this name")
         else:
-            taken = {port.node_port for port in rivals}
             node_port = _node_port(f"{field}.nodePort", api.node_port, kind, found)
-            if node_port and node_port in taken:
+            if (protocol, node_port) in taken_node_ports:
                 found.add(
                     f"{field}.nodePort", node_port, "an earlier port has this number"
                 )
                 node_port = 0
+            if node_port:
+                taken_node_ports.add((protocol, node_port))
+            taken |= {(protocol, number), (protocol, name)}
             kept.append(
                 ServicePort(
                     name=name, protocol=protocol, port=number, node_port=node_port

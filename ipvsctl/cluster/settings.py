@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from ipvsctl.cluster.duration import parse_duration
+from ipvsctl.cluster.scalars import Letter
 from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import SCHEDULERS
@@ -35,6 +36,8 @@ def boolean(field: str, value: object) -> bool:
     """True or false."""
     if isinstance(value, bool):
         return value
+    if isinstance(value, Letter):
+        return value.boolean
     raise ConfigError(field=field, value=value, reason="not true or false")
 
 
@@ -49,6 +52,8 @@ def text(field: str, value: object) -> str:
     It may not hold what no file and no kernel object can have in its name, nor bytes
     that are no UTF-8 (surrogates, as Python has those of the command line).
     """
+    if isinstance(value, Letter):
+        return str(value)
     if not isinstance(value, str):
         raise ConfigError(field=field, value=value, reason="not a string")
     if len(value) > _TEXT_MAX:
@@ -248,6 +253,29 @@ def networks(field: str, value: object) -> tuple[IPNetwork, ...]:
         network(f"{field}[{index}]", item)
         for index, item in enumerate(texts(field, value))
     )
+
+
+def ports(field: str, value: object) -> tuple[int, ...]:
+    """A list of port numbers."""
+    if not isinstance(value, list):
+        raise ConfigError(field=field, value=value, reason="not a list")
+    for index, item in enumerate(value):
+        if not isinstance(item, int) or isinstance(item, bool) or not 0 < item < 65536:
+            raise ConfigError(
+                field=f"{field}[{index}]", value=item, reason="not a port (1-65535)"
+            )
+    return tuple(value)
+
+
+def items_of_words(text: str) -> object:
+    """The list that words separated by commas are; `none` is the empty one."""
+    return [] if text == "none" else [item.strip() for item in text.split(",")]
+
+
+def ports_of_words(text: str) -> object:
+    """The same for numbers; what is none stays as it is."""
+    words = text.split(",")
+    return [] if text == "none" else [count_word(word.strip()) for word in words]
 
 
 def cluster_cidrs(field: str, value: object) -> tuple[IPNetwork, ...]:

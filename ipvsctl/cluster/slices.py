@@ -14,7 +14,7 @@ from ipvsctl.cluster.api import (
     ObjectMeta,
     Subset,
 )
-from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
+from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref, plain_object
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.findings import Findings, usable_address
 from ipvsctl.cluster.services import given_away
@@ -75,6 +75,15 @@ def parse_endpoint_slice(raw: RawObject, proxy_name: str = "") -> Upserted:
     return Upserted(
         kind=Kind.ENDPOINT_SLICE, ref=ref, values=values, problems=found.problems
     )
+
+
+def service_of(raw: RawObject, namespace: str) -> ObjectRef | None:
+    """The Service of a slice that cannot be read, as far as it tells."""
+    whole = plain_object(raw)
+    meta = whole.get("metadata") if isinstance(whole, dict) else None
+    labels = meta.get("labels") if isinstance(meta, dict) else None
+    name = labels.get(SERVICE_NAME_LABEL) if isinstance(labels, dict) else None
+    return ObjectRef(namespace, name) if name and isinstance(name, str) else None
 
 
 def parse_endpoints(raw: RawObject, proxy_name: str = "") -> Upserted:

@@ -4,14 +4,16 @@ The end state depends on the events of each object alone, not on how the events 
 different objects were interleaved. Every event costs what it changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, cast
 
 import msgspec
 
 from ipvsctl.cluster.events import (
+    ApiServersFound,
     Deleted,
+    Doubted,
     Event,
     Invalid,
     Replaced,
@@ -19,6 +21,8 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
+from ipvsctl.cluster.vouched import WHOLE, Vouched, vouch
+from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
@@ -53,11 +57,14 @@ class Store:
             kind: {} for kind in Kind
         }
         self._problems = NotedProblems()
+        self._invalid: dict[tuple[Kind, ObjectRef], Invalid] = {}
+        self._doubted: dict[Kind, Doubted] = {}
         self._services: dict[ObjectRef, Service] = {}
         self._slices: dict[ObjectRef, tuple[EndpointSlice, ...]] = {}
         self._nodes: dict[str, Node] = {}
         # Tuples, as nearly all have one member: a set takes four times the memory.
         self._claimants: dict[IPAddress, tuple[ObjectRef, ...]] = {}
+        self._api_servers = ApiServers()
         self._context: NodeContext | None = None
         self._dirty_services: set[ObjectRef] = set()
         self._node_changed = False
@@ -82,6 +89,17 @@ class Store:
         """This node's own `Node.is_leaving`; False while nothing is known of it."""
         own = self._nodes.get(self._node_name)
         return own is not None and own.is_leaving
+
+    @property
+    def api_servers(self) -> ApiServers:
+        """Where the API server is; the same object until that changes."""
+        return self._api_servers
+
+    def claimants(self, addresses: Iterable[IPAddress]) -> frozenset[ObjectRef]:
+        """The Services that ask for one of these addresses."""
+        return frozenset(
+            ref for address in addresses for ref in self._claimants.get(address, ())
+        )
 
     def service(self, ref: ObjectRef) -> Service | None:
         """One Service."""
@@ -116,6 +134,12 @@ class Store:
         """The same of all objects, sorted."""
         return tuple(sorted(self._problems.each()))
 
+    def vouched(self) -> Vouched:
+        """How much of what there is could be read."""
+        if not self._invalid and not self._doubted:
+            return WHOLE
+        return vouch(self._invalid.values(), self._doubted, self._values)
+
     def take_dirty(self) -> Dirty:
         """What changed since this was last asked."""
         dirty = Dirty(
@@ -133,21 +157,32 @@ class Store:
         """
         match event:
             case Upserted(kind=kind, ref=ref, values=values, problems=problems):
-                self._problems.put(kind, ref, problems)
+                self._note(kind, ref, problems)
                 return self._put(kind, ref, values)
             case Deleted(kind=kind, ref=ref):
-                self._problems.put(kind, ref, ())
+                self._note(kind, ref, ())
                 return self._put(kind, ref, ())
             case Invalid(kind=kind, ref=ref, problems=problems):
-                self._problems.put(kind, ref, problems)
+                self._note(kind, ref, problems)
+                self._invalid[kind, ref] = event
+            case Doubted(kind=kind):
+                self._doubted[kind] = event
             case Replaced(kind=kind, refs=refs):
+                self._doubted.pop(kind, None)
                 known = self._values[kind].keys() | self._problems.refs(kind)
                 for ref in known - refs:
                     self._put(kind, ref, ())
-                    self._problems.put(kind, ref, ())
+                    self._note(kind, ref, ())
+            case ApiServersFound(servers=servers):
+                self._move_api(msgspec.structs.replace(self._api_servers, used=servers))
             case Synced():
                 self._synced = True
         return False
+
+    def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
+        if self._invalid:
+            self._invalid.pop((kind, ref), None)
+        self._problems.put(kind, ref, problems)
 
     def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> bool:
         held = self._values[kind]
@@ -206,6 +241,32 @@ class Store:
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
                 self._dirty_services.add(piece.service)
+            if piece.service == API_SERVICE:
+                self._move_api(
+                    msgspec.structs.replace(
+                        self._api_servers, endpoints=frozenset(self._api_endpoints())
+                    )
+                )
+
+    def _api_endpoints(self) -> Iterator[ApiServer]:
+        for piece in self._slices.get(API_SERVICE, ()):
+            for endpoint in piece.endpoints:
+                for port in piece.ports:
+                    yield ApiServer(endpoint.address, port.port)
+
+    def _move_api(self, servers: ApiServers) -> None:
+        """Services that ask for a place where the API server is, or was, are dirty."""
+        known, self._api_servers = self._api_servers, servers
+        if servers == known:
+            return
+        moved = (known.used ^ servers.used) | (known.endpoints ^ servers.endpoints)
+        self._dirty_services |= self.claimants(server.address for server in moved)
+        ports = {server.port for server in moved}
+        self._dirty_services.update(
+            ref
+            for ref, service in self._services.items()
+            if any(port.node_port in ports for port in service.ports)
+        )
 
     def _change_node(self, name: str, old: Node | None, new: Node | None) -> None:
         if new is None:

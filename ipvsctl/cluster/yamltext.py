@@ -1,120 +1,164 @@
 """YAML text to plain Python values, the way `kubectl` reads it.
 
 Built on the parser's events and not on PyYAML's loaders, which take four times as
-long, and read `2001:1:2:3:4:5:6:7` as a number in base 60, `on` as a boolean and an
-unquoted creation time as a date.
+long, and read `2001:1:2:3:4:5:6:7` as a number in base 60 and an unquoted creation
+time as a date. What a scalar stands for is in `scalars`, where a document begins and
+ends in `documents`.
 """
 
 import re
 from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 import yaml
 
-MAX_EVENTS = 20_000_000
-"""Most nodes of one document with its aliases written out (an alias bomb has more)."""
+from ipvsctl.cluster.scalars import MERGE, NotJson, key_text, plain, tagged
 
 MAX_DEPTH = 200
 """Most collections inside each other; libyaml's time grows with the square of it."""
 
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_TAG = "tag:yaml.org,2002:"
-_CONSTANTS: dict[str, object] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_NUMBER_START = frozenset("+-.0123456789")
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
+_MAX_FLAWS = 10
+_SHOWN = 40
+# What libyaml reads no further at (reader.c), a mark of the byte order apart.
+_CONTROL = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x84\x86-\x9f]|\xef\xbf[\xbe\xbf]"
 )
-# An object of its own, so that `is` tells it from text that was quoted.
-_MERGE = "<<"
-# Python refuses longer ones, and the API has none.
-_MAX_DIGITS = 40
 
 
 class YamlError(ValueError):
-    """Text that is not YAML, or YAML that is not JSON in other words.
+    """Text that is not YAML, or YAML that is not JSON in other words."""
+
+
+class TooMuch(YamlError):
+    """A file that has more in it than its size excuses; reading it ends there."""
+
+
+class Allowance:
+    """How many more events, aliases written out, a file may have.
+
+    Time and memory go with the events and not with the bytes: two bytes can make one,
+    and an alias any number of them.
 
     Attributes:
-        document: number of the document it is in, from 1.
-        reason: with line and column.
+        left: how many.
     """
 
-    def __init__(self, document: int, reason: str) -> None:
-        super().__init__(f"document {document}: {reason}")
-        self.document = document
-        self.reason = reason
+    def __init__(self, events: int) -> None:
+        self.left = events
 
 
-class Document(msgspec.Struct, frozen=True):
-    """One document of a file.
+class YamlValue(msgspec.Struct, frozen=True, kw_only=True):
+    """What one document says.
 
     Attributes:
-        number: from 1; empty documents count.
         value: dict, list, str, int, float, bool or None, nested; keys are text.
+        flaws: keys that are there twice with different values, of which the last
+            counts, as for `kubectl`.
     """
 
-    number: int
     value: object
+    flaws: tuple[str, ...] = ()
 
 
-def yaml_documents(raw: bytes) -> Iterator[Document]:
+def yaml_values(
+    text: bytes, first_line: int, allowance: Allowance
+) -> Iterator[YamlValue]:
     """Read documents one by one, so that those before an error are had.
 
+    Args:
+        text: UTF-8.
+        first_line: the number of its first line in the file, for errors.
+        allowance: is spent.
+
     Raises:
-        YamlError: also for a key given twice, an alias of itself, a tag that JSON has
-            no word for, and more depth or nodes than the limits above.
+        YamlError: also for an alias of itself, a key that is no text in JSON, a value
+            that is not what its tag says, and what is nested too deep.
+        TooMuch: the allowance is spent.
     """
-    builder = _Builder()
-    number = 1
+    builder = _Builder(first_line, allowance)
     try:
-        for event in yaml.parse(raw, Loader=_Loader):
+        for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.DocumentEndEvent):
-                yield Document(number, builder.value)
-                number += 1
-                builder = _Builder()
+                yield YamlValue(value=builder.value, flaws=tuple(builder.flaws))
+                builder.close()
+                builder = _Builder(first_line, allowance)
             else:
                 builder.add(event)
-    except yaml.MarkedYAMLError as exc:
-        reason = exc.problem or exc.context or "not YAML"
-        raise YamlError(number, f"{_place(exc.problem_mark)}{reason}") from exc
+    except yaml.reader.ReaderError as exc:
+        raise YamlError(_control_character(text, first_line)) from exc
     except yaml.YAMLError as exc:
-        raise YamlError(number, str(exc).replace("\n", " ")) from exc
-    except _NotJson as exc:
-        raise YamlError(number, f"{_place(exc.mark)}{exc}") from exc
+        raise YamlError(_not_yaml(exc, first_line)) from exc
+    finally:
+        builder.close()
 
 
-class _NotJson(Exception):
-    def __init__(self, mark: object, reason: str) -> None:
-        super().__init__(reason)
-        self.mark = mark
+def _not_yaml(exc: yaml.YAMLError, first_line: int) -> str:
+    """Our words; the parser's, which change with its versions, come after them."""
+    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    words = getattr(exc, "problem", None) or getattr(exc, "context", None)
+    place = _place(mark, first_line)
+    return f"{place}not YAML" + (f" ({words})" if words else "")
 
 
-def _place(mark: object) -> str:
-    line, column = getattr(mark, "line", None), getattr(mark, "column", None)
-    if line is None or column is None:
+def _control_character(text: bytes, first_line: int) -> str:
+    found = _CONTROL.search(text)
+    if found is None:
+        return "not YAML"
+    line = first_line + text.count(b"\n", 0, found.start())
+    return f"line {line}: control character U+{ord(found[0].decode()):04X}"
+
+
+def _place(mark: "_Mark | None", first_line: int) -> str:
+    if mark is None:
         return ""
-    return f"line {line + 1}, column {column + 1}: "
+    return f"line {first_line + mark.line}, column {mark.column + 1}: "
+
+
+class _Mark(Protocol):
+    """Where an event begins; libyaml's marks and those in Python have no base."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
 
 
 class _Open(msgspec.Struct):
-    """A collection whose end was not seen yet; a mapping's items are key, value, ..."""
+    """A collection whose end was not seen yet; a mapping's items are key, value, ...
+
+    Attributes:
+        first_event: when it began.
+        depth: of the deepest collection in it that came from an alias.
+    """
 
     items: list[object]
     anchor: str | None
     first_event: int
+    depth: int = 0
+
+
+class _Anchored(msgspec.Struct, frozen=True):
+    """What an alias stands for; `depth` counts the collections inside each other."""
+
+    value: object
+    events: int
+    depth: int
 
 
 class _Builder:
     """Puts one document's events together."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_line: int, allowance: Allowance) -> None:
+        self.flaws: list[str] = []
+        self._first_line = first_line
+        self._allowance = allowance
+        self._limit = allowance.left
         self._open: list[_Open] = [_Open([], None, 0)]
-        self._anchors: dict[str, tuple[object, int]] = {}
+        self._anchors: dict[str, _Anchored] = {}
         self._events = 0
 
     @property
@@ -122,107 +166,133 @@ class _Builder:
         """The document's value, once its end was seen."""
         return self._open[0].items[0]
 
+    def close(self) -> None:
+        """Pay for what was read."""
+        self._allowance.left -= self._events
+        self._events = 0
+
     def add(self, event: yaml.Event) -> None:
         """Take in one event."""
         self._events += 1
+        if self._events > self._limit:
+            raise TooMuch(
+                f"{_place(event.start_mark, self._first_line)}"
+                "more values, aliases written out, than a file of this size may have"
+            )
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event)
+            value = self._scalar(event)
             self._open[-1].items.append(value)
             if event.anchor is not None:
-                self._anchors[event.anchor] = (value, 1)
+                self._anchors[event.anchor] = _Anchored(value, 1, 0)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            if len(self._open) > MAX_DEPTH:
-                raise _NotJson(event.start_mark, "nested too deep")
+            self._check_depth(1, event)
             self._open.append(_Open([], event.anchor, self._events))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            done = self._open.pop()
-            ended: object = done.items
-            if isinstance(event, yaml.MappingEndEvent):
-                ended = _mapping(done.items, event.start_mark)
-            self._open[-1].items.append(ended)
-            if done.anchor is not None:
-                self._anchors[done.anchor] = (ended, self._events - done.first_event)
+            self._end(event)
         elif isinstance(event, yaml.AliasEvent):
-            self._open[-1].items.append(self._alias(event))
+            self._alias(event)
 
-    def _alias(self, event: yaml.AliasEvent) -> object:
-        if event.anchor not in self._anchors:
-            raise _NotJson(event.start_mark, f"alias {event.anchor!r} of nothing yet")
-        value, events = self._anchors[event.anchor]
-        self._events += events
-        if self._events > MAX_EVENTS:
-            raise _NotJson(event.start_mark, "aliases stand for too much")
-        return value
+    def _end(self, event: yaml.Event) -> None:
+        done = self._open.pop()
+        ended: object = done.items
+        if isinstance(event, yaml.MappingEndEvent):
+            ended = self._mapping(done.items, event)
+        outer = self._open[-1]
+        outer.items.append(ended)
+        depth = done.depth + 1
+        outer.depth = max(outer.depth, depth)
+        if done.anchor is not None:
+            events = self._events - done.first_event + 1
+            self._anchors[done.anchor] = _Anchored(ended, events, depth)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        found = self._anchors.get(event.anchor or "")
+        if found is None:
+            raise self._refusal(event, f"*{event.anchor} stands for nothing yet")
+        self._check_depth(found.depth, event)
+        self._events += found.events
+        outer = self._open[-1]
+        outer.items.append(found.value)
+        outer.depth = max(outer.depth, found.depth)
+
+    def _check_depth(self, inside: int, event: yaml.Event) -> None:
+        if len(self._open) - 1 + inside > MAX_DEPTH:
+            raise self._refusal(event, "nested too deep")
+
+    def _scalar(self, event: yaml.ScalarEvent) -> object:
+        text: str = event.value
+        try:
+            if event.tag is not None:
+                return tagged(event.tag, text)
+            # implicit[0]: plain, neither quoted nor tagged.
+            return plain(text) if event.implicit[0] else text
+        except NotJson as exc:
+            raise self._refusal(event, str(exc)) from exc
+
+    def _mapping(self, items: list[object], event: yaml.Event) -> dict[str, object]:
+        keys = items[::2]
+        for index, key in enumerate(keys):
+            if type(key) is not str:
+                keys[index] = self._key(key, event)
+        values = items[1::2]
+        mapping: dict[str, object] = dict(zip(keys, values, strict=True))  # type: ignore[arg-type]
+        if len(mapping) != len(keys):
+            self._note_twice(keys, values, event)
+        if MERGE in mapping and any(key is MERGE for key in keys):
+            return self._merged(keys, values, event)
+        return mapping
+
+    def _key(self, key: object, event: yaml.Event) -> str:
+        """A key as text, as JSON has it."""
+        if isinstance(key, dict | list):
+            raise self._refusal(event, "a key before this is a collection")
+        try:
+            return key_text(key)
+        except NotJson as exc:
+            raise self._refusal(event, f"{exc}, in the mapping that ends here") from exc
+
+    def _note_twice(
+        self, keys: list[object], values: list[object], event: yaml.Event
+    ) -> None:
+        known: dict[object, object] = {}
+        for key, value in zip(keys, values, strict=True):
+            if key is MERGE:
+                continue
+            if key in known and not _is_same(known[key], value):
+                if len(self.flaws) < _MAX_FLAWS:
+                    place = _place(event.start_mark, self._first_line)
+                    self.flaws.append(
+                        f"{place}key {str(key)[:_SHOWN]!r} is in the mapping that ends"
+                        " here twice; the last one is used"
+                    )
+                return
+            known[key] = value
+
+    def _merged(
+        self, keys: list[object], values: list[object], event: yaml.Event
+    ) -> dict[str, object]:
+        """`<<: *base` and `<<: [*first, *second]`, which gives the first its way.
+
+        In the order of the text, as for `kubectl`: what comes after a merge replaces
+        what it took over, and a merge what came before.
+        """
+        merged: dict[str, object] = {}
+        for key, value in zip(keys, values, strict=True):
+            if key is not MERGE:
+                merged[str(key)] = value
+                continue
+            for base in reversed(value if isinstance(value, list) else [value]):
+                if not isinstance(base, dict):
+                    raise self._refusal(event, "<< of something that is not a mapping")
+                merged |= base
+        return merged
+
+    def _refusal(self, event: yaml.Event, reason: str) -> YamlError:
+        return YamlError(f"{_place(event.start_mark, self._first_line)}{reason}")
 
 
-def _scalar(event: yaml.ScalarEvent) -> object:
-    text: str = event.value
-    if event.tag is not None:
-        return _tagged(event.tag, text, event.start_mark)
-    # implicit[0]: plain, neither quoted nor tagged.
-    return _plain(text) if event.implicit[0] else text
-
-
-def _plain(text: str) -> object:
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    if text == _MERGE:
-        return _MERGE
-    if text[0] in _NUMBER_START and len(text) <= _MAX_DIGITS:
-        if _INT.fullmatch(text):
-            return int(text, 0)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-    return text
-
-
-_JSON_TYPES: dict[str, type] = {
-    "null": type(None),
-    "bool": bool,
-    "int": int,
-    "float": float,
-}
-
-
-def _tagged(tag: str, text: str, mark: object) -> object:
-    name = tag.removeprefix(_TAG)
-    if name == "str":
-        return text
-    value = _plain(text)
-    if type(value) is not _JSON_TYPES.get(name):
-        raise _NotJson(mark, f"{text[:40]!r} tagged {tag}")
-    return value
-
-
-def _mapping(items: list[object], mark: object) -> dict[str, object]:
-    keys = items[::2]
-    for index, key in enumerate(keys):
-        if type(key) is not str:
-            keys[index] = _key(key, mark)
-    mapping: dict[str, object] = dict(zip(keys, items[1::2], strict=True))  # type: ignore[arg-type]
-    if len(mapping) != len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _NotJson(mark, f"key {twice!r} twice in the mapping that ends here")
-    if _MERGE in mapping and any(key is _MERGE for key in keys):
-        return _merged(mapping, mark)
-    return mapping
-
-
-def _key(key: object, mark: object) -> str:
-    """A key as text, as JSON has it."""
-    if isinstance(key, dict | list):
-        raise _NotJson(mark, "a key of the mapping that ends here is a collection")
-    if key is None or isinstance(key, bool):
-        return {None: "null", True: "true", False: "false"}[key]
-    return str(key)
-
-
-def _merged(mapping: dict[str, object], mark: object) -> dict[str, object]:
-    """`<<: *base` and `<<: [*first, *second]`: what is not given is taken over."""
-    bases = mapping.pop("<<")
-    merged: dict[str, object] = {}
-    for base in reversed(bases if isinstance(bases, list) else [bases]):
-        if not isinstance(base, dict):
-            raise _NotJson(mark, "<< of something that is not a mapping")
-        merged |= base
-    return merged | mapping
+def _is_same(one: object, other: object) -> bool:
+    """Whether two scalars are equal; collections may be too large to compare."""
+    if isinstance(one, dict | list) or isinstance(other, dict | list):
+        return False
+    return type(one) is type(other) and one == other

@@ -6,15 +6,18 @@ more. The next audit looks at it again. All other ops are as right, and in as sa
 order, as if no sync had run: none of them is about what another is about.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from typing import Final
 
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff import DiffOptions, diff_in_steps, drains
 from ipvsctl.plan.ops import (
+    AddRealServer,
+    AddVirtualServer,
     CreateSet,
     DestroySet,
     FailedOp,
@@ -57,13 +60,26 @@ def impose_in_steps(
         return None
     done: list[Op] = []
     failed: list[FailedOp] = []
+    # A kernel keeps real servers from these, if it is asked for both at once.
+    refused: set[VirtualServerKey] = set()
     for some in parts(plan, STEP_OPS):
         yield
-        ops = tuple(op for op in some if not touched.concerns(op))
+        ops = tuple(
+            op for op in some if not (touched.concerns(op) or _is_in(op, refused))
+        )
         report = kernel.apply(ops)
+        refused.update(
+            failure.op.server.key
+            for failure in report.failed
+            if isinstance(failure.op, AddVirtualServer)
+        )
         done += ops
         failed += report.failed
     return tuple(done), Report(applied=len(done) - len(failed), failed=tuple(failed))
+
+
+def _is_in(op: Op, refused: Container[VirtualServerKey]) -> bool:
+    return isinstance(op, AddRealServer) and op.virtual_server in refused
 
 
 def note_drains_in_steps(

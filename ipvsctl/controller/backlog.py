@@ -14,7 +14,7 @@ from ipvsctl.model.objects import EndpointSlice, NodeContext, Service
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.allowance import EVERYTHING, Demand, demand_of
 from ipvsctl.plan.amounts import ANY_AMOUNTS, Amounts
-from ipvsctl.plan.compile import compile_service
+from ipvsctl.plan.compile import compile_in_steps
 from ipvsctl.plan.program import ServiceProgram
 
 SMALL: Final = 100
@@ -38,12 +38,13 @@ class Limited(NamedTuple):
 class Job(msgspec.Struct, eq=False, kw_only=True):
     """A Service to be compiled, with all that takes, as of one moment.
 
-    Measured first; then, when it is known what is granted to it, compiled. Both may be
-    done in any thread.
+    Measured first; then, when it is known what is granted to it, compiled. All of it
+    may be done in any thread.
 
     Attributes:
         asked: what it asks for of what its namespace may have.
         granted: set in between.
+        compiling: what is under way.
         program: the result.
     """
 
@@ -55,6 +56,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
     demand: Demand | None = None
     asked: Amounts = Amounts()
     granted: Amounts = ANY_AMOUNTS
+    compiling: Generator[None, None, ServiceProgram] | None = None
     program: ServiceProgram | None = None
 
     @property
@@ -77,14 +79,27 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
 
     def compile(self) -> ServiceProgram:
         """What it means; also in `program`."""
+        while self.program is None:
+            self.go_on()
+        return self.program
+
+    def go_on(self) -> None:
+        """Compile it for some milliseconds more."""
+        if self.compiling is None:
+            self.compiling = self._compile_in_steps()
+        try:
+            next(self.compiling)
+        except StopIteration as done:
+            self.program = done.value
+
+    def _compile_in_steps(self) -> Generator[None, None, ServiceProgram]:
         allowance = EVERYTHING
         if self.demand is not None:
             own, namespace = self.limits
             allowance = self.demand.allowance(own, self.granted, namespace)
-        self.program = compile_service(
+        return compile_in_steps(
             self.service, self.slices, self.context, self.config, allowance
         )
-        return self.program
 
 
 class Backlog:

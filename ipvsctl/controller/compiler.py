@@ -1,12 +1,12 @@
 """From objects to the desired state: compile what is dirty, without a kernel."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from typing import NamedTuple
 
 import msgspec
 
-from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.store import Dirty, Store
 from ipvsctl.controller.backlog import (
     LARGE_VIRTUAL_SERVERS,
     SMALL,
@@ -14,27 +14,32 @@ from ipvsctl.controller.backlog import (
     Job,
     Limited,
 )
+from ipvsctl.controller.turns import Steps, run_steps
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import ApiServers, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.model.problem_book import ProblemBook
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import NotedProblems, ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.amounts import namespace_limit, service_limit
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.desired import Desired
+from ipvsctl.plan.guards import api_ports, guarded_addresses
+from ipvsctl.plan.host_ports import taken_ports
 from ipvsctl.plan.node import NodeProgram, compile_node
+from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
 from ipvsctl.plan.shares import Shares
 
-T = TypeVar("T")
 
-Work = Callable[[], object]
+class _Known(NamedTuple):
+    """What a context is made of."""
 
-Steps = Generator[Work | None, None, T]
-"""Work step by step. What it yields is to be called, in whatever thread, before it goes
-on; after each step the rest may wait for others."""
+    nodes: NodeContext
+    api: ApiServers
+    host: HostNetwork
 
 
 class Compiler:
@@ -55,7 +60,8 @@ class Compiler:
         self._config = config
         self._store = store
         self._facts = facts
-        self._context = self._context_with(())
+        self._known = _Known(store.node_context(), store.api_servers, HostNetwork())
+        self._context = self._context_of(self._known)
         self._desired = Desired(self._compile_node())
         self._limits = Limited(
             service_limit(config.limits), namespace_limit(config.limits)
@@ -63,7 +69,16 @@ class Compiler:
         self._shares = Shares(self._limits.namespace)
         self._backlog = Backlog()
         self._is_parts_turn = True
-        self._book = ProblemBook((store.noted_problems, *self._desired.problem_parts))
+        self._node_problems = NotedProblems()
+        self._taken_ports = NotedProblems()
+        self._book = ProblemBook(
+            (
+                store.noted_problems,
+                *self._desired.problem_parts,
+                self._node_problems,
+                self._taken_ports,
+            )
+        )
 
     @property
     def desired(self) -> Desired:
@@ -84,38 +99,34 @@ class Compiler:
         """The same of all objects, sorted."""
         return self._book.all()
 
-    def compile_dirty(
-        self, host_addresses: Iterable[IPAddress] | None = None
-    ) -> Change:
+    def compile_dirty(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.
 
         Args:
-            host_addresses: the node's own; None is those known of. Other ones have
-                everything compiled.
+            host: the node's own network; None is the one known of. Other addresses
+                have everything compiled.
         """
-        return _run(self.compile_in_steps(host_addresses))
+        return run_steps(self.compile_in_steps(host))
 
-    def compile_in_steps(
-        self, host_addresses: Iterable[IPAddress] | None = None
-    ) -> Steps[Change]:
+    def compile_in_steps(self, host: HostNetwork | None = None) -> Steps[Change]:
         """The same in steps, between which the store may change.
 
         No other call meanwhile, but for steps of `compile_large` that has begun.
         """
-        self._take_dirty(host_addresses)
+        self._take_dirty(self._store.take_dirty(), host)
         yield from self._compile_rest()
-        return self._desired.take_change()
+        return self._take_change()
 
     def compile_some(self) -> Change:
         """The same of some of it, for some ten milliseconds."""
-        self._take_dirty(None)
+        self._take_dirty(self._store.take_dirty(), None)
         is_idle = not self._backlog.small
         self._compile_small()
         # Others' changes are not to wait for a part as well, but every second time.
         if is_idle or self._is_parts_turn:
             self._backlog.work()
         self._is_parts_turn = not self._is_parts_turn
-        return self._desired.take_change()
+        return self._take_change()
 
     @property
     def has_parts(self) -> bool:
@@ -143,53 +154,84 @@ class Compiler:
         yield job.measure
         if self._backlog.is_held(job):
             self._grant(job)
-            yield job.compile
+            while job.program is None:
+                yield job.go_on
         if self._backlog.is_held(job) and job.program is not None:
             self._backlog.put(self._desired.put_in_steps(job.program))
 
-    def set_host_addresses(self, addresses: Iterable[IPAddress]) -> None:
-        """Compile everything for the node's own addresses, if they are other ones."""
-        _run(self._move_in_steps(addresses))
+    def set_host(self, host: HostNetwork) -> None:
+        """Compile what another network of the host concerns."""
+        run_steps(self._move_in_steps(host))
 
     def absorb(
-        self, observed: Observed, touched: AbstractSet[VirtualServerKey]
+        self,
+        observed: Observed,
+        touched: AbstractSet[VirtualServerKey],
+        *,
+        keeps_unwanted: bool = False,
     ) -> Change:
-        """Take note of what is the kernel's to say: host addresses, what is others'.
+        """Take note of what is the kernel's to say: the host's network, others' things.
 
         Args:
             observed: the complete state.
             touched: virtual servers that syncs have changed since it was read.
+            keeps_unwanted: see `Marks.agree`.
 
         Returns:
             What that changed; the whole state is to be compared next all the same.
         """
-        return _run(self.absorb_in_steps(observed, touched))
+        return run_steps(
+            self.absorb_in_steps(observed, touched, keeps_unwanted=keeps_unwanted)
+        )
 
     def absorb_in_steps(
-        self, observed: Observed, touched: AbstractSet[VirtualServerKey]
+        self,
+        observed: Observed,
+        touched: AbstractSet[VirtualServerKey],
+        *,
+        keeps_unwanted: bool = False,
     ) -> Steps[Change]:
         """The same in steps; see `compile_in_steps`."""
-        yield from self._move_in_steps(observed.host_addresses)
-        self._desired.agree(observed, touched)
-        return self._desired.take_change()
+        yield from self._move_in_steps(observed.host)
+        self._desired.agree(observed, touched, keeps_unwanted=keeps_unwanted)
+        self._taken_ports.replace(
+            taken_ports(observed.sockets, observed.host_addresses, self._desired.server)
+        )
+        return self._take_change()
 
-    def _move_in_steps(self, addresses: Iterable[IPAddress]) -> Steps[None]:
-        hosts = _order(addresses)
-        if hosts != self._context.host_addresses:
-            self._context = self._context_with(hosts)
-            self._add_all()
+    def _move_in_steps(self, host: HostNetwork) -> Steps[None]:
+        before = self._context
+        self._take_dirty(Dirty(), host)
+        if self._context is not before:
             yield from self._compile_rest()
 
-    def _context_with(self, host_addresses: tuple[IPAddress, ...]) -> NodeContext:
-        known = self._store.node_context()
-        node_addresses = known.node_addresses
+    def _take_change(self) -> Change:
+        lost = self._desired.lost_node_ports
+        if any(lost.values()) or any(self._node_problems.each()):
+            choice = self._config.node_port_addresses
+            self._node_problems.replace(node_port_problems(self._context, choice, lost))
+        return self._desired.take_change()
+
+    def _know(self, host: HostNetwork) -> None:
+        """Have a context of what is known now; the same one if that is the same."""
+        known = _Known(self._store.node_context(), self._store.api_servers, host)
+        if known != self._known:
+            self._known = known
+            self._context = self._context_of(known)
+
+    def _context_of(self, known: _Known) -> NodeContext:
+        host = known.host
+        hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
+        named = known.nodes.node_addresses
         if self._config.node_address is not None:
             # The first address of a family is the one that stands for the node.
-            node_addresses = (self._config.node_address, *node_addresses)
+            named = (self._config.node_address, *named)
         return msgspec.structs.replace(
-            known,
-            node_addresses=tuple(dict.fromkeys(node_addresses)),
-            host_addresses=host_addresses,
+            known.nodes,
+            node_addresses=standing_addresses(named, (*host.primary, *hosts)),
+            host_addresses=hosts,
+            guarded=guarded_addresses(host, known.api),
+            api_ports=api_ports(known.api),
             families=self._facts.families,
             schedulers=self._facts.schedulers,
         )
@@ -197,17 +239,18 @@ class Compiler:
     def _compile_node(self) -> NodeProgram:
         return compile_node(self._context, self._config, self._facts)
 
-    def _take_dirty(self, host_addresses: Iterable[IPAddress] | None) -> None:
-        dirty = self._store.take_dirty()
-        known = self._context.host_addresses
-        hosts = known if host_addresses is None else _order(host_addresses)
-        if dirty or hosts != known:
+    def _take_dirty(self, dirty: Dirty, host: HostNetwork | None) -> None:
+        """Put in what is dirty, and what another network of the host concerns."""
+        before = self._context
+        services = dirty.services
+        self._know(self._known.host if host is None else host)
+        if self._context is not before:
             # Peers' addresses concern the Services that claim one, which are dirty.
-            self._context = self._context_with(hosts)
-        if dirty.node_changed or hosts != known:
+            services |= self._store.claimants(_differences(before, self._context))
+        if dirty.node_changed or _is_other_node(before, self._context):
             self._add_all()
         else:
-            self._backlog.add(dirty.services)
+            self._backlog.add(services)
 
     def _add_all(self) -> None:
         self._desired.set_node(self._compile_node())
@@ -251,6 +294,7 @@ class Compiler:
         service = self._store.service(ref)
         if service is None:
             self._backlog.add(self._shares.remove(ref))
+            self._taken_ports.put(Kind.SERVICE, ref, ())
             return None
         return Job(
             service=service,
@@ -267,16 +311,14 @@ class Compiler:
         job.granted = self._shares.granted(ref)
 
 
-def _run(steps: Steps[T]) -> T:
-    while True:
-        try:
-            work = next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        if work is not None:
-            work()
+def _is_other_node(before: NodeContext, after: NodeContext) -> bool:
+    """Whether node ports, or the source of the node's connections, are others."""
+    return (
+        before.host_addresses != after.host_addresses
+        or before.node_addresses != after.node_addresses
+    )
 
 
-def _order(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
-    return tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+def _differences(before: NodeContext, after: NodeContext) -> Iterable[IPAddress]:
+    """The addresses that are guarded in one of two contexts, or for another reason."""
+    return {address for address, _ in before.guarded.items() ^ after.guarded.items()}

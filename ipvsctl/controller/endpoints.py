@@ -13,6 +13,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.source_state import source_state
 from ipvsctl.serve.admission import SCRAPE_RATE
 from ipvsctl.serve.http import Route, http_server
 from ipvsctl.serve.metric_table import HEALTHZ, LIVEZ, Metric
@@ -97,14 +98,20 @@ class Endpoints:
 
     def health(self) -> Health:
         """How the proxy is now."""
+        watches = self._source.health()
         return Health(
             is_healthy=self._loop.is_healthy(),
             is_ready=self._loop.state.synced,
             is_node_leaving=self._store.is_node_leaving,
             imposed_at_s=self._loop.state.imposed_at_s,
             now_s=self._clock(),
-            source=self._source.description,
-            watches=self._source.health(),
+            source=source_state(
+                self._source.description,
+                watches,
+                doubts=self._store.vouched().doubts,
+            ),
+            watches=watches,
+            is_holding=self._loop.is_holding,
         )
 
     def _probe(

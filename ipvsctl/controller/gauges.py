@@ -10,6 +10,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.source_state import source_state
 from ipvsctl.model.steps import finish
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.counts import count_problems, count_servers_in_steps
@@ -54,6 +55,7 @@ class Gauges:
         self._set_drains()
         self._set_problems()
         self._set_watches(watches)
+        self._set_source(watches)
 
     def _set_loop(self) -> None:
         state = self._loop.state
@@ -108,6 +110,13 @@ class Gauges:
         self._metrics.set_all(
             table.PROBLEMS, {(kind.value,): count for kind, count in by_kind.items()}
         )
+
+    def _set_source(self, watches: tuple[WatchHealth, ...]) -> None:
+        age_s = source_state("", watches).age_s
+        if age_s is not None:
+            self._metrics.set(table.SOURCE_AGE, to=age_s)
+        self._metrics.set(table.INPUT_UNREAD, to=len(self._store.vouched().doubts))
+        self._metrics.set(table.DELETIONS_HELD, to=self._loop.is_holding)
 
     def _set_watches(self, watches: tuple[WatchHealth, ...]) -> None:
         for watch in watches:

@@ -21,17 +21,18 @@ from tenacity import (
     wait_random,
 )
 
-from ipvsctl.cluster.events import Synced
+from ipvsctl.cluster.events import ApiServersFound, Synced
 from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.changes import Changes, Programmed
-from ipvsctl.controller.compiler import Steps
 from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.controller.sync_log import SyncLog
+from ipvsctl.controller.turns import take_turns
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.host import ApiServer
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
@@ -99,6 +100,7 @@ class Loop:
         self._large = asyncio.Event()
         self._sync_log = SyncLog()
         self._problems = ProblemTeller(reconciler.problem_book, self._audience)
+        self._known_doubts: tuple[str, ...] = ()
         self.state = LoopState()
 
     async def run(self) -> None:
@@ -136,14 +138,23 @@ class Loop:
         """For how long the oldest event has been waiting, None without one."""
         return self._progress.pending_s(self._clock())
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether something stays in the kernel since it may be wanted."""
+        return self._reconciler.hold is not None
+
     def audited_s_ago(self) -> float | None:
         """Seconds since the last audit ended, None before the first."""
         then = self.state.audited_at_s
         return None if then is None else self._clock() - then
 
     async def _watch(self) -> None:
+        # Before anybody looks up a name: a name server may be what is in the way.
+        await self._recover(frozenset())
         async with aclosing(self._source.events()) as events:
             async for event in events:
+                if isinstance(event, ApiServersFound) and not self._complete.is_set():
+                    await self._recover(event.servers)
                 if self._reconciler.take_event(event):
                     self.changes.heard(event)
                 self._progress.queued(self._clock())
@@ -151,6 +162,21 @@ class Loop:
                     _log.info("source complete", source=self._source.description)
                     self._complete.set()
                 self._dirty.set()
+
+    async def _recover(self, api: frozenset[ApiServer]) -> None:
+        """Free the way to the API server, as far as anything is in it."""
+        async with self._lock:
+            try:
+                done = await asyncio.to_thread(self._reconciler.recover, api)
+            except (KernelError, WireError) as error:
+                _log.error("recovery failed", reason=str(error))
+                return
+        if done is not None:
+            _log.warning(
+                "the way to the API server was taken by VIPs",
+                removed=[str(op) for op in done.plan],
+                failed=[str(failed) for failed in done.report.failed],
+            )
 
     async def _audit_forever(self) -> None:
         # Nothing is programmed before the whole cluster is known: a half-known one
@@ -197,12 +223,12 @@ class Loop:
 
     async def _audit_at_once(self) -> AuditDone:
         async with self._lock:
-            hosts = await asyncio.to_thread(self._reconciler.read_host_addresses)
+            host = await asyncio.to_thread(self._reconciler.read_host)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._take(await _done(self._reconciler.prepare_in_steps(hosts)))
+            self._take(await take_turns(self._reconciler.prepare_in_steps(host)))
             observed = await asyncio.to_thread(self._reconciler.observe)
-            absorbed = await _done(self._reconciler.absorb_in_steps(observed))
+            absorbed = await take_turns(self._reconciler.absorb_in_steps(observed))
             self._unimposed += (absorbed,)
             report = await asyncio.to_thread(self._reconciler.impose, observed)
             return await self._audit_done(report)
@@ -213,7 +239,7 @@ class Loop:
         observed = await self._walk(self._reconciler.observe_in_steps())
         async with self._lock:
             # Compiles, maybe, and so reads the store that events are put into here.
-            absorbed = await _done(self._reconciler.absorb_in_steps(observed))
+            absorbed = await take_turns(self._reconciler.absorb_in_steps(observed))
             self._unimposed += (absorbed,)
         report = await self._walk(self._reconciler.impose_in_steps(observed))
         if report is None:
@@ -333,6 +359,17 @@ class Loop:
             if report.plan:
                 self._tell("drain check", report)
 
+    def _tell_doubts(self, doubts: tuple[str, ...]) -> None:
+        """Log what of the input cannot be read any more, or can again."""
+        for doubt in doubts:
+            if doubt not in self._known_doubts:
+                _log.warning("input not known", reason=doubt)
+        if doubts and self.is_holding:
+            _log.warning("deletions held", until="all of the input can be read")
+        if not doubts:
+            _log.info("input known")
+        self._known_doubts = doubts
+
     def _take(self, change: Change) -> None:
         """All events so far are about to be imposed."""
         self._progress.taken()
@@ -350,21 +387,12 @@ class Loop:
         # The others are problems, and said once.
         failed = _to_try_again(report)
         self._sync_log.tell(what, report, failed, programmed, is_over=is_over)
+        doubts = self._reconciler.doubts
+        if doubts != self._known_doubts:
+            self._tell_doubts(doubts)
         self._problems.tell(self._clock(), self._reconciler.unfinished)
 
 
-async def _done(steps: Steps[T]) -> T:
-    """Do all steps, while others have their turn."""
-    while True:
-        try:
-            work = next(steps)
-        except StopIteration as done:
-            return cast("T", done.value)
-        if work is None:
-            await asyncio.sleep(0)
-        else:
-            await asyncio.to_thread(work)
-
-
 def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:
-    return tuple(f for f in report.report.failed if not is_lasting(f))
+    failed = report.report.failed
+    return tuple(f for f in failed if not is_lasting(f)) if failed else failed

@@ -1,14 +1,11 @@
 """Tells problems as they appear: to the log, and to whoever else wants to hear."""
 
-from collections.abc import Iterable
-from itertools import groupby
-
 import structlog
 
 from ipvsctl.controller.audience import Audience
 from ipvsctl.controller.problem_log import ProblemLog
 from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.model.problem_book import NotedProblems, ProblemBook, Subject
+from ipvsctl.model.problem_book import NotedProblems, ProblemBook
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -57,18 +54,6 @@ class ProblemTeller:
 
     def _ask_audience(self) -> None:
         problems = self._audience.problems()
-        if problems == self._seen:
-            return
-        gone = {_subject(problem): () for problem in self._seen}
-        self._seen = problems
-        for (kind, ref), found in {**gone, **_by_subject(problems)}.items():
-            self._of_audience.put(kind, ref, found)
-
-
-def _subject(problem: Problem) -> Subject:
-    return problem.kind, problem.ref
-
-
-def _by_subject(problems: Iterable[Problem]) -> dict[Subject, tuple[Problem, ...]]:
-    ordered = sorted(problems, key=_subject)
-    return {subject: tuple(found) for subject, found in groupby(ordered, key=_subject)}
+        if problems != self._seen:
+            self._seen = problems
+            self._of_audience.replace(problems)

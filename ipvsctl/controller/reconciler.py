@@ -4,7 +4,7 @@ Plain calls that may block; tasks and pace are the loop's business.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from collections.abc import Set as AbstractSet
 from errno import EEXIST
 
@@ -13,12 +13,14 @@ import msgspec
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
-from ipvsctl.controller.compiler import Compiler, Steps
+from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
+from ipvsctl.controller.holding import Holding
+from ipvsctl.controller.turns import Steps, run_steps
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import ProblemBook
@@ -26,8 +28,9 @@ from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.desired import Desired
-from ipvsctl.plan.diff import DiffOptions, Drain, diff, drains
+from ipvsctl.plan.diff import DiffOptions, Drain, Hold, diff, drains, with_held
 from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.recovery import api_keys, may_be_cut_off, plan_recovery
 from ipvsctl.plan.touched import Touched
 
 
@@ -75,6 +78,7 @@ class Reconciler:
         self._drain_clock = DrainClock(config.drain_timeout_s)
         # What syncs are about while an audit runs in steps.
         self._touched: Touched | None = None
+        self._holding = Holding(self.desired)
 
     @property
     def desired(self) -> Desired:
@@ -85,6 +89,16 @@ class Reconciler:
     def context(self) -> NodeContext:
         """What is known of this node."""
         return self._compiler.context
+
+    @property
+    def hold(self) -> Hold | None:
+        """What may not be taken from the kernel for now; None is nothing."""
+        return self._holding.hold
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What could not be read of what the desired state was compiled from."""
+        return self._holding.doubts
 
     @property
     def draining(self) -> frozenset[VirtualServerKey]:
@@ -109,32 +123,30 @@ class Reconciler:
         """Put an event into the store; see `Store.apply`."""
         return self._store.apply(event)
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
-        """The node's own addresses.
+    def read_host(self) -> HostNetwork:
+        """The node's own network.
 
-        Everything is compiled for them, and again if they are others. So they are to
-        be known before the first `prepare`, and not only when all has been read.
+        Everything is compiled for its addresses, and again if they are others. So they
+        are to be known before the first `prepare`, and not only when all has been read.
         """
-        return self._kernel.read_host_addresses()
+        return self._kernel.read_host()
 
-    def prepare(self, host_addresses: Iterable[IPAddress] | None = None) -> Change:
+    def prepare(self, host: HostNetwork | None = None) -> Change:
         """Compile what is dirty; return what that changed.
 
         Args:
-            host_addresses: the node's own; None is those known of.
+            host: the node's own network; None is the one known of.
         """
-        return self._noted(self._compiler.compile_dirty(host_addresses))
+        return run_steps(self.prepare_in_steps(host))
 
-    def prepare_in_steps(
-        self, host_addresses: Iterable[IPAddress] | None = None
-    ) -> Steps[Change]:
+    def prepare_in_steps(self, host: HostNetwork | None = None) -> Steps[Change]:
         """The same in steps; see `Compiler.compile_in_steps`."""
-        change = yield from self._compiler.compile_in_steps(host_addresses)
-        return self._noted(change)
+        change = yield from self._compiler.compile_in_steps(host)
+        return self._vouched(change)
 
     def prepare_some(self) -> Change:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
-        return self._noted(self._compiler.compile_some())
+        return self._vouched(self._compiler.compile_some())
 
     @property
     def has_parts(self) -> bool:
@@ -194,15 +206,20 @@ class Reconciler:
     def absorb(self, observed: Observed) -> Change:
         """Take note of what is the kernel's to say; return what that changed.
 
-        Recompiles for the node's own addresses, if they are not what they were; tells
-        what is ours from what is others'. A mark that a sync gave out since `observed`
-        was read was confirmed by that sync.
+        Recompiles for the node's own network, if it is not what it was; tells what
+        is ours from what is others'. A mark that a sync gave out since `observed` was
+        read was confirmed by that sync.
         """
-        return self._compiler.absorb(observed, self._touched_keys())
+        return run_steps(self.absorb_in_steps(observed))
 
     def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
         """The same in steps; see `Compiler.compile_in_steps`."""
-        return self._compiler.absorb_in_steps(observed, self._touched_keys())
+        hold = self.hold
+        return self._compiler.absorb_in_steps(
+            observed,
+            self._touched_keys(),
+            keeps_unwanted=hold is not None and hold.services,
+        )
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -223,12 +240,17 @@ class Reconciler:
         touched = self._touched or Touched()
         try:
             desired = self.desired.state()
+            options = self._options()
+            self._holding.know(desired)
             yield
             done = yield from impose_in_steps(
-                self._kernel, observed, desired, self._options(), touched
+                self._kernel, observed, desired, options, touched
             )
             if done is None:
                 return None
+            self._holding.audited(options.hold)
+            if options.hold is not None:
+                desired = with_held(observed, desired, options.hold, options.foreign)
             yield from note_drains_in_steps(
                 self._drain_clock, observed, desired, touched, self._clock
             )
@@ -244,9 +266,44 @@ class Reconciler:
             duration_s=self._clock() - begun,
         )
 
+    def recover(self, api: frozenset[ApiServer]) -> SyncReport | None:
+        """Free the way to the API server of what the kernel holds in it.
+
+        To be called while the source has not told everything: see `plan.recovery`.
+
+        Args:
+            api: where it is asked; empty while that is not known.
+
+        Returns:
+            None if nothing is in the way.
+        """
+        begun = self._clock()
+        host, vips = self._kernel.read_host(), self._kernel.read_vips()
+        if not (may_be_cut_off(host, api, vips, self._config) or self._serves(api)):
+            return None
+        observed = self._kernel.observe()
+        plan = plan_recovery(observed, api, self._config)
+        if not plan:
+            return None
+        report = self._kernel.apply(plan)
+        return SyncReport(
+            plan=plan,
+            report=report,
+            observed=observed,
+            duration_s=self._clock() - begun,
+        )
+
     def plan(self, observed: Observed) -> Plan:
         """What `impose` would do."""
         return diff(observed, self.desired.state(), self._options())
+
+    def held(self, observed: Observed) -> int:
+        """How many ops more it would do, if nothing were held."""
+        if self.hold is None:
+            return 0
+        options = msgspec.structs.replace(self._options(), hold=None)
+        without = diff(observed, self.desired.state(), options)
+        return len(without) - len(self.plan(observed))
 
     def audit(self) -> SyncReport:
         """Everything at once: compile, read, impose."""
@@ -256,16 +313,25 @@ class Reconciler:
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `plan` and `impose` may follow."""
-        self.prepare(self.read_host_addresses())
+        self.prepare(self.read_host())
         observed = self.observe()
         self.absorb(observed)
         return observed
 
+    def _serves(self, api: frozenset[ApiServer]) -> bool:
+        """Whether the kernel has a virtual server where the API server is asked."""
+        keys = api_keys(api)
+        return bool(keys) and bool(
+            self._kernel.observe_virtual_servers(keys).state.virtual_servers
+        )
+
     def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
         # Every drain known of is looked at again, or its virtual server is gone.
-        return self._apply(
+        done = self._apply(
             observed, self.desired.state(), self._drain_clock.keys, begun_s
         )
+        self._holding.audited(self.hold)
+        return done
 
     def _apply(
         self,
@@ -275,11 +341,14 @@ class Reconciler:
         begun_s: float,
         taken: AbstractSet[VirtualServerKey] = frozenset(),
     ) -> SyncReport:
+        self._holding.know(desired)
         options = self._options()
         if taken:
             foreign = options.foreign | taken
             options = msgspec.structs.replace(options, foreign=foreign)
         plan = diff(observed, desired, options)
+        if options.hold is not None:
+            desired = with_held(observed, desired, options.hold, options.foreign)
         report = self._kernel.apply(plan) if plan else Report(applied=0)
         self._confirm(plan, report)
         now = self._clock()
@@ -287,6 +356,19 @@ class Reconciler:
         return SyncReport(
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )
+
+    def _vouched(self, change: Change) -> Change:
+        """End a hold together with what is desired, once all of it is compiled.
+
+        Or the hold would vouch for what is not.
+        """
+        change = self._noted(change)
+        compiler = self._compiler
+        if compiler.has_parts or compiler.has_large or compiler.unfinished:
+            return change
+        if self._holding.take(self._store.vouched()):
+            return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)
+        return change
 
     def _touched_keys(self) -> frozenset[VirtualServerKey]:
         return self._touched.keys if self._touched is not None else frozenset()
@@ -318,6 +400,7 @@ class Reconciler:
             expired_drains=self._drain_clock.expired(self._clock()),
             exclude=self._config.exclude_cidrs,
             short_circuits=self.desired.short_circuits,
+            hold=self.hold,
             foreign=self.desired.foreign,
         )
 

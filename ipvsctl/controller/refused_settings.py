@@ -35,7 +35,8 @@ class RefusedSettings:
 
     async def synced(self, done: SyncDone) -> None:
         """See `Audience`."""
-        self._note(done.report.report)
+        if done.report.report.failed:
+            self._note(done.report.report)
 
     def problems(self) -> tuple[Problem, ...]:
         """See `Audience`."""

@@ -13,7 +13,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import closing
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
@@ -110,20 +110,28 @@ class IpvsTable:
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`.
 
-        Nothing waits for the answer to a virtual server before its real servers are
-        sent: the kernel refuses those itself, and then the first refusal is why.
+        Real servers wait for the answers to all virtual servers before them: one that
+        is there already is another's, and would get them. To one that was refused for
+        another reason the kernel refuses them itself; then the first refusal is why.
         """
-        requests = self._requests
-        refused = self._socket.apply(_REQUESTS[type(op)](requests, op) for op in ops)
-        lost = {
-            op.server.key
-            for op in (ops[place] for place in refused)
-            if isinstance(op, AddVirtualServer)
-        }
-        return [
-            failed_op(ops[place], _explain(ops[place], ack, lost))
-            for place, ack in sorted(refused.items())
-        ]
+        failed: dict[int, Ack] = {}
+        lost: set[VirtualServerKey] = set()
+        others: set[VirtualServerKey] = set()
+        for is_adding, group in groupby(enumerate(ops), _adds_virtual_server):
+            sent = tuple(group)
+            if others and not is_adding:
+                failed |= {p: _ORPHANED for p, op in sent if _is_of(op, others)}
+                sent = tuple((p, op) for p, op in sent if not _is_of(op, others))
+            refused = self._socket.apply(
+                _REQUESTS[type(op)](self._requests, op) for _, op in sent
+            )
+            for number, ack in refused.items():
+                place, op = sent[number]
+                failed[place] = _ORPHANED if _has_lost(op, ack, lost) else ack
+            if is_adding and refused:
+                lost |= {key for n in refused for key in _added(sent[n][1])}
+                others |= _others(sent, refused)
+        return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
     def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
         """Every virtual server with its real servers and counters; see `seam.Reading`.
@@ -238,11 +246,34 @@ class IpvsTable:
         listing.connections[key] = {server.key: stats for server, stats in dests}
 
 
-def _explain(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> Ack:
-    if (
-        isinstance(op, AddRealServer)
-        and ack.errno == errno.ESRCH
-        and op.virtual_server in lost
-    ):
-        return Ack(ack.errno, "its virtual server was refused")
-    return ack
+_ORPHANED: Final = Ack(errno.ESRCH, "its virtual server was refused")
+
+
+def _adds_virtual_server(numbered: tuple[int, Op]) -> bool:
+    return isinstance(numbered[1], AddVirtualServer)
+
+
+def _added(op: Op) -> tuple[VirtualServerKey, ...]:
+    return (op.server.key,) if isinstance(op, AddVirtualServer) else ()
+
+
+def _others(
+    sent: Sequence[tuple[int, Op]], refused: Mapping[int, Ack]
+) -> set[VirtualServerKey]:
+    """Those that are there, and that these ops have not added."""
+    there, added = set[VirtualServerKey](), set[VirtualServerKey]()
+    for number, (_, op) in enumerate(sent):
+        ack = refused.get(number)
+        if ack is None:
+            added.update(_added(op))
+        elif ack.errno == errno.EEXIST:
+            there.update(_added(op))
+    return there - added
+
+
+def _is_of(op: Op, keys: Container[VirtualServerKey]) -> bool:
+    return isinstance(op, AddRealServer) and op.virtual_server in keys
+
+
+def _has_lost(op: Op, ack: Ack, lost: Container[VirtualServerKey]) -> bool:
+    return ack.errno == errno.ESRCH and _is_of(op, lost)

@@ -65,12 +65,13 @@ class AddressListing(NamedTuple):
     Attributes:
         vip_link_up: the VIP link exists and is up.
         vips: on the VIP link.
-        host: usable ones on the other links, without loopback addresses.
+        host: usable ones on the other links, without loopback addresses; in the
+            kernel's order, each link's first one before its others.
     """
 
     vip_link_up: bool
     vips: frozenset[IPAddress]
-    host: frozenset[IPAddress]
+    host: tuple[LinkAddress, ...]
 
 
 class Links:
@@ -170,7 +171,8 @@ class Links:
         """The VIP link; None if it is not there.
 
         Raises:
-            KernelError: it cannot be asked for.
+            KernelError: it cannot be asked for; Exists if it is no dummy link, whose
+                addresses are somebody else's.
         """
         try:
             (found,) = self._ip.link("get", ifname=self._vip_link)
@@ -178,6 +180,11 @@ class Links:
             if error.code == errno.ENODEV:
                 return None
             raise KernelError.of(error.code, "find the VIP link") from error
+        kind = _kind(found)
+        if kind != "dummy":
+            what = f"bind VIPs to link {self._vip_link}"
+            reason = f"it is a {kind} link, no dummy; see --vip-link"
+            raise KernelError.of(errno.EEXIST, what, reason)
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
     def read_in_steps(self) -> Generator[bool, None, AddressListing]:
@@ -185,7 +192,7 @@ class Links:
         yield True
         vip_link = self.find_vip_link()
         vips = set()
-        host = set()
+        host = []
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
@@ -198,10 +205,17 @@ class Links:
             if vip_link is not None and item.ifindex == vip_link.ifindex:
                 vips.add(item.address)
             elif item.usable and not item.address.is_loopback:
-                host.add(item.address)
+                host.append(item)
         return AddressListing(
-            vip_link is not None and vip_link.is_up, frozenset(vips), frozenset(host)
+            vip_link is not None and vip_link.is_up, frozenset(vips), tuple(host)
         )
+
+
+def _kind(link: Any) -> str:  # noqa: ANN401  # pyroute2 has no types
+    """What was asked for when a link was made; hardware was not."""
+    info = link.get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
+    return kind or "loopback or hardware"
 
 
 def _is_ipv6_link_local(address: IPAddress) -> bool:

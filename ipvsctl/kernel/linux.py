@@ -1,7 +1,7 @@
 """The kernel of this node, in the network namespace of whoever opens it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -9,15 +9,18 @@ from typing import Self
 from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.conntrack import CONNTRACK_OPS, Conntrack
 from ipvsctl.kernel.facts import kernel_families, kernel_release
+from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
-from ipvsctl.kernel.links import LINK_OPS, Links
+from ipvsctl.kernel.links import LINK_OPS, AddressListing, Links
 from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
@@ -36,10 +39,11 @@ class LinuxKernel:
         sysctl_names: those to observe, relative to `proc_sys`.
         rules: the iptables of each family that is to have rules.
         proc_sys: where sysctls are.
+        resolv_conf: where this node's name servers are listed.
 
     Raises:
         KernelError: a socket cannot be opened; NotFound when there is no IPVS,
-            NotPermitted without CAP_NET_ADMIN.
+            NotPermitted without CAP_NET_ADMIN, Exists when `vip_link` is no dummy.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class LinuxKernel:
         sysctl_names: Iterable[str],
         rules: Mapping[IPFamily, RulesTool],
         proc_sys: Path = PROC_SYS,
+        resolv_conf: Path = RESOLV_CONF,
     ) -> None:
         with ExitStack() as opened:
             self._ipvs = IpvsTable()
@@ -59,10 +64,12 @@ class LinuxKernel:
             opened.callback(self._ipsets.close)
             self._links = Links(vip_link)
             opened.callback(self._links.close)
+            self._links.find_vip_link()
             self._routes = Routes(self._links, kernel_families())
             opened.callback(self._routes.close)
             self._opened = opened.pop_all()
         self._sysctls = Sysctls(sysctl_names, proc_sys)
+        self._resolv_conf = resolv_conf
         self._rules = Rules(rules)
         transports: dict[type[Op], Transport] = {
             SetSysctl: self._sysctls,
@@ -122,10 +129,12 @@ class LinuxKernel:
         for family in self._rules.families:
             yield False
             chains[family] = self._rules.read(family)
+        sockets = yield from read_sockets_in_steps(self._facts.families)
         yield True
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()
         addresses = yield from self._links.read_in_steps()
+        host = yield from self._read_host_in_steps(addresses)
         routes = yield from self._routes.read_in_steps()
         sets = yield from self._ipsets.read_in_steps()
         ipvs = yield from self._ipvs.read_in_steps(likely)
@@ -149,12 +158,27 @@ class LinuxKernel:
             connections=ipvs.connections,
             traffic=ipvs.traffic,
             flows=flows,
-            host_addresses=addresses.host,
+            host=host,
+            sockets=sockets,
         )
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
+    def read_host(self) -> HostNetwork:
         """See `seam.Kernel`."""
-        return finish(self._links.read_in_steps()).host
+        addresses = finish(self._links.read_in_steps())
+        return finish(self._read_host_in_steps(addresses))
+
+    def _read_host_in_steps(
+        self, addresses: AddressListing
+    ) -> Generator[bool, None, HostNetwork]:
+        routes = yield from self._routes.read_main_in_steps()
+        resolvers = read_resolvers(self._resolv_conf)
+        return host_network(addresses.host, routes, resolvers)
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        bound = finish(self._links.read_in_steps()).vips
+        listed = finish(self._routes.read_in_steps())
+        return bound | listed.routes.keys() | listed.stand_ins
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""

@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links
 from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.plan.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
+from ipvsctl.wire.main_routes import MainRoute, MainRouteReplies, list_main_routes
 from ipvsctl.wire.netlink import Ack, NetlinkProtocol
 from ipvsctl.wire.routes import (
     LocalRoute,
@@ -53,6 +55,7 @@ class Routes:
         self._families = families
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
         self._replies = RouteReplies()
+        self._main_replies = MainRouteReplies()
 
     def close(self) -> None:
         """Close the socket."""
@@ -96,6 +99,27 @@ class Routes:
             IPFamily.IPV4, _LOOPBACK, RouteProtocol.IPVSCTL
         )
         return RouteListing(routes, frozenset(item.address for item in stand_ins))
+
+    def read_main_in_steps(self) -> Generator[bool, None, tuple[MainRoute, ...]]:
+        """The main table of every family; see `seam.Reading`."""
+        found: list[MainRoute] = []
+        for family in self._families:
+            yield True
+            with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
+                try:
+                    parts = yield from socket.read_in_steps(
+                        list_main_routes(family), "list the main routes"
+                    )
+                except NotFound:
+                    # The table comes with its first route.
+                    continue
+            for place, part in enumerate(parts, 1):
+                if place % STEP_DECODED == 0:
+                    yield True
+                route = self._main_replies.route(*part)
+                if route is not None:
+                    found.append(route)
+        return tuple(found)
 
     def _list(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
@@ -46,8 +47,12 @@ class Kernel(Protocol):
         """
         ...
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
-        """The addresses on this node's other links, as in `Observed`."""
+    def read_host(self) -> HostNetwork:
+        """This node's own network, as in `Observed`."""
+        ...
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """The VIPs: addresses on the VIP link, and those with a route of ours."""
         ...
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:

@@ -6,7 +6,9 @@ watch: a token or a certificate that is replaced on disk is used within minutes.
 
 import asyncio
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,9 @@ PLUGIN_TIMEOUT_S: Final = 60.0
 """How long a plugin may take to tell its credentials."""
 
 USER_AGENT: Final = f"ipvsctl/{__version__}"
+
+_MAX_BYTES: Final = 2**20
+"""The largest kubeconfig; one with certificates in it has some kilobytes."""
 
 _HOST: Final = "KUBERNETES_SERVICE_HOST"
 _PORT: Final = "KUBERNETES_SERVICE_PORT"
@@ -98,26 +103,45 @@ class Access:
         Raises:
             ConfigError: a file is missing or cannot be understood, or a plugin failed.
         """
-        configuration = library().Configuration()
-        try:
-            async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
-                await self._load(configuration)
-            if self.address.master:
-                configuration.host = self.address.master.rstrip("/")
-            _check_url(configuration.host or "")
+        async with self._readable():
+            configuration = await self._configuration()
             token = configuration.api_key.get("BearerToken")
             if token:
                 configuration.api_key["BearerToken"] = token.strip()
             # Go, too, takes certificates of CAs that lack an optional extension.
             configuration.disable_strict_ssl_verification = True
             client: ApiClient = library().ApiClient(configuration)
+        client.user_agent = USER_AGENT
+        return client
+
+    async def urls(self) -> tuple[str, ...]:
+        """Where such a client sends its requests: the server, and a proxy before it.
+
+        Raises:
+            ConfigError: as `client`.
+        """
+        async with self._readable():
+            configuration = await self._configuration()
+            return tuple(filter(None, (configuration.host, configuration.proxy)))
+
+    @asynccontextmanager
+    async def _readable(self) -> AsyncIterator[None]:
+        try:
+            yield
         except (IpvsctlError, asyncio.CancelledError):
             raise
         except Exception as error:
             # A kubeconfig is anything a file can hold, and its reader checks little.
             raise self._config_error(error) from error
-        client.user_agent = USER_AGENT
-        return client
+
+    async def _configuration(self) -> Any:  # noqa: ANN401  # made of a lazy import
+        configuration = library().Configuration()
+        async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
+            await self._load(configuration)
+        if self.address.master:
+            configuration.host = self.address.master.rstrip("/")
+        _check_url(configuration.host or "")
+        return configuration
 
     async def _load(self, configuration: Any) -> None:  # noqa: ANN401  # made of a lazy import
         if self.address.kubeconfig:
@@ -132,7 +156,8 @@ class Access:
 
     async def _load_kubeconfig(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
         path = self.address.kubeconfig
-        status = os.stat(path)  # noqa: PTH116  # three numbers of it
+        status = os.stat(path)  # noqa: PTH116  # four numbers of it
+        _check_file(status)
         fingerprint = status.st_ino, status.st_mtime_ns, status.st_size
         if self._loader is None or self._loaded != fingerprint:
             # What a plugin said is kept by the loader until it expires.
@@ -171,6 +196,21 @@ class Access:
             reason=f"{reason.rstrip('.')}, and neither --kubeconfig nor --master is"
             " given",
         )
+
+
+def _check_file(status: os.stat_result) -> None:
+    """A FIFO or a device would never end, nor would a large file soon.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is not a file")
+    if status.st_size > _MAX_BYTES:
+        raise ValueError(f"is larger than {_MAX_BYTES // 2**20} MiB")
+    if not status.st_size:
+        # So are files of /proc that never end.
+        raise ValueError("is empty")
 
 
 def _check_url(url: str) -> None:

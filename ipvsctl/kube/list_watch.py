@@ -14,6 +14,7 @@ import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Invalid
 from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cluster.slices import service_of
 from ipvsctl.kube.lines import LineTooLong, lines
 from ipvsctl.kube.resources import Resource
 from ipvsctl.kube.transport import Api
@@ -114,6 +115,10 @@ class ListWatch:
                 if isinstance(event, Listed):
                     return
                 yield event
+
+    def forget(self) -> None:
+        """Have `events` list everything anew when it is called next."""
+        self._version = ""
 
     async def _follow(self) -> AsyncGenerator[Told, None]:
         """A watch; without a place to go on from, one that begins with all objects."""
@@ -239,7 +244,9 @@ class ListWatch:
                 value="" if error.value is None else str(error.value),
                 reason=error.reason,
             )
-            return Invalid(kind=kind, ref=ref, problems=(problem,))
+            is_slice = kind is Kind.ENDPOINT_SLICE
+            service = service_of(raw, ref.namespace) if is_slice else None
+            return Invalid(kind=kind, ref=ref, problems=(problem,), service=service)
 
     def _ref(self, meta: Meta) -> ObjectRef:
         namespace = "" if self._resource.kind is Kind.NODE else meta.namespace

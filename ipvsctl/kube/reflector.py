@@ -1,8 +1,9 @@
 """One resource for as long as the process lives: again after every end, but paced."""
 
 import asyncio
+import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -16,9 +17,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.events import Doubted, Event, Replaced
+from ipvsctl.kube.belief import CONFIRM_S, Belief
 from ipvsctl.kube.health import HealthRecord
-from ipvsctl.kube.list_watch import Listed, ListWatch
+from ipvsctl.kube.list_watch import Listed, ListWatch, Told
 from ipvsctl.kube.resources import Resource
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError, ConfigError
@@ -88,6 +90,7 @@ class Reflector:
         is_patient: bool = True,
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._resource = resource
         self._put = put
@@ -95,6 +98,8 @@ class Reflector:
         self._sleep = sleep
         self._record = HealthRecord(resource.kind, clock)
         self._list_watch = ListWatch(api, resource, self, proxy_name)
+        self._belief = Belief(resource, clock)
+        self._chance = chance
         self._clock = clock
         self._opened_at_s: float | None = None
         self.complete = asyncio.Event()
@@ -141,23 +146,62 @@ class Reflector:
         while True:
             self._opened_at_s = None
             try:
-                await self._follow_once()
+                has_ended = await self._follow_once()
             except (ApiError, ConfigError) as error:
                 self._lost(error)
                 raise
+            if not has_ended:
+                continue
             if not self._was_calm():
                 raise self._ended_early()
             self._record.ended("ended")
 
-    async def _follow_once(self) -> None:
+    async def _follow_once(self) -> bool:
+        """Follow until the watch ends; False: until all is to be listed again."""
         async with aclosing(self._list_watch.events()) as events:
-            async for event in events:
-                if isinstance(event, Listed):
-                    self._record.completed()
-                    self.complete.set()
-                    self.settled.set()
+            goes_on: bool | None = True
+            while goes_on:
+                if self._belief.is_in_doubt:
+                    goes_on = await self._take_for_a_while(events)
                 else:
-                    await self._put(event)
+                    goes_on = await self._take(events)
+        return goes_on is False
+
+    async def _take(self, events: AsyncGenerator[Told, None]) -> bool:
+        """Tell events until there are no more (False), or a list has been judged."""
+        async for event in events:
+            if isinstance(event, Listed):
+                self._record.completed()
+                self.complete.set()
+                self.settled.set()
+            elif isinstance(event, Replaced):
+                await self._put(self._judged(event))
+                return True
+            else:
+                self._belief.note(event)
+                await self._put(event)
+        return False
+
+    async def _take_for_a_while(
+        self, events: AsyncGenerator[Told, None]
+    ) -> bool | None:
+        """The same, while a list is in doubt; None when it is time for another."""
+        taking = asyncio.ensure_future(self._take(events))
+        pause = asyncio.ensure_future(self._sleep(self._chance(*CONFIRM_S)))
+        try:
+            await asyncio.wait({taking, pause}, return_when=asyncio.FIRST_COMPLETED)
+            if taking.done():
+                return taking.result()
+            self._list_watch.forget()
+            return None
+        finally:
+            taking.cancel()
+            pause.cancel()
+            await asyncio.gather(taking, pause, return_exceptions=True)
+
+    def _judged(self, event: Replaced) -> Event:
+        reason = self._belief.judge(event.refs)
+        return Doubted(kind=event.kind, reason=reason) if reason else event
 
     def _was_calm(self) -> bool:
         opened = self._opened_at_s

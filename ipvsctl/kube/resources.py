@@ -24,6 +24,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         path: where they are listed, `/api/v1/services`.
         selectors: query parameters that choose among them.
         listed: what a complete list says beyond its objects.
+        is_confirmed: a list that lacks much is asked for again before it is believed.
+        has_kubernetes: the API server's own object, default/kubernetes, is among them.
     """
 
     kind: Kind
@@ -31,6 +33,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     selectors: tuple[tuple[str, str], ...] = ()
     listed: Callable[[Refs], Iterable[Event]]
+    is_confirmed: bool = False
+    has_kubernetes: bool = False
 
 
 def services(proxy_name: str = "") -> Resource:
@@ -41,6 +45,8 @@ def services(proxy_name: str = "") -> Resource:
         path="/api/v1/services",
         selectors=_selectors(proxy_name),
         listed=_replaces(Kind.SERVICE),
+        is_confirmed=True,
+        has_kubernetes=not proxy_name,
     )
 
 
@@ -52,6 +58,7 @@ def endpoint_slices(proxy_name: str = "") -> Resource:
         path="/apis/discovery.k8s.io/v1/endpointslices",
         selectors=_selectors(proxy_name),
         listed=_replaces(Kind.ENDPOINT_SLICE),
+        is_confirmed=True,
     )
 
 

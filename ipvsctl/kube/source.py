@@ -5,12 +5,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Final
 
+import msgspec
 import structlog
 
 from ipvsctl.cluster.events import Event, Synced
 from ipvsctl.kube.peers import Peers
+from ipvsctl.kube.pulse import Pulse
 from ipvsctl.kube.reflector import Reflector, Sleep
 from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
+from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.watch_health import WatchHealth
 
@@ -24,7 +27,7 @@ _log = structlog.get_logger("ipvsctl")
 
 
 class ApiSource:
-    """Follows Services, EndpointSlices, this node's Node, and the other Nodes.
+    """Follows Services, EndpointSlices, this node's Node, the other Nodes, the server.
 
     Args:
         api: the server.
@@ -64,7 +67,9 @@ class ApiSource:
         )
         # What may be missing ends nothing.
         self._node = reflect(own_node(node_name), is_patient=True)
+        self._pulse = Pulse(api, self._silent_s, sleep=sleep, clock=clock)
         self._peers = Peers(api, node_name, self._events.put, sleep=sleep)
+        self._servers = Servers(api, self._events.put, sleep=sleep)
 
     @property
     def description(self) -> str:
@@ -73,7 +78,21 @@ class ApiSource:
 
     def health(self) -> tuple[WatchHealth, ...]:
         """How each watch is doing; that of Nodes is this node's."""
-        return tuple(r.health() for r in (*self._needed, self._node))
+        answered_s, reason = self._pulse.answered_s, self._pulse.reason
+        needed = (
+            msgspec.structs.replace(
+                health, answered_s=answered_s, reason=health.reason or reason
+            )
+            for health in (r.health() for r in self._needed)
+        )
+        return (*needed, self._node.health())
+
+    def _silent_s(self) -> float | None:
+        """For how long one of the watches has told nothing; None if one is away."""
+        watches = [r.health() for r in self._needed]
+        if not all(watch.is_connected for watch in watches):
+            return None
+        return max(watch.heard_s or 0.0 for watch in watches)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The complete state, `Synced`, then changes.
@@ -86,9 +105,11 @@ class ApiSource:
         tasks = [
             asyncio.create_task(self._guard(work), name=name)
             for name, work in (
+                ("servers", self._servers.run()),
                 *((r.resource.plural, r.run()) for r in self._needed),
                 ("node", self._node.run()),
                 ("peers", self._peers.run()),
+                ("pulse", self._pulse.run()),
                 ("complete", self._tell_complete()),
             )
         ]
@@ -110,6 +131,7 @@ class ApiSource:
             await self._events.put(error)
 
     async def _nodes_settled(self) -> None:
+        await self._servers.settled.wait()
         await self._node.settled.wait()
         await self._peers.settled.wait()
 

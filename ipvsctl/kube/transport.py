@@ -1,5 +1,6 @@
 """One request to the API server, and what can become of it."""
 
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -20,6 +21,14 @@ half open; a watch that is silent for a better reason goes on where it was."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """Seconds for TCP and TLS together."""
+
+KEEPALIVE: Final = (
+    (socket.TCP_KEEPIDLE, 10),
+    (socket.TCP_KEEPINTVL, 5),
+    (socket.TCP_KEEPCNT, 3),
+)
+"""Options of a connection and their values: it is given up after 25 s without a sign
+of the other end's kernel, less than `model.source_state.STALE_S`."""
 
 _BODY_MAX_BYTES: Final = 65_536
 _JSON: Final = "application/json"
@@ -57,6 +66,14 @@ class Api:
     def description(self) -> str:
         """Which server it asks, for logs."""
         return f"API server of {self._access.address}"
+
+    async def urls(self) -> tuple[str, ...]:
+        """Where it sends requests: the server's URL, and that of a proxy before it.
+
+        Raises:
+            ConfigError: the credentials cannot be used.
+        """
+        return await self._access.urls()
 
     async def check(self) -> None:
         """Read the credentials once; asks no server.
@@ -102,6 +119,7 @@ class Api:
                 _request_timeout=timeout,
             )
             try:
+                _notice_death(response)
                 if not 200 <= response.status < 300:
                     if response.status == 401:
                         self._access.distrust()
@@ -124,6 +142,24 @@ class Api:
             ) from error
         finally:
             await client.close()
+
+
+def _notice_death(response: aiohttp.ClientResponse) -> None:
+    """Have the kernel ask whether the other end is there while nothing comes.
+
+    A watch whose server lost its power, or its address to another member, would be
+    silent for `READ_TIMEOUT_S`, and what it does not tell would count as known.
+    """
+    connection = response.connection
+    if connection is None or connection.transport is None:
+        # All of the body has been read.
+        return
+    connected = connection.transport.get_extra_info("socket")
+    if connected is None or connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _refusal(response: aiohttp.ClientResponse, url: str) -> ApiError:

@@ -8,7 +8,17 @@ import msgspec
 from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.limits import Limits
 from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
-from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port, parse_address
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    format_host_port,
+    of_family,
+    parse_address,
+)
+
+RESERVED_NODE_PORTS: Final = (22, 10250)
+"""Ssh and the kubelet, the two that a node cannot be mended without."""
 
 
 class Compatibility(StrEnum):
@@ -52,6 +62,10 @@ class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
 
     primary: bool = False
     networks: tuple[IPNetwork, ...] = ()
+
+    def names(self, family: IPFamily) -> bool:
+        """Whether it leaves out some addresses of a family."""
+        return self.primary or any(of_family(self.networks, family))
 
     def __str__(self) -> str:
         return "primary" if self.primary else ",".join(map(str, self.networks))
@@ -206,6 +220,17 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             them. Compatibility with kube-proxy is always `address`.
         vip_link: name of the dummy link that VIPs are bound to; kube-proxy's, so that
             a node can be taken over.
+        allowed_external_ips: networks that external IPs must be in to be served; unset
+            is all. One that is in a network named here (`0.0.0.0/0` and `::/0` name
+            none) may also be a gateway or name server of the node, or an address of
+            the API server, which no VIP may be otherwise.
+        allowed_ingress_vips: the same for ingress VIPs, those of
+            `status.loadBalancer.ingress`.
+        reserved_node_ports: ports that no Service gets as its node port or
+            health-check node port, since the host itself answers there; unset is 22 and
+            10250, ssh and the kubelet, or none with compatibility kube-proxy. The
+            daemon's own (`healthzBindAddress`, `metricsBindAddress`) are always with
+            them.
         conntrack: see `ConntrackConfig`.
         limits: see `Limits`.
         serve: see `ServeConfig`.
@@ -238,6 +263,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     proc_sys: str = "/proc/sys"
     vip_binding: VipBinding = VipBinding.ADDRESS
     vip_link: str = "kube-ipvs0"
+    allowed_external_ips: tuple[IPNetwork, ...] | None = None
+    allowed_ingress_vips: tuple[IPNetwork, ...] | None = None
+    reserved_node_ports: tuple[int, ...] | None = None
     conntrack: ConntrackConfig = ConntrackConfig()
     limits: Limits = Limits()
     serve: ServeConfig = ServeConfig()
@@ -256,6 +284,16 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def is_kube_proxy(self) -> bool:
         """Packets go where kube-proxy would send them, its mistakes included."""
         return self.compatibility is Compatibility.KUBE_PROXY
+
+    def is_reserved(self, port: int) -> bool:
+        """Whether a port is no Service's node port."""
+        reserved = self.reserved_node_ports
+        if reserved is None:
+            if self.is_kube_proxy:
+                return False
+            reserved = RESERVED_NODE_PORTS
+        own = {self.serve.healthz.port, self.serve.metrics.port}
+        return port != 0 and (port in reserved or port in own)
 
     @property
     def has_short_circuit(self) -> bool:

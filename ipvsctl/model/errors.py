@@ -3,6 +3,7 @@
     IpvsctlError
     |- ConfigError(field, value, reason)      a setting, flag or configuration file
     |- ApiError(status, url, reason)          the API server said no, or nothing
+    |- UnreadInput(doubts)                    part of what is desired is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
     '- KernelError(errno, op)                 the kernel said no
@@ -37,7 +38,7 @@ class ConfigError(IpvsctlError):
     """
 
     def __init__(self, *, field: str, value: object, reason: str) -> None:
-        shown = "" if value is None else f": {_short(repr(value))}"
+        shown = "" if value is None else f": {_shown(value)}"
         super().__init__(f"{field}{shown}: {reason}")
         self.field = field
         self.value = value
@@ -47,9 +48,29 @@ class ConfigError(IpvsctlError):
 _SHOWN = 200
 
 
-def _short(text: str) -> str:
-    """The text, or its start if nobody would read it all."""
+def _shown(value: object) -> str:
+    """A value as it is written, or the start of it if nobody would read it all."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no number of more than 4,300 digits.
+        return "a number too long to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+class UnreadInput(IpvsctlError):
+    """Something of the input cannot be read, so that nothing may be imposed.
+
+    Attributes:
+        doubts: what, and why, a line each.
+    """
+
+    def __init__(self, doubts: tuple[str, ...]) -> None:
+        super().__init__(
+            "nothing is changed, since not all of the input could be read: "
+            + "; ".join(doubts)
+        )
+        self.doubts = doubts
 
 
 class ApiError(IpvsctlError):
@@ -111,7 +132,7 @@ class BadObject(IpvsctlError):
 
     def __init__(self, *, ref: str, field: str, value: object, reason: str) -> None:
         where = f"{ref}: {field}" if field else ref
-        shown = "" if value is None else f": {_short(repr(value))}"
+        shown = "" if value is None else f": {_shown(value)}"
         super().__init__(f"{where}{shown}: {reason}")
         self.ref = ref
         self.field = field

@@ -6,10 +6,12 @@ the API server would (see `cluster/`, which builds these).
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
 
+from ipvsctl.model.host import Guard
 from ipvsctl.model.ipvs import SCHEDULERS
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
 from ipvsctl.model.problem import ObjectRef
@@ -67,6 +69,8 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             ExternalName, given to another proxy by label); such a Service has no
             other meaning here.
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
+        lost_families: those of cluster IPs that cannot be used; the Service has every
+            other way in of theirs.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
         source_ranges: `loadBalancerSourceRanges`, or its annotation; of a family
             without any, everyone may use the ingress VIPs.
@@ -84,6 +88,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     proxied: bool = True
     ports: tuple[ServicePort, ...] = ()
     cluster_ips: tuple[IPAddress, ...] = ()
+    lost_families: tuple[IPFamily, ...] = ()
     external_ips: tuple[IPAddress, ...] = ()
     ingress_vips: tuple[IPAddress, ...] = ()
     source_ranges: tuple[IPNetwork, ...] = ()
@@ -176,10 +181,13 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         name: this node's name.
         zone: this node's zone, "" when unknown.
         pod_cidrs: this node's `spec.podCIDRs`.
-        node_addresses: `status.addresses` of this Node object, in order.
+        node_addresses: those that stand for this node, in order: of its Node object,
+            and see `plan.node_addresses.standing_addresses`.
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.
+        guarded: addresses that are nobody's VIP, and why.
+        api_ports: ports of the API server, with the addresses it has them on.
         families: address families this node's kernel has.
         schedulers: IPVS schedulers this node's kernel has.
     """
@@ -190,6 +198,8 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     node_addresses: tuple[IPAddress, ...] = ()
     host_addresses: tuple[IPAddress, ...] = ()
     peer_addresses: frozenset[IPAddress] = frozenset()
+    guarded: Mapping[IPAddress, Guard] = MappingProxyType({})
+    api_ports: Mapping[int, frozenset[IPAddress]] = MappingProxyType({})
     families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
     schedulers: frozenset[str] = SCHEDULERS
 

@@ -95,13 +95,20 @@ class Tally:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """In the order they were found; then those that count the others."""
-        rest = []
-        for reason, count in self._counts.items():
-            left = count if reason == _OTHER_REASONS else count - WORDED
-            if left > 0:
-                rest.append(self._first[reason].rest(left, reason))
-        return (*self._worded, *rest)
+        """In the order they were found; after those in words the one for the others."""
+        found = []
+        worded: dict[str, int] = {}
+        for problem in self._worded:
+            found.append(problem)
+            reason = problem.reason
+            worded[reason] = worded.get(reason, 0) + 1
+            left = self._counts[reason] - WORDED
+            if worded[reason] == WORDED and left > 0:
+                found.append(self._first[reason].rest(left))
+        others = self._counts.get(_OTHER_REASONS, 0)
+        if others:
+            found.append(self._first[_OTHER_REASONS].rest(others, _OTHER_REASONS))
+        return tuple(found)
 
 
 def in_words(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -3,7 +3,7 @@
 Nothing here costs what all problems are, but for `ProblemBook.each`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -51,6 +51,16 @@ class NotedProblems:
         elif ref in held:
             del held[ref]
             self._changed.add((kind, ref))
+
+    def replace(self, problems: Iterable[Problem]) -> None:
+        """These are all that there are; few, whatever object they are of."""
+        found: dict[Subject, list[Problem]] = {}
+        for kind, by_ref in self._problems.items():
+            found.update(((kind, ref), []) for ref in by_ref)
+        for problem in problems:
+            found.setdefault((problem.kind, problem.ref), []).append(problem)
+        for (kind, ref), some in found.items():
+            self.put(kind, ref, tuple(some))
 
     def refs(self, kind: Kind) -> AbstractSet[ObjectRef]:
         """The objects of a kind that have any."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -68,7 +69,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         flows: where the UDP flows (conntrack entries) of each virtual server lead: to
             its real servers, and to stale ones; a virtual server without flows may be
             absent. None when they were not read.
-        host_addresses: addresses on this node's other links (see `NodeContext`).
+        host: the rest of this node's network.
+        sockets: of the host, those that wait for clients.
     """
 
     state: NodeState
@@ -77,4 +79,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     )
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
-    host_addresses: frozenset[IPAddress] = frozenset()
+    host: HostNetwork = HostNetwork()
+    sockets: frozenset[HostSocket] = frozenset()
+
+    @property
+    def host_addresses(self) -> frozenset[IPAddress]:
+        """Addresses on this node's other links."""
+        return self.host.addresses

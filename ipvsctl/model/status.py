@@ -9,6 +9,7 @@ import msgspec
 
 from ipvsctl.model.ipvs import TrafficStats
 from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.source_state import SourceState
 
 
 class Standing(StrEnum):
@@ -102,12 +103,20 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
         audited_s_ago: seconds since the last audit ended, None before the first.
         audits, syncs: how many ran.
         failed_ops: failed ops of the last audit or sync.
+        sync_period_s: seconds from the end of one audit to the next.
     """
 
     audited_s_ago: float | None
     audits: int
     syncs: int
     failed_ops: int
+    sync_period_s: float = 0.0
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether audits do not come when they should."""
+        ago = self.audited_s_ago
+        return ago is not None and 0 < 2 * self.sync_period_s < ago
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +125,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: where the objects come from, "" when none were read: nothing has a
             name then.
+        source_state: what that is worth now; None when none were read.
         loop: None when no daemon answered.
-        pending_ops: how many ops would make the kernel equal, None when unknown.
+        pending_ops: how many ops would make the kernel equal to what is known, None
+            when nothing is. Those that are held are not among them.
         short_circuits: how many external addresses and ports of policy Local have
             other endpoints for clients inside the cluster, told by a fwmark.
     """
@@ -128,6 +139,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: str
     compatibility: str
     source: str = ""
+    source_state: SourceState | None = None
     loop: LoopStatus | None = None
     pending_ops: int | None = None
     short_circuits: int = 0

@@ -348,8 +348,11 @@ def demand_of(
 
 def served_families(service: Service, node: NodeContext) -> tuple[IPFamily, ...]:
     """The families of a Service that the kernel has."""
-    families = map(family_of, service.cluster_ips)
-    return tuple(family for family in families if family in node.families)
+    return tuple(
+        family
+        for family in (*map(family_of, service.cluster_ips), *service.lost_families)
+        if family in node.families
+    )
 
 
 def slices_by_port(

@@ -8,6 +8,7 @@ Source: kube-proxy pkg/proxy/ipvs/proxier.go (`ipsetInfo`), v1.36.
 from enum import StrEnum
 from typing import Final
 
+from ipvsctl.model.host import API_SERVICE
 from ipvsctl.model.ipset import SetSpec, SetType
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.problem import ObjectRef
@@ -156,7 +157,7 @@ KNOWN_SET_NAMES: Final = SET_NAMES | KUBE_PROXY_SET_NAMES
 
 URGENT_SERVICES: Final = frozenset(
     {
-        ObjectRef("default", "kubernetes"),
+        API_SERVICE,
         ObjectRef("kube-system", "kube-dns"),
         ObjectRef("kube-system", "coredns"),
     }

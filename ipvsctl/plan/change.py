@@ -24,6 +24,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             something else.
         fresh: those of the keys that this process has not imposed yet; one that the
             kernel has all the same may be another's, see `Foreign`.
+        ends_hold: what was not desired before may be taken away from now on.
     """
 
     keys: frozenset[VirtualServerKey]
@@ -32,3 +33,4 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     needs_audit: bool
     health_checks: Mapping[int, ServiceHealth | None] = EMPTY
     fresh: frozenset[VirtualServerKey] = frozenset()
+    ends_hold: bool = False

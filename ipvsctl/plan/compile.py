@@ -1,8 +1,8 @@
 """What a Service means: the only place that decides it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -23,9 +23,11 @@ from ipvsctl.model.objects import (
     Service,
     ServicePort,
     ServicePortName,
+    ServiceType,
     TrafficPolicy,
 )
 from ipvsctl.model.problem import Problem, in_words
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.allowance import (
     EVERYTHING,
     Allowance,
@@ -35,7 +37,7 @@ from ipvsctl.plan.allowance import (
 )
 from ipvsctl.plan.amounts import service_limit
 from ipvsctl.plan.catalogue import SetRole, set_name
-from ipvsctl.plan.doors import Door, doors, uses_cluster_endpoints
+from ipvsctl.plan.doors import Door, doors, lost_node_ports, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
     PortEndpoint,
     port_endpoints,
@@ -51,6 +53,7 @@ from ipvsctl.plan.program import (
     WayIn,
     precedence,
 )
+from ipvsctl.plan.refusals import admit
 from ipvsctl.plan.scheduling import SOURCE_HASH, Scheduling, choose_scheduling
 from ipvsctl.plan.service_entries import (
     health_check_entries,
@@ -59,11 +62,12 @@ from ipvsctl.plan.service_entries import (
 )
 from ipvsctl.plan.service_vips import (
     family_problems,
-    node_vips,
-    refusals,
     service_problem,
 )
 from ipvsctl.plan.short_circuits import without_mark
+
+_STEP: Final = 128
+"""Virtual servers that are made in one step: some two milliseconds."""
 
 
 def compile_service(
@@ -88,6 +92,17 @@ def compile_service(
 
     Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncProxyRules`), v1.36.
     """
+    return finish(compile_in_steps(service, slices, node, config, allowance))
+
+
+def compile_in_steps(
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    node: NodeContext,
+    config: ProxyConfig,
+    allowance: Allowance | None = None,
+) -> Generator[None, None, ServiceProgram]:
+    """The same in steps of some milliseconds."""
     if not service.proxied:
         return ServiceProgram(ref=service.ref)
     if config.is_kube_proxy and service.has_annotated_ranges:
@@ -99,42 +114,49 @@ def compile_service(
         own = service_limit(config.limits)
         allowance = demand_of(service, slices, node, config).allowance(own)
     find_slices = slices_by_port(service, slices)
-    refused = (
-        frozenset() if config.is_kube_proxy else frozenset(node_vips(service, node))
-    )
+    admitted, refusals = admit(service, node, config)
     scheduling = choose_scheduling(service, node, config)
-    ports = [
-        _compile_port(
-            service,
-            index,
-            family,
-            _Given(find_slices(service.ports[index]), allowance),
-            refused,
-            node,
-            config,
-            scheduling,
-        )
-        for family in families
-        for index in range(len(service.ports))
-        if allowance is EVERYTHING or allowance.serves_any(index, family)
-    ]
+    ports: list[_PortProgram] = []
+    made = 0
+    for family in families:
+        for index in range(len(service.ports)):
+            if not (allowance is EVERYTHING or allowance.serves_any(index, family)):
+                continue
+            port = yield from _compile_port(
+                admitted,
+                index,
+                family,
+                _Given(find_slices(service.ports[index]), allowance),
+                node,
+                config,
+                scheduling,
+                may_fall_back=_falls_back(service, index, family, config, node),
+            )
+            ports.append(port)
+            made += 1 + len(port.servers)
+            if made >= _STEP:
+                yield
+                made = 0
     servers, clashes = _merge_servers(service, ports)
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    health_check = _health_check(service, ports) if allowance.health_check else None
+    health_check = _health_check(admitted, ports) if allowance.health_check else None
     if health_check is not None:
-        entries.update(dict.fromkeys(health_check_entries(service, families)))
+        entries.update(dict.fromkeys(health_check_entries(admitted, families)))
     return ServiceProgram(
         ref=service.ref,
         created=service.created,
         servers=servers,
         entries=tuple(entries),
-        has_ingress_vip=_has_ingress_vip(service, servers),
+        has_ingress_vip=_has_ingress_vip(admitted, servers),
+        lost_node_ports=()
+        if service.type is ServiceType.CLUSTER_IP
+        else lost_node_ports(admitted, families, node, config),
         health_check=health_check,
         problems=in_words(
             (
                 *allowance.problems,
-                *family_problems(service, families),
-                *refusals(service, refused),
+                *family_problems(admitted, families, node),
+                *refusals,
                 *scheduling.problems,
                 *clashes,
             )
@@ -163,11 +185,12 @@ def _compile_port(
     index: int,
     family: IPFamily,
     given: _Given,
-    refused: frozenset[IPAddress],
     node: NodeContext,
     config: ProxyConfig,
     scheduling: Scheduling,
-) -> _PortProgram:
+    *,
+    may_fall_back: bool,
+) -> Generator[None, None, _PortProgram]:
     port = service.ports[index]
     slices, allowance = given
     endpoints = port_endpoints(
@@ -180,23 +203,21 @@ def _compile_port(
     usable = usable_endpoints(endpoints, node)
     # Every door of one policy leads to the same real servers: one mapping for all.
     everywhere = here = _real_servers(usable.cluster, node, config)
-    may_fall_back = _falls_back(family, config, node) and uses_cluster_endpoints(
-        service, port, family
-    )
     if usable.local or not may_fall_back:
         here = _real_servers(usable.local, node, config)
     real_servers = {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
+    servers = []
+    for door in doors(service, port, index, family, node, config):
+        if not allowance.serves(door.way, index, door.address):
+            continue
+        server = _server(service, port, door, real_servers, node, config, scheduling)
+        if not allowance.has_mark(door.way, index, door.address):
+            server = without_mark(server)
+        servers.append(server)
+        if len(servers) % _STEP == 0:
+            yield
     return _PortProgram(
-        servers=tuple(
-            _server(service, port, door, real_servers, node, config, scheduling)
-            if allowance.has_mark(door.way, index, door.address)
-            else without_mark(
-                _server(service, port, door, real_servers, node, config, scheduling)
-            )
-            for door in doors(service, port, index, family, node, config)
-            if door.address not in refused
-            and allowance.serves(door.way, index, door.address)
-        ),
+        servers=tuple(servers),
         loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
         local_ready=frozenset(
@@ -245,18 +266,28 @@ def _has_ingress_vip(service: Service, servers: Iterable[ServerProgram]) -> bool
     )
 
 
-def _falls_back(family: IPFamily, config: ProxyConfig, node: NodeContext) -> bool:
-    """Whether a Local door without local endpoints is filled with the cluster's.
+def _falls_back(
+    service: Service,
+    index: int,
+    family: IPFamily,
+    config: ProxyConfig,
+    node: NodeContext,
+) -> bool:
+    """Whether Local doors of a port without local endpoints get the cluster's.
+
+    Not a matter of which doors are refused: that takes nothing from the others.
 
     kube-proxy does it for the sake of inside clients, which its one virtual server
     cannot tell from others: outside clients are answered from an address they did not
     ask and drop it. With the short circuit there is no need, as long as pods are known.
     """
     if config.is_kube_proxy:
-        return True
-    if config.local_fallback is not None:
-        return config.local_fallback is LocalFallback.CLUSTER
-    return not (config.short_circuit and local_clients(family, config, node))
+        may = True
+    elif config.local_fallback is not None:
+        may = config.local_fallback is LocalFallback.CLUSTER
+    else:
+        may = not (config.short_circuit and local_clients(family, config, node))
+    return may and uses_cluster_endpoints(service, service.ports[index], family)
 
 
 def _real_servers(

@@ -16,7 +16,7 @@ from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import owned_keys
 from ipvsctl.plan.program import WayIn
-from ipvsctl.plan.service_vips import is_refusal
+from ipvsctl.plan.refusals import is_refusal
 
 _STEP_KEYS: Final = 1000
 

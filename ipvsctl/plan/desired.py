@@ -5,6 +5,7 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
+from collections import Counter
 from collections.abc import Generator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -17,7 +18,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import (
     ListedProblems,
@@ -73,6 +74,7 @@ class Desired:
         self._health_checks = HealthChecks()
         self._silent_checks = SilentChecks()
         self._ingress_vip_services = 0
+        self._lost_node_ports: Counter[IPFamily] = Counter()
         self._touched: set[VirtualServerKey] = set()
         self._sysctls_told = self._sysctls()
         self._placement_told = node.placement
@@ -98,6 +100,8 @@ class Desired:
         self,
         observed: Observed,
         touched: AbstractSet[VirtualServerKey] = frozenset(),
+        *,
+        keeps_unwanted: bool = False,
     ) -> None:
         """Keep off the virtual servers of others; take over the fwmarks that are ours.
 
@@ -106,6 +110,7 @@ class Desired:
         Args:
             observed: what the kernel holds.
             touched: virtual servers that syncs have changed since it was read.
+            keeps_unwanted: see `Marks.agree`.
         """
         for key in self._foreign.agree(
             observed, self._virtual_servers.keys(), self._claims.holder, touched
@@ -113,7 +118,9 @@ class Desired:
             self._shared.set_foreign(key, is_foreign=key in self._foreign.keys)
             has_it = key in self._virtual_servers
             self._settle(key, self._claims.holder(key) if has_it else None)
-        moved = self._short_circuits.agree(observed.state)
+        moved = self._short_circuits.agree(
+            observed.state, keeps_unwanted=keeps_unwanted
+        )
         for key, inside in moved.items():
             self._withdraw_inside(key, inside)
         for key in moved:
@@ -288,6 +295,11 @@ class Desired:
         """The same of all Services, sorted."""
         return ProblemBook(self.problem_parts).all()
 
+    @property
+    def lost_node_ports(self) -> Mapping[IPFamily, int]:
+        """How many Services have node ports that no address here serves."""
+        return self._lost_node_ports
+
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """What every health-check node port answers."""
         return self._health_checks.all()
@@ -339,6 +351,8 @@ class Desired:
                 self._shared.add(named)
             if len(some) == PART:
                 yield
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] += 1
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
@@ -363,6 +377,8 @@ class Desired:
             if len(some) == PART:
                 yield
         self._ingress_vip_services -= program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self._lost_node_ports[family] -= 1
 
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
         """Let the best claim to `key` hold, and its entries with it."""

@@ -17,6 +17,7 @@ from ipvsctl.plan.diff_servers import (
 )
 from ipvsctl.plan.diff_sets import NOTHING, add_entries, diff_sets, remove_entries
 from ipvsctl.plan.flows import beside, plan_flows
+from ipvsctl.plan.hold import Hold, Known, with_held
 from ipvsctl.plan.node import AT_LEAST
 from ipvsctl.plan.ops import (
     ChangeRules,
@@ -36,11 +37,15 @@ from ipvsctl.plan.vips import plan_vips
 __all__ = [
     "DiffOptions",
     "Drain",
+    "Hold",
+    "Known",
     "Stage",
     "diff",
     "diff_in_steps",
+    "diff_vips",
     "drains",
     "owned_keys",
+    "with_held",
 ]
 
 STEP_KEYS: Final = 250
@@ -52,7 +57,8 @@ def diff(observed: Observed, desired: NodeState, options: DiffOptions) -> Plan:
 
     Both states may be restricted to the same keys. Real servers that are to drain
     stay at weight 0 for as long as they have connections, so only a later plan makes
-    the states equal. Foreign virtual servers are left alone.
+    the states equal; nor does one that holds something. Foreign virtual servers are
+    left alone.
 
     Returns:
         Ops in the order of `Stage`; empty if nothing is to change.
@@ -68,14 +74,17 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
+    # What is only held is as it is: nothing to compare.
+    keys = tuple(desired.virtual_servers)
     observed = without_moved(plan, observed, desired, options)
+    if options.hold is not None:
+        desired = with_held(observed, desired, options.hold, options.foreign)
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
         plan.add(Stage.LINK, EnsureVipLink(options.vip_link))
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
-    keys = tuple(desired.virtual_servers)
     inside = beside(options.short_circuits, desired)
     for name in tuple(desired.entries):
         yield
@@ -96,7 +105,7 @@ def diff_in_steps(
     has_addresses = state.addresses == desired.addresses
     yield
     if not (has_addresses and _has_routes(state, desired)):
-        _diff_vips(plan, state, desired, options)
+        diff_vips(plan, state, desired, options)
     return plan.build()
 
 
@@ -145,9 +154,10 @@ def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> N
             plan.add(stage, ChangeRules(change))
 
 
-def _diff_vips(
+def diff_vips(
     plan: PlanBuilder, state: NodeState, desired: NodeState, options: DiffOptions
 ) -> None:
+    """Plan the steps from the observed addresses and routes to the desired ones."""
     steps = plan_vips(state, desired)
     for address, op in steps.bind:
         plan.add(Stage.ADDRESSES, op, address)

@@ -15,6 +15,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.diff_sets import NOTHING
+from ipvsctl.plan.hold import Hold
 from ipvsctl.plan.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -40,6 +41,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
         exclude: virtual servers with an address in one of these networks are changed
             if they are desired, but never deleted.
         short_circuits: fwmark virtual server -> that of the address it is for.
+        hold: what may not be taken away; None is nothing.
         foreign: virtual servers that are left alone whatever the sets say.
     """
 
@@ -48,6 +50,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
     expired_drains: frozenset[Drain] = frozenset()
     exclude: tuple[IPNetwork, ...] = ()
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
+    hold: Hold | None = None
     foreign: AbstractSet[VirtualServerKey] = frozenset()
 
     def excludes(self, key: VirtualServerKey) -> bool:

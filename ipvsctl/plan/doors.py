@@ -46,7 +46,8 @@ def doors(
 
     An external address that another link has already is not to be bound: the filter
     closes every other port of a bound address, which must never happen to an address
-    of the host.
+    of the host; and keepalived or kube-vip takes a floating VIP away again, to another
+    node.
 
     Args:
         service: whose port it is.
@@ -94,7 +95,11 @@ def doors(
         )
     if not has_node_port(service, port):
         return
+    # There a Service would answer the cluster instead of the API server.
+    taken = node.api_ports.get(port.node_port, ())
     for address in node_port_addresses(node, config.node_port_addresses, family):
+        if address in taken:
+            continue
         yield Door(
             way=WayIn.NODE_PORT,
             address=address,
@@ -115,6 +120,23 @@ def has_node_port(service: Service, port: ServicePort) -> bool:
         ServiceType.NODE_PORT,
         ServiceType.LOAD_BALANCER,
     }
+
+
+def lost_node_ports(
+    service: Service,
+    families: tuple[IPFamily, ...],
+    node: NodeContext,
+    config: ProxyConfig,
+) -> tuple[IPFamily, ...]:
+    """The families of which node ports are served nowhere on this node."""
+    if not any(has_node_port(service, port) for port in service.ports):
+        return ()
+    choice = config.node_port_addresses
+    return tuple(
+        family
+        for family in families
+        if choice.names(family) and not node_port_addresses(node, choice, family)
+    )
 
 
 def uses_cluster_endpoints(

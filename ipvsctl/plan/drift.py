@@ -97,6 +97,8 @@ def _ends_drain(op: Op, observed: Observed) -> bool:
 
 
 def _is_reason(change: Change, op: Op) -> bool:
+    if change.ends_hold:
+        return True
     states = (change.desired, change.presumed)
     match op:
         case AddVirtualServer(server=server) | UpdateVirtualServer(server=server):

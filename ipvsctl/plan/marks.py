@@ -21,6 +21,7 @@ class Marks:
         self._key_of: dict[int, VirtualServerKey] = {}
         self._waiting: dict[VirtualServerKey, None] = {}
         self.foreign: AbstractSet[int] = frozenset()
+        self._kept: AbstractSet[int] = frozenset()
         """Marks of others, as of the last `agree`."""
         self._given_back: list[int] = []
         self._resting: set[int] = set()
@@ -79,7 +80,11 @@ class Marks:
         self._unchecked |= self._raced
 
     def agree(
-        self, held: Mapping[VirtualServerKey, int], present: AbstractSet[int]
+        self,
+        held: Mapping[VirtualServerKey, int],
+        present: AbstractSet[int],
+        *,
+        keeps_unwanted: bool = False,
     ) -> frozenset[VirtualServerKey]:
         """Agree with what the kernel holds.
 
@@ -91,6 +96,7 @@ class Marks:
         Args:
             held: the marks in the kernel's set.
             present: the fwmarks that have virtual servers.
+            keeps_unwanted: the marks in the set that nobody wants are not given out.
 
         Returns:
             Those whose mark is another one now, or their first.
@@ -108,8 +114,11 @@ class Marks:
         if not self._has_agreed:
             self._inherit(held, before.keys())
         foreign = strangers - self._key_of.keys()
-        if foreign != self.foreign:
-            self.foreign = foreign
+        kept: AbstractSet[int] = frozenset()
+        if keeps_unwanted:
+            kept = set(held.values()) - self._key_of.keys()
+        if (foreign, kept) != (self.foreign, self._kept):
+            self.foreign, self._kept = foreign, kept
             self._start_over()
         for key in sorted(keys, key=str):
             self.take(key)
@@ -155,7 +164,7 @@ class Marks:
             else:
                 return None
             taken = mark in self._key_of or mark in self._resting
-            if not taken and mark not in self.foreign:
+            if not taken and mark not in self.foreign and mark not in self._kept:
                 return mark
 
     def _start_over(self) -> None:

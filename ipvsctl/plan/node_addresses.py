@@ -1,8 +1,33 @@
 """Which of the node's own addresses stand for it."""
 
+from collections.abc import Iterable, Iterator, Mapping
+
 from ipvsctl.model.config import NodePortAddresses
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+
+
+def standing_addresses(
+    named: Iterable[IPAddress], primary: Iterable[IPAddress]
+) -> tuple[IPAddress, ...]:
+    """The addresses that stand for the node, which nobody may have as a VIP.
+
+    Those that are named for it. Of a family without any, the node's primary one: a
+    Node object may be missing, and any other address may be a VIP that keepalived or
+    kube-vip has put on a link of this node.
+
+    Args:
+        named: by the settings and the Node object, in order.
+        primary: of the host, each family's first one counts.
+    """
+    standing = dict.fromkeys(named)
+    families = {family_of(address) for address in standing}
+    for address in primary:
+        if family_of(address) not in families:
+            standing[address] = None
+            families.add(family_of(address))
+    return tuple(standing)
 
 
 def node_ip(node: NodeContext, family: IPFamily) -> IPAddress | None:
@@ -21,6 +46,30 @@ def source_address(node: NodeContext, family: IPFamily) -> IPAddress | None:
     """
     address = node_ip(node, family)
     return address if address in node.host_addresses else None
+
+
+def node_port_problems(
+    node: NodeContext, choice: NodePortAddresses, lost: Mapping[IPFamily, int]
+) -> Iterator[Problem]:
+    """One problem a family for the node ports of all Services.
+
+    Args:
+        node: this node.
+        choice: which of its addresses have node ports.
+        lost: how many Services have some that are served on none.
+    """
+    for family, count in sorted(lost.items()):
+        if count > 0:
+            # Rounded down, so that it is not another problem with each Service.
+            least = 10 ** (len(str(count)) - 1)
+            yield Problem(
+                kind=Kind.NODE,
+                ref=ObjectRef("", node.name),
+                field="nodePortAddresses",
+                value=str(choice),
+                reason=f"matches no {family.label} address of this node; node ports of"
+                f" {least:,} or more Services are not served here",
+            )
 
 
 def node_port_addresses(

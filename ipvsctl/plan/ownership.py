@@ -119,10 +119,11 @@ class Ownership:
           balancer that has the same address on another link for the same real servers
           (kube-vip's, of the API servers). There it counts only if the sets were
           flushed.
+        - Else it has at least the scheduler, flags and timeout that are wanted.
         - An address on the VIP link, or with a route of ours, was made local for our
           virtual servers there. While another one of them has its entry, the sets were
           not flushed, and this one is a stranger beside it.
-        - After a flush, an empty one that is like the wanted one.
+        - Elsewhere, after a flush, an empty one is a Service's without endpoints.
 
         Args:
             program: of a virtual server that is in the state.
@@ -138,10 +139,11 @@ class Ownership:
         is_bound |= key.address in self._state.routes
         if not held.keys().isdisjoint(program.real_servers):
             return is_bound or program.way is WayIn.NODE_PORT or self._is_flushed
+        if self._state.virtual_servers[key] != program.server:
+            return False
         if is_bound:
             return key.address not in self.owning.addresses
-        is_alike = self._state.virtual_servers[key] == program.server
-        return not held and is_alike and self._is_flushed
+        return not held and self._is_flushed
 
     @cached_property
     def _is_flushed(self) -> bool:

@@ -13,7 +13,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef, Problem
 
@@ -116,6 +116,8 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         servers: unique by key.
         entries: set entries not tied to one virtual server.
         has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
+        lost_node_ports: families in which it has node ports, and the node no address
+            that `nodePortAddresses` lets them be served on.
         problems: what of the Service cannot be honoured.
     """
 
@@ -124,6 +126,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     servers: tuple[ServerProgram, ...] = ()
     entries: tuple[NamedEntry, ...] = ()
     has_ingress_vip: bool = False
+    lost_node_ports: tuple[IPFamily, ...] = ()
     health_check: HealthCheck | None = None
     problems: tuple[Problem, ...] = ()
 

@@ -64,9 +64,7 @@ def loop_back_entries(
 def health_check_entries(
     service: Service, families: tuple[IPFamily, ...]
 ) -> Iterator[NamedEntry]:
-    """Entries that keep the health-check node port open."""
-    if not service.health_check_node_port:
-        return
+    """Entries that keep the health-check node port open, which there must be."""
     for family in families:
         name = set_name(SetRole.HEALTH_CHECK_NODE_PORT, family)
         yield NamedEntry(name, SetEntry(port=service.health_check_node_port))

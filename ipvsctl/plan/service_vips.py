@@ -1,66 +1,32 @@
-"""Which of a Service's addresses are not served, and why."""
-
-from collections.abc import Iterator
+"""Problems of Services, and those of addresses whose family is not served."""
 
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
 
 
-def node_vips(service: Service, node: NodeContext) -> Iterator[IPAddress]:
-    """VIPs that are some Node's own address.
-
-    Bound here, such an address cuts this node off from that one, and closes the
-    host ports of this one (k/k#75290, k/k#117613).
-    """
-    for address in (*service.external_ips, *service.ingress_vips):
-        if (
-            address in node.peer_addresses
-            or address in node.node_addresses
-            or address in node.host_addresses
-        ):
-            yield address
-
-
-_REFUSED = "is the address of a Node; not served"
-
-
-def is_refusal(problem: Problem) -> bool:
-    """Whether a problem is that of a VIP that is some Node's own address."""
-    return problem.reason == _REFUSED
-
-
-def refusals(service: Service, refused: frozenset[IPAddress]) -> Iterator[Problem]:
-    """A problem for each address that is refused."""
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            if address in refused:
-                yield service_problem(service, field, address, _REFUSED)
-
-
 def family_problems(
-    service: Service, families: tuple[IPFamily, ...]
-) -> Iterator[Problem]:
-    """A problem for each external address of a family without a cluster IP."""
-    for field, addresses in _external_fields(service):
-        for address in addresses:
-            family = family_of(address)
-            if family not in families:
-                yield service_problem(
-                    service,
-                    field,
-                    address,
-                    f"the Service has no {family.label} cluster IP; not served",
-                )
-
-
-def _external_fields(
-    service: Service,
-) -> tuple[tuple[str, tuple[IPAddress, ...]], ...]:
-    return (
-        ("spec.externalIPs", service.external_ips),
-        ("status.loadBalancer.ingress", service.ingress_vips),
+    service: Service, families: tuple[IPFamily, ...], node: NodeContext
+) -> tuple[Problem, ...]:
+    """A problem for each external address of a family that is not served."""
+    if not (service.external_ips or service.ingress_vips):
+        return ()
+    return tuple(
+        service_problem(service, field, address, _family_reason(address, node))
+        for field, addresses in (
+            ("spec.externalIPs", service.external_ips),
+            ("status.loadBalancer.ingress", service.ingress_vips),
+        )
+        for address in addresses
+        if family_of(address) not in families
     )
+
+
+def _family_reason(address: IPAddress, node: NodeContext) -> str:
+    family = family_of(address)
+    if family not in node.families:
+        return f"this node's kernel has no {family.label}; not served"
+    return f"the Service has no {family.label} cluster IP; not served"
 
 
 def service_problem(

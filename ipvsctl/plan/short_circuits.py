@@ -82,7 +82,7 @@ class ShortCircuits:
             marks.doubt({key.fwmark for key in keys if key.family is family})
 
     def agree(
-        self, observed: NodeState
+        self, observed: NodeState, *, keeps_unwanted: bool = False
     ) -> Mapping[VirtualServerKey, VirtualServerKey | None]:
         """Agree with the kernel on marks; see `Marks.agree`.
 
@@ -93,7 +93,11 @@ class ShortCircuits:
         return {
             key: self._drop(key)
             for family, marks in self._marks.items()
-            for key in marks.agree(_held(observed, family), _present(observed, family))
+            for key in marks.agree(
+                _held(observed, family),
+                _present(observed, family),
+                keeps_unwanted=keeps_unwanted,
+            )
         }
 
     def ready(self) -> VirtualServerKey | None:

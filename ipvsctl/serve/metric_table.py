@@ -180,7 +180,8 @@ PROBLEMS: Final = _gauge(
 )
 REFUSED_VIPS: Final = _gauge(
     "ipvsctl_refused_vips",
-    "Addresses of Services that are not served since they are a node's own.",
+    "Addresses of Services that are not served, since they are a node's own, guarded"
+    " or not allowed.",
 )
 OLDEST_CHANGE: Final = _gauge(
     "ipvsctl_oldest_pending_change_age_seconds",
@@ -189,7 +190,7 @@ OLDEST_CHANGE: Final = _gauge(
 )
 WATCH_CONNECTED: Final = _gauge(
     "ipvsctl_watch_connected",
-    "1 while the API server tells changes of this kind of object.",
+    "1 while the source tells changes of this kind of object.",
     "kind",
 )
 WATCH_RESTARTS: Final = _counter(
@@ -202,6 +203,22 @@ WATCH_AGE: Final = _gauge(
     "ipvsctl_watch_last_event_age_seconds",
     "Seconds since anything was heard of this kind of object, bookmarks too.",
     "kind",
+)
+
+SOURCE_AGE: Final = _gauge(
+    "ipvsctl_source_age_seconds",
+    "How old what is known of the objects may be: seconds since the API server gave a"
+    " sign of life, or since the manifests were read.",
+)
+INPUT_UNREAD: Final = _gauge(
+    "ipvsctl_input_unread",
+    "Files, objects and lists of objects that cannot be read or believed;"
+    " what they said last stays in force.",
+)
+DELETIONS_HELD: Final = _gauge(
+    "ipvsctl_deletions_held",
+    "1 while nothing of ours is deleted from the kernel that may be wanted after all,"
+    " since it has not been possible to read the input whole yet.",
 )
 
 _SERVICE: Final = ("namespace", "service")
@@ -257,5 +274,8 @@ OWN_METRICS: Final = (
     WATCH_CONNECTED,
     WATCH_RESTARTS,
     WATCH_AGE,
+    SOURCE_AGE,
+    INPUT_UNREAD,
+    DELETIONS_HELD,
 )
 TRAFFIC_METRICS: Final = (CONNECTIONS, PACKETS_IN, PACKETS_OUT, BYTES_IN, BYTES_OUT)

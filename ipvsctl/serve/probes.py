@@ -10,6 +10,7 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
+from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.watch_health import WatchHealth
 
 
@@ -22,8 +23,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         is_node_leaving: see `Node.is_leaving`.
         imposed_at_s: when the last audit or sync ended; None before the first.
         now_s: the same wall clock now.
-        source: where objects come from.
+        source: where objects come from, and what that is worth.
         watches: see `Source.health`.
+        is_holding: something is left in the kernel since it may be wanted.
     """
 
     is_healthy: bool
@@ -31,8 +33,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     is_node_leaving: bool
     imposed_at_s: float | None
     now_s: float
-    source: str
+    source: SourceState
     watches: tuple[WatchHealth, ...] = ()
+    is_holding: bool = False
 
 
 def healthz(health: Health) -> web.Response:
@@ -53,13 +56,20 @@ def livez(health: Health) -> web.Response:
 def readyz(health: Health) -> web.Response:
     """Whether this node serves what it should, with how the watches are doing.
 
-    A node whose API server is away serves what it knows, and is ready.
+    A node whose API server is away, or whose input cannot be read whole, serves what
+    it knows, and is ready; the body says it.
     """
+    source = health.source
     return _answer(
         {
             **_times(health, is_up=health.is_ready and health.is_healthy),
             "ready": health.is_ready,
-            "source": health.source,
+            "source": source.description,
+            "sourceHeardSecondsAgo": _rounded(source.age_s),
+            "sourceFresh": source.is_fresh,
+            "sourceError": source.error,
+            "notKnown": source.doubts,
+            "deletionsHeld": health.is_holding,
             "watches": [_watch(watch) for watch in health.watches],
         },
         is_up=health.is_ready,
@@ -78,9 +88,13 @@ def _watch(watch: WatchHealth) -> Mapping[str, object]:
         "complete": watch.is_complete,
         "connected": watch.is_connected,
         "sinceSeconds": round(watch.since_s, 1),
-        "heardSecondsAgo": None if watch.heard_s is None else round(watch.heard_s, 1),
+        "heardSecondsAgo": _rounded(watch.heard_s),
         "reason": watch.reason,
     }
+
+
+def _rounded(age_s: float | None) -> float | None:
+    return None if age_s is None else round(age_s, 1)
 
 
 def _answer(body: Mapping[str, object], *, is_up: bool) -> web.Response:

@@ -27,6 +27,7 @@ class NetlinkProtocol(IntEnum):
     """Protocols of AF_NETLINK sockets [NETLINK_*]."""
 
     ROUTE = 0
+    SOCK_DIAG = 4
     NETFILTER = 12
     GENERIC = 16
 

@@ -25,7 +25,9 @@ from ipvsctl.wire.netlink import (
 )
 from ipvsctl.wire.packed import unpack_address
 
-_RTMSG: Final = Struct("=BBBBBBBBI")
+RTMSG: Final = Struct("=BBBBBBBBI")
+"""struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope,
+type, flags."""
 _IFINDEX: Final = Struct("=I")
 
 
@@ -42,7 +44,11 @@ class RtaAttr(IntEnum):
 
     DST = 1
     OIF = 4
+    GATEWAY = 5
+    PRIORITY = 6
     PREFSRC = 7
+    MULTIPATH = 9
+    VIA = 18
 
 
 class RouteProtocol(IntEnum):
@@ -124,7 +130,7 @@ def _new_route(
 def _rtmsg(
     family: IPFamily, protocol: int, length: int, scope: int = RT_SCOPE_HOST
 ) -> bytes:
-    return _RTMSG.pack(
+    return RTMSG.pack(
         family, length, 0, 0, RT_TABLE_LOCAL, protocol, scope, RTN_LOCAL, 0
     )
 
@@ -149,9 +155,9 @@ class RouteReplies:
         Raises:
             WireError: it is not such a payload.
         """
-        if end - start < _RTMSG.size:
+        if end - start < RTMSG.size:
             raise WireError(offset=start, reason="truncated route message")
-        number, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack_from(
+        number, length, _, _, table, protocol, _, kind, _ = RTMSG.unpack_from(
             buffer, start
         )
         if table != RT_TABLE_LOCAL or kind != RTN_LOCAL:
@@ -161,7 +167,7 @@ class RouteReplies:
         family = IPFamily(number)
         if length != family.bits:
             return None
-        packed, ifindex, source = self._routes.read(buffer, start + _RTMSG.size, end)
+        packed, ifindex, source = self._routes.read(buffer, start + RTMSG.size, end)
         if packed is None:
             raise WireError(offset=start, reason="no destination")
         if ifindex is None:

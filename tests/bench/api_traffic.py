@@ -43,6 +43,7 @@ class Wire:
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.received_bytes = 0
         self.sent_bytes = 0
@@ -59,6 +60,10 @@ class Wire:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            for writer in self._writers:
+                writer.transport.abort()
+            ends = [writer.wait_closed() for writer in self._writers]
+            await asyncio.gather(*ends, return_exceptions=True)
 
     async def _connect(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -66,6 +71,7 @@ class Wire:
         up_reader, up_writer = await asyncio.open_connection(
             "127.0.0.1", self._target_port
         )
+        self._writers |= {writer, up_writer}
         for source, sink, is_up in (
             (reader, up_writer, True),
             (up_reader, writer, False),

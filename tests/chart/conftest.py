@@ -1,8 +1,19 @@
 """Fixtures for the tests of the chart."""
 
+import shutil
+
 import pytest
 
 from tests.chart.rendered import Rendered, render
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tools() -> None:
+    for command in ("helm", "promtool"):
+        if shutil.which(command) is None:
+            pytest.fail(
+                f"{command} is missing: `nox -s chart` brings it", pytrace=False
+            )
 
 
 @pytest.fixture(scope="session")

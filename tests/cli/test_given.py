@@ -14,6 +14,8 @@ from ipvsctl.cluster.flags import FLAGS
 from tests.cli.conftest import Invoke
 
 ARP = "net/ipv4/conf/all/arp_ignore"
+NO_TEXT = "\udcff"
+"""How Python has a byte of the command line that is no UTF-8."""
 
 
 @pytest.fixture
@@ -114,3 +116,27 @@ def test_commands_that_only_look_take_only_what_they_need(
     text = invoke(command, "--help").stdout
     assert "--vip-link" in text
     assert "--drain-timeout" not in text
+
+
+@pytest.mark.parametrize("option", ["--node-name", "--vip-link", "--kubeconfig"])
+def test_what_is_no_text_is_refused(manifests: Path, option: str) -> None:
+    """One sentence names the option, or the variable."""
+    variable = "IPVSCTL_" + option[2:].replace("-", "_").upper()
+    for result in (
+        render(manifests, option, NO_TEXT),
+        render(manifests, **{variable: NO_TEXT}),
+    ):
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+        assert option in result.stderr or variable in result.stderr
+
+
+@pytest.mark.parametrize("words", [("-n", NO_TEXT), (NO_TEXT,), ("--", "a/" + NO_TEXT)])
+def test_a_name_that_is_no_text_is_refused(
+    invoke: Invoke, words: tuple[str, ...]
+) -> None:
+    """No Service and no namespace has it, and no daemon is asked."""
+    result = invoke("status", *words)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "defect" not in result.stderr

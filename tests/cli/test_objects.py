@@ -31,6 +31,9 @@ from tests.serve.test_health_checks import free_port
 
 LOCALHOST = parse_address("127.0.0.1")
 
+AT_ONCE_S = 8
+"""A busy machine takes seconds; whatever could be waited for takes ten and more."""
+
 
 class Background:
     """An API server in a thread of its own, since commands have their own loop."""
@@ -184,27 +187,33 @@ def run_until(
     origin = Origin.of(None, "", config)
     api = open_api(origin)
     told: list[float] = []
+    is_over = threading.Event()
 
     def stop() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not enough() and time.monotonic() < deadline:
-            time.sleep(0.01)
+            if is_over.wait(0.01):
+                return
         told.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGTERM)
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    status = run(
-        kernel,
-        Store("node-0"),
-        config,
-        open_source(origin, "node-0", config, api),
-        socket,
-        open_recorder(api, "node-0"),
-        api.trace,
-    )
-    ended = time.monotonic()
-    stopper.join()
+    try:
+        status = run(
+            kernel,
+            Store("node-0"),
+            config,
+            open_source(origin, "node-0", config, api),
+            socket,
+            open_recorder(api, "node-0"),
+            api.trace,
+        )
+        ended = time.monotonic()
+    finally:
+        # A signal that comes later would end all tests.
+        is_over.set()
+        stopper.join()
     assert status is ExitStatus.OK
     return ended - told[0]
 
@@ -235,11 +244,11 @@ def test_run(
         entries = background.server.store.shelf(EVENTS).entries()
         if not answers(socket_path) or not entries:
             return False
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             scraped.append(answer.read().decode())
         return True
 
-    assert run_until(kubeconfig, kernel, socket_path, enough, port) < 2
+    assert run_until(kubeconfig, kernel, socket_path, enough, port) < AT_ONCE_S
     pattern = r'rest_client_requests_total{code="(\d+)".*method="(\w+)"'
     asked = re.findall(pattern, scraped[0])
     assert {("200", "GET"), ("201", "POST")} <= set(asked)
@@ -255,5 +264,5 @@ def test_run_without_a_server(
 ) -> None:
     """While the server is silent nothing is programmed, and SIGTERM ends it at once."""
     background.do(background.server.set_door(Door.SILENT))
-    assert run_until(kubeconfig, kernel, socket_path, socket_path.exists) < 2
+    assert run_until(kubeconfig, kernel, socket_path, socket_path.exists) < AT_ONCE_S
     assert not kernel.observe().state.virtual_servers

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.builders import raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
@@ -140,6 +141,22 @@ def test_problems_go_to_stderr_one_line_each(invoke: Invoke, tmp_path: Path) -> 
             ("--manifests", "{}", "--config", "/nowhere"),
             f"--config: '/nowhere': cannot be read: {os.strerror(errno.ENOENT)}",
         ),
+        (
+            ("--manifests", "{}", "--config", "/dev/zero"),
+            "--config: '/dev/zero': is a character device, not a file",
+        ),
+        (
+            ("--manifests", "/dev/zero"),
+            "--manifests: '/dev/zero': is a character device, not a file or directory",
+        ),
+        (
+            ("--manifests", "/nowhere/\udcff"),
+            r"--manifests: '/nowhere/\\xff': is not there",
+        ),
+        (
+            ("--manifests", "{}", "--config", "/nowhere/\udcff"),
+            r"--config: '/nowhere/\\xff': cannot be read: No such file or directory",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_sentence(
@@ -189,3 +206,46 @@ def test_the_host_name_is_the_default_node(invoke: Invoke, manifests: Path) -> N
     """Without a name the host's is used; this host is not in the cluster."""
     result = invoke("render", "--manifests", manifests, "--node-name", "")
     assert "warning: no Node " in result.stderr
+
+
+def test_what_is_overlooked_is_said(invoke: Invoke, tmp_path: Path) -> None:
+    """Slices of no Service are said without -v; the manifests are whole."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes(
+        b"---\n".join(
+            yaml.safe_dump(raw).encode()
+            for raw in (
+                raw_node("node-0"),
+                raw_service("web"),
+                raw_slice("a", service=None),
+                raw_slice("b", service=None),
+            )
+        )
+    )
+    result = invoke("render", "--manifests", path)
+    assert result.exit_code == 0
+    assert result.stdout == "-A -t 10.96.0.10:80 -s rr\n"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Manifest {path}: document 3: discovery.k8s.io/v1")
+    assert "kubernetes.io/service-name" in line
+    assert "2 in this file" in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_encodings(
+    invoke: Invoke, manifests: Path, tmp_path: Path, encoding: str, name: str
+) -> None:
+    """Manifests and configuration are read in every encoding of Unicode."""
+    path = tmp_path / "encoded" / name
+    path.parent.mkdir()
+    path.write_bytes(manifests.read_text().encode(encoding))
+    config = tmp_path / "config"
+    config.write_bytes(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\n"
+        "kind: KubeProxyConfiguration\n"
+        "ipvs: {scheduler: lc, strictARP: yes}\n".encode(encoding)
+    )
+    result = invoke("render", "--manifests", path, "--config", config)
+    assert "-A -t 10.96.0.10:80 -s lc" in result.stdout
+    assert (result.exit_code, result.stderr) == (0, "")

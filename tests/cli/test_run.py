@@ -173,7 +173,7 @@ def local_service(port: int) -> Service:
 
 async def health(port: int, until: int) -> Mapping[str, object]:
     """What a port answers as soon as it answers with that status."""
-    async with asyncio.timeout(10), aiohttp.ClientSession() as client:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as client:
         while True:
             try:
                 async with client.get(f"http://127.0.0.1:{port}/") as answer:

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ipvsctl.cli.show_status import amount, duration
+from ipvsctl.cli.show_status import amount, duration, status_lines
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
 from ipvsctl.model.net import parse_address
+from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.status import LoopStatus, NodeStatus, Summary
 from ipvsctl.plan.ops import AddRealServer, DeleteRealServer, UnbindAddress
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
@@ -223,3 +226,75 @@ def test_ages_are_short(seconds: float, text: str) -> None:
 def test_bytes_are_short(count: int, text: str) -> None:
     """An amount has one unit, of a thousand of the one before."""
     assert amount(count) == text
+
+
+def head(source: SourceState | None, **loop: Any) -> list[str]:
+    """The lines above the table, of a daemon whose kernel needs nothing."""
+    usual = {"audited_s_ago": 12, "audits": 1, "syncs": 0, "failed_ops": 0}
+    summary = Summary(
+        version="0.1.0",
+        node="node-0",
+        scheduler="rr",
+        compatibility="none",
+        source=source.description if source else "",
+        source_state=source,
+        loop=LoopStatus(**{**usual, "sync_period_s": 30.0, **loop}),
+        pending_ops=0,
+    )
+    lines = list(status_lines(NodeStatus(summary=summary), wide=False, width=None))
+    return [
+        "".join(f"[{span.text}]" if "red" in span.style else span.text for span in line)
+        for line in lines[1 : lines.index(())]
+    ]
+
+
+API: dict[str, Any] = {"description": "API server of https://10.0.0.1:6443"}
+LAST = "last audit 12s ago"
+NOT_ALL = ", kernel equal to what is known, which may not be all"
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (
+            SourceState(**API, age_s=2.4),
+            [f"{LAST}, API server heard 2 s ago, kernel equal"],
+        ),
+        (
+            SourceState(**API, age_s=30, error="x"),
+            [f"{LAST}, API server heard 30 s ago, kernel equal"],
+        ),
+        (
+            SourceState(**API, age_s=31, error="connection refused"),
+            [f"{LAST}[, API server not heard for 31 s: connection refused]{NOT_ALL}"],
+        ),
+        (
+            SourceState(**API, age_s=None, error="not asked yet"),
+            [f"{LAST}[, API server never heard: not asked yet]{NOT_ALL}"],
+        ),
+        (
+            SourceState(**API, age_s=1, doubts=("the list", "a\x1bb"), held=7),
+            [
+                f"{LAST}, API server heard 1 s ago{NOT_ALL}, 7 deletions held",
+                "[not known: the list]",
+                "[not known: a\\x1bb]",
+            ],
+        ),
+        (
+            SourceState(description="manifests in /m", age_s=9),
+            [f"{LAST}, manifests read 9 s ago, kernel equal"],
+        ),
+    ],
+)
+def test_equal_is_said_of_what_is_known(source: SourceState, lines: list[str]) -> None:
+    """Fresh and whole; else it is said in red (here in brackets) what is not."""
+    assert head(source) == lines
+
+
+def test_an_audit_that_is_overdue() -> None:
+    """Older than two sync periods."""
+    source = SourceState(**API, age_s=2)
+    assert head(source, audited_s_ago=60)[0].startswith("last audit 60s ago, API")
+    assert head(source, audited_s_ago=61)[0].startswith(
+        "[last audit 61s ago, overdue], API"
+    )

@@ -206,6 +206,9 @@ def test_own_section() -> None:
             "vipBinding": "route",
             "strictARP": False,
             "vipLink": "vips0",
+            "allowedExternalIPs": ["203.0.113.0/24"],
+            "allowedIngressVIPs": [],
+            "reservedNodePorts": [2222],
         },
     )
     assert warnings == ()
@@ -215,6 +218,9 @@ def test_own_section() -> None:
         local_fallback=LocalFallback.NONE,
         mark_range=MarkRange(0x100, 0xFF00),
         proc_sys="/host/proc/sys",
+        allowed_external_ips=(parse_network("203.0.113.0/24"),),
+        allowed_ingress_vips=(),
+        reserved_node_ports=(2222,),
         short_circuit=False,
         vip_binding=VipBinding.ROUTE,
         min_sync_period_s=0.0,
@@ -405,6 +411,14 @@ def test_conntrack_limit(conntrack: dict[str, object], cpus: int, limit: int) ->
         ({"ipvsctl": {"vipLink": "a-name-that-is-16"}}, "ipvsctl.vipLink"),
         ({"ipvsctl": {"vipLink": "a/b"}}, "ipvsctl.vipLink"),
         ({"ipvsctl": {"drainTimeout": "soon"}}, "ipvsctl.drainTimeout"),
+        ({"ipvsctl": {"allowedExternalIPs": "all"}}, "ipvsctl.allowedExternalIPs"),
+        (
+            {"ipvsctl": {"allowedIngressVIPs": ["10.0.0.1"]}},
+            "ipvsctl.allowedIngressVIPs[0]",
+        ),
+        ({"ipvsctl": {"reservedNodePorts": 22}}, "ipvsctl.reservedNodePorts"),
+        ({"ipvsctl": {"reservedNodePorts": [22, 0]}}, "ipvsctl.reservedNodePorts[1]"),
+        ({"ipvsctl": {"reservedNodePorts": [True]}}, "ipvsctl.reservedNodePorts[0]"),
         ({"kind": "Service"}, "config.conf: kind"),
         ({"apiVersion": "v1"}, "config.conf: apiVersion"),
     ],
@@ -461,6 +475,7 @@ def test_flags_win() -> None:
     [
         ("clusterCIDR", "10.0.0.0"),
         ("ipvsctl.compatibility", "x"),
+        ("ipvsctl.allowedExternalIPs", "all"),
         ("ipvsctl.drainTimeout", "5"),
         ("ipvsctl.strictARP", "yes"),
         ("ipvsctl.vipLink", "a/b"),
@@ -470,7 +485,29 @@ def test_wrong_flag(path: str, text: str) -> None:
     """A text that cannot be used is an error that names where it was given."""
     with pytest.raises(ConfigError) as caught:
         with_given(ProxyConfig(), [beside(path, text, name="IPVSCTL_X")])
-    assert caught.value.field == "IPVSCTL_X"
+    assert caught.value.field.partition("[")[0] == "IPVSCTL_X"
+
+
+def test_lists_as_flags() -> None:
+    """Words are separated by commas; `none` is the empty list, which is not unset."""
+    some = with_given(
+        ProxyConfig(),
+        (
+            beside("ipvsctl.allowedExternalIPs", "203.0.113.0/24, 2001:db8::/32"),
+            beside("ipvsctl.allowedIngressVIPs", "none"),
+            beside("ipvsctl.reservedNodePorts", "22, 8472"),
+        ),
+    )
+    assert some.allowed_external_ips == (
+        parse_network("203.0.113.0/24"),
+        parse_network("2001:db8::/32"),
+    )
+    assert some.allowed_ingress_vips == ()
+    assert some.reserved_node_ports == (22, 8472)
+    none = with_given(ProxyConfig(), [beside("ipvsctl.reservedNodePorts", "none")])
+    assert none.reserved_node_ports == ()
+    with pytest.raises(ConfigError):
+        with_given(ProxyConfig(), [beside("ipvsctl.reservedNodePorts", "22,ssh")])
 
 
 def test_flags_are_checked_together_with_the_file() -> None:
@@ -485,8 +522,11 @@ def test_every_setting_of_ours_has_a_flag() -> None:
     own = {field.path for field in FIELDS if field.path.startswith(f"{OWN_KEY}.")}
     others = {"clientConnection.kubeconfig", "clusterCIDR"}
     assert {flag.path for flag in FLAGS} == own | others
-    assert FLAGS[3].name == "--drain-timeout"
-    assert FLAGS[3].variable == "IPVSCTL_DRAIN_TIMEOUT"
+    flags = {flag.path: flag for flag in FLAGS}
+    drain_timeout = flags["ipvsctl.drainTimeout"]
+    assert drain_timeout.name == "--drain-timeout"
+    assert flags["ipvsctl.allowedExternalIPs"].name == "--allowed-external-ips"
+    assert drain_timeout.variable == "IPVSCTL_DRAIN_TIMEOUT"
 
 
 def test_every_field_is_judged() -> None:
@@ -579,3 +619,35 @@ def test_garbage(fields: dict[str, object]) -> None:
     except ConfigError:
         return
     assert isinstance(config, ProxyConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yes", True), ("on", True), ("y", True), ("off", False), ("n", False)],
+)
+def test_booleans_of_yaml(text: str, expected: bool) -> None:  # noqa: FBT001  # a table
+    """Words that YAML 1.1 takes for booleans are, as kube-proxy reads them."""
+    config, warnings = parse_config(
+        f"apiVersion: {API_VERSION}\nkind: {KIND}\nipvsctl: {{shortCircuit: {text}}}\n",
+        "test",
+    )
+    assert config.has_short_circuit is expected
+    assert warnings == ()
+
+
+def test_key_that_is_there_twice() -> None:
+    """The last one counts, as for kube-proxy, and is a warning."""
+    config, (warning,) = parse_config(
+        f"apiVersion: {API_VERSION}\nkind: {KIND}\n"
+        "ipvs:\n  scheduler: lc\n  scheduler: sh\n",
+        "test",
+    )
+    assert config.scheduler == "sh"
+    assert "key 'scheduler'" in warning
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 1000, '{"a":' * 100_000])
+def test_text_that_would_not_end(text: str) -> None:
+    """Nesting is an error that names the file."""
+    with pytest.raises(ConfigError, match=r"kube-proxy\.conf"):
+        parse_config(text, "kube-proxy.conf")

@@ -40,6 +40,8 @@ def test_defaults() -> None:
         {"ipvsctl": {"strictARP": False, "shortCircuit": False}},
         {"ipvsctl": {"vipBinding": "route", "markRange": "0x100000/0xff00000"}},
         {"ipvsctl": {"serviceVirtualServers": 0, "namespaceMarks": 7}},
+        {"ipvsctl": {"allowedExternalIPs": ["10.0.0.0/8"], "allowedIngressVIPs": []}},
+        {"ipvsctl": {"reservedNodePorts": [22, 8472]}},
         {"healthzBindAddress": "[::1]:1", "bindAddressHardFail": True},
         {"iptables": {"masqueradeAll": True, "masqueradeBit": 0}},
         {"detectLocalMode": "BridgeInterface", "detectLocal": {"bridgeInterface": "b"}},

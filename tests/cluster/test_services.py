@@ -7,7 +7,7 @@ import pytest
 from ipvsctl.cluster.services import parse_service
 from ipvsctl.cluster.slices import parse_endpoint_slice
 from ipvsctl.model.errors import BadObject
-from ipvsctl.model.net import Protocol, parse_address, parse_network
+from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
 from tests.builders import Raw, raw_service, raw_slice, to_json
@@ -341,15 +341,15 @@ def test_node_port_twice() -> None:
             raw_service(clusterIP=["10.0.0.1"]),
             "Service default/web",
             "spec.clusterIP",
-            ["10.0.0.1"],
+            "['10.0.0.1']",
         ),
         (
             raw_service(labels={"a": 1}),  # type: ignore[dict-item]
             "Service default/web",
-            "metadata.labels[...]",
-            {"a": 1},
+            "metadata.labels.a",
+            1,
         ),
-        ({"metadata": []}, "Service without a name", "metadata", []),
+        ({"metadata": []}, "Service without a name", "metadata", "[]"),
         (b"{", "Service without a name", "", None),
         (b"[]", "Service without a name", "", None),
         (b'{"metadata":{"name":"\xff"}}', "Service without a name", "", None),
@@ -387,3 +387,23 @@ def test_proxy_name(labels: dict[str, str], for_all: bool, for_mine: bool) -> No
         assert service.proxied is is_served
         piece = to_json(raw_slice(labels=labels))
         assert bool(parse_endpoint_slice(piece, name).values) is is_served
+
+
+@pytest.mark.parametrize(
+    ("cluster_ips", "lost"),
+    [
+        (["10.96.0.10", "fd00:96::10"], ()),
+        (["10.96.0.10", "fd00:96::xyz"], (IPFamily.IPV6,)),
+        (["127.0.0.1", "fd00:96::10"], (IPFamily.IPV4,)),
+        (["10.96.0.300"], (IPFamily.IPV4,)),
+        (["10.96.0.300", "::1"], (IPFamily.IPV4, IPFamily.IPV6)),
+        (["::ffff:10.96.0.10"], ()),
+        (["10.96.0.10", "10.96.0.11"], ()),
+    ],
+)
+def test_a_bad_cluster_ip_takes_no_family_with_it(
+    cluster_ips: list[str], lost: tuple[IPFamily, ...]
+) -> None:
+    """Node ports and external addresses of its family are served all the same."""
+    service, _ = read(raw_service(clusterIPs=cluster_ips))
+    assert service.lost_families == lost

@@ -1,14 +1,18 @@
 """The desired state follows the store."""
 
-from ipvsctl.cluster.events import Deleted, Upserted
+import msgspec
+import pytest
+
+from ipvsctl.cluster.events import ApiServersFound, Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
-from ipvsctl.model.net import parse_address
-from ipvsctl.model.objects import Node, Service
+from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
+from ipvsctl.model.net import IPAddress, Protocol, parse_address, parse_network
+from ipvsctl.model.objects import Node, Service, ServicePort, ServiceType
 from ipvsctl.model.problem import Kind, ObjectRef
-from tests.builders import node, service
+from tests.builders import endpoint_slice, node, ref, service
 
 VIP = parse_address("203.0.113.50")
 
@@ -20,6 +24,16 @@ def put(store: Store, value: Node | Service) -> None:
         store.apply(Upserted(kind=Kind.NODE, ref=ref, values=(value,)))
     else:
         store.apply(Upserted(kind=Kind.SERVICE, ref=value.ref, values=(value,)))
+
+
+def on(*addresses: IPAddress) -> HostNetwork:
+    """A host with these addresses on its links."""
+    return HostNetwork(addresses=frozenset(addresses))
+
+
+def networks(*texts: str) -> NodePortAddresses:
+    """Node ports on addresses in these networks."""
+    return NodePortAddresses(networks=tuple(map(parse_network, texts)))
 
 
 def compiler(store: Store) -> Compiler:
@@ -59,7 +73,7 @@ def test_host_addresses_are_sorted_and_kept() -> None:
     store = Store("node-0")
     made = compiler(store)
     hosts = [parse_address(a) for a in ("fd00:10::10", "10.0.0.10", "10.0.0.9")]
-    made.set_host_addresses(hosts)
+    made.set_host(on(*hosts))
     put(store, node("node-0", "10.0.0.10", zone="zone-a"))
     made.compile_dirty()
     assert made.context.host_addresses == tuple(reversed(hosts))
@@ -102,8 +116,165 @@ def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
     put(store, node("node-0"))
     put(store, service(external_ips=(VIP,)))
     made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
-    made.compile_dirty([VIP])
+    made.compile_dirty(on(VIP))
     assert VIP not in made.desired.state().addresses
-    assert made.compile_dirty([VIP]).keys == frozenset()
-    assert made.compile_dirty([]).keys
+    assert made.compile_dirty(on(VIP)).keys == frozenset()
+    assert made.compile_dirty(on()).keys
     assert VIP in made.desired.state().addresses
+
+
+@pytest.mark.parametrize(
+    ("nodes", "hosts", "refused"),
+    [
+        ((), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        (("node-1",), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        (("node-0",), ["10.0.0.10", "203.0.113.50"], "10.0.0.10"),
+        ((), ["203.0.113.50"], "203.0.113.50"),
+    ],
+)
+def test_something_stands_for_a_node_without_addresses(
+    nodes: tuple[str, ...], hosts: list[str], refused: str
+) -> None:
+    """With no Node object, or one that lists none, the host's primary address does.
+
+    Every other address of the host may be a VIP that somebody else moves.
+    """
+    store = Store("node-0")
+    for name in nodes:
+        put(store, Node(name=name))
+    claimed = tuple(map(parse_address, ("10.0.0.10", "203.0.113.50")))
+    put(store, service(external_ips=claimed))
+    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made.compile_dirty(on(*map(parse_address, hosts)))
+    assert [problem.value for problem in made.problems()] == [refused]
+
+
+def test_only_claimants_of_a_guarded_address_are_compiled() -> None:
+    """A gateway, name server or API server that moves costs those that ask for it."""
+    store = Store("node-0")
+    put(store, node("node-0", "10.0.0.10"))
+    put(store, service(external_ips=(VIP,)))
+    put(store, service("other", cluster_ips=(parse_address("10.96.0.11"),)))
+    made = compiler(store)
+    hosts = frozenset({parse_address("10.0.0.10")})
+    made.compile_dirty(HostNetwork(addresses=hosts))
+    untouched = made.desired.programs[ref("other")]
+    for host in (
+        HostNetwork(addresses=hosts, gateways=frozenset({VIP})),
+        HostNetwork(addresses=hosts, resolvers=frozenset({VIP})),
+    ):
+        made.compile_dirty(host)
+        assert [problem.value for problem in made.problems()] == [str(VIP)]
+        made.compile_dirty(HostNetwork(addresses=hosts))
+        assert made.problems() == ()
+    store.apply(ApiServersFound(frozenset({ApiServer(VIP, 6443)})))
+    assert store.take_dirty().services == {ref("web")}
+    assert made.desired.programs[ref("other")] is untouched
+
+
+def test_the_api_servers_addresses_are_those_in_use_and_its_own_services() -> None:
+    """Both are guarded from the event on, and neither longer than it is so."""
+    store = Store("node-0")
+    put(store, service(external_ips=(VIP,)))
+    made = compiler(store)
+    found = ApiServersFound(frozenset({ApiServer(VIP, 6443)}))
+    piece = msgspec.structs.replace(
+        endpoint_slice("kubernetes-1", str(VIP)), service=API_SERVICE
+    )
+    for there, gone in (
+        (found, ApiServersFound(frozenset())),
+        (
+            Upserted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref, values=(piece,)),
+            Deleted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref),
+        ),
+    ):
+        store.apply(there)
+        assert made.compile_dirty().keys
+        assert [problem.value for problem in made.problems()] == [str(VIP)]
+        store.apply(gone)
+        made.compile_dirty()
+        assert made.problems() == ()
+        assert VIP in made.desired.state().addresses
+
+
+def test_a_node_port_that_becomes_the_api_servers_is_given_up() -> None:
+    """Its Service does not ask for the address, but for the port."""
+    store = Store("node-0")
+    own = parse_address("10.0.0.10")
+    port = ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=6443)
+    put(store, service(type=ServiceType.NODE_PORT, ports=(port,)))
+    made = compiler(store)
+    made.compile_dirty(on(own))
+    store.apply(ApiServersFound(frozenset({ApiServer(own, 6443)})))
+    made.compile_dirty()
+    assert [problem.value for problem in made.problems()] == ["10.0.0.10:6443"]
+
+
+def test_another_primary_address_stands_for_a_nameless_node() -> None:
+    """What the host's own connections go out from, not just any of its addresses."""
+    store = Store("node-0")
+    put(store, service(external_ips=(VIP,)))
+    made = compiler(store)
+    hosts = frozenset({VIP, parse_address("203.0.113.60")})
+    made.compile_dirty(HostNetwork(addresses=hosts))
+    assert [problem.value for problem in made.problems()] == [str(VIP)]
+    main = (parse_address("203.0.113.60"),)
+    made.compile_dirty(HostNetwork(addresses=hosts, primary=main))
+    assert made.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "hosts", "lost"),
+    [
+        (NodePortAddresses(), ["10.0.0.10"], []),
+        (networks("10.0.0.0/8"), ["10.0.0.10"], []),
+        (networks("10.0.0.0/8", "192.168.0.0/16"), ["10.0.0.10"], []),
+        (networks("192.168.0.0/16"), ["10.0.0.10"], ["IPv4"]),
+        # Loopback never has node ports.
+        (networks("127.0.0.0/8"), ["10.0.0.10"], ["IPv4"]),
+        (networks("10.0.0.0/8", "fd00::/8"), ["10.0.0.10"], ["IPv6"]),
+        (networks("fd00::/8"), ["10.0.0.10"], ["IPv6"]),
+        (NodePortAddresses(primary=True), ["10.0.0.10"], ["IPv6"]),
+        (NodePortAddresses(primary=True), ["10.0.0.10", "fd00:10::10"], []),
+    ],
+)
+def test_node_ports_that_no_address_serves(
+    choice: NodePortAddresses, hosts: list[str], lost: list[str]
+) -> None:
+    """One problem a family names the setting, whatever the number of Services.
+
+    The rest of each Service is served; without a Service that has node ports there is
+    nothing to say.
+    """
+    store = Store("node-0")
+    config = ProxyConfig(node_port_addresses=choice)
+    made = Compiler(config=config, store=store, facts=KernelFacts())
+    both = (parse_address("10.96.0.10"), parse_address("fd00:96::10"))
+    put(store, service("plain", cluster_ips=both))
+    made.compile_dirty(on(*map(parse_address, hosts)))
+    assert made.problems() == ()
+    for number in range(12):
+        port = ServicePort(
+            name="http", protocol=Protocol.TCP, port=8000 + number, node_port=30000
+        )
+        put(
+            store,
+            service(
+                f"s{number}",
+                type=ServiceType.NODE_PORT,
+                cluster_ips=both,
+                ports=(msgspec.structs.replace(port, node_port=30000 + number),),
+            ),
+        )
+    made.compile_dirty()
+    found = made.problems()
+    assert [p.kind for p in found] == [Kind.NODE] * len(lost)
+    assert [str(p) for p in found] == [
+        f"Node node-0: nodePortAddresses: {choice}: matches no {family} address of"
+        " this node; node ports of 10 or more Services are not served here"
+        for family in lost
+    ]
+    for number in range(12):
+        store.apply(Deleted(kind=Kind.SERVICE, ref=ref(f"s{number}")))
+    made.compile_dirty()
+    assert made.problems() == ()

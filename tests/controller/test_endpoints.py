@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipvsctl.cluster.config import parse_config
+from ipvsctl.cluster.events import Invalid
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import Nobody
 from ipvsctl.controller.endpoints import Endpoints
@@ -14,7 +16,8 @@ from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.problem import Kind
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
 from ipvsctl.serve.probes import Health, healthz, livez
@@ -51,7 +54,7 @@ class World:
         self.store = Store("node-0")
         self.config = ProxyConfig(masquerade_all=True)
         self.metrics = Metrics()
-        reconciler = Reconciler(
+        self.reconciler = reconciler = Reconciler(
             kernel=FakeKernel(),
             config=self.config,
             store=self.store,
@@ -124,6 +127,37 @@ async def test_a_daemon_whose_server_is_away(world: World) -> None:
             "reason": "connection refused",
         }
     ]
+    assert body["sourceHeardSecondsAgo"] == 13.0
+    assert body["sourceFresh"] is True
+    assert body["sourceError"] == "connection refused"
+    assert (body["notKnown"], body["deletionsHeld"]) == ([], False)
+
+
+async def test_a_daemon_over_broken_input(world: World) -> None:
+    """It serves what it can, and is ready; the detail names what it cannot read."""
+    world.loop.state.synced = True
+    file = ObjectRef("", "/m/b.yaml")
+    problem = Problem(
+        kind=Kind.MANIFEST, ref=file, field="", value="", reason="is no YAML"
+    )
+    broken = Invalid(kind=Kind.MANIFEST, ref=file, problems=(problem, problem))
+    world.reconciler.take_event(broken)
+    world.reconciler.prepare()
+    status, body = await world.probe("/readyz")
+    assert status == 200
+    assert body["notKnown"] == ["Manifest /m/b.yaml: is no YAML (and 1 more)"]
+    assert body["deletionsHeld"] is True
+    answer = await world.endpoints.scrapes["/metrics"]()
+    assert isinstance(answer.body, bytes)
+    assert b"\nipvsctl_input_unread 1.0\n" in answer.body
+    assert b"\nipvsctl_deletions_held 1.0\n" in answer.body
+    assert b"\nipvsctl_source_age_seconds 13.0\n" in answer.body
+    for number in range(100):
+        other = msgspec.structs.replace(broken, ref=ObjectRef("", f"/m/{number}.yaml"))
+        world.reconciler.take_event(other)
+    _, body = await world.probe("/readyz")
+    assert len(body["notKnown"]) == 21
+    assert body["notKnown"][-1] == "and 81 more that cannot be read"
 
 
 async def test_a_node_that_leaves(world: World) -> None:
@@ -157,7 +191,7 @@ def test_a_daemon_that_is_late(path: str) -> None:
         is_node_leaving=False,
         imposed_at_s=900,
         now_s=1000.5,
-        source="a list",
+        source=SourceState(description="a list"),
     )
     answer = {"/healthz": healthz, "/livez": livez}[path](late)
     assert answer.status == 503

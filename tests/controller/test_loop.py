@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 import pytest
 from structlog.testing import capture_logs
 
-from ipvsctl.cluster.events import Event
+from ipvsctl.cluster.events import ApiServersFound, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
@@ -23,6 +23,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
+from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.objects import Service, ServicePort
@@ -43,6 +44,7 @@ from tests.controller.cluster import (
     real_servers,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.inline import run_inline
 from tests.fakes.kernel import FakeKernel
 
 CONFIG = ProxyConfig(sync_period_s=30, min_sync_period_s=1)
@@ -104,7 +106,7 @@ class World:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let tasks run, without letting time pass, until something holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not holds():
                 if self.task is not None and self.task.done():
                     await self.task
@@ -116,7 +118,6 @@ class World:
             await self._turn()
 
     async def _turn(self) -> None:
-        # Calls to the kernel run in a thread, which no event here can wait for.
         await asyncio.sleep(0)
 
 
@@ -128,6 +129,7 @@ def has_audited(world: World, times: int) -> bool:
 @asynccontextmanager
 async def running(world: World) -> AsyncIterator[None]:
     """The loop runs during the block."""
+    run_inline()
     world.task = asyncio.create_task(world.loop.run())
     try:
         yield
@@ -469,7 +471,7 @@ async def test_an_event_does_not_wait_for_an_audit() -> None:
             if self.is_slow:
                 self.is_slow = False
                 loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
-                end = time.monotonic() + 10
+                end = time.monotonic() + 60
                 changes = len(self.log)
                 while len(self.log) == changes and time.monotonic() < end:
                     yield True
@@ -503,7 +505,7 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
                 self.is_slow = False
                 loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
                 self.fail_on(lambda _: True, errno.ENOMEM)
-                end = time.monotonic() + 10
+                end = time.monotonic() + 60
                 while not world.loop.state.syncs and time.monotonic() < end:
                     yield True
                 self.stop_failing()
@@ -601,3 +603,57 @@ def imposed(world: World) -> int:
     """How many virtual servers have been added."""
     plans = (done.report.plan for done in world.told.done)
     return sum(isinstance(op, AddVirtualServer) for plan in plans for op in plan)
+
+
+class Silent(ListSource):
+    """A source that is asked for the API server and never becomes complete."""
+
+    def __init__(self, kernel: FakeKernel, *events: Event) -> None:
+        super().__init__(())
+        self.given = events
+        self.kernel = kernel
+        self.local_at_start: list[bool] = []
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """See `Source`."""
+        self.local_at_start = [self.kernel.is_local(vip) for vip in IN_THE_WAY]
+        for event in self.given:
+            yield event
+        await asyncio.Event().wait()
+
+
+IN_THE_WAY = (IPv4Address("10.0.0.53"), IPv4Address("192.0.2.6"))
+
+
+async def test_recovery_comes_before_everything() -> None:
+    """Name servers are freed before the source looks up a name, then the server."""
+    kernel = FakeKernel()
+    before = World(ListSource([has(builders.service(external_ips=IN_THE_WAY))]), kernel)
+    async with running(before):
+        await before.until(lambda: has_audited(before, 1))
+    assert all(map(kernel.is_local, IN_THE_WAY))
+    kernel.host = HostNetwork(resolvers=frozenset(IN_THE_WAY[:1]))
+    found = ApiServersFound(frozenset({ApiServer(IN_THE_WAY[1], 6443)}))
+    source = Silent(kernel, found)
+    world = World(source, kernel)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(
+                lambda: sum(entry["log_level"] == "warning" for entry in logs) == 2
+            )
+    assert source.local_at_start == [False, True]
+    assert not any(map(kernel.is_local, IN_THE_WAY))
+    assert world.loop.state.audits == 0
+    assert real_servers(kernel) == {}
+
+
+async def test_a_recovery_that_fails_ends_nothing() -> None:
+    """The source is followed all the same."""
+    kernel = FakeKernel()
+    kernel.break_reading(errno.ENOMEM)
+    world = World(Silent(kernel, ApiServersFound(frozenset())), kernel)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(
+                lambda: sum(e["event"] == "recovery failed" for e in logs) == 2
+            )

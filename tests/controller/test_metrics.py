@@ -33,6 +33,7 @@ from tests.controller.cluster import (
     has_slice,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.inline import run_inline
 from tests.fakes.kernel import FakeKernel
 from tests.serve.test_metrics import samples
 
@@ -69,7 +70,7 @@ class World:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let tasks run until something holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110  # time is not to pass
                 await asyncio.sleep(0)
 
@@ -112,6 +113,7 @@ async def measured(
 ) -> AsyncIterator[World]:
     """A loop after its first audit."""
     world = World(alone, kernel)
+    run_inline()
     tasks = [
         asyncio.create_task(world.loop.run()),
         asyncio.create_task(world.audience.run()),
@@ -266,7 +268,7 @@ async def test_traffic_of_a_sync_during_an_audit() -> None:
                 self.is_slow = False
                 self.set_traffic(WEB, TrafficStats(connections=10))
                 loop.call_soon_threadsafe(world.source.tell, endpoints("172.16.0.2"))
-                end = time.monotonic() + 10
+                end = time.monotonic() + 60
                 while not world.loop.state.syncs and time.monotonic() < end:
                     yield True
             return read

@@ -4,7 +4,7 @@ It answers with the errnos that Linux answers with (tests/kernel/contract.py).
 """
 
 import errno
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -87,6 +88,7 @@ class FakeKernel:
         reads: how often `observe` was called.
         partial_reads: the keys of each call of `observe_virtual_servers`.
         flows: the connection tracking table, to be added to.
+        sockets: those of the host that wait for clients.
         is_closed: `close` was called.
     """
 
@@ -102,7 +104,8 @@ class FakeKernel:
         self.reads = 0
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
         self._links = FakeLinks(vip_link)
-        self.host_addresses = frozenset(host_addresses)
+        self.host = HostNetwork(addresses=frozenset(host_addresses))
+        self.sockets: frozenset[HostSocket] = frozenset()
         self.is_closed = False
         self._facts = KernelFacts() if facts is None else facts
         self._boot_sysctls = dict(sysctls)
@@ -121,14 +124,23 @@ class FakeKernel:
         self.flows = FakeConntrack()
 
     @property
+    def host(self) -> HostNetwork:
+        """What `observe` says about the rest of the network; assign to change."""
+        return self._host
+
+    @host.setter
+    def host(self, host: HostNetwork) -> None:
+        self._host = host
+        self._links.host_addresses = host.addresses
+
+    @property
     def host_addresses(self) -> frozenset[IPAddress]:
-        """What `observe` says about the other links; assign to change."""
-        return self._host_addresses
+        """Those of `host`; assign to change."""
+        return self._host.addresses
 
     @host_addresses.setter
     def host_addresses(self, addresses: Iterable[IPAddress]) -> None:
-        self._host_addresses = frozenset(addresses)
-        self._links.host_addresses = self._host_addresses
+        self.host = msgspec.structs.replace(self._host, addresses=frozenset(addresses))
 
     def is_local(self, address: IPAddress) -> bool:
         """Whether packets to an address are for this host."""
@@ -170,12 +182,19 @@ class FakeKernel:
             servers,
             state=state,
             flows=self.flows.observe(self._ipvs.virtual_servers),
-            host_addresses=self.host_addresses,
+            host=self.host,
+            sockets=self.sockets,
         )
 
-    def read_host_addresses(self) -> frozenset[IPAddress]:
+    def read_host(self) -> HostNetwork:
         """See `seam.Kernel`."""
-        return self.host_addresses
+        return self.host
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """See `seam.Kernel`."""
+        self._check_reading()
+        ours = self._links.ours().keys() | self._links.stand_ins()
+        return frozenset(self._links.addresses) | ours
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `seam.Kernel`."""
@@ -192,14 +211,22 @@ class FakeKernel:
         """
         failed: list[FailedOp] = []
         lost: set[VirtualServerKey] = set()
+        added: set[VirtualServerKey] = set()
         for op in plan:
+            if isinstance(op, AddRealServer) and op.virtual_server in lost:
+                reason = "its virtual server was refused"
+                failed.append(FailedOp(op=op, errno=errno.ESRCH, reason=reason))
+                continue
             try:
                 self._try(op)
+                if isinstance(op, AddVirtualServer):
+                    added.add(op.server.key)
             except Refusal as refusal:
                 if isinstance(op, AddVirtualServer):
-                    lost.add(op.server.key)
-                reason = _explain(op, refusal, lost)
-                failed.append(FailedOp(op=op, errno=refusal.code, reason=reason))
+                    lost |= {op.server.key} - added
+                failed.append(
+                    FailedOp(op=op, errno=refusal.code, reason=refusal.reason)
+                )
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def close(self) -> None:
@@ -297,13 +324,3 @@ class FakeKernel:
         if not value.lstrip("-").isdigit():
             raise Refusal(errno.EINVAL)
         self._sysctls[name] = value
-
-
-def _explain(op: Op, refusal: Refusal, lost: Container[VirtualServerKey]) -> str:
-    if (
-        isinstance(op, AddRealServer)
-        and refusal.code == errno.ESRCH
-        and op.virtual_server in lost
-    ):
-        return "its virtual server was refused"
-    return refusal.reason

@@ -13,7 +13,7 @@ from ipvsctl.model.net import IPAddress, Protocol
 from tests.lab.topology import Host
 from tests.lab.traffic import Connection, connect
 
-_LIMIT_S = 30.0
+_LIMIT_S = 180.0
 _PORTS_OF_HELD = 1100
 _PORTS_OF_LOAD = 2000
 

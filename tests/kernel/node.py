@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ipvsctl.cluster.events import Event, Upserted
+from ipvsctl.cluster.events import Deleted, Event, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.kernel.linux import LinuxKernel
@@ -33,6 +33,7 @@ class ProxiedNode:
 
     def __init__(self, netns: Netns, name: str, config: ProxyConfig = CONFIG) -> None:
         self.netns = netns
+        self.config = config
         with inside(netns):
             self.kernel = LinuxKernel.open(
                 vip_link=config.vip_link, sysctl_names=sysctl_names()
@@ -88,6 +89,11 @@ def has(value: Service | EndpointSlice) -> Event:
     """A Service or slice is there."""
     kind = Kind.SERVICE if isinstance(value, Service) else Kind.ENDPOINT_SLICE
     return Upserted(kind=kind, ref=value.ref, values=(value,))
+
+
+def has_not(value: Service) -> Event:
+    """A Service is gone."""
+    return Deleted(kind=Kind.SERVICE, ref=value.ref)
 
 
 def has_nodes(hosts: Sequence[Host]) -> list[Event]:

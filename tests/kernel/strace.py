@@ -35,6 +35,7 @@ _DUMPED = re.compile(r" \| [0-9a-f]{5,}  ([0-9a-f ]{49}) ")
 _PROTOCOLS = {
     "NETLINK_ROUTE": NetlinkProtocol.ROUTE,
     "NETLINK_NETFILTER": NetlinkProtocol.NETFILTER,
+    "NETLINK_SOCK_DIAG": NetlinkProtocol.SOCK_DIAG,
     "NETLINK_GENERIC": NetlinkProtocol.GENERIC,
 }
 _RTNETLINK = ("link", "address", "route")
@@ -163,6 +164,8 @@ def _names(protocol: NetlinkProtocol, data: bytes) -> Iterator[str]:
                 yield f"ipset {IpsetCmd(kind & 0xFF).name}"
             case NetlinkProtocol.NETFILTER:
                 yield f"conntrack {ConntrackCmd(kind & 0xFF).name}"
+            case NetlinkProtocol.SOCK_DIAG:
+                yield "socket LIST"
             case NetlinkProtocol.GENERIC if kind == _CTRL_FAMILY:
                 yield "family GET"
             case NetlinkProtocol.GENERIC:

@@ -1,5 +1,6 @@
 """One contract for the fake kernel and for Linux."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv4Address
@@ -19,6 +20,7 @@ from ipvsctl.model.steps import finish
 from ipvsctl.plan.ops import (
     AddEntry,
     AddRealServer,
+    AddRoute,
     AddVirtualServer,
     BindAddress,
     CreateSet,
@@ -160,7 +162,14 @@ def test_what_is_likely_does_not_change_what_is_read(kernel: Kernel) -> None:
 
 def test_host_addresses_are_those_that_are_observed(kernel: Kernel) -> None:
     """They can be had without reading the rest."""
-    assert kernel.read_host_addresses() == kernel.observe().host_addresses
+    assert kernel.read_host() == kernel.observe().host
+
+
+def test_vips_are_those_that_are_observed(kernel: Kernel) -> None:
+    """By addresses and by routes, which can be had without reading the rest."""
+    assert kernel.read_vips() == frozenset()
+    kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP), AddRoute(POD, None)))
+    assert kernel.read_vips() == {VIP, POD}
 
 
 def test_every_kind_of_op_has_rows() -> None:
@@ -199,6 +208,17 @@ def test_real_servers_of_a_refused_virtual_server(kernel: Kernel) -> None:
     assert report.failed[1].reason == "its virtual server was refused"
     assert report.applied == 2
     assert set(kernel.observe().state.virtual_servers) == {KEY6}
+
+
+def test_real_servers_of_a_virtual_server_that_is_there(kernel: Kernel) -> None:
+    """They are refused with it: it was made by somebody else, and has its own."""
+    theirs = changed(SERVER, scheduler="wrr")
+    assert not kernel.apply((AddVirtualServer(theirs),)).failed
+    report = kernel.apply((AddVirtualServer(SERVER), AddRealServer(KEY, REAL)))
+    assert [failed.errno for failed in report.failed] == [errno.EEXIST, errno.ESRCH]
+    state = kernel.observe().state
+    assert state.virtual_servers == {KEY: theirs}
+    assert not state.real_servers.get(KEY)
 
 
 def test_a_refused_op_stops_no_other(kernel: Kernel) -> None:

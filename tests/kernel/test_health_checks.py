@@ -48,14 +48,16 @@ def pods(*found: Host) -> list[Event]:
     return slices(WEB, found, {"http": 8080})
 
 
-def probe(netns: Netns, address: IPAddress, port: int = PORT) -> tuple[int, int]:
+def probe(
+    netns: Netns, address: IPAddress, port: int = PORT, timeout_s: float = 60
+) -> tuple[int, int]:
     """What a load balancer learns: the status, and how many endpoints there are.
 
     Raises:
         OSError: nobody answers.
     """
     with inside(netns):
-        connection = http.client.HTTPConnection(str(address), port, timeout=1)
+        connection = http.client.HTTPConnection(str(address), port, timeout=timeout_s)
         connection.connect()
     try:
         connection.request("GET", "/")
@@ -97,10 +99,10 @@ def with_daemon(
 
 async def until(expected: tuple[int, int], netns: Netns, address: IPAddress) -> None:
     """Ask until that is the answer."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(180):
         while True:
             try:
-                answer = await asyncio.to_thread(probe, netns, address)
+                answer = await asyncio.to_thread(probe, netns, address, PORT, 1)
             except OSError:
                 continue
             if answer == expected:
@@ -143,7 +145,7 @@ def test_a_load_balancer_is_told_whom_to_send_traffic(
                 assert await asyncio.to_thread(probe, client.netns, address) == expected
         for address in addresses:
             with pytest.raises(OSError) as caught:  # noqa: PT011  # by its number
-                await asyncio.to_thread(probe, client.netns, address, PORT + 1)
+                await asyncio.to_thread(probe, client.netns, address, PORT + 1, 1)
             assert isinstance(caught.value, TimeoutError) or caught.value.errno in {
                 errno.ECONNREFUSED,
                 errno.EHOSTUNREACH,

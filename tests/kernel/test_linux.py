@@ -2,15 +2,28 @@
 
 import errno
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from contextlib import ExitStack, closing, contextmanager
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ipvsctl.kernel.host import RESOLV_CONF
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.errors import NotPermitted
+from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.ops import (
@@ -37,9 +50,14 @@ def kernel(netns: Netns) -> Iterator[LinuxKernel]:  # noqa: ARG001 -- be inside 
         yield linux
 
 
-def opened() -> LinuxKernel:
+def opened(resolv_conf: Path = RESOLV_CONF) -> LinuxKernel:
     """The kernel in the namespace of the test."""
-    return LinuxKernel(vip_link=VIP_LINK, sysctl_names=(CONNTRACK,), rules={})
+    return LinuxKernel(
+        vip_link=VIP_LINK,
+        sysctl_names=(CONNTRACK,),
+        rules={},
+        resolv_conf=resolv_conf,
+    )
 
 
 def ipset(*commands: str) -> None:
@@ -168,3 +186,88 @@ def test_opening_finds_the_iptables_of_the_node(netns: Netns) -> None:
     with closing(linux):
         assert linux.observe().state.chains == {family: {} for family in IPFamily}
         assert linux.facts().families == tuple(IPFamily)
+
+
+def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:
+    """Gateways of every kind of route, networks, name servers, primary addresses."""
+    for number in range(2):
+        netns.add_dummy(f"eth{number}")
+        netns.link_up(f"eth{number}")
+    for link, address in (
+        ("eth0", "10.0.0.5/32"),
+        ("eth0", "10.0.0.10/24"),
+        ("eth0", "fd00:10::10/64"),
+        ("eth1", "10.1.0.10/16"),
+    ):
+        netns.add_address(link, ip_interface(address))
+    routes: tuple[dict[str, Any], ...] = (
+        {"dst": "0.0.0.0/0", "gateway": "10.0.0.1", "priority": 100},
+        {"dst": "0.0.0.0/0", "gateway": "10.1.0.1", "priority": 200},
+        {"dst": "::/0", "gateway": "fd00:10::1"},
+        {"dst": "192.0.2.0/24", "gateway": "10.1.0.2"},
+        {
+            "dst": "198.18.0.0/24",
+            "multipath": [{"gateway": "10.0.0.3"}, {"gateway": "10.1.0.3"}],
+        },
+        {"dst": "198.19.0.0/24", "gateway": "10.1.0.9", "table": 100},
+        {"dst": "203.0.113.0/24", "oif": netns.index("eth1"), "scope": 253},
+    )
+    for route in routes:
+        netns.ip.route("add", **route)
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_bytes(
+        b"# nameserver 10.9.9.9\nsearch example.com\nnameserver 10.0.0.53\n"
+        b"nameserver 127.0.0.53\nnameserver fd00:10::53 # its other address\n"
+        b"nameserver fe80::1%eth0\nnameserver dns\n\xff\nnameserver"
+    )
+    with closing(opened(resolv_conf=resolv_conf)) as kernel:
+        host = kernel.read_host()
+        assert kernel.observe().host == host
+    assert host == HostNetwork(
+        addresses=frozenset(
+            map(ip_address, ("10.0.0.5", "10.0.0.10", "10.1.0.10", "fd00:10::10"))
+        ),
+        primary=(ip_address("10.0.0.10"), ip_address("fd00:10::10")),
+        networks=frozenset(
+            map(
+                ip_network,
+                ("10.0.0.5/32", "10.0.0.0/24", "10.1.0.0/16", "fd00:10::/64"),
+            )
+        ),
+        gateways=frozenset(
+            map(
+                ip_address,
+                (
+                    "10.0.0.1",
+                    "10.1.0.1",
+                    "10.1.0.2",
+                    "10.0.0.3",
+                    "10.1.0.3",
+                    "fd00:10::1",
+                ),
+            )
+        ),
+        resolvers=frozenset(map(ip_address, ("10.0.0.53", "fd00:10::53"))),
+    )
+
+
+def test_sockets_of_the_host(kernel: LinuxKernel) -> None:
+    """Those that wait for clients, of each protocol; connections are none."""
+    with ExitStack() as stack:
+
+        def opened_socket(kind: int, family: int, where: tuple[str, int]) -> Any:
+            made = stack.enter_context(socket.socket(family, kind))
+            made.bind(where)
+            return made
+
+        listening = opened_socket(
+            socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", 8080)
+        )
+        listening.listen()
+        opened_socket(socket.SOCK_DGRAM, socket.AF_INET6, ("::", 8472))
+        stack.enter_context(socket.create_connection(("127.0.0.1", 8080), 5))
+        stack.enter_context(listening.accept()[0])
+        assert kernel.observe().sockets == {
+            HostSocket(Protocol.TCP, ip_address("127.0.0.1"), 8080),
+            HostSocket(Protocol.UDP, ip_address("::"), 8472),
+        }

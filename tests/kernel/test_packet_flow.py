@@ -16,7 +16,7 @@ from ipvsctl.plan.rules import plan_rules
 from ipvsctl.wire.save_text import render_ipset, render_ipvsadm
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import VIP_NETWORKS, Cluster, Host
-from tests.lab.traffic import Servers, ask
+from tests.lab.traffic import ANSWER_S, Servers, ask
 from tests.plan.one_node import BOTH, SERVED, address, node_state, send
 from tests.plan.packets import Fate, Outcome
 
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.kernel
 _ATTEMPTS = 2
 """As many as there are real servers at most; `rr` asks each once."""
 
-_TIMEOUT_S = 2.5
-"""A refusal is noticed after the first retransmission, at 1 s: where both ends share
-a CPU it comes while connect() still holds the socket (tcp_ipv4.c:tcp_v4_err)."""
+_LOST_S = 2.5
+"""When a question counts as lost. A refusal is noticed after the first retransmission,
+at 1 s: where both ends share a CPU it comes while connect() still holds the socket
+(tcp_ipv4.c:tcp_v4_err)."""
 
 _ECHO = {
     # Type, code, checksum, identifier, sequence; the kernel fills in the second one's
@@ -117,8 +118,8 @@ class Asker:
     hosts: Mapping[str, Host]
     servers: Mapping[str, IPAddress]
 
-    def seen(self, question: Question) -> object:
-        """What a client and the servers do see."""
+    def seen(self, question: Question, wait_s: float = ANSWER_S) -> object:
+        """What a client and the servers do see within a time."""
         target = address(self.family, question.name)
         own = target
         if question.source != "vip":
@@ -131,7 +132,7 @@ class Asker:
                     target,
                     question.port,
                     source=own,
-                    timeout_s=_TIMEOUT_S,
+                    timeout_s=wait_s,
                 )
             except ConnectionRefusedError:
                 return "refused"
@@ -184,7 +185,7 @@ def test_kernel_does_what_the_trace_says(
     # Those without an answer wait side by side; the others in turn, for `rr`.
     waiting = [question for question in _QUESTIONS if traced[question] == "lost"]
     with ThreadPoolExecutor(len(waiting)) as pool:
-        results = pool.map(asker.seen, waiting)
+        results = pool.map(lambda question: asker.seen(question, _LOST_S), waiting)
         seen = {
             question: asker.seen(question)
             for question in _QUESTIONS
@@ -209,7 +210,7 @@ def test_a_vip_answers_a_ping(cluster: Cluster, family: IPFamily) -> None:
     with inside(cluster.client.netns):
         pinging = socket.socket(family, socket.SOCK_RAW, _ICMP[family])
     with pinging:
-        pinging.settimeout(_TIMEOUT_S)
+        pinging.settimeout(ANSWER_S)
         pinging.connect((str(vip), 0))
         pinging.send(_ECHO[family])
         answer = pinging.recv(1024)

@@ -115,6 +115,30 @@ def test_conntrack_is_set_when_configured(netns: Netns) -> None:
         assert node.audit().plan == ()
 
 
+def test_conntrack_is_kube_proxys_unless_configured(netns: Netns) -> None:
+    """Timeouts are its defaults; the limit is the host's, which no namespace sets.
+
+    So Kubernetes' own test "should set TCP CLOSE_WAIT timeout" passes.
+    """
+    root = Path("/proc/sys/net/netfilter")
+    names = ("max", "tcp_timeout_established", "tcp_timeout_close_wait")
+
+    def values() -> list[str]:
+        with inside(netns):
+            return [(root / f"nf_conntrack_{name}").read_text() for name in names]
+
+    before = values()
+    with proxied(netns) as node:
+        assert not node.kernel.facts().has_conntrack_limit
+        node.audit()
+        assert node.audit().plan == ()
+    assert values() == [before[0], "86400\n", "3600\n"]
+    untouched = ConntrackConfig(tcp_established_timeout_s=0, tcp_close_wait_timeout_s=0)
+    config = msgspec.structs.replace(CONFIG, conntrack=untouched)
+    with proxied(netns, config=config) as node:
+        assert node.audit().plan == ()
+
+
 def test_a_scheduler_changes_in_place(cluster: Cluster, node: ProxiedNode) -> None:
     """A connection goes on while its Service gets another scheduler, and loses it."""
     with connect(cluster.client.netns, VIP, 80) as held:

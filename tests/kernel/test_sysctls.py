@@ -3,6 +3,8 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from ipvsctl.kernel.sysctls import Sysctls
 from ipvsctl.plan.ops import FailedOp, SetSysctl
 
@@ -19,6 +21,17 @@ def sysctls(root: Path, *names: str) -> Sysctls:
 def test_those_that_can_be_read_are(tmp_path: Path) -> None:
     """Values come without their newline; what is not there is left out."""
     assert sysctls(tmp_path, NAME, "net/none").read() == {NAME: "0"}
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, True), (0o444, False)])
+def test_what_is_the_hosts_is_read_only(
+    tmp_path: Path, mode: int, *, expected: bool
+) -> None:
+    """As the kernel shows it in all network namespaces but the first."""
+    tree = sysctls(tmp_path, NAME)
+    (tmp_path / NAME).chmod(mode)
+    assert tree.may_be_set(NAME) is expected
+    assert tree.may_be_set("net/none")
 
 
 def test_a_failure_stops_no_other(tmp_path: Path) -> None:

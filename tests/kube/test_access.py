@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,27 @@ async def test_stranger(server: FakeApiServer, kubeconfig: Path) -> None:
             await ask(of(kubeconfig, master=other.url))
     assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorCertificateError)
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is not a file"),
+        (Path.mkdir, "is not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a file"),
+        (Path.touch, "is empty"),
+        (lambda path: path.write_bytes(b"#" * (2**20 + 1)), "is larger than 1 MiB"),
+    ],
+)
+async def test_kubeconfig_that_would_not_end(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    """What is no file of a size is not opened, and the error names it."""
+    path = tmp_path / "kubeconfig"
+    make(path)
+    with pytest.raises(ConfigError) as caught:
+        await of(path).client()
+    assert (caught.value.value, caught.value.reason) == (str(path), said)
 
 
 def test_what_it_is_called() -> None:

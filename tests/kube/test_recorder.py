@@ -50,7 +50,7 @@ async def recording(kubeconfig: Path, clock: FakeClock) -> AsyncIterator[EventRe
 
 async def done(recorder: EventRecorder, count: int) -> None:
     """Wait until so many have been posted or dropped."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while recorder.posted + recorder.dropped < count:  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.001)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -386,8 +387,9 @@ async def test_other_nodes(
         server.delete("Node", "node-0")
         await made.until(lambda: "node-0" not in made.store.nodes)
         assert set(made.store.nodes) == {"node-1"}
-        await made.pass_time(361)
-        assert set(made.store.nodes) == {"node-2"}
+        await made.pass_time(300)
+        await made.until(lambda: set(made.store.nodes) == {"node-2"})
+        assert clock.now_s < 2 * 361
 
 
 async def test_end_while_the_server_is_silent(
@@ -398,15 +400,18 @@ async def test_end_while_the_server_is_silent(
     async with watched(kubeconfig, clock) as made:
         await made.pass_time(5)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    # Whatever could be waited for takes ten seconds and more.
+    assert time.monotonic() - begun < 8
 
 
 async def test_impatient(server: FakeApiServer, kubeconfig: Path) -> None:
     """A command that reads once says at once why it cannot."""
     server.access.users.clear()
     source = ApiSource(_api(kubeconfig), "node-0", is_patient=False)
-    with pytest.raises(ApiError, match="401: Unauthorized"):
-        await asyncio.wait_for(anext(source.events()), 10)
+    async with asyncio.timeout(60), aclosing(source.events()) as events:
+        with pytest.raises(ApiError, match="401: Unauthorized"):
+            async for _ in events:
+                pass
 
 
 def _api(kubeconfig: Path) -> Api:

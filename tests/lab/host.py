@@ -17,15 +17,18 @@ PACKAGE_OF = {
     "ipvsadm": "ipvsadm",
     "keepalived": "keepalived",
     "modprobe": "kmod",
+    "setpriv": "util-linux",
     "strace": "strace",
+    "unshare": "util-linux",
 }
 """Command -> Debian package, for the tools a job needs in either kind of lab."""
 
-UML_PACKAGE_OF = {"linux.uml": "user-mode-linux"}
+UML_PACKAGE_OF = {"linux.uml": "user-mode-linux", "taskset": "util-linux"}
 """The same for what only the user-mode Linux lab needs."""
 
 PROMETHEUS_PACKAGE_OF = {"prometheus": "prometheus", "promtool": "prometheus"}
-"""The same for what only the tests with a real Prometheus need."""
+"""The same for what only the tests with a real Prometheus need; where promtool is a
+package of its own, from Debian 13 on, the other one brings it along."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MODULES = ("ip_vs", "dummy", "veth", "bridge", "sch_netem")
@@ -48,8 +51,8 @@ def is_root() -> bool:
 def obstacles(kind: Kind) -> tuple[str, ...]:
     """Why a lab of this kind cannot start here; empty when it can."""
     if kind is Kind.NATIVE:
-        return _native_obstacles() + _package_obstacles(missing_packages(kind))
-    found = _package_obstacles(missing_packages(kind))
+        return _native_obstacles() + package_obstacles(missing_packages(kind))
+    found = package_obstacles(missing_packages(kind))
     if not Path("/lib/modules").is_dir() and not is_root():
         found += ("the directory /lib/modules is missing; create it as root",)
     return found
@@ -71,7 +74,7 @@ def choose(required: Kind | None = None) -> Kind:
 
 def missing_packages(kind: Kind) -> tuple[str, ...]:
     """Debian packages whose commands this kind of lab needs and cannot find."""
-    return _missing(PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {}))
+    return missing(PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {}))
 
 
 def require(needed: Mapping[str, str]) -> None:
@@ -83,13 +86,14 @@ def require(needed: Mapping[str, str]) -> None:
     Raises:
         NoLab: one is missing still.
     """
-    if _missing(needed) and is_root() and shutil.which("apt-get"):
-        install(_missing(needed))
-    if found := _package_obstacles(_missing(needed)):
+    if missing(needed) and is_root() and shutil.which("apt-get"):
+        install(missing(needed))
+    if found := package_obstacles(missing(needed)):
         raise NoLab(found)
 
 
-def _missing(needed: Mapping[str, str]) -> tuple[str, ...]:
+def missing(needed: Mapping[str, str]) -> tuple[str, ...]:
+    """Packages, sorted, of those commands that cannot be found."""
     return tuple(
         sorted({package for command, package in needed.items() if not _which(command)})
     )
@@ -145,7 +149,8 @@ def _has_module(name: str) -> bool:
     return subprocess.run(dry_run, capture_output=True, check=False).returncode == 0
 
 
-def _package_obstacles(packages: Sequence[str]) -> tuple[str, ...]:
+def package_obstacles(packages: Sequence[str]) -> tuple[str, ...]:
+    """What to do about missing packages, all of them by name."""
     if not packages:
         return ()
     return (f"run as root: apt-get install {' '.join(packages)}",)

@@ -85,7 +85,7 @@ async def prometheus(
     try:
         async with aiohttp.ClientSession() as client:
             made = Prometheus(client, f"http://127.0.0.1:{port}")
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while not await made.is_up():
                     if process.returncode is not None:
                         raise RuntimeError(f"prometheus exited: {process.returncode}")

@@ -42,7 +42,7 @@ from tests.serve.test_health_checks import free_port, url
 pytestmark = pytest.mark.lab
 
 LOOPBACK = parse_address("127.0.0.1")
-LIMIT_S = 120
+LIMIT_S = 240
 _SELF = 'cluster="test", job="kube-proxy"'
 _HERE = f'{_SELF}, instance=~".+"'
 

@@ -18,7 +18,7 @@ from tests.lab.host import Kind, choose, namespace_obstacles, obstacles
 pytestmark = pytest.mark.lab
 
 _LAB = (sys.executable, "-m", "tests.lab")
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 
 
 @pytest.fixture(scope="session", autouse=True)

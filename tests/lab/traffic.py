@@ -8,6 +8,7 @@ import itertools
 import os
 import selectors
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,13 @@ from typing import Self
 from ipvsctl.model.net import IPAddress, Protocol, family_of, parse_address
 from tests.lab.netns import Netns, inside
 
+ANSWER_S = 30.0
+"""Long enough for an answer that comes, whatever else the machine does; to see that
+none comes takes less."""
+
 _MAX_BYTES = 4096
+# Up to tcpi_total_retrans (include/uapi/linux/tcp.h:struct tcp_info).
+_TCP_INFO = struct.Struct("=100xI")
 _TYPES = {
     Protocol.TCP: socket.SOCK_STREAM,
     Protocol.UDP: socket.SOCK_DGRAM,
@@ -161,6 +168,14 @@ class Connection:
         """The client's own port."""
         return int(self._sock.getsockname()[1])
 
+    def sent_again(self) -> int:
+        """How many packets a TCP connection has sent more than once, SYN included."""
+        info = self._sock.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size
+        )
+        (total_retrans,) = _TCP_INFO.unpack(info)
+        return int(total_retrans)
+
     def ask(self) -> Answer:
         """Send a message and wait for the answer."""
         self._sock.sendall(b"who?")
@@ -179,7 +194,7 @@ def connect(
     protocol: Protocol = Protocol.TCP,
     source: IPAddress | None = None,
     source_port: int = 0,
-    timeout_s: float = 2.0,
+    timeout_s: float = ANSWER_S,
 ) -> Connection:
     """Open a connection from a namespace; for UDP only the socket is connected.
 
@@ -215,7 +230,7 @@ def ask(
     *,
     protocol: Protocol = Protocol.TCP,
     source: IPAddress | None = None,
-    timeout_s: float = 2.0,
+    timeout_s: float = ANSWER_S,
 ) -> Answer:
     """Ask one question on a new connection, as `connect` and `Connection.ask` do."""
     with connect(

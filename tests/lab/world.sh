@@ -34,7 +34,8 @@ if [ "$kind" = uml ]; then
     mount -t tmpfs tmpfs /dev/shm
     [ -d /lib/modules ] || mkdir /lib/modules
     mount --bind /usr/lib/uml/modules /lib/modules || fail "cannot bind /lib/modules"
-    # This kernel has no nftables families, so the nft flavour of iptables cannot work.
+    # Debian 12's kernel has no nftables families, so the nft flavour of iptables cannot
+    # work there; Debian 13's is to run the same tests.
     mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi ||
         fail "cannot replace iptables-nft by iptables-legacy"
     echo 4 >/proc/sys/kernel/printk

@@ -12,6 +12,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPFamily, parse_address, parse_network
 from ipvsctl.model.state import NodeState
 from ipvsctl.wire.iptables import render_save
@@ -50,8 +51,12 @@ def both(seed: int) -> Both:
     )
 
 
-def planned(objects: list[Raw], settings: Settings) -> NodeState:
-    """What ipvsctl makes of these objects with `compatibility: kube-proxy`."""
+def planned(
+    objects: list[Raw],
+    settings: Settings,
+    compatibility: Compatibility = Compatibility.KUBE_PROXY,
+) -> NodeState:
+    """What ipvsctl makes of these objects."""
     networks = settings.node_port_addresses
     is_primary = networks == ("primary",)
     config = ProxyConfig(
@@ -62,7 +67,7 @@ def planned(objects: list[Raw], settings: Settings) -> NodeState:
             primary=is_primary,
             networks=() if is_primary else tuple(map(parse_network, networks)),
         ),
-        compatibility=Compatibility.KUBE_PROXY,
+        compatibility=compatibility,
     )
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     found = merge({"all.json": parse_manifest(text.encode(), "all.json")})
@@ -71,7 +76,8 @@ def planned(objects: list[Raw], settings: Settings) -> NodeState:
         store.apply(event)
     compiler = Compiler(config=config, store=store, facts=KernelFacts())
     compiler.compile_dirty()
-    compiler.set_host_addresses(map(parse_address, settings.host_addresses))
+    hosts = frozenset(map(parse_address, settings.host_addresses))
+    compiler.set_host(HostNetwork(addresses=hosts))
     return compiler.desired.state()
 
 
@@ -84,6 +90,31 @@ def test_everything_is_equal(seed: int) -> None:
     added = [line for line in render_ipset(pair.ours) if line.startswith("add")]
     assert added == entries(pair.theirs)
     assert [d for d in differences(pair) if not d.reason] == []
+
+
+@pytest.mark.parametrize("seed", SEEDS[::8])
+def test_floating_vips_are_served_unbound(seed: int) -> None:
+    """By ipvsctl's own defaults too, at the same ports as by kube-proxy."""
+    objects, settings = random_cluster(seed)
+    ours = planned(objects, settings, Compatibility.NONE)
+    theirs = kube_proxy(objects, settings)
+    for vip in FLOATING:
+        if vip in settings.host_addresses:
+            assert servers_at(vip, render_ipvsadm(ours)) == (
+                servers_at(vip, theirs.ipvsadm)
+            )
+            assert vip not in " ".join(render_addresses(ours))
+
+
+FLOATING = ("203.0.113.50", "2001:db8:203::50")
+"""On links of some nodes, and no Node's."""
+
+
+def servers_at(vip: str, lines: list[str]) -> list[str]:
+    """The virtual servers of an address: protocol and port."""
+    found = [line.split()[1:3] for line in lines if line.startswith("-A")]
+    shown = f"[{vip}]:" if ":" in vip else f"{vip}:"
+    return sorted(" ".join(words) for words in found if words[1].startswith(shown))
 
 
 def entries(kernel: Kernel) -> list[str]:

@@ -454,6 +454,27 @@ def test_a_service_that_claims_one_address_twice_differently() -> None:
     ]
 
 
+def test_a_node_port_beats_an_external_ip_of_its_own_service() -> None:
+    """Where a floating VIP is the node's, whichever port is listed first."""
+    vip = IPv4Address("198.51.100.7")
+    node = msgspec.structs.replace(NODE, host_addresses=(*NODE.host_addresses, vip))
+    ports = (
+        ServicePort(name="plain", protocol=Protocol.TCP, port=30080),
+        ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=30080),
+    )
+    program = compile_service(
+        service(type=ServiceType.NODE_PORT, ports=ports, external_ips=(vip,)),
+        [],
+        node,
+        KUBE_PROXY,
+    )
+    (held,) = (s for s in program.servers if str(s.server.key) == f"tcp {vip}:30080")
+    assert held.way is WayIn.NODE_PORT
+    assert [(p.field, p.reason) for p in program.problems] == [
+        ("spec.externalIPs", "already taken by spec.ports[1].nodePort of this Service")
+    ]
+
+
 def test_health_check_counts_ready_local_endpoints() -> None:
     """A terminating endpoint still gets traffic but no longer attracts it."""
     leaving = msgspec.structs.replace(HERE, ready=False, terminating=True)

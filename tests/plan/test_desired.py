@@ -3,6 +3,7 @@
 from ipaddress import IPv4Address
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from ipvsctl.plan.program import (
     ServerProgram,
     ServiceProgram,
     WayIn,
+    precedence,
 )
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 
@@ -36,7 +38,9 @@ def desired() -> Desired:
     return Desired(compile_node(NODE, CONFIG, KernelFacts()))
 
 
-def program(name: str, port: int, *, created: str = "") -> ServiceProgram:
+def program(
+    name: str, port: int, *, created: str = "", way: WayIn = WayIn.EXTERNAL_IP
+) -> ServiceProgram:
     """A Service with one virtual server on the shared VIP."""
     ref = ObjectRef("default", name)
     entry = SetEntry(address=VIP, protocol=Protocol.TCP, port=port)
@@ -46,7 +50,7 @@ def program(name: str, port: int, *, created: str = "") -> ServiceProgram:
         servers=(
             ServerProgram(
                 port_name=ServicePortName(ref, "http", Protocol.TCP),
-                way=WayIn.EXTERNAL_IP,
+                way=way,
                 server=VirtualServer(
                     key=VirtualServerKey(
                         family=IPFamily.IPV4,
@@ -158,6 +162,82 @@ def test_the_older_service_keeps_a_contested_virtual_server() -> None:
     assert server.port_name.service == young.ref
     assert union.problems() == ()
     assert plain(union.state()).entries[EXTERNAL] == {old.servers[0].entries[0].entry}
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (WayIn.CLUSTER_IP, WayIn.EXTERNAL_IP),
+        (WayIn.CLUSTER_IP, WayIn.INGRESS_VIP),
+        (WayIn.CLUSTER_IP, WayIn.NODE_PORT),
+        (WayIn.NODE_PORT, WayIn.EXTERNAL_IP),
+        (WayIn.NODE_PORT, WayIn.INGRESS_VIP),
+    ],
+)
+def test_a_better_way_in_has_it_whatever_the_age(better: WayIn, worse: WayIn) -> None:
+    """Who lists an address before it is given to another does not keep its traffic.
+
+    In whatever order they come; and has it when the other one goes.
+    """
+    squatter = program("a", 80, created="2026-01-01T00:00:00Z", way=worse)
+    victim = program("b", 80, created="2026-02-02T00:00:00Z", way=better)
+    key = victim.servers[0].server.key
+    for first, second in ((squatter, victim), (victim, squatter)):
+        union = desired()
+        union.put(first)
+        union.put(second)
+        held = union.server(key)
+        assert held is not None
+        assert held.port_name.service == victim.ref
+        assert [str(p) for p in union.problems()] == [
+            (
+                "Service default/a: spec.externalIPs: tcp 203.0.113.50:80: "
+                "already taken by Service default/b"
+            )
+        ]
+        union.remove(victim.ref)
+        held = union.server(key)
+        assert held is not None
+        assert held.port_name.service == squatter.ref
+        assert union.problems() == ()
+
+
+def test_a_claim_may_become_a_better_one() -> None:
+    """A Service that is given as cluster IP what it had as external IP."""
+    union = desired()
+    union.put(program("a", 80, created="2026-02-02T00:00:00Z"))
+    union.put(program("b", 80, created="2026-01-01T00:00:00Z"))
+    given = program("a", 80, created="2026-02-02T00:00:00Z", way=WayIn.CLUSTER_IP)
+    union.put(given)
+    held = union.server(given.servers[0].server.key)
+    assert held is not None
+    assert held.port_name.service == given.ref
+    union.put(program("a", 80, created="2026-02-02T00:00:00Z"))
+    held = union.server(given.servers[0].server.key)
+    assert held is not None
+    assert held.port_name.service == ObjectRef("default", "b")
+
+
+@given(st.lists(st.tuples(st.sampled_from(WayIn), st.integers(0, 2)), max_size=5))
+def test_the_least_of_way_age_and_name_has_it(wishes: list[tuple[WayIn, int]]) -> None:
+    """Whatever the order in which they come and go."""
+    programs = [
+        program(f"s{number}", 80, created=f"202{age}", way=way)
+        for number, (way, age) in enumerate(wishes)
+    ]
+    union = desired()
+    for one in programs:
+        union.put(one)
+    order = sorted(
+        programs, key=lambda p: (precedence(p.servers[0].way), p.created, p.ref)
+    )
+    for number, one in enumerate(order):
+        held = union.server(one.servers[0].server.key)
+        assert held is not None
+        assert held.port_name.service == one.ref
+        assert len(union.problems()) == len(order) - number - 1
+        union.remove(one.ref)
+    assert not union.state().virtual_servers
 
 
 def test_a_service_made_anew_under_its_name_keeps_its_virtual_server() -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from ipvsctl.cluster.events import Deleted
+from ipvsctl.cluster.events import Deleted, Invalid
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
@@ -138,3 +138,18 @@ def test_what_failed_before_is_no_drift(node: Node) -> None:
     """It is tried again because it was never there."""
     node.kernel.apply((UnbindAddress(IPv4Address("10.96.0.10")),))
     assert node.audit(str(BindAddress(IPv4Address("10.96.0.10")))) == []
+
+
+def test_what_was_held_is_no_drift(node: Node) -> None:
+    """It goes when the input can be read again, which is nobody's damage."""
+    ref = builders.ref("web-2")
+    broken = Invalid(
+        kind=Kind.ENDPOINT_SLICE, ref=ref, problems=(), service=builders.ref("web")
+    )
+    take(node.reconciler, broken)
+    take(node.reconciler, endpoints("172.16.0.9"))
+    node.audit()
+    assert POD in node.kernel.observe().state.real_servers[WEB]
+    take(node.reconciler, Deleted(kind=Kind.ENDPOINT_SLICE, ref=ref))
+    assert node.audit() == []
+    assert POD not in node.kernel.observe().state.real_servers[WEB]

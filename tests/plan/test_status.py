@@ -315,6 +315,22 @@ def test_foreign_virtual_servers_are_apart() -> None:
     assert {s.standing for s in status.foreign} == {Standing.UNKNOWN}
 
 
+def test_a_foreign_one_that_a_service_wants_stays_foreign() -> None:
+    """The Service has a problem instead, and shows the rest."""
+    vip = parse_address("203.0.113.50")
+    web = Node.of(service(external_ips=(vip,)), endpoint_slice())
+    (key,) = (k for k in web.desired.state().virtual_servers if k.address == vip)
+    keepalived = VirtualServer(key=key, scheduler="wlc", netmask_bits=32)
+    web.desired.agree(Observed(state=NodeState(virtual_servers={key: keepalived})))
+    held = {**web.desired.state().virtual_servers, key: keepalived}
+    status = web.status(web.but(virtual_servers=held), problems=web.desired.problems())
+    assert [s.address for s in status.services[0].virtual_servers] == ["10.96.0.10"]
+    assert [(s.address, s.scheduler) for s in status.foreign] == [(str(vip), "wlc")]
+    assert [(p.field, p.value) for p in status.problems] == [
+        ("spec.externalIPs", "tcp 203.0.113.50:80")
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "standing"), [("a test", Standing.UNWANTED), ("", Standing.UNKNOWN)]
 )

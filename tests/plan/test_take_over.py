@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
@@ -77,7 +78,7 @@ def test_kube_proxys_sets_go_when_nothing_needs_them() -> None:
         virtual_servers={old.key: old},
     )
     desired = NodeState(chains={IPFamily.IPV4: {chain: (Rule(target=Verdict.RETURN),)}})
-    seen = Observed(state=observed, host_addresses=HOST_ADDRESSES)
+    seen = Observed(state=observed, host=HostNetwork(addresses=HOST_ADDRESSES))
     plan = diff(seen, desired, DiffOptions(vip_link="kube-ipvs0"))
     assert [str(op) for op in plan] == [
         "change iptables rules: write 1 chains",

@@ -1,8 +1,9 @@
 """Health-check node ports, over real connections on loopback."""
 
+import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -55,10 +56,16 @@ def port() -> int:
     return free_port()
 
 
+# Below those that clients are given, so that no connection takes one in the meantime.
+_PORTS = iter(random.sample(range(10_000, 32_000), 20_000))
+
+
 def free_port() -> int:
-    """Found by having it for a moment."""
-    with closing(listener(LOOPBACK[0])) as found:
-        return int(found.getsockname()[1])
+    """One that nobody has, and no test had before; found by having it for a moment."""
+    for number in _PORTS:
+        with suppress(OSError), closing(listener(LOOPBACK[0], number)):
+            return number
+    raise AssertionError("no port is free")
 
 
 def listener(address: IPAddress, port: int = 0) -> socket.socket:

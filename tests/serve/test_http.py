@@ -1,7 +1,9 @@
 """HTTP for probes and scrapes, over real connections on loopback."""
 
 import asyncio
+import errno
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -123,7 +125,7 @@ async def test_an_address_in_use_is_tried_again() -> None:
             await until(lambda: bool(clock.sleeping))
             taken.close()
             clock.advance(clock.sleeping[0])
-            async with asyncio.timeout(10), aiohttp.ClientSession() as client:
+            async with asyncio.timeout(60), aiohttp.ClientSession() as client:
                 while True:
                     with suppress(aiohttp.ClientConnectionError):
                         async with client.get(url(port, path="/hello")) as answer:
@@ -131,12 +133,12 @@ async def test_an_address_in_use_is_tried_again() -> None:
                         break
     words = [log["event"] for log in logs]
     assert words == ["cannot listen"] * 4 + ["listening"]
-    assert "in use" in logs[0]["reason"]
+    assert os.strerror(errno.EADDRINUSE) in logs[0]["reason"]
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let tasks run until something holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  # it is told of nothing it could wait for
             await asyncio.sleep(0)
 
@@ -153,7 +155,7 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_a_slow_client_is_ended(port: int, request_bytes: bytes) -> None:
     """Whatever it has not said or read yet."""
     async with http_server(at(port), ROUTES, field="f", must_bind=True, limit_s=0.05):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with suppress(ConnectionResetError):
                 await raw(port, request_bytes)
 
@@ -176,13 +178,13 @@ async def test_a_crowd_keeps_nobody_out(port: int) -> None:
         crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(150)]
         try:
             async with (
-                asyncio.timeout(10),
+                asyncio.timeout(60),
                 aiohttp.ClientSession() as client,
                 client.get(url(port, path="/hello")) as answer,
             ):
                 assert answer.status == 200
             ended = [asyncio.create_task(reader.read()) for reader, _ in crowd[:20]]
-            done, _ = await asyncio.wait(ended, timeout=5)
+            done, _ = await asyncio.wait(ended, timeout=60)
             assert len(done) == len(ended)
             await asyncio.gather(*ended, return_exceptions=True)
         finally:

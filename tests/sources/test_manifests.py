@@ -10,9 +10,12 @@ import yaml
 
 from ipvsctl.cluster.events import Deleted, Event, Invalid, Synced, Upserted
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.source_state import source_state
+from ipvsctl.sources.aside import ASIDE_BYTES
 from ipvsctl.sources.manifests import ManifestsSource
 from ipvsctl.sources.source import Source
 from tests.builders import raw_service
+from tests.fakes.clock import FakeClock
 
 
 def text(*names: str, **spec: Any) -> str:
@@ -57,9 +60,70 @@ async def test_first_state(tmp_path: Path) -> None:
 
 
 async def test_empty_directory(tmp_path: Path) -> None:
-    """A directory without manifests is a complete state, too."""
-    async with aclosing(ManifestsSource([tmp_path]).events()) as events:
-        assert await words(events, 1) == ["synced"]
+    """A directory without manifests says nothing until there is one in it."""
+    root = tmp_path / "manifests"
+    root.mkdir()
+    async with aclosing(ManifestsSource([root]).events()) as events:
+        assert await words(events, 2) == ["!manifests", "synced"]
+        (root / "a.yaml").write_text(text("a"))
+        assert await words(events, 2) == ["+a", ".manifests"]
+
+
+async def test_move_into_a_broken_file(tmp_path: Path) -> None:
+    """What moves into a file that cannot be read stays until that can be."""
+    old, new = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    old.write_text(text("a", "b"))
+    (tmp_path / "other.yaml").write_text(text("o"))
+    async with following(tmp_path) as events:
+        new.write_text("x: [")
+        old.rename(new)
+        new.write_text(text("a") + "---\nx: [")
+        assert await words(events, 1) == ["!b.yaml"]
+        new.write_text(text("a"))
+        assert await words(events, 2) == ["-b", ".b.yaml"]
+
+
+async def test_a_file_that_was_always_broken_stops_no_withdrawal(
+    tmp_path: Path,
+) -> None:
+    """No object moves into a file that is as it was when the object was first seen."""
+    path = tmp_path / "a.yaml"
+    (tmp_path / "z.yaml").write_text("x: [")
+    path.write_text(text("a", "b"))
+    async with following(tmp_path) as events:
+        path.write_text(text("a"))
+        assert await words(events, 1) == ["-b"]
+
+
+async def test_health(tmp_path: Path) -> None:
+    """It is as fresh as the last look at which everything could be read."""
+    clock = FakeClock()
+    path = tmp_path / "a.yaml"
+    path.write_text(text("a"))
+    source = ManifestsSource([tmp_path], clock=clock)
+    (health,) = source.health()
+    assert (health.age_s, health.is_connected, health.is_complete) == (
+        None,
+        False,
+        False,
+    )
+    async with aclosing(source.events()) as events:
+        assert await words(events, 2) == ["+a", "synced"]
+        clock.advance(7)
+        (health,) = source.health()
+        assert (health.age_s, health.reason, health.is_complete) == (7, "", True)
+        path.write_text("x: [")
+        assert await words(events, 1) == ["!a.yaml"]
+        clock.advance(40)
+        (health,) = source.health()
+        assert (health.age_s, health.is_connected, health.since_s) == (47, False, 40)
+        assert str(path) in health.reason
+        state = source_state(source.description, source.health())
+        assert not state.is_fresh
+        assert state.heard().startswith("manifests not read for 47 s: ")
+        path.write_text(text("a"))
+        assert await words(events, 1) == [".a.yaml"]
+        assert source_state(source.description, source.health()).is_sure
 
 
 async def test_missing(tmp_path: Path) -> None:
@@ -149,4 +213,20 @@ async def test_several_paths(tmp_path: Path) -> None:
         file.write_text(text("b", "c"))
         assert await words(events, 1) == ["+c"]
         (directory / "a.yaml").write_text(text("a", "d"))
+        assert await words(events, 1) == ["+d"]
+
+
+def large(path: Path, *names: str) -> None:
+    """A file that is read aside."""
+    path.write_text(text(*names) + "#" * ASIDE_BYTES)
+
+
+async def test_large_file(tmp_path: Path) -> None:
+    """A large file is read aside; what it says comes later, and that is said."""
+    (tmp_path / "a.yaml").write_text(text("a"))
+    large(tmp_path / "b.yaml", "b")
+    async with following(tmp_path) as events:
+        large(tmp_path / "b.yaml", "b", "c")
+        assert await words(events, 3) == ["!b.yaml", "+c", ".b.yaml"]
+        (tmp_path / "a.yaml").write_text(text("a", "d"))
         assert await words(events, 1) == ["+d"]

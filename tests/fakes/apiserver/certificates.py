@@ -15,14 +15,16 @@ class Authority:
         ca_pem: what clients have to trust.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        """Sign for a server at this address."""
+        self._address = address
         self._ca = trustme.CA()
         self.ca_pem = self._ca.cert_pem.bytes()
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS for 127.0.0.1 and localhost; clients may show a certificate."""
+        """TLS for the address and localhost; clients may show a certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        self._ca.issue_cert(self._address, "localhost").configure_cert(context)
         context.load_verify_locations(cadata=self.ca_pem.decode())
         context.verify_mode = ssl.CERT_OPTIONAL
         return context

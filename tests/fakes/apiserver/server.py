@@ -1,4 +1,4 @@
-"""The fake API server: TLS on a port of 127.0.0.1, and its life cycle."""
+"""The fake API server: TLS on a port, by default of 127.0.0.1, and its life cycle."""
 
 import asyncio
 import enum
@@ -50,6 +50,7 @@ class FakeApiServer:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        address: str = "127.0.0.1",
         port: int = 0,
         door: Door = Door.OPEN,
     ) -> None:
@@ -58,20 +59,22 @@ class FakeApiServer:
         Args:
             clock: of the requests' record.
             sleep: of `timeoutSeconds` and slow answers.
+            address: of the host, in the network namespace of whoever calls.
             port: to listen on; 0 for a free one.
             door: whether it can be reached at first.
         """
         self.token = secrets.token_urlsafe(16)
         self.access = Access({self.token: "system:node-proxier"})
-        self.authority = Authority()
+        self.authority = Authority(address)
         self.store = Store()
         self._answers = Answers(self.store, self.access, clock, sleep)
         self._context = self.authority.server_context()
         self._door = door
         # Bound and never listening: it keeps the port while nobody listens.
-        self._reservation = _bind(port)
+        self._address = address
+        self._reservation = _bind(address, port)
         self.port = int(self._reservation.getsockname()[1])
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"https://{address}:{self.port}"
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._silent: set[asyncio.StreamWriter] = set()
@@ -169,7 +172,7 @@ class FakeApiServer:
         self._door = door
         if door is Door.REFUSED:
             return
-        listening = _bind(self.port)
+        listening = _bind(self._address, self.port)
         if door is Door.SILENT:
             self._listener = await asyncio.start_server(self._keep, sock=listening)
             return
@@ -235,9 +238,9 @@ class _Threshold(asyncio.Protocol):
         handler.connection_made(transport)
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(address: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # Several sockets of this process share the port.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
+    bound.bind((address, port))
     return bound

@@ -1,0 +1,95 @@
+"""How well it is known what is desired: how fresh, and whether it could all be read."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ipvsctl.model.problem import Kind
+from ipvsctl.model.watch_health import WatchHealth
+
+STALE_S: Final = 30.0
+"""A source that has not been heard for longer may have changed without a word. A quiet
+API server is asked before (`kube.pulse`), and files are looked at every 10 s."""
+
+
+class SourceState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where objects come from, and what that is worth now.
+
+    Attributes:
+        description: `API server of https://10.0.0.1:6443`, `manifests in /etc/m`.
+        age_s: seconds since it was heard; None if it never was.
+        error: why it is not heard, a clause; "" while it is.
+        doubts: what of it could not be read, and why, a line each.
+        held: how many ops are not done for that reason.
+    """
+
+    description: str
+    age_s: float | None = 0.0
+    error: str = ""
+    doubts: tuple[str, ...] = ()
+    held: int = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """It was heard a moment ago."""
+        return self.age_s is not None and self.age_s <= STALE_S
+
+    @property
+    def is_sure(self) -> bool:
+        """What is desired is what is wanted: fresh, and all of it."""
+        return self.is_fresh and not self.doubts
+
+    @property
+    def subject(self) -> str:
+        """The first words of the description."""
+        for separator in (" of ", " in "):
+            subject, found, _ = self.description.partition(separator)
+            if found:
+                return subject
+        return self.description
+
+    def notes(self) -> tuple[str, ...]:
+        """Why it is not sure, a line each; none if it is."""
+        return (*([] if self.is_fresh else [self.heard()]), *self.doubts)
+
+    def heard(self) -> str:
+        """`API server not heard for 45 s: connection refused`."""
+        because = f": {self.error}" if self.error else ""
+        verb = "read" if self.subject == "manifests" else "heard"
+        if self.age_s is None:
+            return f"{self.subject} never {verb}{because}"
+        if self.is_fresh:
+            return f"{self.subject} {verb} {self.age_s:.0f} s ago"
+        return f"{self.subject} not {verb} for {self.age_s:.0f} s{because}"
+
+
+def source_state(
+    description: str,
+    watches: Sequence[WatchHealth],
+    *,
+    doubts: tuple[str, ...] = (),
+    held: int = 0,
+) -> SourceState:
+    """What a source is worth, which is what its worst watch is.
+
+    Args:
+        description: see `SourceState`.
+        watches: how each is doing; none is a source that is always there. That of
+            Nodes does not count: without it a node serves all the same.
+        doubts: see `SourceState`.
+        held: see `SourceState`.
+    """
+    needed = [watch for watch in watches if watch.kind is not Kind.NODE]
+    worst = max(needed, key=_age_s, default=None)
+    return SourceState(
+        description=description,
+        age_s=0.0 if worst is None else worst.age_s,
+        error="" if worst is None else worst.reason,
+        doubts=doubts,
+        held=held,
+    )
+
+
+def _age_s(watch: WatchHealth) -> float:
+    return float("inf") if watch.age_s is None else watch.age_s

@@ -1,0 +1,21 @@
+"""`lab.host`: what this machine lacks is said by name."""
+
+from tests.lab.host import missing, package_obstacles
+
+
+def test_missing_commands_are_asked_for_by_package() -> None:
+    """Each package once, sorted; what is there is not asked for."""
+    needed = {
+        "sh": "dash",
+        "no-such-b": "pack-b",
+        "no-such-a": "pack-a",
+        "none": "pack-b",
+    }
+    assert missing(needed) == ("pack-a", "pack-b")
+
+
+def test_what_to_do_is_one_command() -> None:
+    """It can be pasted; nothing missing is no obstacle."""
+    assert package_obstacles(()) == ()
+    (said,) = package_obstacles(("pack-a", "pack-b"))
+    assert said.endswith("apt-get install pack-a pack-b")
