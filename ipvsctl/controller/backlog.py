@@ -25,6 +25,12 @@ LARGE_ENDPOINTS: Final = 2000
 """A Service that may have more virtual servers than this, or has slices with more
 endpoints and ports, is a large one: it takes some milliseconds to compile."""
 
+MOST_PARTS: Final = 16
+"""Parts of a large Service that are put into place at once."""
+
+_SLOW_S: Final = 0.02
+_FAST_S: Final = 0.01
+
 Parts = Generator[None, None, None]
 
 
@@ -168,14 +174,15 @@ class Backlog:
         """Its turn ends with these parts."""
         self._job, self._parts = None, parts
 
-    def work(self) -> None:
-        """Do one of its parts."""
-        if self._parts is None:
-            return
-        try:
-            next(self._parts)
-        except StopIteration:
-            self._current = self._parts = None
+    def work(self, parts: int) -> None:
+        """Do so many of its parts."""
+        for _ in range(parts):
+            if self._parts is None:
+                return
+            try:
+                next(self._parts)
+            except StopIteration:
+                self._current = self._parts = None
 
     def abandon_job(self) -> ObjectRef | None:
         """Forget the job of the Service whose turn it is; it has no turn then."""
@@ -183,3 +190,21 @@ class Backlog:
             return None
         ref, self._current, self._job = self._current, None, None
         return ref
+
+
+class Pace:
+    """How many parts of a large Service are imposed at once.
+
+    Others wait for them, and how long they take is the kernel's business: adding a real
+    server goes through all deleted of late (ip_vs_ctl.c:ip_vs_trash_get_dest).
+    """
+
+    def __init__(self) -> None:
+        self.parts = 1
+
+    def note(self, took_s: float) -> None:
+        """So long took what was imposed last."""
+        if took_s > _SLOW_S:
+            self.parts = max(1, self.parts // 2)
+        elif took_s < _FAST_S:
+            self.parts = min(MOST_PARTS, self.parts * 2)

@@ -9,6 +9,7 @@ import msgspec
 from ipvsctl.cluster.store import Dirty, Store
 from ipvsctl.controller.backlog import (
     LARGE_VIRTUAL_SERVERS,
+    MOST_PARTS,
     SMALL,
     Backlog,
     Job,
@@ -117,14 +118,18 @@ class Compiler:
         yield from self._compile_rest()
         return self._take_change()
 
-    def compile_some(self) -> Change:
-        """The same of some of it, for some ten milliseconds."""
+    def compile_some(self, parts: int) -> Change:
+        """The same of some of it, for some ten milliseconds.
+
+        Args:
+            parts: how many of a large Service.
+        """
         self._take_dirty(self._store.take_dirty(), None)
         is_idle = not self._backlog.small
         self._compile_small()
         # Others' changes are not to wait for a part as well, but every second time.
         if is_idle or self._is_parts_turn:
-            self._backlog.work()
+            self._backlog.work(parts)
         self._is_parts_turn = not self._is_parts_turn
         return self._take_change()
 
@@ -250,7 +255,8 @@ class Compiler:
         if dirty.node_changed or _is_other_node(before, self._context):
             self._add_all()
         else:
-            self._backlog.add(services)
+            # The same order on all nodes.
+            self._backlog.add(sorted(services))
 
     def _add_all(self) -> None:
         self._desired.set_node(self._compile_node())
@@ -264,7 +270,7 @@ class Compiler:
             self._backlog.postpone(abandoned)
         while self._backlog.has_parts or self._backlog.has_large:
             self._compile_small()
-            self._backlog.work()
+            self._backlog.work(MOST_PARTS)
             yield None
             if self._backlog.has_large:
                 yield from self.compile_large()

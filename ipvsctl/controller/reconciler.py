@@ -13,6 +13,7 @@ import msgspec
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
+from ipvsctl.controller.backlog import Pace
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.controller.holding import Holding
@@ -76,6 +77,7 @@ class Reconciler:
         self._clock = clock
         self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
         self._drain_clock = DrainClock(config.drain_timeout_s)
+        self._pace = Pace()
         # What syncs are about while an audit runs in steps.
         self._touched: Touched | None = None
         self._holding = Holding(self.desired)
@@ -146,7 +148,7 @@ class Reconciler:
 
     def prepare_some(self) -> Change:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
-        return self._vouched(self._compiler.compile_some())
+        return self._vouched(self._compiler.compile_some(self._pace.parts))
 
     @property
     def has_parts(self) -> bool:
@@ -188,11 +190,10 @@ class Reconciler:
             ),
         )
         taken = change.fresh & seen.state.virtual_servers.keys()
-        if not taken:
-            return self._apply(observed, change.desired, change.keys, begun)
-        desired = self.desired.without(change, taken)
+        desired = self.desired.without(change, taken) if taken else change.desired
         done = self._apply(observed, desired, change.keys, begun, taken)
-        return _with_refusals(done, change, taken)
+        self._pace.note(done.duration_s)
+        return _with_refusals(done, change, taken) if taken else done
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""

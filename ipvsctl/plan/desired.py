@@ -39,9 +39,16 @@ from ipvsctl.plan.shared import Shared
 from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
 from ipvsctl.plan.silent_checks import SilentChecks
 
-PART: Final = 128
-"""Virtual servers, real servers and entries that a large Service gets at once: some ten
-milliseconds in the kernel, which other Services' changes wait for."""
+PART: Final = 16
+"""Virtual servers, real servers and entries in a part of a large Service: less than a
+millisecond's work. A sync imposes several parts."""
+
+
+_COMPARED: Final = 64
+"""Programs with so many virtual servers are compared before they are put."""
+
+_MARKS_AT_ONCE: Final = 64
+"""Addresses that get a mark they waited for in one change."""
 
 
 class Desired:
@@ -151,7 +158,7 @@ class Desired:
         Until all is done, no other call may be about the same Service.
         """
         old = self._programs.get(program.ref)
-        if old is not None and len(old.servers) <= PART and old == program:
+        if old is not None and len(old.servers) <= _COMPARED and old == program:
             return
         # The new one goes in first: what both have never counts as gone.
         yield from self._insert(program)
@@ -180,7 +187,7 @@ class Desired:
         them the next time (`has_marks_to_give`). The cost is that of the programs put
         and removed.
         """
-        for _ in range(PART):
+        for _ in range(_MARKS_AT_ONCE):
             ready = self._short_circuits.ready()
             if ready is None:
                 break

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ipvsctl.cluster.events import Deleted, Event
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.backlog import LARGE_VIRTUAL_SERVERS
+from ipvsctl.controller.backlog import LARGE_VIRTUAL_SERVERS, MOST_PARTS, Pace
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.facts import KernelFacts
@@ -21,6 +21,8 @@ from ipvsctl.plan.desired import PART
 from tests import builders
 from tests.controller.cluster import has, has_not
 from tests.plan.test_desired import plain
+
+PARTS = 4
 
 LIMITED = ProxyConfig(limits=Limits(namespace_virtual_servers=400))
 
@@ -47,13 +49,13 @@ def compiler(*events: Event, config: ProxyConfig = LIMITED) -> tuple[Store, Comp
 
 def turns(made: Compiler) -> list[int]:
     """Compile all there is, in turns; how many virtual servers each looked at."""
-    looked_at = [len(made.compile_some().keys)]
+    looked_at = [len(made.compile_some(PARTS).keys)]
     while made.has_parts or made.has_large:
         if made.has_large:
             for work in made.compile_large():
                 assert work is not None
                 work()
-        looked_at.append(len(made.compile_some().keys))
+        looked_at.append(len(made.compile_some(PARTS).keys))
     return looked_at
 
 
@@ -64,7 +66,7 @@ def test_no_turn_is_long() -> None:
     looked_at = turns(made)
     assert looked_at[0] == 1, "the small one is first"
     assert sum(looked_at) == 801
-    assert max(looked_at) <= PART
+    assert max(looked_at) <= PART * PARTS
 
 
 def test_a_large_service_that_goes_takes_as_many_turns() -> None:
@@ -74,7 +76,7 @@ def test_a_large_service_that_goes_takes_as_many_turns() -> None:
     store.apply(has_not(large()))
     looked_at = turns(made)
     assert sum(looked_at) == 800
-    assert max(looked_at) <= PART
+    assert max(looked_at) <= PART * PARTS
     assert not made.desired.state().virtual_servers
 
 
@@ -84,7 +86,7 @@ def test_one_that_shrinks_is_large_for_once() -> None:
     turns(made)
     store.apply(has(builders.service("large")))
     looked_at = turns(made)
-    assert max(looked_at) <= PART
+    assert max(looked_at) <= PART * PARTS
     assert len(made.desired.state().virtual_servers) == 1
 
 
@@ -92,7 +94,7 @@ def test_everything_at_once_ends_a_turn_under_way() -> None:
     """An audit needs the whole, and whoever was at it finds its job outdated."""
     other = large("other", cluster_ips=(parse_address("10.96.0.11"),))
     store, made = compiler(has(large()), has(other), config=ProxyConfig())
-    made.compile_some()
+    made.compile_some(PARTS)
     steps = made.compile_large()
     work = next(steps)
     made.compile_dirty()
@@ -172,7 +174,7 @@ def test_the_way_there_does_not_matter(
     for service, event, some in steps:
         store.apply(event(service))
         for _ in range(some):
-            made.compile_some()
+            made.compile_some(PARTS)
             if made.has_large:
                 for work in made.compile_large():
                     if work is not None:
@@ -190,3 +192,19 @@ def _counts(made: Compiler) -> dict[object, int]:
     for problem in made.problem_book.each():
         found[problem.ref] = found.get(problem.ref, 0) + problem.count
     return found
+
+
+def test_the_pace_is_the_kernels() -> None:
+    """What takes long is done in fewer parts at once, down to one."""
+    pace = Pace()
+    assert pace.parts == 1
+    for _ in range(10):
+        pace.note(0.001)
+    assert pace.parts == MOST_PARTS
+    pace.note(0.015)
+    assert pace.parts == MOST_PARTS
+    pace.note(0.03)
+    assert pace.parts == MOST_PARTS // 2
+    for _ in range(10):
+        pace.note(1)
+    assert pace.parts == 1
