@@ -6,6 +6,7 @@ import pytest
 from ipvsctl.cluster.fields import FIELDS
 from ipvsctl.cluster.flags import OWN_KEY
 from ipvsctl.model.config import ConntrackConfig, ProxyConfig, ServeConfig
+from ipvsctl.model.limits import Limits
 from tests.pages import DOCS, PAGES, attribute_docs
 
 
@@ -21,6 +22,7 @@ def test_every_setting_is_documented_and_can_be_set() -> None:
     structs: dict[str, type[msgspec.Struct]] = {
         "": ProxyConfig,
         "conntrack": ConntrackConfig,
+        "limits": Limits,
         "serve": ServeConfig,
     }
     for prefix, struct in structs.items():

@@ -180,7 +180,7 @@ class Daemon:
         """
         if not self._loop.state.synced:
             raise NotReady(self._source.health())
-        return tuple(sorted((*self._reconciler.problems(), *self._audience.problems())))
+        return self._loop.problem_book.all()
 
     def _source_state(self) -> SourceState:
         return source_state(

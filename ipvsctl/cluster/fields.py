@@ -70,6 +70,10 @@ def _pointer(
     )
 
 
+def _limit(key: str, attribute: str) -> Field:
+    return _pointer(key, f"limits.{attribute}", settings.count, settings.count_word)
+
+
 def _named(paths: Iterable[str], note: str) -> list[Field]:
     return [Field(path=path, verdict=Verdict.NAMED, note=note) for path in paths]
 
@@ -170,7 +174,12 @@ _OWN: Final = (
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
+    _limit("namespaceHealthChecks", "namespace_health_checks"),
+    _limit("namespaceMarks", "namespace_marks"),
+    _limit("namespaceRealServers", "namespace_real_servers"),
+    _limit("namespaceVirtualServers", "namespace_virtual_servers"),
     _pointer("procSys", "proc_sys", settings.directory),
+    _limit("serviceMarks", "service_marks"),
     _pointer(
         "reservedNodePorts",
         "reserved_node_ports",
@@ -183,6 +192,8 @@ _OWN: Final = (
         settings.count,
         settings.count_word,
     ),
+    _limit("serviceRealServers", "service_real_servers"),
+    _limit("serviceVirtualServers", "service_virtual_servers"),
     _pointer("serviceProxyName", "service_proxy_name", settings.label_value),
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),

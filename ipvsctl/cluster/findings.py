@@ -15,7 +15,7 @@ from ipvsctl.model.net import (
     parse_address,
     parse_network,
 )
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem import Kind, ObjectRef, Problem, Tally
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -30,16 +30,16 @@ class Findings:
     def __init__(self, kind: Kind, ref: ObjectRef) -> None:
         self._kind = kind
         self._ref = ref
-        self._problems: list[Problem] = []
+        self._tally = Tally()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What was found, in the order it was found."""
-        return tuple(self._problems)
+        """What was found, in the order it was found; of much that is alike, some."""
+        return self._tally.problems
 
     def add(self, field: str, value: object, reason: str) -> None:
         """Note that `field` cannot be honoured."""
-        self._problems.append(
+        self._tally.add(
             Problem(
                 kind=self._kind,
                 ref=self._ref,

@@ -87,12 +87,37 @@ FLAGS: Final = (
         "Least time between two syncs; 0s syncs at once.",
     ),
     Flag(
+        f"{OWN_KEY}.namespaceHealthChecks",
+        "COUNT",
+        "Health-check node ports that one namespace may have; 0: any number.",
+    ),
+    Flag(
+        f"{OWN_KEY}.namespaceMarks",
+        "COUNT",
+        "Packet marks that one namespace may have, see --mark-range; 0: any number.",
+    ),
+    Flag(
+        f"{OWN_KEY}.namespaceRealServers",
+        "COUNT",
+        "Real servers that one namespace may have; 0: any number.",
+    ),
+    Flag(
+        f"{OWN_KEY}.namespaceVirtualServers",
+        "COUNT",
+        "Virtual servers that one namespace may have; 0: any number.",
+    ),
+    Flag(
         f"{OWN_KEY}.reservedNodePorts",
         "A,B",
         "Ports that are no Service's node ports; none: only the daemon's own."
         "  [default: 22,10250]",
     ),
     Flag(f"{OWN_KEY}.procSys", "DIR", "Where sysctls are read and written."),
+    Flag(
+        f"{OWN_KEY}.serviceMarks",
+        "COUNT",
+        "Packet marks that one Service may have, see --mark-range; 0: any number.",
+    ),
     Flag(
         f"{OWN_KEY}.serviceProxyName",
         "NAME",
@@ -102,6 +127,16 @@ FLAGS: Final = (
         f"{OWN_KEY}.serviceMetrics",
         "COUNT",
         "How many Services have traffic metrics of their own; 0: no traffic metrics.",
+    ),
+    Flag(
+        f"{OWN_KEY}.serviceRealServers",
+        "COUNT",
+        "Real servers that one Service may have; 0: any number.",
+    ),
+    Flag(
+        f"{OWN_KEY}.serviceVirtualServers",
+        "COUNT",
+        "Virtual servers that one Service may have; 0: any number.",
     ),
     Flag(
         f"{OWN_KEY}.shortCircuit",

@@ -17,7 +17,7 @@ from ipvsctl.cluster.events import Deleted, Event, Invalid, Upserted
 from ipvsctl.cluster.overlooked import Overlooked
 from ipvsctl.cluster.parse import KINDS, decode_list, parse_object
 from ipvsctl.model.errors import BadObject
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem import Kind, ObjectRef, Problem, Tally
 
 ObjectKey = tuple[Kind, ObjectRef]
 
@@ -227,8 +227,8 @@ class _Reader:
         self._left = max_objects
         self._objects: dict[ObjectKey, Upserted] = {}
         self._repeated: dict[ObjectKey, list[Problem]] = {}
-        self._problems: list[Problem] = []
-        self._notes: list[Problem] = []
+        self._problems = Tally()
+        self._notes = Tally()
         self._overlooked = Overlooked()
 
     def result(self) -> ManifestFile:
@@ -241,18 +241,18 @@ class _Reader:
             self.note(found.where, found.what, found.reason)
         return ManifestFile(
             objects=self._objects,
-            problems=tuple(self._problems),
-            notes=tuple(self._notes),
+            problems=self._problems.problems,
+            notes=self._notes.problems,
             skipped=self._overlooked.skipped(),
         )
 
     def fail(self, field: str, value: str, reason: str) -> None:
         """Note what of the file cannot be read."""
-        self._problems.append(self._problem(field, value, reason))
+        self._problems.add(self._problem(field, value, reason))
 
     def note(self, field: str, value: str, reason: str) -> None:
         """Note what was read and will surprise."""
-        self._notes.append(self._problem(field, value, reason))
+        self._notes.add(self._problem(field, value, reason))
 
     def _problem(self, field: str, value: str, reason: str) -> Problem:
         return Problem(

@@ -26,6 +26,7 @@ from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import NotedProblems
 
 T = TypeVar("T", Service, Node)
 
@@ -55,9 +56,7 @@ class Store:
         self._values: dict[Kind, dict[ObjectRef, tuple[Value, ...]]] = {
             kind: {} for kind in Kind
         }
-        self._problems: dict[Kind, dict[ObjectRef, tuple[Problem, ...]]] = {
-            kind: {} for kind in Kind
-        }
+        self._problems = NotedProblems()
         self._invalid: dict[tuple[Kind, ObjectRef], Invalid] = {}
         self._doubted: dict[Kind, Doubted] = {}
         self._services: dict[ObjectRef, Service] = {}
@@ -126,16 +125,14 @@ class Store:
             self._context = NodeContext.of(self._node_name, self._nodes)
         return self._context
 
+    @property
+    def noted_problems(self) -> NotedProblems:
+        """What is wrong with the objects themselves."""
+        return self._problems
+
     def problems(self) -> tuple[Problem, ...]:
-        """Everything wrong with the objects themselves, sorted."""
-        return tuple(
-            sorted(
-                problem
-                for by_ref in self._problems.values()
-                for problems in by_ref.values()
-                for problem in problems
-            )
-        )
+        """The same of all objects, sorted."""
+        return tuple(sorted(self._problems.each()))
 
     def vouched(self) -> Vouched:
         """How much of what there is could be read."""
@@ -172,7 +169,7 @@ class Store:
                 self._doubted[kind] = event
             case Replaced(kind=kind, refs=refs):
                 self._doubted.pop(kind, None)
-                known = self._values[kind].keys() | self._problems[kind].keys()
+                known = self._values[kind].keys() | self._problems.refs(kind)
                 for ref in known - refs:
                     self._put(kind, ref, ())
                     self._note(kind, ref, ())
@@ -185,10 +182,7 @@ class Store:
     def _note(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
         if self._invalid:
             self._invalid.pop((kind, ref), None)
-        if problems:
-            self._problems[kind][ref] = problems
-        else:
-            self._problems[kind].pop(ref, None)
+        self._problems.put(kind, ref, problems)
 
     def _put(self, kind: Kind, ref: ObjectRef, new: tuple[Value, ...]) -> bool:
         held = self._values[kind]

@@ -6,14 +6,14 @@ more. The next audit looks at it again. All other ops are as right, and in as sa
 order, as if no sync had run: none of them is about what another is about.
 """
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
-from itertools import islice
-from typing import Final, TypeVar
+from collections.abc import Callable, Container, Generator
+from typing import Final
 
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff import DiffOptions, diff_in_steps, drains
 from ipvsctl.plan.ops import (
     AddRealServer,
@@ -27,8 +27,6 @@ from ipvsctl.plan.ops import (
     SwapSets,
 )
 from ipvsctl.plan.touched import Touched
-
-T = TypeVar("T")
 
 STEP_OPS: Final = 400
 """Ops that are imposed in one step: some ten milliseconds."""
@@ -64,7 +62,7 @@ def impose_in_steps(
     failed: list[FailedOp] = []
     # A kernel keeps real servers from these, if it is asked for both at once.
     refused: set[VirtualServerKey] = set()
-    for some in _chunks(plan, STEP_OPS):
+    for some in parts(plan, STEP_OPS):
         yield
         ops = tuple(
             op for op in some if not (touched.concerns(op) or _is_in(op, refused))
@@ -94,13 +92,7 @@ def note_drains_in_steps(
     """Tell the clock which real servers drain; those touched were told by a sync."""
     gone = clock.keys - desired.virtual_servers.keys()
     clock.update(gone, (), now_s())
-    for some in _chunks(tuple(desired.virtual_servers), STEP_KEYS):
+    for some in parts(tuple(desired.virtual_servers), STEP_KEYS):
         yield
         keys = frozenset(key for key in some if not touched.has(key))
         clock.update(keys, drains(observed, desired, keys), now_s())
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while chunk := tuple(islice(rest, size)):
-        yield chunk

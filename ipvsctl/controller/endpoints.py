@@ -128,7 +128,8 @@ class Endpoints:
     async def _scrape(self) -> web.Response:
         # One at a time, so that many scrapers take no more threads from the kernel's.
         async with self._scraping:
-            self._gauges.refresh(self._source.health())
+            for _ in self._gauges.refresh_in_steps(self._source.health()):
+                await asyncio.sleep(0)
             body = await asyncio.to_thread(self._metrics.text)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 

@@ -1,15 +1,19 @@
 """What metrics say of the moment: read when they are asked for.
 
-On the event loop, where nothing changes meanwhile, and without asking the kernel.
+On the event loop, where nothing changes meanwhile but between steps, and without asking
+the kernel.
 """
+
+from collections.abc import Generator
 
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.source_state import source_state
+from ipvsctl.model.steps import finish
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.counts import count_problems, count_servers
+from ipvsctl.plan.counts import count_problems, count_servers_in_steps
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
 
@@ -39,9 +43,15 @@ class Gauges:
 
     def refresh(self, watches: tuple[WatchHealth, ...]) -> None:
         """Have the metrics say how things are now."""
+        finish(self.refresh_in_steps(watches))
+
+    def refresh_in_steps(
+        self, watches: tuple[WatchHealth, ...]
+    ) -> Generator[None, None, None]:
+        """The same in steps of some milliseconds."""
         self._set_loop()
         self._set_changes()
-        self._set_servers()
+        yield from self._set_servers()
         self._set_drains()
         self._set_problems()
         self._set_watches(watches)
@@ -72,8 +82,9 @@ class Gauges:
             to=sum(pending.get(kind, 0) for kind in _ENDPOINTS),
         )
 
-    def _set_servers(self) -> None:
-        counts = count_servers(self._reconciler.desired, self._store)
+    def _set_servers(self) -> Generator[None, None, None]:
+        desired = self._reconciler.desired
+        counts = yield from count_servers_in_steps(desired, self._store)
         self._metrics.set(table.VIRTUAL_SERVERS, to=counts.virtual_servers)
         self._metrics.set(table.REAL_SERVERS, to=counts.real_servers)
         self._metrics.set(table.EMPTY_VIRTUAL_SERVERS, to=counts.without_real_servers)
@@ -94,7 +105,7 @@ class Gauges:
         self._metrics.set(table.OLDEST_DRAIN, to=max(ages_s, default=0))
 
     def _set_problems(self) -> None:
-        by_kind, refused_vips = count_problems(self._loop.known_problems)
+        by_kind, refused_vips = count_problems(self._loop.problem_book.each())
         self._metrics.set(table.REFUSED_VIPS, to=refused_vips)
         self._metrics.set_all(
             table.PROBLEMS, {(kind.value,): count for kind, count in by_kind.items()}

@@ -7,7 +7,6 @@ milliseconds, and an event waits for one step of it.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing, nullcontext
@@ -25,13 +24,16 @@ from tenacity import (
 from ipvsctl.cluster.events import ApiServersFound, Synced
 from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
 from ipvsctl.controller.changes import Changes, Programmed
+from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.controller.refused_settings import is_lasting
+from ipvsctl.controller.sync_log import SyncLog
+from ipvsctl.controller.turns import take_turns
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.host import ApiServer
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import FailedOp
@@ -95,9 +97,10 @@ class Loop:
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
+        self._large = asyncio.Event()
+        self._sync_log = SyncLog()
+        self._problems = ProblemTeller(reconciler.problem_book, self._audience)
         self._known_doubts: tuple[str, ...] = ()
-        self.known_problems: frozenset[Problem] = frozenset()
-        """Those of all objects, as of the last audit or sync."""
         self.state = LoopState()
 
     async def run(self) -> None:
@@ -106,6 +109,7 @@ class Loop:
             tasks.create_task(self._watch(), name="watch")
             tasks.create_task(self._audit_forever(), name="audit")
             tasks.create_task(self._sync_forever(), name="sync")
+            tasks.create_task(self._compile_forever(), name="compile")
             tasks.create_task(self._end_drains_forever(), name="drains")
 
     async def look(self, view: Callable[[Observed], T]) -> T:
@@ -117,6 +121,11 @@ class Loop:
         """
         async with self._lock:
             return await asyncio.to_thread(lambda: view(self._reconciler.observe()))
+
+    @property
+    def problem_book(self) -> ProblemBook:
+        """Everything wrong with any object, or with telling others of it."""
+        return self._problems.book
 
     def is_healthy(self) -> bool:
         """Whether no event has been waiting for two sync periods to be imposed.
@@ -217,9 +226,10 @@ class Loop:
             host = await asyncio.to_thread(self._reconciler.read_host)
             # What is dirty so far is this audit's business, not a sync's.
             self._dirty.clear()
-            self._take(self._reconciler.prepare(host))
+            self._take(await take_turns(self._reconciler.prepare_in_steps(host)))
             observed = await asyncio.to_thread(self._reconciler.observe)
-            self._unimposed += (self._reconciler.absorb(observed),)
+            absorbed = await take_turns(self._reconciler.absorb_in_steps(observed))
+            self._unimposed += (absorbed,)
             report = await asyncio.to_thread(self._reconciler.impose, observed)
             return await self._audit_done(report)
 
@@ -229,7 +239,8 @@ class Loop:
         observed = await self._walk(self._reconciler.observe_in_steps())
         async with self._lock:
             # Compiles, maybe, and so reads the store that events are put into here.
-            self._unimposed += (self._reconciler.absorb(observed),)
+            absorbed = await take_turns(self._reconciler.absorb_in_steps(observed))
+            self._unimposed += (absorbed,)
         report = await self._walk(self._reconciler.impose_in_steps(observed))
         if report is None:
             return None
@@ -277,22 +288,29 @@ class Loop:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self._sync()
+            is_done = await self._sync()
+            if self._reconciler.has_large:
+                self._large.set()
+            if self._reconciler.has_parts:
+                self._dirty.set()
+                if is_done:
+                    continue
             await self._sleep(self._config.min_sync_period_s)
 
-    async def _sync(self) -> None:
+    async def _sync(self) -> bool:
+        """Impose what is dirty, or as much as keeps nobody waiting; whether it was."""
         async with self._lock:
-            change = self._reconciler.prepare()
+            change = self._reconciler.prepare_some()
             self._take(change)
             if change.needs_audit:
                 self._audit_wanted.set()
-                return
+                return False
             try:
                 report = await asyncio.to_thread(self._reconciler.sync, change)
             except (KernelError, WireError) as error:
                 _log.error("sync failed", reason=str(error))
                 self._audit_wanted.set()
-                return
+                return False
             self._progress.imposed_taken()
             self._unimposed = self._unimposed[:-1]
             programmed = self.changes.imposed_taken()
@@ -306,6 +324,22 @@ class Loop:
         self._tell("sync", report, programmed)
         if failed:
             self._audit_wanted.set()
+        return True
+
+    async def _compile_forever(self) -> None:
+        """Compile large Services in a thread; syncs put them into place."""
+        while True:
+            await self._large.wait()
+            self._large.clear()
+            async with self._lock:
+                if not self._reconciler.has_large:
+                    continue
+                steps = self._reconciler.compile_large()
+                work = next(steps, None)
+            while work is not None:
+                await asyncio.to_thread(work)
+                work = next(steps, None)
+            self._dirty.set()
 
     async def _end_drains_forever(self) -> None:
         while True:
@@ -348,42 +382,15 @@ class Loop:
         report: SyncReport,
         programmed: tuple[Programmed, ...] = (),
     ) -> None:
-        """Log a sync in one line, its ops at debug, and problems as they appear."""
+        """Log a sync or an audit, and problems as they appear."""
+        is_over = what != "sync" or not self._reconciler.has_parts
         # The others are problems, and said once.
         failed = _to_try_again(report)
-        latency = {}
-        if programmed:
-            slowest_s = max(change.duration_s for change in programmed)
-            latency["latency_ms"] = round(slowest_s * 1000, 1)
-        _log.info(
-            what,
-            ops=len(report.plan),
-            failed=len(failed),
-            duration_ms=round(report.duration_s * 1000, 1),
-            **latency,
-        )
-        if _log.is_enabled_for(logging.DEBUG):
-            for op in report.plan:
-                _log.debug("op", op=str(op))
-        for failure in failed:
-            _log.error("op failed", op=str(failure.op), reason=failure.reason)
+        self._sync_log.tell(what, report, failed, programmed, is_over=is_over)
         doubts = self._reconciler.doubts
         if doubts != self._known_doubts:
             self._tell_doubts(doubts)
-        problems = frozenset((*self._reconciler.problems(), *self._audience.problems()))
-        new = tuple(sorted(problems - self.known_problems))
-        for problem in new:
-            _log.warning(
-                "problem",
-                kind=problem.kind.value,
-                object=str(problem.ref),
-                field=problem.field,
-                value=problem.value,
-                reason=problem.reason,
-            )
-        self.known_problems = problems
-        if new:
-            self._audience.appeared(new)
+        self._problems.tell(self._clock(), self._reconciler.unfinished)
 
 
 def _to_try_again(report: SyncReport) -> tuple[FailedOp, ...]:

@@ -13,15 +13,18 @@ import msgspec
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audit import impose_in_steps, note_drains_in_steps
+from ipvsctl.controller.backlog import Pace
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.controller.holding import Holding
+from ipvsctl.controller.turns import Steps, run_steps
 from ipvsctl.kernel.seam import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.change import Change
@@ -54,9 +57,10 @@ class Reconciler:
     """One node's desired state, kept up with events and imposed on its kernel.
 
     Two kinds of calls: those that compute on the desired state (`take_event`,
-    `prepare`, `absorb`) and those that talk to the kernel and leave that state as it is
-    (`observe`, `sync`, `impose`). A loop may run the second kind in a thread, but no
-    two calls at once, except for `take_event`, which only fills the store.
+    `prepare`, `absorb` and their like) and those that talk to the kernel and leave that
+    state as it is (`observe`, `sync`, `impose`). A loop may run the second kind in a
+    thread, but no two calls at once, except for `take_event`, which only fills the
+    store, and what `compile_large` yields, which looks at nothing that changes.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Reconciler:
         self._clock = clock
         self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
         self._drain_clock = DrainClock(config.drain_timeout_s)
+        self._pace = Pace()
         # What syncs are about while an audit runs in steps.
         self._touched: Touched | None = None
         self._holding = Holding(self.desired)
@@ -107,8 +112,13 @@ class Reconciler:
         now = self._clock()
         return {drain: now - since for drain, since in self._drain_clock.since.items()}
 
+    @property
+    def problem_book(self) -> ProblemBook:
+        """Everything wrong with any object: as read, and as compiled."""
+        return self._compiler.problem_book
+
     def problems(self) -> tuple[Problem, ...]:
-        """Everything wrong with any object: as read, and as compiled; sorted."""
+        """The same of all objects, sorted."""
         return self._compiler.problems()
 
     def take_event(self, event: Event) -> bool:
@@ -129,11 +139,35 @@ class Reconciler:
         Args:
             host: the node's own network; None is the one known of.
         """
-        change = self._noted(self._compiler.compile_dirty(host))
-        # Together with what is desired, or it would vouch for what is not compiled.
-        if self._holding.take(self._store.vouched()):
-            return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)
-        return change
+        return run_steps(self.prepare_in_steps(host))
+
+    def prepare_in_steps(self, host: HostNetwork | None = None) -> Steps[Change]:
+        """The same in steps; see `Compiler.compile_in_steps`."""
+        change = yield from self._compiler.compile_in_steps(host)
+        return self._vouched(change)
+
+    def prepare_some(self) -> Change:
+        """Compile some of what is dirty; see `Compiler.compile_some`."""
+        return self._vouched(self._compiler.compile_some(self._pace.parts))
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether another `prepare_some` would have something to do."""
+        return self._compiler.has_parts
+
+    @property
+    def has_large(self) -> bool:
+        """Whether `compile_large` would have something to do."""
+        return self._compiler.has_large
+
+    @property
+    def unfinished(self) -> ObjectRef | None:
+        """The large Service that is compiled or put into place just now."""
+        return self._compiler.unfinished
+
+    def compile_large(self) -> Steps[None]:
+        """Compile a large Service; `prepare_some` has parts of it then."""
+        return self._compiler.compile_large()
 
     def recheck_drains(self) -> Change:
         """The virtual servers that drain, to be looked at again."""
@@ -156,11 +190,10 @@ class Reconciler:
             ),
         )
         taken = change.fresh & seen.state.virtual_servers.keys()
-        if not taken:
-            return self._apply(observed, change.desired, change.keys, begun)
-        desired = self.desired.without(change, taken)
+        desired = self.desired.without(change, taken) if taken else change.desired
         done = self._apply(observed, desired, change.keys, begun, taken)
-        return _with_refusals(done, change, taken)
+        self._pace.note(done.duration_s)
+        return _with_refusals(done, change, taken) if taken else done
 
     def observe(self) -> Observed:
         """Read the whole kernel state."""
@@ -178,10 +211,15 @@ class Reconciler:
         is ours from what is others'. A mark that a sync gave out since `observed` was
         read was confirmed by that sync.
         """
-        touched = self._touched.keys if self._touched is not None else frozenset()
+        return run_steps(self.absorb_in_steps(observed))
+
+    def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
+        """The same in steps; see `Compiler.compile_in_steps`."""
         hold = self.hold
-        return self._compiler.absorb(
-            observed, touched, keeps_unwanted=hold is not None and hold.services
+        return self._compiler.absorb_in_steps(
+            observed,
+            self._touched_keys(),
+            keeps_unwanted=hold is not None and hold.services,
         )
 
     def impose(self, observed: Observed) -> SyncReport:
@@ -319,6 +357,22 @@ class Reconciler:
         return SyncReport(
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )
+
+    def _vouched(self, change: Change) -> Change:
+        """End a hold together with what is desired, once all of it is compiled.
+
+        Or the hold would vouch for what is not.
+        """
+        change = self._noted(change)
+        compiler = self._compiler
+        if compiler.has_parts or compiler.has_large or compiler.unfinished:
+            return change
+        if self._holding.take(self._store.vouched()):
+            return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)
+        return change
+
+    def _touched_keys(self) -> frozenset[VirtualServerKey]:
+        return self._touched.keys if self._touched is not None else frozenset()
 
     def _noted(self, change: Change) -> Change:
         """Have an audit that is under way leave to a sync what is the sync's."""

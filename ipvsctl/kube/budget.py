@@ -1,14 +1,20 @@
-"""How many Events may be told: a bucket of tokens for each object, and one for all."""
+"""How many may be told: a bucket of tokens for each object, and one for all."""
 
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-BURST_OF_ONE: Final = 5
-REFILL_OF_ONE_S: Final = 300.0
-BURST_OF_ALL: Final = 25
-REFILL_OF_ALL_S: Final = 10.0
+
+class Rate(NamedTuple):
+    """How many at once, and after how many seconds one more."""
+
+    burst: int
+    refill_s: float
+
+
+EVENTS_OF_ONE: Final = Rate(5, 300.0)
+EVENTS_OF_ALL: Final = Rate(25, 10.0)
 
 _OBJECTS_MAX: Final = 1024
 """Buckets that are kept; then the full ones are forgotten, which changes nothing."""
@@ -18,16 +24,20 @@ class _Bucket(msgspec.Struct):
     tokens: float
     filled_at_s: float
 
-    def fill(self, burst: int, refill_s: float, now_s: float) -> None:
-        self.tokens = min(burst, self.tokens + (now_s - self.filled_at_s) / refill_s)
+    def fill(self, rate: Rate, now_s: float) -> None:
+        came = (now_s - self.filled_at_s) / rate.refill_s
+        self.tokens = min(rate.burst, self.tokens + came)
         self.filled_at_s = now_s
 
 
 class Budget:
     """Says whether one more may be told. Times are seconds on any steady clock."""
 
-    def __init__(self) -> None:
-        self._of_all = _Bucket(BURST_OF_ALL, 0.0)
+    def __init__(
+        self, of_one: Rate = EVENTS_OF_ONE, of_all: Rate = EVENTS_OF_ALL
+    ) -> None:
+        self._one, self._all = of_one, of_all
+        self._of_all = _Bucket(of_all.burst, 0.0)
         self._of_one: dict[Hashable, _Bucket] = {}
 
     def take(self, key: Hashable, now_s: float) -> bool:
@@ -36,9 +46,9 @@ class Budget:
         if mine is None:
             if len(self._of_one) >= _OBJECTS_MAX:
                 self._forget_full(now_s)
-            mine = self._of_one[key] = _Bucket(BURST_OF_ONE, now_s)
-        mine.fill(BURST_OF_ONE, REFILL_OF_ONE_S, now_s)
-        self._of_all.fill(BURST_OF_ALL, REFILL_OF_ALL_S, now_s)
+            mine = self._of_one[key] = _Bucket(self._one.burst, now_s)
+        mine.fill(self._one, now_s)
+        self._of_all.fill(self._all, now_s)
         if mine.tokens < 1 or self._of_all.tokens < 1:
             return False
         mine.tokens -= 1
@@ -48,7 +58,7 @@ class Budget:
     def _forget_full(self, now_s: float) -> None:
         kept = {}
         for key, bucket in self._of_one.items():
-            bucket.fill(BURST_OF_ONE, REFILL_OF_ONE_S, now_s)
-            if bucket.tokens < BURST_OF_ONE:
+            bucket.fill(self._one, now_s)
+            if bucket.tokens < self._one.burst:
                 kept[key] = bucket
         self._of_one = kept

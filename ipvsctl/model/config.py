@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.limits import Limits
 from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
 from ipvsctl.model.net import (
     IPAddress,
@@ -231,6 +232,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             daemon's own (`healthzBindAddress`, `metricsBindAddress`) are always with
             them.
         conntrack: see `ConntrackConfig`.
+        limits: see `Limits`.
         serve: see `ServeConfig`.
     """
 
@@ -265,6 +267,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     allowed_ingress_vips: tuple[IPNetwork, ...] | None = None
     reserved_node_ports: tuple[int, ...] | None = None
     conntrack: ConntrackConfig = ConntrackConfig()
+    limits: Limits = Limits()
     serve: ServeConfig = ServeConfig()
 
     @property

@@ -1,7 +1,8 @@
 """What a Service means: the only place that decides it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from operator import itemgetter
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -25,7 +26,16 @@ from ipvsctl.model.objects import (
     ServiceType,
     TrafficPolicy,
 )
-from ipvsctl.model.problem import Problem
+from ipvsctl.model.problem import Problem, in_words
+from ipvsctl.model.steps import finish
+from ipvsctl.plan.allowance import (
+    EVERYTHING,
+    Allowance,
+    demand_of,
+    served_families,
+    slices_by_port,
+)
+from ipvsctl.plan.amounts import service_limit
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.doors import Door, doors, lost_node_ports, uses_cluster_endpoints
 from ipvsctl.plan.endpoints import (
@@ -54,6 +64,10 @@ from ipvsctl.plan.service_vips import (
     family_problems,
     service_problem,
 )
+from ipvsctl.plan.short_circuits import without_mark
+
+_STEP: Final = 128
+"""Virtual servers that are made in one step: some two milliseconds."""
 
 
 def compile_service(
@@ -61,6 +75,7 @@ def compile_service(
     slices: Iterable[EndpointSlice],
     node: NodeContext,
     config: ProxyConfig,
+    allowance: Allowance | None = None,
 ) -> ServiceProgram:
     """Compile one Service on its own.
 
@@ -70,42 +85,62 @@ def compile_service(
             last.
         node: this node and its peers' addresses.
         config: settings.
+        allowance: what of it may be served; unless given, what one Service may have.
 
     Returns:
         An empty program for a Service that a proxy leaves alone.
 
     Source: kube-proxy pkg/proxy/ipvs/proxier.go (`syncProxyRules`), v1.36.
     """
+    return finish(compile_in_steps(service, slices, node, config, allowance))
+
+
+def compile_in_steps(
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    node: NodeContext,
+    config: ProxyConfig,
+    allowance: Allowance | None = None,
+) -> Generator[None, None, ServiceProgram]:
+    """The same in steps of some milliseconds."""
     if not service.proxied:
         return ServiceProgram(ref=service.ref)
     if config.is_kube_proxy and service.has_annotated_ranges:
         # It leaves the annotation to the load balancer that it was made for.
         service = msgspec.structs.replace(service, source_ranges=())
     slices = tuple(slices)
-    families = tuple(
-        family
-        for family in (*map(family_of, service.cluster_ips), *service.lost_families)
-        if family in node.families
-    )
+    families = served_families(service, node)
+    if allowance is None:
+        own = service_limit(config.limits)
+        allowance = demand_of(service, slices, node, config).allowance(own)
+    find_slices = slices_by_port(service, slices)
     admitted, refusals = admit(service, node, config)
     scheduling = choose_scheduling(service, node, config)
-    ports = [
-        _compile_port(
-            admitted,
-            index,
-            family,
-            slices,
-            node,
-            config,
-            scheduling,
-            may_fall_back=_falls_back(service, index, family, config, node),
-        )
-        for family in families
-        for index in range(len(service.ports))
-    ]
+    ports: list[_PortProgram] = []
+    made = 0
+    for family in families:
+        for index in range(len(service.ports)):
+            if not (allowance is EVERYTHING or allowance.serves_any(index, family)):
+                continue
+            port = yield from _compile_port(
+                admitted,
+                index,
+                family,
+                _Given(find_slices(service.ports[index]), allowance),
+                node,
+                config,
+                scheduling,
+                may_fall_back=_falls_back(service, index, family, config, node),
+            )
+            ports.append(port)
+            made += 1 + len(port.servers)
+            if made >= _STEP:
+                yield
+                made = 0
     servers, clashes = _merge_servers(service, ports)
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
-    if admitted.health_check_node_port:
+    health_check = _health_check(admitted, ports) if allowance.health_check else None
+    if health_check is not None:
         entries.update(dict.fromkeys(health_check_entries(admitted, families)))
     return ServiceProgram(
         ref=service.ref,
@@ -116,14 +151,24 @@ def compile_service(
         lost_node_ports=()
         if service.type is ServiceType.CLUSTER_IP
         else lost_node_ports(admitted, families, node, config),
-        health_check=_health_check(admitted, ports),
-        problems=(
-            *family_problems(admitted, families, node),
-            *refusals,
-            *scheduling.problems,
-            *clashes,
+        health_check=health_check,
+        problems=in_words(
+            (
+                *allowance.problems,
+                *family_problems(admitted, families, node),
+                *refusals,
+                *scheduling.problems,
+                *clashes,
+            )
         ),
     )
+
+
+class _Given(NamedTuple):
+    """What a port is compiled from, beside the Service."""
+
+    slices: tuple[EndpointSlice, ...]
+    allowance: Allowance
 
 
 class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,14 +184,15 @@ def _compile_port(
     service: Service,
     index: int,
     family: IPFamily,
-    slices: tuple[EndpointSlice, ...],
+    given: _Given,
     node: NodeContext,
     config: ProxyConfig,
     scheduling: Scheduling,
     *,
     may_fall_back: bool,
-) -> _PortProgram:
+) -> Generator[None, None, _PortProgram]:
     port = service.ports[index]
+    slices, allowance = given
     endpoints = port_endpoints(
         slices,
         family=family,
@@ -160,11 +206,18 @@ def _compile_port(
     if usable.local or not may_fall_back:
         here = _real_servers(usable.local, node, config)
     real_servers = {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
+    servers = []
+    for door in doors(service, port, index, family, node, config):
+        if not allowance.serves(door.way, index, door.address):
+            continue
+        server = _server(service, port, door, real_servers, node, config, scheduling)
+        if not allowance.has_mark(door.way, index, door.address):
+            server = without_mark(server)
+        servers.append(server)
+        if len(servers) % _STEP == 0:
+            yield
     return _PortProgram(
-        servers=tuple(
-            _server(service, port, door, real_servers, node, config, scheduling)
-            for door in doors(service, port, index, family, node, config)
-        ),
+        servers=tuple(servers),
         loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
         local_ready=frozenset(
@@ -293,7 +346,7 @@ def _server(
             if not chosen and config.local_fallback is not LocalFallback.NONE:
                 chosen = everywhere
         elif config.has_short_circuit:
-            inside = _inside(service, door, everywhere, scheduling)
+            inside = _inside(service, door, everywhere, scheduling, config)
     return ServerProgram(
         port_name=ServicePortName(service.ref, port.name, port.protocol),
         way=door.way,
@@ -322,6 +375,7 @@ def _inside(
     door: Door,
     real_servers: Mapping[RealServerKey, RealServer],
     scheduling: Scheduling,
+    config: ProxyConfig,
 ) -> InsideProgram:
     """What a Local door is to pods and the host: the cluster's endpoints.
 
@@ -341,6 +395,7 @@ def _inside(
         flags=flags,
         timeout_s=timeout_s,
         real_servers=real_servers,
+        is_fallback=config.local_fallback is not LocalFallback.NONE,
     )
 
 

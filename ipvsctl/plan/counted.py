@@ -36,6 +36,8 @@ class Counted(Generic[Item]):
 
     def take_change(self) -> tuple[frozenset[Item], frozenset[Item]]:
         """What came and what went since the last call."""
+        if not self._before:
+            return frozenset(), frozenset()
         before, self._before = self._before, {}
         came = frozenset(i for i, was in before.items() if not was and i in self.counts)
         went = frozenset(i for i, was in before.items() if was and i not in self.counts)

@@ -1,19 +1,24 @@
 """How many of what a node has, for metrics."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
 from ipvsctl.cluster.store import Store
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import Service, ServicePortName, TrafficPolicy
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
+from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import owned_keys
 from ipvsctl.plan.program import WayIn
 from ipvsctl.plan.refusals import is_refusal
+
+_STEP_KEYS: Final = 1000
 
 
 class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +38,31 @@ class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 def count_servers(desired: Desired, store: Store) -> ServerCounts:
     """Count what is desired: some 100 ns for each virtual server."""
-    held = desired.real_servers
-    empty = [key for key, servers in held.items() if not servers]
+    return finish(count_servers_in_steps(desired, store))
+
+
+def count_servers_in_steps(
+    desired: Desired, store: Store
+) -> Generator[None, None, ServerCounts]:
+    """The same in steps of some milliseconds: those without real servers take more."""
+    held = tuple(desired.real_servers.items())
+    empty = [key for key, servers in held if not servers]
     local: set[tuple[ServicePortName, IPFamily, str]] = set()
-    for key in empty:
+    for keys in parts(empty, _STEP_KEYS):
+        yield
+        local.update(_without_local(keys, desired, store))
+    return ServerCounts(
+        virtual_servers=len(held),
+        real_servers=sum(len(servers) for _, servers in held),
+        without_real_servers=len(empty),
+        without_local_endpoints=Counter((family, side) for _, family, side in local),
+    )
+
+
+def _without_local(
+    keys: Iterable[VirtualServerKey], desired: Desired, store: Store
+) -> Iterator[tuple[ServicePortName, IPFamily, str]]:
+    for key in keys:
         program = desired.server(key)
         if program is None:
             continue
@@ -45,13 +71,7 @@ def count_servers(desired: Desired, store: Store) -> ServerCounts:
             continue
         side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
         if _policy(service, side) is TrafficPolicy.LOCAL:
-            local.add((program.port_name, key.family, side))
-    return ServerCounts(
-        virtual_servers=len(held),
-        real_servers=sum(map(len, held.values())),
-        without_real_servers=len(empty),
-        without_local_endpoints=Counter((family, side) for _, family, side in local),
-    )
+            yield program.port_name, key.family, side
 
 
 def count_foreign(observed: Observed, desired: Desired) -> int:
@@ -73,10 +93,13 @@ def count_foreign(observed: Observed, desired: Desired) -> int:
 
 def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:
     """How many each kind of object has, and how many of them are refused VIPs."""
-    found = tuple(problems)
-    by_kind = Counter(problem.kind for problem in found)
-    refused = {(p.ref, p.value) for p in found if is_refusal(p)}
-    return {kind: by_kind[kind] for kind in Kind}, len(refused)
+    by_kind = dict.fromkeys(Kind, 0)
+    refused = {}
+    for problem in problems:
+        by_kind[problem.kind] += problem.count
+        if is_refusal(problem):
+            refused[problem.ref, problem.value] = problem.count
+    return by_kind, sum(refused.values())
 
 
 def _policy(service: Service, side: str) -> TrafficPolicy:

@@ -6,8 +6,9 @@ the other; what only one can have is claimed.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
@@ -18,8 +19,15 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily
-from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import (
+    ListedProblems,
+    NotedProblems,
+    ProblemBook,
+    ProblemPart,
+)
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.catalogue import URGENT_SERVICES
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.claims import Claims
@@ -28,8 +36,19 @@ from ipvsctl.plan.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.program import ServerProgram, ServiceProgram
 from ipvsctl.plan.shared import Shared
-from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry
+from ipvsctl.plan.short_circuits import ShortCircuits, marked_entry, without_mark
 from ipvsctl.plan.silent_checks import SilentChecks
+
+PART: Final = 16
+"""Virtual servers, real servers and entries in a part of a large Service: less than a
+millisecond's work. A sync imposes several parts."""
+
+
+_COMPARED: Final = 64
+"""Programs with so many virtual servers are compared before they are put."""
+
+_MARKS_AT_ONCE: Final = 64
+"""Addresses that get a mark they waited for in one change."""
 
 
 class Desired:
@@ -38,7 +57,7 @@ class Desired:
     def __init__(self, node: NodeProgram) -> None:
         self._node = node
         self._programs: dict[ObjectRef, ServiceProgram] = {}
-        self._troubled: set[ObjectRef] = set()
+        self._compiled_problems = NotedProblems()
         self._claims = Claims()
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
         self._real_servers: dict[
@@ -48,8 +67,17 @@ class Desired:
         self._foreign = Foreign()
         self.foreign: frozenset[VirtualServerKey] = frozenset()
         """The virtual servers of others, as of the last `agree`."""
-        self._withheld: set[VirtualServerKey] = set()
+        self._withheld: dict[VirtualServerKey, ObjectRef] = {}
+        self._taken: ListedProblems[VirtualServerKey] = ListedProblems(
+            lambda _, key: self._claims.problem(key, TAKEN), TAKEN
+        )
         self._short_circuits = ShortCircuits(node.families, node.marks)
+        # What holds instead of a program that no mark is free for.
+        self._unmarked: dict[VirtualServerKey, ServerProgram] = {}
+        self._shortages: ListedProblems[VirtualServerKey] = ListedProblems(
+            lambda _, key: self._claims.problem(key, self._short_circuits.shortage),
+            self._short_circuits.shortage,
+        )
         self._health_checks = HealthChecks()
         self._silent_checks = SilentChecks()
         self._ingress_vip_services = 0
@@ -103,7 +131,7 @@ class Desired:
         for key, inside in moved.items():
             self._withdraw_inside(key, inside)
         for key in moved:
-            self._settle_inside(key, self.server(key))
+            self._mark_again(key)
         self.foreign = self._foreign.keys | self._short_circuits.foreign()
 
     def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
@@ -122,33 +150,48 @@ class Desired:
 
     def put(self, program: ServiceProgram) -> None:
         """Add a Service's program, or replace the one it had."""
+        finish(self.put_in_steps(program))
+
+    def put_in_steps(self, program: ServiceProgram) -> Generator[None, None, None]:
+        """The same in parts, each a legal state that may be imposed: `take_change`.
+
+        Until all is done, no other call may be about the same Service.
+        """
         old = self._programs.get(program.ref)
-        if old == program:
+        if old is not None and len(old.servers) <= _COMPARED and old == program:
             return
         # The new one goes in first: what both have never counts as gone.
-        self._insert(program)
+        yield from self._insert(program)
         if old is not None:
-            self._withdraw(old, keep=program)
+            yield from self._withdraw(old, keep=program)
         self._programs[program.ref] = program
-        if program.problems:
-            self._troubled.add(program.ref)
-        else:
-            self._troubled.discard(program.ref)
+        self._compiled_problems.put(Kind.SERVICE, program.ref, program.problems)
         self._health_checks.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
+        finish(self.remove_in_steps(ref))
+
+    def remove_in_steps(self, ref: ObjectRef) -> Generator[None, None, None]:
+        """The same in parts; see `put_in_steps`."""
         self._health_checks.remove(ref)
         old = self._programs.pop(ref, None)
-        self._troubled.discard(ref)
+        self._compiled_problems.put(Kind.SERVICE, ref, ())
         if old is not None:
-            self._withdraw(old, keep=None)
+            yield from self._withdraw(old, keep=None)
 
     def take_change(self) -> Change:
         """What all `put` and `remove` since the last call add up to.
 
-        The cost is that of the programs put and removed.
+        Some addresses that waited for a mark get one of those that are free; more of
+        them the next time (`has_marks_to_give`). The cost is that of the programs put
+        and removed.
         """
+        for _ in range(_MARKS_AT_ONCE):
+            ready = self._short_circuits.ready()
+            if ready is None:
+                break
+            self._mark_again(ready)
         keys, self._touched = frozenset(self._touched), set()
         wanted = [key for key in keys if key in self._virtual_servers]
         shared = self._shared.take_change()
@@ -206,7 +249,12 @@ class Desired:
         wanted = change.desired
         inside = (self._short_circuits.find(key) for key in keys)
         out = keys | {key for key in inside if key is not None}
-        programs = [p for key in keys if not key.fwmark and (p := self.server(key))]
+        programs = [
+            program
+            for key in keys
+            if not key.fwmark
+            and (program := self._unmarked.get(key) or self.server(key))
+        ]
         entries, vips = self._shared.needed_alone_by(programs)
         for mark in out & self.short_circuits.keys():
             named = marked_entry(self.short_circuits[mark], mark)
@@ -233,21 +281,26 @@ class Desired:
         key = self._short_circuits.addresses.get(key, key)
         return None if key in self._foreign.keys else self._claims.holder(key)
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Every Service's problems, and its lost claims; sorted.
+    @property
+    def has_marks_to_give(self) -> bool:
+        """Whether an address waits for a mark although one is free."""
+        return self._short_circuits.ready() is not None
 
-        The cost is that of the problems: they are asked for after every sync.
-        """
-        found = [p for ref in self._troubled for p in self._programs[ref].problems]
-        found += self._claims.lost()
-        found += (self._claims.problem(key, TAKEN) for key in self._withheld)
-        found += (
-            self._claims.problem(key, reason)
-            for key, reason in self._short_circuits.unmarked().items()
+    @property
+    def problem_parts(self) -> tuple[ProblemPart, ...]:
+        """What is wrong with Services, compiled and all together."""
+        return (
+            self._compiled_problems,
+            self._claims.lost,
+            self._taken,
+            self._shortages,
+            self._health_checks.lost,
+            self._silent_checks.silent,
         )
-        found += self._health_checks.problems()
-        found += self._silent_checks.problems()
-        return tuple(sorted(found))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """The same of all Services, sorted."""
+        return ProblemBook(self.problem_parts).all()
 
     @property
     def lost_node_ports(self) -> Mapping[IPFamily, int]:
@@ -288,31 +341,48 @@ class Desired:
             routes=self._node.placement.routes(self._shared.vips),
         )
 
-    def _insert(self, program: ServiceProgram) -> None:
+    def _insert(self, program: ServiceProgram) -> Generator[None, None, None]:
+        self._ingress_vip_services += program.has_ingress_vip
+        cost = 0
         for server in program.servers:
             key = server.server.key
             before = self.server(key)
             if self._claims.put(program, server):
                 self._settle(key, before)
-        for named in program.entries:
-            self._shared.add(named)
-        self._ingress_vip_services += program.has_ingress_vip
+            cost += _cost(server)
+            if cost >= PART:
+                yield
+                cost = 0
+        for some in parts(program.entries, PART):
+            for named in some:
+                self._shared.add(named)
+            if len(some) == PART:
+                yield
         for family in program.lost_node_ports:
             self._lost_node_ports[family] += 1
 
     def _withdraw(
         self, program: ServiceProgram, *, keep: ServiceProgram | None
-    ) -> None:
+    ) -> Generator[None, None, None]:
         """Take a program out of the counts, but not the claims `keep` has renewed."""
         renewed = {server.server.key for server in keep.servers} if keep else ()
+        cost = 0
         for server in program.servers:
             key = server.server.key
-            if key not in renewed:
-                before = self.server(key)
-                self._claims.withdraw(program.ref, key)
-                self._settle(key, before)
-        for named in program.entries:
-            self._shared.discard(named)
+            if key in renewed:
+                continue
+            before = self.server(key)
+            self._claims.withdraw(program.ref, key)
+            self._settle(key, before)
+            cost += _cost(server)
+            if cost >= PART:
+                yield
+                cost = 0
+        for some in parts(program.entries, PART):
+            for named in some:
+                self._shared.discard(named)
+            if len(some) == PART:
+                yield
         self._ingress_vip_services -= program.has_ingress_vip
         for family in program.lost_node_ports:
             self._lost_node_ports[family] -= 1
@@ -320,11 +390,38 @@ class Desired:
     def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
         """Let the best claim to `key` hold, and its entries with it."""
         after = self._claims.holder(key)
+        known = self._withheld.pop(key, None)
+        if known is not None:
+            self._taken.discard(known, key)
         if after is not None and key in self._foreign.keys:
-            self._withheld.add(key)
+            self._withheld[key] = after.port_name.service
+            self._taken.add(after.port_name.service, key)
             after = None
-        else:
-            self._withheld.discard(key)
+        if after is before:
+            return
+        self._touched.add(key)
+        self._replace(key, self._unmarked.pop(key, before), after)
+
+    def _mark_again(self, key: VirtualServerKey) -> None:
+        """Look whether there is a mark for an address, which may have changed."""
+        program = self.server(key)
+        self._replace(key, self._unmarked.pop(key, program), program)
+
+    def _replace(
+        self,
+        key: VirtualServerKey,
+        before: ServerProgram | None,
+        program: ServerProgram | None,
+    ) -> None:
+        """Let a program hold instead of what did, or what it is without a mark."""
+        if before is not None:
+            self._shortages.discard(before.port_name.service, key)
+        after = program
+        if program is not None and not self._settle_inside(key, program):
+            after = self._unmarked[key] = without_mark(program)
+            self._shortages.add(program.port_name.service, key)
+        elif program is None:
+            self._withdraw_inside(key, self._short_circuits.close(key))
         if after is before:
             return
         self._touched.add(key)
@@ -339,24 +436,26 @@ class Desired:
         if before is None or after is None or not _needs_the_same(before, after):
             self._shared.replace(before, after)
             self._silent_checks.replace(before, after)
-        self._settle_inside(key, after)
 
-    def _settle_inside(
-        self, key: VirtualServerKey, program: ServerProgram | None
-    ) -> None:
-        """Give inside clients of an address their virtual server, or take it away."""
-        if program is None or program.inside is None:
+    def _settle_inside(self, key: VirtualServerKey, program: ServerProgram) -> bool:
+        """Give inside clients of an address their virtual server, or take it away.
+
+        Returns:
+            Whether they have what they should; False when no mark is free.
+        """
+        if program.inside is None:
             self._withdraw_inside(key, self._short_circuits.close(key))
-            return
+            return True
         inside = self._short_circuits.find(key)
         if inside is None:
             inside = self._short_circuits.open(key)
             if inside is None:
-                return
+                return False
             self._shared.add(marked_entry(key, inside))
         self._touched.add(inside)
         self._virtual_servers[inside] = program.inside.server(inside)
         self._real_servers[inside] = program.inside.real_servers
+        return True
 
     def _withdraw_inside(
         self, key: VirtualServerKey, inside: VirtualServerKey | None
@@ -372,6 +471,11 @@ class Desired:
         if strict is None:
             strict = self._ingress_vip_services > 0
         return {**self._node.sysctls, **(STRICT_ARP_SYSCTLS if strict else {})}
+
+
+def _cost(server: ServerProgram) -> int:
+    """How many things in the kernel a virtual server is."""
+    return 1 + len(server.real_servers) + len(server.entries)
 
 
 def _needs_the_same(before: ServerProgram, after: ServerProgram) -> bool:

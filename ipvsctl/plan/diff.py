@@ -1,15 +1,13 @@
 """What must change: the difference of two states, as ops in a safe order."""
 
-from collections.abc import Generator, Iterable, Iterator
-from itertools import islice
+from collections.abc import Generator
 from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.diff_servers import (
     DiffOptions,
     Drain,
@@ -94,7 +92,7 @@ def diff_in_steps(
     for name, held in holds.items():
         yield
         remove_entries(plan, name, held, desired)
-    for some in _chunks(keys):
+    for some in parts(keys, STEP_KEYS):
         yield
         for key in some:
             if key in desired.virtual_servers:
@@ -128,12 +126,6 @@ def _remove_virtual_servers(
             continue
         if key in owning:
             plan.add(Stage.REMOVE_VIRTUAL_SERVERS, DeleteVirtualServer(key))
-
-
-def _chunks(keys: Iterable[VirtualServerKey]) -> Iterator[tuple[VirtualServerKey, ...]]:
-    rest = iter(keys)
-    while some := tuple(islice(rest, STEP_KEYS)):
-        yield some
 
 
 def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:

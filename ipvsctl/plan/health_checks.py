@@ -1,6 +1,6 @@
 """Health-check node ports: which Service answers on which, and at which addresses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -8,6 +8,7 @@ from ipvsctl.model.config import NodePortAddresses
 from ipvsctl.model.net import IPAddress, IPFamily, family_of, parse_address
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem_book import ListedProblems
 from ipvsctl.plan.node_addresses import node_port_addresses
 from ipvsctl.plan.program import ServiceProgram
 
@@ -41,7 +42,9 @@ class HealthChecks:
     def __init__(self) -> None:
         self._ports: dict[ObjectRef, tuple[int, _Claim]] = {}
         self._claims: dict[int, dict[_Claim, ServiceHealth]] = {}
-        self._contested: set[int] = set()
+        self._lost: ListedProblems[int] = ListedProblems(
+            self._lost_problem, "already taken by other Services"
+        )
         self._touched: set[int] = set()
 
     def put(self, program: ServiceProgram) -> None:
@@ -55,15 +58,27 @@ class HealthChecks:
             self.remove(program.ref)
             self._ports[program.ref] = check.port, claim
         claims = self._claims.setdefault(check.port, {})
+        before = min(claims, default=claim)
         claims[claim] = ServiceHealth(program.ref, check.local_endpoints)
-        self._settle(check.port)
+        winner = min(before, claim)
+        for lost in {before, claim} - {winner}:
+            self._lost.add(lost[1], check.port)
+        self._lost.discard(winner[1], check.port)
+        self._touched.add(check.port)
 
     def remove(self, ref: ObjectRef) -> None:
         """Forget a Service; fine if it is not known."""
-        if ref in self._ports:
-            port, claim = self._ports.pop(ref)
-            del self._claims[port][claim]
-            self._settle(port)
+        if ref not in self._ports:
+            return
+        port, claim = self._ports.pop(ref)
+        claims = self._claims[port]
+        del claims[claim]
+        self._lost.discard(ref, port)
+        self._touched.add(port)
+        if claims:
+            self._lost.discard(min(claims)[1], port)
+        else:
+            del self._claims[port]
 
     def find(self, port: int) -> ServiceHealth | None:
         """What a port answers; None if it is no health-check node port."""
@@ -79,24 +94,14 @@ class HealthChecks:
         touched, self._touched = self._touched, set()
         return {port: self.find(port) for port in touched}
 
-    def problems(self) -> Iterator[Problem]:
+    @property
+    def lost(self) -> ListedProblems[int]:
         """The Services whose port an older one has."""
-        for port in self._contested:
-            claims = self._claims[port]
-            winner = min(claims)
-            for claim in claims.keys() - {winner}:
-                reason = f"already taken by Service {winner[1]}"
-                yield port_problem(claim[1], port, reason)
+        return self._lost
 
-    def _settle(self, port: int) -> None:
-        self._touched.add(port)
-        claims = self._claims[port]
-        if len(claims) > 1:
-            self._contested.add(port)
-        else:
-            self._contested.discard(port)
-        if not claims:
-            del self._claims[port]
+    def _lost_problem(self, ref: ObjectRef, port: int) -> Problem:
+        winner = min(self._claims[port])
+        return port_problem(ref, port, f"already taken by Service {winner[1]}")
 
 
 def port_problem(service: ObjectRef, port: int, reason: str) -> Problem:

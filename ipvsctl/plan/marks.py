@@ -36,6 +36,16 @@ class Marks:
         """Those that asked while no mark was free."""
         return self._waiting.keys()
 
+    def ready(self) -> VirtualServerKey | None:
+        """One that waits and for which a mark is free now."""
+        if not self._waiting:
+            return None
+        mark = self._lowest_free()
+        if mark is None:
+            return None
+        heappush(self._free, mark)
+        return next(iter(self._waiting))
+
     def take(self, key: VirtualServerKey) -> int | None:
         """The mark of `key`, a new one if it has none; None when none is free."""
         mark = self._mark_of.get(key)

@@ -52,12 +52,15 @@ class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         real_servers: in the order they are to be added.
+        is_fallback: whether they are everybody's as long as there is no mark and the
+            virtual server itself has none.
     """
 
     scheduler: str
     flags: ServiceFlags
     timeout_s: int
     real_servers: Mapping[RealServerKey, RealServer]
+    is_fallback: bool = True
 
     def server(self, key: VirtualServerKey) -> VirtualServer:
         """The virtual server with that fwmark."""

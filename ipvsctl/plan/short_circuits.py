@@ -10,6 +10,8 @@ server does no harm.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
+import msgspec
+
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
@@ -17,7 +19,7 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.catalogue import SetRole, set_name
 from ipvsctl.plan.marks import Marks
-from ipvsctl.plan.program import NamedEntry
+from ipvsctl.plan.program import NamedEntry, ServerProgram
 
 
 class ShortCircuits:
@@ -41,7 +43,7 @@ class ShortCircuits:
     def open(self, key: VirtualServerKey) -> VirtualServerKey | None:
         """The fwmark virtual server beside that of an address, made if need be.
 
-        None when no mark is free; the next `agree` may find one.
+        None when no mark is free; `ready` says when one is.
         """
         mark = self._marks[key.family].take(key)
         if mark is None:
@@ -98,10 +100,18 @@ class ShortCircuits:
             )
         }
 
-    def unmarked(self) -> Mapping[VirtualServerKey, str]:
-        """Address virtual servers that no mark was free for, and why."""
-        reason = f"no fwmark of {self._range} is free for clients inside the cluster"
-        return {key: reason for marks in self._marks.values() for key in marks.waiting}
+    def ready(self) -> VirtualServerKey | None:
+        """An address virtual server that can be opened now and could not be before."""
+        for marks in self._marks.values():
+            key = marks.ready()
+            if key is not None:
+                return key
+        return None
+
+    @property
+    def shortage(self) -> str:
+        """Why an address virtual server cannot be opened."""
+        return f"no fwmark of {self._range} is free for clients inside the cluster"
 
     def _drop(self, key: VirtualServerKey) -> VirtualServerKey | None:
         inside = self._inside.pop(key, None)
@@ -116,6 +126,25 @@ def marked_entry(key: VirtualServerKey, inside: VirtualServerKey) -> NamedEntry:
         address=key.address, protocol=key.protocol, port=key.port, mark=inside.fwmark
     )
     return NamedEntry(set_name(SetRole.SHORT_CIRCUIT, key.family), entry)
+
+
+def without_mark(program: ServerProgram) -> ServerProgram:
+    """What an address is to all clients alike, while no mark tells some of them.
+
+    Without endpoints on this node it has the cluster's, and drops nobody: clients
+    inside the cluster are served, as with `localFallback: cluster`.
+    """
+    inside = program.inside
+    if inside is None:
+        return program
+    entries, real_servers = program.entries, program.real_servers
+    if not real_servers and inside.is_fallback:
+        name = set_name(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
+        entries = tuple(named for named in entries if named.set_name != name)
+        real_servers = inside.real_servers
+    return msgspec.structs.replace(
+        program, entries=entries, real_servers=real_servers, inside=None
+    )
 
 
 def _keys(

@@ -5,11 +5,12 @@ socket sees it, so whoever has a virtual server for a node's address and that po
 it. The API server gives a number to one of the two; manifests may give it to both.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem_book import ListedProblems
 from ipvsctl.plan.health_checks import ServiceHealth, port_problem
 from ipvsctl.plan.program import ServerProgram, WayIn
 
@@ -23,7 +24,10 @@ class SilentChecks:
     def __init__(self) -> None:
         self._services: dict[int, ObjectRef] = {}
         self._servers: dict[int, dict[VirtualServerKey, ServerProgram]] = {}
-        self._silent: set[int] = set()
+        self.silent: ListedProblems[int] = ListedProblems(
+            self._problem, "already taken by other Services"
+        )
+        """Why each of them is not heard."""
 
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
         """One virtual server is served in place of another."""
@@ -39,27 +43,28 @@ class SilentChecks:
     def note(self, checks: Mapping[int, ServiceHealth | None]) -> None:
         """These health-check node ports have come, gone, or may be another's."""
         for port, health in checks.items():
-            if health is None:
-                self._services.pop(port, None)
-            else:
+            known = self._services.pop(port, None)
+            if known is not None:
+                self.silent.discard(known, port)
+            if health is not None:
                 self._services[port] = health.service
             self._settle(port)
-
-    def problems(self) -> Iterator[Problem]:
-        """Why each of them is not heard."""
-        for port in self._silent:
-            service = self._services[port]
-            servers = self._servers[port]
-            yield port_problem(service, port, _reason(service, servers[min(servers)]))
 
     def _settle(self, port: int) -> None:
         servers = self._servers.get(port)
         if servers == {}:
             del self._servers[port]
-        if servers and port in self._services:
-            self._silent.add(port)
+        service = self._services.get(port)
+        if service is None:
+            return
+        if servers:
+            self.silent.add(service, port)
         else:
-            self._silent.discard(port)
+            self.silent.discard(service, port)
+
+    def _problem(self, service: ObjectRef, port: int) -> Problem:
+        servers = self._servers[port]
+        return port_problem(service, port, _reason(service, servers[min(servers)]))
 
 
 def _is_on_the_host(program: ServerProgram) -> bool:

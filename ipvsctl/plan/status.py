@@ -156,8 +156,9 @@ class _View:
             way=program.way,
             bound=bound,
             standing=_standing(known, program.server),
+            # It may have more than its program says, see `without_mark`.
             real_servers=tuple(
-                self._real_servers(key, program.real_servers, endpoints)
+                self._real_servers(key, self._desired.real_servers[key], endpoints)
             ),
         )
 

@@ -27,7 +27,7 @@ from tests.lab.netns import inside
 PER_SECOND = 200
 
 
-class _Kernel(LinuxKernel):
+class NotingKernel(LinuxKernel):
     """Notes when it is read in steps, which is when an audit begins."""
 
     began_s = 0.0
@@ -60,7 +60,7 @@ class _Source:
             yield change(await self.feed.get())
 
 
-class _Watcher(Nobody):
+class Watcher(Nobody):
     """The loop's audience: says how long after its event each change was imposed."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Watcher(Nobody):
         self.audits: list[tuple[float, float]] = []
         self.first = asyncio.Event()
         self._told = asyncio.Event()
-        self.kernel: _Kernel | None = None
+        self.kernel: NotingKernel | None = None
 
     async def audited(self, done: AuditDone) -> None:
         """See `Audience`."""
@@ -88,17 +88,21 @@ class _Watcher(Nobody):
             if begun is not None:
                 self.waits.append((begun, now - begun))
 
+    async def next_sync(self) -> None:
+        """Return after the next sync."""
+        self._told.clear()
+        await self._told.wait()
+
     async def wait_for_all(self) -> None:
         """Return when no event waits any more."""
         while self.sent_s:
-            self._told.clear()
-            await self._told.wait()
+            await self.next_sync()
 
 
 def measure(size: Size, seconds: float) -> Figures:
     """Latencies in seconds and shares of one CPU."""
     with node_netns("churn") as netns, inside(netns), garbage.held_back():
-        kernel = _Kernel.open(
+        kernel = NotingKernel.open(
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
         )
         try:
@@ -111,9 +115,9 @@ def measure(size: Size, seconds: float) -> Figures:
 
 
 async def _measure(
-    kernel: _Kernel, reconciler: Reconciler, size: Size, seconds: float
+    kernel: NotingKernel, reconciler: Reconciler, size: Size, seconds: float
 ) -> Figures:
-    source, watcher = _Source(size), _Watcher()
+    source, watcher = _Source(size), Watcher()
     watcher.kernel = kernel
     loop = Loop(
         reconciler=reconciler, source=source, config=size.config, audience=watcher

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
-from tests.bench import api_memory, churn, memory, single, speed
+from tests.bench import api_memory, churn, hostile, memory, single, speed
 from tests.bench.sizes import Figures, Size
 
 FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "speed": lambda size, _: speed.measure(size),
     "memory": lambda size, _: memory.measure(size),
     "churn": churn.measure,
+    "hostile": hostile.measure,
     "api": lambda size, _: api_memory.measure(*size, changes_per_s=100, after_s=30),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
@@ -24,7 +25,7 @@ def main() -> int:
     figure, services, endpoints, seconds = sys.argv[1:]
     configure_logs(LogFormat.CONSOLE, verbose=0)
     size = Size(int(services), int(endpoints))
-    if figure in {"speed", "churn"}:
+    if figure in {"speed", "churn", "hostile"}:
         # The first time, the kernel loads the modules of sets and rules.
         speed.measure(Size(10, 1))
     json.dump(FIGURES[figure](size, float(seconds)), sys.stdout)

@@ -42,6 +42,7 @@ def lines(results: Results) -> list[Line]:
         *_speed(results.get("speed", {})),
         *_memory(results.get("memory", {})),
         *_churn(results.get("churn", {})),
+        *_hostile(results.get("hostile", {})),
         *_api(results.get("api", {})),
         *_list(results.get("list", {})),
         *_start(results.get("start", {})),
@@ -172,6 +173,44 @@ def _churn(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "audit every 30 s, share of a CPU", size, f"{found['audit, CPU']:.1%}"
         )
+
+
+def _hostile(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    phases = ("alone", "they come", "one endpoint", "they are there", "they go")
+    for services, found in by_size.items():
+        size = f"{services:,}"
+        for phase in phases:
+            name = f"hostile pair, {phase}"
+            took = found[f"hostile, {phase}, seconds"]
+            if not math.isnan(took):
+                yield Line(f"{name}: takes", size, _s(took))
+            median = found[f"hostile, {phase}, median"]
+            yield Line(f"{name}: others, median", size, _ms(median))
+            p99 = found[f"hostile, {phase}, p99"]
+            yield Line(
+                f"{name}: others, p99",
+                size,
+                _ms(p99),
+                goal="<= 100 ms",
+                holds=p99 <= 0.1,
+            )
+        worst = found["hostile, livez, worst"]
+        yield Line(
+            "hostile pair: `/livez`, worst of them all",
+            size,
+            _ms(worst),
+            goal="< 1 s",
+            holds=worst < 1,
+        )
+        refused = found["hostile, livez, refused"]
+        yield Line(
+            "hostile pair: `/livez` not 200",
+            size,
+            f"{refused:.0f} of {found['hostile, livez, asked']:.0f}",
+            goal="0",
+            holds=not refused,
+        )
+        yield Line("hostile pair: warnings", size, f"{found['hostile, warnings']:.0f}")
 
 
 def _api(by_size: Mapping[int, Figures]) -> Iterator[Line]:

@@ -1,5 +1,6 @@
 """Facts about the configuration file."""
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from ipvsctl.model.config import (
     VipBinding,
 )
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.limits import Resource, Scope, setting
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import parse_address, parse_network
 
@@ -296,6 +298,37 @@ def test_where_to_serve(fields: dict[str, object], expected: ServeConfig) -> Non
     config, warnings = parse(**fields)
     assert config.serve == expected
     assert warnings == ()
+
+
+def test_limits() -> None:
+    """Each has a field of its own; 0 is what it says, and null is the default."""
+    given = {
+        "serviceVirtualServers": 1,
+        "namespaceVirtualServers": 2,
+        "serviceRealServers": 3,
+        "namespaceRealServers": 4,
+        "serviceMarks": 5,
+        "namespaceMarks": 0,
+        "namespaceHealthChecks": None,
+    }
+    config, warnings = parse(ipvsctl=given)
+    assert msgspec.structs.astuple(config.limits) == (1, 2, 3, 4, 5, 0, 4096)
+    assert warnings == ()
+    with pytest.raises(ConfigError, match=r"ipvsctl\.serviceMarks"):
+        parse(ipvsctl={"serviceMarks": -1})
+
+
+@pytest.mark.parametrize(
+    ("scope", "resource"), [(s, r) for s in Scope for r in Resource]
+)
+def test_problems_name_limits_as_the_file_does(
+    scope: Scope, resource: Resource
+) -> None:
+    """Every limit there is has such a field."""
+    path = setting(scope, resource)
+    known = {field.path for field in FIELDS}
+    is_there = (scope, resource) != (Scope.SERVICE, Resource.HEALTH_CHECKS)
+    assert (path in known) is is_there
 
 
 @pytest.mark.parametrize(

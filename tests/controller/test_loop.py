@@ -3,7 +3,12 @@
 import asyncio
 import errno
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+)
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
@@ -20,10 +25,12 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
+from ipvsctl.model.net import Protocol
+from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.change import Change
-from ipvsctl.plan.ops import AddVirtualServer, BindAddress, SetSysctl
+from ipvsctl.plan.ops import AddVirtualServer, BindAddress, Plan, Report, SetSysctl
 from ipvsctl.sources.source import Source
 from tests import builders
 from tests.controller.cluster import (
@@ -515,6 +522,87 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
         await world.until(lambda: world.loop.state.audits == 3)
         assert world.loop.state.failed_ops == 0
         assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}
+
+
+def mallorys(name: str) -> Service:
+    """A Service with 300 ports on an external IP that is not its alone."""
+    return builders.service(
+        name,
+        cluster_ips=(IPv4Address(f"10.96.1.{1 + 'ab'.index(name)}"),),
+        external_ips=(IPv4Address("203.0.113.1"),),
+        ports=tuple(
+            ServicePort(name=f"p{port}", protocol=Protocol.TCP, port=port)
+            for port in range(1, 301)
+        ),
+    )
+
+
+async def test_a_large_service_keeps_nobody_waiting() -> None:
+    """A change of another one is imposed between two of its parts.
+
+    One line tells of it, and one of its problems, with how many there are.
+    """
+    source = ListSource(FIRST)
+
+    class Eager(FakeKernel):
+        """Another Service changes as soon as a part of the large one is there."""
+
+        has_told = False
+        parts = 0
+
+        def apply(self, plan: Plan) -> Report:
+            count = sum(isinstance(op, AddVirtualServer) for op in plan)
+            if count > 1 and not self.has_told:
+                self.has_told = True
+                loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
+            if set(real_servers(self)) != {"172.16.0.2:8080"}:
+                self.parts += count > 1
+            return super().apply(plan)
+
+    loop = asyncio.get_running_loop()
+    kernel = Eager()
+    world = World(source, kernel)
+    with capture_logs() as logs:
+        async with running(world):
+            await world.until(lambda: has_audited(world, 1))
+            kernel.parts = 0
+            source.tell(*(has(mallorys(name)) for name in ("a", "b")))
+            await world.until(lambda: world.reconciler.has_parts)
+            world.clock.advance(CONFIG.min_sync_period_s)
+            await world.until(lambda: imposed(world) == 601)
+            await world.until(lambda: world.reconciler.has_parts)
+            world.clock.advance(CONFIG.min_sync_period_s)
+            await world.until(lambda: imposed(world) == 901)
+            await world.idle()
+            assert len(kernel.observe().state.virtual_servers) == 901
+            assert set(real_servers(kernel)) == {"172.16.0.2:8080"}
+            assert kernel.parts <= 2
+            assert world.loop.state.audits == 1
+    lines = [log for log in logs if log["event"] in {"sync", "problem"}]
+    assert len([log for log in lines if log["event"] == "sync"]) <= 3
+    assert [log["more"] for log in lines if log["event"] == "problem"] == [299]
+    assert sum(p.count for p in world.loop.problem_book.each()) == 300
+    assert sum(p.count for p in world.told.new) == 300
+
+
+async def test_health_does_not_wait_for_a_large_service() -> None:
+    """It would take the node out of every load balancer for one Service's sake."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        source.tell(has(mallorys("a")))
+        await world.until(lambda: world.reconciler.unfinished is not None)
+        assert world.loop.is_healthy()
+        await world.until(lambda: world.reconciler.has_parts)
+        world.clock.advance(CONFIG.min_sync_period_s)
+        await world.until(lambda: imposed(world) == 601)
+
+
+def imposed(world: World) -> int:
+    """How many virtual servers have been added."""
+    plans = (done.report.plan for done in world.told.done)
+    return sum(isinstance(op, AddVirtualServer) for plan in plans for op in plan)
 
 
 class Silent(ListSource):

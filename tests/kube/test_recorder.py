@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipvsctl.kube.access import Access, Address
-from ipvsctl.kube.budget import BURST_OF_ONE
+from ipvsctl.kube.budget import EVENTS_OF_ONE
 from ipvsctl.kube.event_words import event_of, reason_of
 from ipvsctl.kube.recorder import QUEUE_MAX, EventRecorder
 from ipvsctl.kube.transport import Api
@@ -111,8 +111,8 @@ async def test_rate(server: FakeApiServer, kubeconfig: Path, clock: FakeClock) -
         for _ in range(100):
             recorder.tell((problem(),))
         await done(recorder, 100)
-        assert (recorder.posted, recorder.dropped) == (BURST_OF_ONE, 95)
-    assert len(events(server)) == BURST_OF_ONE
+        assert (recorder.posted, recorder.dropped) == (EVENTS_OF_ONE.burst, 95)
+    assert len(events(server)) == EVENTS_OF_ONE.burst
 
 
 async def test_manifests(

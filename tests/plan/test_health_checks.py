@@ -85,24 +85,24 @@ def test_the_older_service_keeps_a_port(checks: HealthChecks) -> None:
     checks.put(program("older", created="2025", count=3))
     checks.put(program("younger", created="2026", count=0))
     assert checks.take_change() == {PORT: health("web")}
-    assert {str(problem.ref) for problem in checks.problems()} == {
+    assert {str(problem.ref) for problem in checks.lost.each()} == {
         "default/older",
         "default/younger",
     }
-    assert {problem.reason for problem in checks.problems()} == {
+    assert {problem.reason for problem in checks.lost.each()} == {
         "already taken by Service default/web"
     }
     checks.remove(ref("web"))
     assert checks.take_change() == {PORT: health("older", 3)}
     checks.remove(ref("older"))
     assert checks.take_change() == {PORT: health("younger", 0)}
-    assert list(checks.problems()) == []
+    assert list(checks.lost.each()) == []
 
 
 def test_a_younger_service_does_not_change_the_answer(checks: HealthChecks) -> None:
     """Its endpoints are not counted."""
     checks.put(program("younger", created="2026", count=5))
-    (problem,) = checks.problems()
+    (problem,) = checks.lost.each()
     assert str(problem) == (
         "Service default/younger: spec.healthCheckNodePort: 32000:"
         " already taken by Service default/web"

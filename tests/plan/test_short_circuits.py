@@ -287,6 +287,80 @@ def test_without_a_free_mark_the_service_has_a_problem() -> None:
     assert not union.problems()
 
 
+ONE_MARK = msgspec.structs.replace(CONFIG, mark_range=MarkRange(7, 0xFFFFFFFF))
+ELSEWHERE = IPv4Address("203.0.113.51")
+OTHER_KEY = msgspec.structs.replace(KEY, address=ELSEWHERE)
+DROPPED = set_name(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
+
+
+def local(name: str, address: IPv4Address, *endpoints: Endpoint) -> ServiceProgram:
+    """A Service with one Local address and these endpoints."""
+    given = service(
+        ref=ObjectRef("default", name),
+        cluster_ips=(IPv4Address("10.96.0.10"),),
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        external_ips=(address,),
+        ports=(ServicePort(name="http", protocol=Protocol.TCP, port=80),),
+    )
+    return compile_service(given, slices(*endpoints), NODE, ONE_MARK)
+
+
+def test_without_a_free_mark_clients_inside_are_served_all_the_same() -> None:
+    """By the cluster's endpoints, as with `localFallback: cluster`; nobody is dropped.
+
+    When a mark is free again, the next change gives it, without an audit.
+    """
+    union = union_of(
+        local("a", EXTERNAL, THERE), local("b", ELSEWHERE, THERE), config=ONE_MARK
+    )
+    state = union.state()
+    assert [str(key) for key in state.real_servers[KEY]] == []
+    assert [str(key) for key in state.real_servers[OTHER_KEY]] == ["172.16.1.5:8080"]
+    assert {entry.address for entry in state.entries[DROPPED]} == {EXTERNAL}
+    union.take_change()
+    union.remove(ObjectRef("default", "a"))
+    has_some = union.has_marks_to_give
+    assert not has_some, "in one plan it must not stand for two"
+    union.take_change()
+    has_some = union.has_marks_to_give
+    assert has_some
+    change = union.take_change()
+    assert OTHER_KEY in change.keys
+    assert [str(key) for key in change.desired.real_servers[OTHER_KEY]] == []
+    assert {entry.address for entry in change.desired.entries[DROPPED]} == {ELSEWHERE}
+    assert marks(union.state()) == ["203.0.113.51,tcp:80 skbmark 0x7"]
+    assert not union.problems()
+    has_some = union.has_marks_to_give
+    assert not has_some
+
+
+def test_with_an_endpoint_here_a_mark_that_is_missing_changes_nothing_else() -> None:
+    """Outside clients keep it, and their source address; inside ones share it."""
+    union = union_of(
+        local("a", EXTERNAL, HERE),
+        local("b", ELSEWHERE, HERE, THERE),
+        config=ONE_MARK,
+    )
+    state = union.state()
+    assert [str(key) for key in state.real_servers[OTHER_KEY]] == ["172.16.0.5:8080"]
+
+
+def test_an_endpoint_that_comes_is_where_a_mark_is_missing_too() -> None:
+    """And leaves the cluster's to the cluster."""
+    union = union_of(
+        local("a", EXTERNAL, THERE), local("b", ELSEWHERE, THERE), config=ONE_MARK
+    )
+    union.put(local("b", ELSEWHERE, HERE, THERE))
+    state = union.state()
+    assert [str(key) for key in state.real_servers[OTHER_KEY]] == ["172.16.0.5:8080"]
+    union.remove(ObjectRef("default", "b"))
+    assert OTHER_KEY not in union.state().virtual_servers
+    assert {entry.address for entry in union.state().entries[DROPPED]} == {EXTERNAL}
+    union.remove(ObjectRef("default", "a"))
+    assert not union.state().entries[DROPPED]
+    assert not union.problems()
+
+
 def test_the_kernel_is_the_memory_of_marks() -> None:
     """The next process takes over the mark that the entry has."""
     entry = SetEntry(address=EXTERNAL, protocol=Protocol.TCP, port=80, mark=0x20005)

@@ -1,0 +1,59 @@
+"""Tells problems as they appear: to the log, and to whoever else wants to hear."""
+
+import structlog
+
+from ipvsctl.controller.audience import Audience
+from ipvsctl.controller.problem_log import ProblemLog
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.problem_book import NotedProblems, ProblemBook
+
+_log = structlog.get_logger("ipvsctl")
+
+
+class ProblemTeller:
+    """Looks at what changed since it was last asked, and at nothing else.
+
+    Args:
+        book: of the objects themselves.
+        audience: has problems of its own, which are few, and hears of all.
+    """
+
+    def __init__(self, book: ProblemBook, audience: Audience) -> None:
+        self._audience = audience
+        self._of_audience = NotedProblems()
+        self._seen: tuple[Problem, ...] = ()
+        self.book = ProblemBook((book, self._of_audience))
+        self._new = ProblemLog(self.book.of)
+
+    def tell(self, now_s: float, unfinished: ObjectRef | None) -> None:
+        """Log what is new.
+
+        Args:
+            now_s: seconds on any steady clock.
+            unfinished: a Service whose problems are about to be others.
+        """
+        self._ask_audience()
+        self._new.note(self.book.take_changed())
+        news = self._new.take(now_s, unfinished)
+        for one in news:
+            problem = one.problem
+            _log.warning(
+                "problem",
+                kind=problem.kind.value,
+                object=str(problem.ref),
+                field=problem.field,
+                value=problem.value,
+                reason=problem.reason,
+                **({"more": one.more} if one.more else {}),
+            )
+        given_up = self._new.take_given_up()
+        if given_up:
+            _log.warning("more problems", objects=given_up, see="ipvsctl status")
+        if news:
+            self._audience.appeared(tuple(p for one in news for p in one.problems))
+
+    def _ask_audience(self) -> None:
+        problems = self._audience.problems()
+        if problems != self._seen:
+            self._seen = problems
+            self._of_audience.replace(problems)

@@ -1,0 +1,70 @@
+"""What the log says of syncs and audits."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import structlog
+
+from ipvsctl.controller.changes import Programmed
+from ipvsctl.controller.reconciler import SyncReport
+from ipvsctl.plan.ops import FailedOp
+
+_log = structlog.get_logger("ipvsctl")
+
+
+class _Sums(msgspec.Struct):
+    """What one line says."""
+
+    ops: int = 0
+    failed: int = 0
+    duration_s: float = 0
+    latency_s: float | None = None
+
+    def add(
+        self, report: SyncReport, failed: int, programmed: tuple[Programmed, ...]
+    ) -> None:
+        """One more."""
+        self.ops += len(report.plan)
+        self.failed += failed
+        self.duration_s += report.duration_s
+        for change in programmed:
+            self.latency_s = max(self.latency_s or 0, change.duration_s)
+
+    def fields(self) -> Mapping[str, float]:
+        """The fields of the line."""
+        fields = {
+            "ops": self.ops,
+            "failed": self.failed,
+            "duration_ms": round(self.duration_s * 1000, 1),
+        }
+        if self.latency_s is not None:
+            fields["latency_ms"] = round(self.latency_s * 1000, 1)
+        return fields
+
+
+class SyncLog:
+    """One line for each sync, however many parts it has; its ops at debug."""
+
+    def __init__(self) -> None:
+        self._sums = _Sums()
+
+    def tell(
+        self,
+        what: str,
+        report: SyncReport,
+        failed: Sequence[FailedOp],
+        programmed: tuple[Programmed, ...],
+        *,
+        is_over: bool,
+    ) -> None:
+        """Log what was done; the line itself when the last part is done."""
+        self._sums.add(report, len(failed), programmed)
+        if is_over:
+            _log.info(what, **self._sums.fields())
+            self._sums = _Sums()
+        if _log.is_enabled_for(logging.DEBUG):
+            for op in report.plan:
+                _log.debug("op", op=str(op))
+        for failure in failed:
+            _log.error("op failed", op=str(failure.op), reason=failure.reason)
