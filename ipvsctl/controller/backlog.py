@@ -4,6 +4,7 @@ A Service with thousands of virtual servers takes seconds to compile and to prog
 Its turn is cut into parts, between which all others are served.
 """
 
+from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from typing import Final, NamedTuple
 
@@ -119,7 +120,7 @@ class Backlog:
     """
 
     def __init__(self) -> None:
-        self.small: dict[ObjectRef, None] = {}
+        self.small: OrderedDict[ObjectRef, None] = OrderedDict()
         self._large: dict[str, dict[ObjectRef, None]] = {}
         self._current: ObjectRef | None = None
         self._job: Job | None = None

@@ -278,8 +278,7 @@ class Compiler:
     def _compile_small(self) -> None:
         small = self._backlog.small
         for _ in range(min(SMALL, len(small))):
-            ref = next(iter(small))
-            del small[ref]
+            ref, _ = small.popitem(last=False)
             if self._backlog.is_taken(ref):
                 self._backlog.postpone(ref)
                 continue

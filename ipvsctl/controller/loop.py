@@ -33,8 +33,10 @@ from ipvsctl.controller.turns import take_turns
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.host import ApiServer
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
+from ipvsctl.model.steps import parts
 from ipvsctl.plan.change import Change
 from ipvsctl.plan.ops import FailedOp
 from ipvsctl.sources.source import Source
@@ -46,6 +48,9 @@ _log = structlog.get_logger("ipvsctl")
 DRAIN_CHECK_S = 5.0
 """Seconds between looks at draining real servers: how long one may outlive its last
 connection."""
+
+DRAINS_AT_ONCE = 50
+"""Virtual servers that are looked at for that in one go: some milliseconds."""
 
 
 class LoopState(msgspec.Struct, kw_only=True):
@@ -99,6 +104,7 @@ class Loop:
         self._audit_wanted = asyncio.Event()
         self._large = asyncio.Event()
         self._sync_log = SyncLog()
+        self._drain_log = SyncLog()
         self._problems = ProblemTeller(reconciler.problem_book, self._audience)
         self._known_doubts: tuple[str, ...] = ()
         self.state = LoopState()
@@ -344,20 +350,23 @@ class Loop:
     async def _end_drains_forever(self) -> None:
         while True:
             await self._sleep(DRAIN_CHECK_S)
-            if not self._reconciler.draining:
-                continue
-            async with self._lock:
-                change = self._reconciler.recheck_drains()
-                try:
-                    report = await asyncio.to_thread(self._reconciler.sync, change)
-                except (KernelError, WireError) as error:
-                    _log.error("drain check failed", reason=str(error))
-                    self._audit_wanted.set()
-                    continue
-                if report.plan:
-                    await self._audience.synced(SyncDone(report=report, change=change))
+            # After a change of many, all at once would keep others waiting.
+            for keys in parts(self._reconciler.draining, DRAINS_AT_ONCE):
+                await self._check_drains(frozenset(keys))
+            self._drain_log.end("drain check")
+
+    async def _check_drains(self, keys: frozenset[VirtualServerKey]) -> None:
+        async with self._lock:
+            change = self._reconciler.recheck_drains(keys)
+            try:
+                report = await asyncio.to_thread(self._reconciler.sync, change)
+            except (KernelError, WireError) as error:
+                _log.error("drain check failed", reason=str(error))
+                self._audit_wanted.set()
+                return
             if report.plan:
-                self._tell("drain check", report)
+                await self._audience.synced(SyncDone(report=report, change=change))
+                self._drain_log.add(report, _to_try_again(report))
 
     def _tell_doubts(self, doubts: tuple[str, ...]) -> None:
         """Log what of the input cannot be read any more, or can again."""
@@ -383,10 +392,10 @@ class Loop:
         programmed: tuple[Programmed, ...] = (),
     ) -> None:
         """Log a sync or an audit, and problems as they appear."""
-        is_over = what != "sync" or not self._reconciler.has_parts
         # The others are problems, and said once.
-        failed = _to_try_again(report)
-        self._sync_log.tell(what, report, failed, programmed, is_over=is_over)
+        self._sync_log.add(report, _to_try_again(report), programmed)
+        if what != "sync" or not self._reconciler.has_parts:
+            self._sync_log.end(what)
         doubts = self._reconciler.doubts
         if doubts != self._known_doubts:
             self._tell_doubts(doubts)

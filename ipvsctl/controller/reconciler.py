@@ -169,9 +169,13 @@ class Reconciler:
         """Compile a large Service; `prepare_some` has parts of it then."""
         return self._compiler.compile_large()
 
-    def recheck_drains(self) -> Change:
-        """The virtual servers that drain, to be looked at again."""
-        return self._noted(self.desired.unchanged(self.draining))
+    def recheck_drains(
+        self, keys: AbstractSet[VirtualServerKey] | None = None
+    ) -> Change:
+        """Virtual servers that drain, to be looked at again; None is all of them."""
+        return self._noted(
+            self.desired.unchanged(self.draining if keys is None else keys)
+        )
 
     def sync(self, change: Change) -> SyncReport:
         """Impose a change on the kernel, reading only what it touches.

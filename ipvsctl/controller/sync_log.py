@@ -47,24 +47,26 @@ class SyncLog:
     """One line for each sync, however many parts it has; its ops at debug."""
 
     def __init__(self) -> None:
-        self._sums = _Sums()
+        self._sums: _Sums | None = None
 
-    def tell(
+    def add(
         self,
-        what: str,
         report: SyncReport,
         failed: Sequence[FailedOp],
-        programmed: tuple[Programmed, ...],
-        *,
-        is_over: bool,
+        programmed: tuple[Programmed, ...] = (),
     ) -> None:
-        """Log what was done; the line itself when the last part is done."""
-        self._sums.add(report, len(failed), programmed)
-        if is_over:
-            _log.info(what, **self._sums.fields())
+        """A part has been done."""
+        if self._sums is None:
             self._sums = _Sums()
+        self._sums.add(report, len(failed), programmed)
         if _log.is_enabled_for(logging.DEBUG):
             for op in report.plan:
                 _log.debug("op", op=str(op))
         for failure in failed:
             _log.error("op failed", op=str(failure.op), reason=failure.reason)
+
+    def end(self, what: str) -> None:
+        """That was the last one; nothing is said if there was none."""
+        if self._sums is not None:
+            _log.info(what, **self._sums.fields())
+        self._sums = None

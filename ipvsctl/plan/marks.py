@@ -4,6 +4,7 @@ Nothing is written down: the kernel's set of marked entries is the memory. A pro
 that starts takes over the marks it finds there; new ones are the lowest free.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
@@ -19,7 +20,8 @@ class Marks:
         self._range = mark_range
         self._mark_of: dict[VirtualServerKey, int] = {}
         self._key_of: dict[int, VirtualServerKey] = {}
-        self._waiting: dict[VirtualServerKey, None] = {}
+        # The first is taken out all the time, which a dict is slow at.
+        self._waiting: OrderedDict[VirtualServerKey, None] = OrderedDict()
         self.foreign: AbstractSet[int] = frozenset()
         self._kept: AbstractSet[int] = frozenset()
         """Marks of others, as of the last `agree`."""

@@ -11,6 +11,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 from ipvsctl.cluster.events import ApiServersFound, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.audience import AuditDone, SyncDone
-from ipvsctl.controller.loop import DRAIN_CHECK_S, Loop
+from ipvsctl.controller.loop import DRAIN_CHECK_S, DRAINS_AT_ONCE, Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.config import ProxyConfig
@@ -522,6 +523,49 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
         await world.until(lambda: world.loop.state.audits == 3)
         assert world.loop.state.failed_ops == 0
         assert real_servers(world.kernel) == {"172.16.0.2:8080": 1}
+
+
+async def test_drains_of_many_are_looked_at_by_and_by() -> None:
+    """Events do not wait for all of them."""
+
+    class Counting(FakeKernel):
+        looked_at: ClassVar[list[int]] = []
+
+        def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+            keys = tuple(keys)
+            self.looked_at.append(len(keys))
+            return super().observe_virtual_servers(keys)
+
+    services = [
+        builders.service(f"s{n}", cluster_ips=(IPv4Address("10.96.2.1") + n,))
+        for n in range(2 * DRAINS_AT_ONCE + 1)
+    ]
+
+    def slices(address: str) -> list[Event]:
+        return [
+            has_slice(
+                builders.endpoint_slice(
+                    f"{one.ref.name}-1", address, service_name=one.ref.name
+                )
+            )
+            for one in services
+        ]
+
+    source = ListSource([*map(has, services), *slices("172.16.0.1")])
+    kernel = Counting()
+    world = World(source, kernel)
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        source.tell(*slices("172.16.0.2"))
+        await world.until(
+            lambda: len(world.reconciler.draining) == 2 * DRAINS_AT_ONCE + 1
+        )
+        await world.until(lambda: world.loop.pending_s() is None)
+        await world.idle()
+        kernel.looked_at.clear()
+        world.clock.advance(DRAIN_CHECK_S)
+        await world.until(lambda: not world.reconciler.draining)
+    assert sorted(n for n in kernel.looked_at if n) == [1, 50, 50]
 
 
 def mallorys(name: str) -> Service:
