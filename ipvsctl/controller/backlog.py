@@ -5,7 +5,7 @@ Its turn is cut into parts, between which all others are served.
 """
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -153,10 +153,19 @@ class Backlog:
         """Have a Service wait among the large ones."""
         self._large.setdefault(ref.namespace, {})[ref] = None
 
-    def begin(self) -> ObjectRef:
-        """Give the next large Service its turn."""
+    def begin(self, age_if_gone: Callable[[ObjectRef], str | None]) -> ObjectRef:
+        """Give the next large Service its turn.
+
+        Those that are gone come first, the youngest before the others: it is the older
+        one that has what both want, and what it leaves would be put into place for the
+        younger one, only to be taken away again.
+
+        Args:
+            age_if_gone: when a Service was created that is no more; None of others.
+        """
         namespace, refs = next(iter(self._large.items()))
-        ref = next(iter(refs))
+        gone = [(age, ref) for ref in refs if (age := age_if_gone(ref)) is not None]
+        ref = max(gone)[1] if gone else next(iter(refs))
         del refs[ref], self._large[namespace]
         if refs:
             self._large[namespace] = refs

@@ -150,7 +150,7 @@ class Compiler:
 
     def compile_large(self) -> Steps[None]:
         """Compile the next large Service; `compile_some` puts it into place."""
-        ref = self._backlog.begin()
+        ref = self._backlog.begin(self._age_if_gone)
         job = self._job(ref)
         if job is None:
             self._backlog.put(self._desired.remove_in_steps(ref))
@@ -293,6 +293,12 @@ class Compiler:
                 job.measure()
                 self._grant(job)
                 self._desired.put(job.compile())
+
+    def _age_if_gone(self, ref: ObjectRef) -> str | None:
+        known = self._desired.programs.get(ref)
+        if known is None or self._store.service(ref) is not None:
+            return None
+        return known.created
 
     def _job(self, ref: ObjectRef) -> Job | None:
         """What it takes to compile a Service as it is now; None if it is gone."""

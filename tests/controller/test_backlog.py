@@ -110,6 +110,25 @@ def test_everything_at_once_ends_a_turn_under_way() -> None:
     assert not made.desired.state().virtual_servers
 
 
+def test_two_that_go_leave_nothing_to_each_other() -> None:
+    """The one that had nothing goes first, so that nothing is put into its place."""
+    old = large("z-old", 200, created="2025")
+    young = large(
+        "a-young", 200, created="2026", cluster_ips=(parse_address("10.96.0.11"),)
+    )
+    store, made = compiler(has(old), has(young), config=ProxyConfig())
+    turns(made)
+    store.apply(has_not(old))
+    store.apply(has_not(young))
+    changes = [made.compile_some(PARTS)]
+    while made.has_parts or made.has_large:
+        if made.has_large:
+            assert [*made.compile_large()] == []
+        changes.append(made.compile_some(PARTS))
+    assert not any(change.desired.virtual_servers for change in changes)
+    assert not made.desired.state().virtual_servers
+
+
 def test_a_namespace_that_is_full() -> None:
     """The oldest Services have what there is; who goes makes room."""
     old = large("old", 150, external_ips=(), created="2025")
