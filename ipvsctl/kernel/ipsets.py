@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -95,11 +96,19 @@ class Ipsets:
         """The sets of our names with their entries; see `seam.Reading`.
 
         A set of a type that is not in use here is left out, and so are entries that
-        have no value here (see `IpsetReplies.entries`); both are logged.
+        have no value here (see `IpsetReplies.entries`); both are logged. The kernel
+        lists a set by its buckets, each whole, and keeps the table that it has begun
+        with until the end (ip_set_hash_gen.h:mtype_list, mtype_uref), so that entries
+        that come and go between two steps cost no other its place.
         """
+        # One that is not read to its end would be in the way of the next.
+        with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
+            return (yield from self._read_from(socket))
+
+    def _read_from(self, socket: NetlinkSocket) -> Generator[bool, None, IpsetListing]:
         listing = IpsetListing({}, {})
         yield True
-        headers = self._socket.dump(list_headers(), self._replies.header, "list sets")
+        headers = socket.dump(list_headers(), self._replies.header, "list sets")
         for header in headers:
             if header.name not in self._names:
                 continue
@@ -108,7 +117,9 @@ class Ipsets:
                 continue
             yield True
             try:
-                parts = self._socket.read(list_set(header.name), _reading(header.name))
+                parts = yield from socket.read_in_steps(
+                    list_set(header.name), f"list set {header.name}"
+                )
             except NotFound:
                 # It was destroyed since the headers were listed.
                 continue
@@ -131,10 +142,6 @@ class Ipsets:
         if others:
             _log.warning("set has foreign entries", set=name, entries=others)
         return frozenset(found)
-
-
-def _reading(name: str) -> str:
-    return f"list set {name}"
 
 
 def _groups(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
