@@ -11,7 +11,6 @@ from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.source_state import source_state
-from ipvsctl.model.steps import finish
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.counts import count_problems, count_servers_in_steps
 from ipvsctl.serve import metric_table as table
@@ -41,14 +40,10 @@ class Gauges:
         self._endpoint_changes = 0
         self._restarts: dict[tuple[Kind, str], int] = {}
 
-    def refresh(self, watches: tuple[WatchHealth, ...]) -> None:
-        """Have the metrics say how things are now."""
-        finish(self.refresh_in_steps(watches))
-
     def refresh_in_steps(
         self, watches: tuple[WatchHealth, ...]
     ) -> Generator[None, None, None]:
-        """The same in steps of some milliseconds."""
+        """Have the metrics say how things are now, in steps of some milliseconds."""
         self._set_loop()
         self._set_changes()
         yield from self._set_servers()

@@ -12,7 +12,7 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import Service, ServicePortName, TrafficPolicy
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
-from ipvsctl.model.steps import finish, parts
+from ipvsctl.model.steps import parts
 from ipvsctl.plan.desired import Desired
 from ipvsctl.plan.diff import owned_keys
 from ipvsctl.plan.program import WayIn
@@ -36,15 +36,13 @@ class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
     without_local_endpoints: Mapping[tuple[IPFamily, str], int]
 
 
-def count_servers(desired: Desired, store: Store) -> ServerCounts:
-    """Count what is desired: some 100 ns for each virtual server."""
-    return finish(count_servers_in_steps(desired, store))
-
-
 def count_servers_in_steps(
     desired: Desired, store: Store
 ) -> Generator[None, None, ServerCounts]:
-    """The same in steps of some milliseconds: those without real servers take more."""
+    """Count what is desired, in steps of some milliseconds.
+
+    Some 100 ns for each virtual server; those without real servers take more.
+    """
     held = tuple(desired.real_servers.items())
     empty = [key for key, servers in held if not servers]
     local: set[tuple[ServicePortName, IPFamily, str]] = set()

@@ -19,6 +19,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.ops import AddVirtualServer, ChangeRules, UnbindAddress
 from ipvsctl.serve.metrics import Metrics
@@ -91,7 +92,7 @@ class World:
     async def scrape(self) -> "Scrape":
         """What a scraper sees now."""
         await self.audience.settle()
-        self.gauges.refresh(self.watches)
+        finish(self.gauges.refresh_in_steps(self.watches))
         return Scrape(samples(self.metrics))
 
 

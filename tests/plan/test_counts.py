@@ -9,7 +9,8 @@ from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Endpoint, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
-from ipvsctl.plan.counts import count_foreign, count_problems, count_servers
+from ipvsctl.model.steps import finish
+from ipvsctl.plan.counts import count_foreign, count_problems, count_servers_in_steps
 from tests.builders import endpoint_slice, node, service
 from tests.cluster.test_store import put
 from tests.controller.cluster import FIRST, endpoints, has, has_slice, take
@@ -37,7 +38,7 @@ def test_servers() -> None:
         has(service("empty", cluster_ips=(IPv4Address("10.96.0.20"),))),
     )
     made.prepare()
-    counts = count_servers(made.desired, store)
+    counts = finish(count_servers_in_steps(made.desired, store))
     assert (counts.virtual_servers, counts.real_servers) == (2, 2)
     assert counts.without_real_servers == 1
     assert counts.without_local_endpoints == {}
@@ -60,7 +61,7 @@ def test_local_policies_without_endpoints_here() -> None:
         has_slice(endpoint_slice("web-1", endpoints=(elsewhere,))),
     )
     made.prepare()
-    counts = count_servers(made.desired, store)
+    counts = finish(count_servers_in_steps(made.desired, store))
     assert counts.without_local_endpoints == {
         (IPFamily.IPV4, "internal"): 1,
         (IPFamily.IPV4, "external"): 1,
