@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import msgspec
 from hypothesis import strategies as st
 
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
 from ipvsctl.model.objects import (
     Endpoint,
@@ -23,9 +23,9 @@ from ipvsctl.model.objects import (
     TrafficPolicy,
 )
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.compile import compile_service
-from ipvsctl.plan.desired import Desired
-from ipvsctl.plan.node import compile_node
+from ipvsctl.plan.service.compile import compile_service
+from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.node import compile_node
 
 NODE = NodeContext(
     name="node-0",
@@ -68,7 +68,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         self, node: NodeContext = NODE, config: ProxyConfig = CONFIG
     ) -> Desired:
         """The union of all programs on `node`."""
-        desired = Desired(compile_node(node, config, KernelFacts()))
+        desired = Desired(compile_node(node, config, Capabilities()))
         for service in self.services:
             slices = [s for s in self.slices if s.service == service.ref]
             desired.put(compile_service(service, slices, node, config))

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.fields import FIELDS, Field, Verdict
+from ipvsctl.cluster.fields import FIELDS, Field, Treatment
 from ipvsctl.cluster.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.serve.metric_table import (
@@ -164,14 +164,14 @@ def _own_settings() -> Iterator[tuple[str, ...]]:
 def _honoured() -> Iterator[tuple[str, ...]]:
     flags = {flag.path for flag in FLAGS}
     for field in FIELDS:
-        if field.verdict is Verdict.HONOURED and field.path not in flags:
+        if field.treatment is Treatment.HONOURED and field.path not in flags:
             yield f"`{field.path}`", _default(field), _meaning(field)
 
 
 def _without_effect() -> Iterator[tuple[str, ...]]:
     for field in FIELDS:
-        if field.verdict is not Verdict.HONOURED:
-            yield f"`{field.path}`", field.verdict.value, field.note
+        if field.treatment is not Treatment.HONOURED:
+            yield f"`{field.path}`", field.treatment.value, field.note
 
 
 def _metric_table(metrics: tuple[Metric, ...]) -> Iterator[str]:

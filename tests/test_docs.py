@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from ipvsctl.cli.app import app
 from ipvsctl.cluster.fields import FIELDS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
-from ipvsctl.plan.node import sysctl_names
+from ipvsctl.plan.union.node import sysctl_names
 from tests.pages import DOCS
 
 ROOT: Final = DOCS.parent

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
+from ipvsctl.cli.environment import environment
 from ipvsctl.cli.errors import ExitStatus, reported
-from ipvsctl.cli.given import NOTHING_GIVEN, Given, takes_settings
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
     ConfigOption,
@@ -26,7 +26,7 @@ from ipvsctl.cli.options import (
     StateFormatOption,
     VerboseOption,
 )
-from ipvsctl.cli.surroundings import surroundings
+from ipvsctl.cli.setting_options import NOTHING_GIVEN, Given, takes_settings
 
 _STATUSES: Final = "Exit status: 0 ok, 2 error."
 
@@ -83,7 +83,7 @@ def run(
         settings = inputs.read_config(config, given)
         origin = objects.Origin.of(manifests, master, settings)
         api = None if origin.manifests else objects.open_api(origin)
-        kernel = surroundings(context).open_kernel(settings, to_change=True)
+        kernel = environment(context).open_kernel(settings, to_change=True)
         configure_logs(log_format, verbose=verbose)
         name = inputs.node_name_or_host(node_name or settings.node_name)
         source = objects.open_source(origin, name, settings, api)
@@ -133,7 +133,7 @@ def apply(
         origin = objects.Origin.of(manifests, master, settings)
         store = objects.read_store(origin, name, settings, verbose=verbose)
         inputs.require_whole(store)
-        kernel = surroundings(context).open_kernel(settings, to_change=not dry_run)
+        kernel = environment(context).open_kernel(settings, to_change=not dry_run)
         if dry_run:
             answer = sync.compare(kernel, store, settings, output, origin.description)
             sync.print_diff(answer, output)
@@ -181,7 +181,7 @@ def diff(
             store = objects.read_store(
                 origin, name, settings, verbose=verbose, because=because
             )
-            kernel = surroundings(context).open_kernel(settings, to_change=False)
+            kernel = environment(context).open_kernel(settings, to_change=False)
             answer = sync.compare(kernel, store, settings, output, origin.description)
         raise typer.Exit(sync.print_diff(answer, output))
 
@@ -216,7 +216,7 @@ def cleanup(
         settings = inputs.read_config(config, given)
         if not (dry_run or force):
             sync.refuse_beside_daemon(socket)
-        kernel = surroundings(context).open_kernel(settings, to_change=False)
+        kernel = environment(context).open_kernel(settings, to_change=False)
         raise typer.Exit(sync.cleanup(kernel, settings, output, dry_run=dry_run))
 
 
@@ -280,7 +280,7 @@ def status(
             known, source = objects.read_if_any(origin, node, settings, verbose=verbose)
             exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
             store = Store(node) if known is None else known
-            kernel = surroundings(context).open_kernel(settings, to_change=False)
+            kernel = environment(context).open_kernel(settings, to_change=False)
             found = command.read_status(kernel, store, settings, source, selection)
         command.print_status(found, output)
         raise typer.Exit(exit_status)
@@ -319,7 +319,7 @@ def check(
         name = inputs.node_name_or_host(node_name or settings.node_name)
         origin = objects.Origin.of(manifests, master, settings)
         store, _ = objects.read_if_any(origin, name, settings, verbose=verbose)
-        kernel = surroundings(context).open_kernel(settings, to_change=False)
+        kernel = environment(context).open_kernel(settings, to_change=False)
         findings = command.check(kernel, store, settings)
         exit_status = command.print_findings(findings, output)
         if store is not None:

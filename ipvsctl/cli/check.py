@@ -10,12 +10,12 @@ from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.plan.check import Finding, Verdict, check_node
+from ipvsctl.plan.report.check import Finding, Severity, check_node
 
-_STYLES: Mapping[Verdict, str] = MappingProxyType(
-    {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
+_STYLES: Mapping[Severity, str] = MappingProxyType(
+    {Severity.OK: "green", Severity.NOTE: "yellow", Severity.PROBLEM: "red"}
 )
 _COLUMNS = tuple(map(Column, ("VERDICT", "SUBJECT", "FOUND", "ADVICE")))
 
@@ -26,11 +26,11 @@ def check(
     """Look at a node; `store` is None if there are no objects."""
     with closing(kernel):
         if store is None:
-            return check_node(kernel.observe(), kernel.facts(), config)
+            return check_node(kernel.observe(), kernel.capabilities(), config)
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
         desired = reconciler.desired.state()
-        return check_node(observed, kernel.facts(), config, desired)
+        return check_node(observed, kernel.capabilities(), config, desired)
 
 
 def print_findings(findings: Sequence[Finding], form: PlanFormat) -> ExitStatus:
@@ -39,7 +39,7 @@ def print_findings(findings: Sequence[Finding], form: PlanFormat) -> ExitStatus:
         print_styled([*_lines(findings, terminal_width())])
     else:
         print_data(findings, form)
-    has_problem = any(finding.verdict is Verdict.PROBLEM for finding in findings)
+    has_problem = any(finding.severity is Severity.PROBLEM for finding in findings)
     return ExitStatus.DIFFERENT if has_problem else ExitStatus.OK
 
 
@@ -47,7 +47,7 @@ def _lines(findings: Sequence[Finding], width: int | None) -> Iterator[Line]:
     rows = [
         Row(
             (
-                Span(finding.verdict, _STYLES[finding.verdict]),
+                Span(finding.severity, _STYLES[finding.severity]),
                 Span(finding.subject),
                 Span(finding.found),
             ),

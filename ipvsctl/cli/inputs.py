@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ipvsctl.cli.errors import ExitStatus, complain, tell
-from ipvsctl.cli.given import NOTHING_GIVEN, Given
+from ipvsctl.cli.setting_options import NOTHING_GIVEN, Given
 from ipvsctl.cluster.config import GivenText, parse_config, with_given
 from ipvsctl.cluster.settings import text
 from ipvsctl.cluster.store import Store

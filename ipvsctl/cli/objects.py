@@ -125,7 +125,7 @@ def read_if_any(
     Returns:
         The store, and where its objects come from; None and "" without.
     """
-    from ipvsctl.kube.access import (  # noqa: PLC0415  # costs what it imports
+    from ipvsctl.kube.credentials import (  # noqa: PLC0415  # costs what it imports
         is_in_cluster,
     )
 
@@ -159,7 +159,7 @@ def _read_manifests(
 def _api(
     origin: Origin, *, because: str = "", read_timeout_s: float | None = None
 ) -> "Api":
-    from ipvsctl.kube.access import (  # noqa: PLC0415  # not with manifests
+    from ipvsctl.kube.credentials import (  # noqa: PLC0415  # not with manifests
         Access,
         Address,
         is_in_cluster,

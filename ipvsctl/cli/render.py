@@ -7,13 +7,13 @@ from ipvsctl.cli.options import PlanFormat, RenderFormat
 from ipvsctl.cli.output import print_data, print_lines
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
-from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.save_text import (
     render_addresses,
     render_ipset,
@@ -37,7 +37,7 @@ def render(
             takes those of its Node object.
         form: what to print.
     """
-    compiler = Compiler(config=config, store=store, facts=KernelFacts())
+    compiler = Compiler(config=config, store=store, capabilities=Capabilities())
     compiler.compile_dirty()
     if addresses is None:
         addresses = compiler.context.node_addresses

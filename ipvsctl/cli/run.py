@@ -14,19 +14,19 @@ import msgspec
 import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli import garbage, status, sync
+from ipvsctl.cli import gc_tuning, status, sync
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.audience import Audiences
-from ipvsctl.controller.endpoints import Endpoints
-from ipvsctl.controller.events import EventsAudience, Recorder
+from ipvsctl.controller.events import EventsObserver, Recorder
 from ipvsctl.controller.gauges import Gauges
-from ipvsctl.controller.health_checks import HealthChecksAudience
+from ipvsctl.controller.health_checks import HealthChecksObserver
+from ipvsctl.controller.http_routes import HttpRoutes
 from ipvsctl.controller.loop import Loop
-from ipvsctl.controller.metrics import MetricsAudience
+from ipvsctl.controller.metrics import MetricsObserver
+from ipvsctl.controller.observers import Observers
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import RefusedSettings
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
@@ -38,7 +38,7 @@ from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
 from ipvsctl.serve.metrics import Metrics
-from ipvsctl.serve.rest_client import request_trace
+from ipvsctl.serve.request_metrics import request_trace
 from ipvsctl.sources.source import Source
 
 _LEAVE_S: Final = 1.5
@@ -77,30 +77,33 @@ class Daemon:
         self._config = config
         self._source = source
         self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        facts = kernel.facts()
+        capabilities = kernel.capabilities()
         self.metrics = metrics = Metrics()
-        release = ".".join(map(str, facts.release))
+        release = ".".join(map(str, capabilities.release))
         metrics.set(BUILD_INFO, __version__, release, to=1)
-        self._metrics = MetricsAudience(
-            metrics, self._reconciler, facts.families, config.serve.service_metrics
+        self._metrics = MetricsObserver(
+            metrics,
+            self._reconciler,
+            capabilities.families,
+            config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
-        self._audience = Audiences(
+        self._observer = Observers(
             (
-                HealthChecksAudience(self._health_checks, self._reconciler, config),
+                HealthChecksObserver(self._health_checks, self._reconciler, config),
                 self._metrics,
                 RefusedSettings(self._reconciler),
-                *(() if recorder is None else (EventsAudience(recorder),)),
-                garbage.SettlingAudience(),
+                *(() if recorder is None else (EventsObserver(recorder),)),
+                gc_tuning.SettlingObserver(),
             )
         )
         self._loop = Loop(
             reconciler=self._reconciler,
             source=source,
             config=config,
-            audience=self._audience,
+            observer=self._observer,
         )
-        self._endpoints = Endpoints(
+        self._endpoints = HttpRoutes(
             loop=self._loop,
             store=store,
             source=source,
@@ -226,8 +229,8 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
-    with garbage.held_back(), closing(kernel), _last_resort() as last_resort:
-        facts = kernel.facts()
+    with gc_tuning.held_back(), closing(kernel), _last_resort() as last_resort:
+        capabilities = kernel.capabilities()
         daemon = Daemon(
             kernel=kernel,
             store=store,
@@ -242,8 +245,8 @@ def run(
             version=__version__,
             node=store.node_context().name,
             source=source.description,
-            kernel=".".join(map(str, facts.release)),
-            families=[family.label for family in facts.families],
+            kernel=".".join(map(str, capabilities.release)),
+            families=[family.label for family in capabilities.families],
             scheduler=config.scheduler,
             compatibility=config.compatibility.value,
             socket=str(socket),

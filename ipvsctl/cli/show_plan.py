@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from ipvsctl.cli.changes import Action, Change, PlanView
 from ipvsctl.cli.layout import Line, Span
+from ipvsctl.cli.plan_view import Action, PlanLine, PlanView
 
 _SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
     {
@@ -68,8 +68,8 @@ def outcome_summary(outcome: Outcome) -> str:
     )
 
 
-def _groups(plan: PlanView, nameless: str) -> Iterator[tuple[str, list[Change]]]:
-    by_service: dict[str | None, list[Change]] = {}
+def _groups(plan: PlanView, nameless: str) -> Iterator[tuple[str, list[PlanLine]]]:
+    by_service: dict[str | None, list[PlanLine]] = {}
     for change in plan.changes:
         by_service.setdefault(change.service, []).append(change)
     if None in by_service:

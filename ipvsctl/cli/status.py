@@ -13,14 +13,14 @@ from ipvsctl.cli.output import print_data, print_styled, terminal_width
 from ipvsctl.cli.show_status import status_lines
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
-from ipvsctl.plan.status import StatusInputs, node_status
+from ipvsctl.plan.report.status import StatusInputs, node_status
 
 
 def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:

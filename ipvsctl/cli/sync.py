@@ -6,23 +6,23 @@ from pathlib import Path
 
 import msgspec
 
-from ipvsctl.cli.changes import PlanView, describe
 from ipvsctl.cli.daemon import ask
 from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_lines, print_styled
+from ipvsctl.cli.plan_view import PlanView, describe
 from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_lines, plan_summary
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.diff import DiffOptions, diff
-from ipvsctl.plan.ops import Report
+from ipvsctl.plan.diff.ops import Report
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ import msgspec
 
 from ipvsctl.cluster import settings
 from ipvsctl.cluster.documents import Broken, Document, Documents
-from ipvsctl.cluster.fields import FIELDS, Verdict
+from ipvsctl.cluster.fields import FIELDS, Treatment
 from ipvsctl.cluster.flags import OWN_KEY
 from ipvsctl.model.config import (
     DetectLocalMode,
@@ -203,7 +203,7 @@ def _warnings(given: Mapping[str, object]) -> Iterator[str]:
         if field is None:
             if path not in _SECTIONS:
                 yield f"{path}: is not known and has no effect"
-        elif field.verdict is Verdict.NAMED and not _is_unset(value):
+        elif field.treatment is Treatment.NAMED and not _is_unset(value):
             yield f"{path}: {field.note}"
     mode = given.get("mode")
     if mode and settings.one_of(Mode)("mode", mode) is not Mode.IPVS:

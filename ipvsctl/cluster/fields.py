@@ -21,7 +21,7 @@ from ipvsctl.model.config import (
 Read = Callable[[str, object], Any]
 
 
-class Verdict(StrEnum):
+class Treatment(StrEnum):
     """What becomes of a field."""
 
     HONOURED = "honoured"
@@ -45,7 +45,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: str
-    verdict: Verdict = Verdict.HONOURED
+    treatment: Treatment = Treatment.HONOURED
     attribute: str = ""
     read: Read | None = None
     zero_is_unset: bool = True
@@ -75,11 +75,11 @@ def _limit(key: str, attribute: str) -> Field:
 
 
 def _named(paths: Iterable[str], note: str) -> list[Field]:
-    return [Field(path=path, verdict=Verdict.NAMED, note=note) for path in paths]
+    return [Field(path=path, treatment=Treatment.NAMED, note=note) for path in paths]
 
 
 def _silent(path: str, note: str) -> Field:
-    return Field(path=path, verdict=Verdict.SILENT, note=note)
+    return Field(path=path, treatment=Treatment.SILENT, note=note)
 
 
 _NONE: Final = "has no effect"

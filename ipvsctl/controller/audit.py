@@ -10,12 +10,12 @@ from collections.abc import Callable, Container, Generator
 from typing import Final
 
 from ipvsctl.controller.drains import DrainClock
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import parts
-from ipvsctl.plan.diff import DiffOptions, diff_in_steps, drains
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
     CreateSet,
@@ -26,7 +26,7 @@ from ipvsctl.plan.ops import (
     Report,
     SwapSets,
 )
-from ipvsctl.plan.touched import Touched
+from ipvsctl.plan.diff.plan import DiffOptions, diff_in_steps, drains
 
 STEP_OPS: Final = 400
 """Ops that are imposed in one step: some ten milliseconds."""
@@ -40,7 +40,7 @@ def impose_in_steps(
     observed: Observed,
     desired: NodeState,
     options: DiffOptions,
-    touched: Touched,
+    touched: ConcurrentChanges,
 ) -> Generator[None, None, tuple[Plan, Report] | None]:
     """Impose the whole desired state, but nothing of what has been touched.
 
@@ -86,7 +86,7 @@ def note_drains_in_steps(
     clock: DrainClock,
     observed: Observed,
     desired: NodeState,
-    touched: Touched,
+    touched: ConcurrentChanges,
     now_s: Callable[[], float],
 ) -> Generator[None, None, None]:
     """Tell the clock which real servers drain; those touched were told by a sync."""

@@ -16,8 +16,8 @@ from ipvsctl.controller.backlog import (
     Limited,
 )
 from ipvsctl.controller.turns import Steps, run_steps
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import ApiServers, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
@@ -25,14 +25,14 @@ from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook
 from ipvsctl.model.state import Observed
-from ipvsctl.plan.amounts import namespace_limit, service_limit
-from ipvsctl.plan.change import Change
-from ipvsctl.plan.desired import Desired
-from ipvsctl.plan.guards import api_ports, guarded_addresses
-from ipvsctl.plan.host_ports import taken_ports
-from ipvsctl.plan.node import NodeProgram, compile_node
-from ipvsctl.plan.node_addresses import node_port_problems, standing_addresses
-from ipvsctl.plan.shares import Shares
+from ipvsctl.plan.service.amounts import namespace_limit, service_limit
+from ipvsctl.plan.service.guards import api_ports, guarded_addresses
+from ipvsctl.plan.service.node_addresses import node_port_problems, standing_addresses
+from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.desired_change import DesiredChange
+from ipvsctl.plan.union.host_ports import taken_ports
+from ipvsctl.plan.union.node import NodeProgram, compile_node
+from ipvsctl.plan.union.shares import Shares
 
 
 class _Known(NamedTuple):
@@ -56,11 +56,11 @@ class Compiler:
         *,
         config: ProxyConfig,
         store: Store,
-        facts: KernelFacts,
+        capabilities: Capabilities,
     ) -> None:
         self._config = config
         self._store = store
-        self._facts = facts
+        self._capabilities = capabilities
         self._known = _Known(store.node_context(), store.api_servers, HostNetwork())
         self._context = self._context_of(self._known)
         self._desired = Desired(self._compile_node())
@@ -100,7 +100,7 @@ class Compiler:
         """The same of all objects, sorted."""
         return self._book.all()
 
-    def compile_dirty(self, host: HostNetwork | None = None) -> Change:
+    def compile_dirty(self, host: HostNetwork | None = None) -> DesiredChange:
         """Compile what is dirty; return what that changed.
 
         Args:
@@ -109,7 +109,7 @@ class Compiler:
         """
         return run_steps(self.compile_in_steps(host))
 
-    def compile_in_steps(self, host: HostNetwork | None = None) -> Steps[Change]:
+    def compile_in_steps(self, host: HostNetwork | None = None) -> Steps[DesiredChange]:
         """The same in steps, between which the store may change.
 
         No other call meanwhile, but for steps of `compile_large` that has begun.
@@ -118,7 +118,7 @@ class Compiler:
         yield from self._compile_rest()
         return self._take_change()
 
-    def compile_some(self, parts: int) -> Change:
+    def compile_some(self, parts: int) -> DesiredChange:
         """The same of some of it, for some ten milliseconds.
 
         Args:
@@ -174,7 +174,7 @@ class Compiler:
         touched: AbstractSet[VirtualServerKey],
         *,
         keeps_unwanted: bool = False,
-    ) -> Change:
+    ) -> DesiredChange:
         """Take note of what is the kernel's to say: the host's network, others' things.
 
         Args:
@@ -195,7 +195,7 @@ class Compiler:
         touched: AbstractSet[VirtualServerKey],
         *,
         keeps_unwanted: bool = False,
-    ) -> Steps[Change]:
+    ) -> Steps[DesiredChange]:
         """The same in steps; see `compile_in_steps`."""
         yield from self._move_in_steps(observed.host)
         self._desired.agree(observed, touched, keeps_unwanted=keeps_unwanted)
@@ -210,7 +210,7 @@ class Compiler:
         if self._context is not before:
             yield from self._compile_rest()
 
-    def _take_change(self) -> Change:
+    def _take_change(self) -> DesiredChange:
         lost = self._desired.lost_node_ports
         if any(lost.values()) or any(self._node_problems.each()):
             choice = self._config.node_port_addresses
@@ -237,12 +237,12 @@ class Compiler:
             host_addresses=hosts,
             guarded=guarded_addresses(host, known.api),
             api_ports=api_ports(known.api),
-            families=self._facts.families,
-            schedulers=self._facts.schedulers,
+            families=self._capabilities.families,
+            schedulers=self._capabilities.schedulers,
         )
 
     def _compile_node(self) -> NodeProgram:
-        return compile_node(self._context, self._config, self._facts)
+        return compile_node(self._context, self._config, self._capabilities)
 
     def _take_dirty(self, dirty: Dirty, host: HostNetwork | None) -> None:
         """Put in what is dirty, and what another network of the host concerns."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.plan.diff import Drain
+from ipvsctl.plan.diff.plan import Drain
 
 
 class DrainClock:

@@ -1,8 +1,8 @@
-"""Problems become Events in the cluster: an audience that hands them on."""
+"""Problems become Events in the cluster: an observer that hands them on."""
 
 from typing import Protocol
 
-from ipvsctl.controller.audience import Nobody
+from ipvsctl.controller.observers import Nobody
 from ipvsctl.model.problem import Problem
 
 
@@ -18,12 +18,12 @@ class Recorder(Protocol):
         ...
 
 
-class EventsAudience(Nobody):
-    """See `audience.Audience`."""
+class EventsObserver(Nobody):
+    """See `observers.Observer`."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `audience.Audience`."""
+        """See `observers.Observer`."""
         self._recorder.tell(problems)

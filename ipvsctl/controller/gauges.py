@@ -12,7 +12,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.source_state import source_state
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.counts import count_problems, count_servers_in_steps
+from ipvsctl.plan.report.counts import count_problems, count_servers_in_steps
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
 

@@ -1,15 +1,15 @@
-"""Health-check node ports follow what is in the kernel: an audience that answers."""
+"""Health-check node ports follow what is in the kernel: an observer that answers."""
 
-from ipvsctl.controller.audience import AuditDone, SyncDone
+from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.health_checks import health_check_addresses
+from ipvsctl.plan.union.health_checks import health_check_addresses
 from ipvsctl.serve.health_checks import HealthCheckServer
 
 
-class HealthChecksAudience:
-    """Tells the server of health-check node ports; see `Audience`."""
+class HealthChecksObserver:
+    """Tells the server of health-check node ports; see `Observer`."""
 
     def __init__(
         self, server: HealthCheckServer, reconciler: Reconciler, config: ProxyConfig
@@ -19,7 +19,7 @@ class HealthChecksAudience:
         self._config = config
 
     async def audited(self, done: AuditDone) -> None:  # noqa: ARG002  # it asks for all
-        """See `Audience`."""
+        """See `Observer`."""
         addresses = health_check_addresses(
             self._reconciler.context, self._config.node_port_addresses
         )
@@ -27,12 +27,12 @@ class HealthChecksAudience:
         await self._server.replace(checks, addresses)
 
     async def synced(self, done: SyncDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         await self._server.update(done.change.health_checks)
 
     def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
+        """See `Observer`."""
         return self._server.problems()
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
+        """See `Observer`."""

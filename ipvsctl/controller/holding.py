@@ -6,8 +6,8 @@ from ipvsctl.cluster.vouched import WHOLE, Vouched
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.desired import Desired
-from ipvsctl.plan.diff import Hold, Known
+from ipvsctl.plan.diff.plan import Hold, Known
+from ipvsctl.plan.union.desired import Desired
 
 
 class Holding:

@@ -22,9 +22,9 @@ from tenacity import (
 )
 
 from ipvsctl.cluster.events import ApiServersFound, Synced
-from ipvsctl.controller.audience import Audience, AuditDone, Nobody, SyncDone
-from ipvsctl.controller.changes import Changes, Programmed
+from ipvsctl.controller.observers import AuditDone, Nobody, Observer, SyncDone
 from ipvsctl.controller.problem_teller import ProblemTeller
+from ipvsctl.controller.programming_latency import Programmed, ProgrammingLatency
 from ipvsctl.controller.progress import Progress
 from ipvsctl.controller.reconciler import Reconciler, SyncReport
 from ipvsctl.controller.refused_settings import is_lasting
@@ -37,8 +37,8 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import parts
-from ipvsctl.plan.change import Change
-from ipvsctl.plan.ops import FailedOp
+from ipvsctl.plan.diff.ops import FailedOp
+from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.sources.source import Source
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Loop:
         reconciler: Reconciler,
         source: Source,
         config: ProxyConfig,
-        audience: Audience | None = None,
+        observer: Observer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -92,11 +92,11 @@ class Loop:
         self._config = config
         self._sleep = sleep
         self._clock = clock
-        self._audience = Nobody() if audience is None else audience
+        self._observer = Nobody() if observer is None else observer
         self._progress = Progress(2 * config.sync_period_s)
         self._wall_clock = wall_clock
-        self._unimposed: tuple[Change, ...] = ()
-        self.changes = Changes(wall_clock)
+        self._unimposed: tuple[DesiredChange, ...] = ()
+        self.changes = ProgrammingLatency(wall_clock)
         self._lock = asyncio.Lock()
         self._complete = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -105,7 +105,7 @@ class Loop:
         self._large = asyncio.Event()
         self._sync_log = SyncLog()
         self._drain_log = SyncLog()
-        self._problems = ProblemTeller(reconciler.problem_book, self._audience)
+        self._problems = ProblemTeller(reconciler.problem_book, self._observer)
         self._known_doubts: tuple[str, ...] = ()
         self.state = LoopState()
 
@@ -270,7 +270,7 @@ class Loop:
             is_first=not self.state.audits,
             programmed=programmed,
         )
-        await self._audience.audited(done)
+        await self._observer.audited(done)
         return done
 
     async def _walk(self, steps: Generator[bool | None, None, T]) -> T:
@@ -321,7 +321,7 @@ class Loop:
             self._unimposed = self._unimposed[:-1]
             programmed = self.changes.imposed_taken()
             self.state.imposed_at_s = self._wall_clock()
-            await self._audience.synced(
+            await self._observer.synced(
                 SyncDone(report=report, change=change, programmed=programmed)
             )
         self.state.syncs += 1
@@ -365,7 +365,7 @@ class Loop:
                 self._audit_wanted.set()
                 return
             if report.plan:
-                await self._audience.synced(SyncDone(report=report, change=change))
+                await self._observer.synced(SyncDone(report=report, change=change))
                 self._drain_log.add(report, _to_try_again(report))
 
     def _tell_doubts(self, doubts: tuple[str, ...]) -> None:
@@ -379,7 +379,7 @@ class Loop:
             _log.info("input known")
         self._known_doubts = doubts
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: DesiredChange) -> None:
         """All events so far are about to be imposed."""
         self._progress.taken()
         self.changes.taken()

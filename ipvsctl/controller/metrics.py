@@ -1,4 +1,4 @@
-"""What metrics say of audits and syncs: an audience that counts.
+"""What metrics say of audits and syncs: an observer that counts.
 
 It is told between two syncs and keeps nobody waiting: what takes long is done later, by
 a task of its own, in pieces.
@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterable, Mapping
 from errno import errorcode
 from typing import Final
 
-from ipvsctl.controller.audience import AuditDone, SyncDone
+from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.counts import count_foreign
-from ipvsctl.plan.drift import OBJECT_KINDS, find_drift
-from ipvsctl.plan.ops import ChangeRules, DeleteVirtualServer, FailedOp
-from ipvsctl.plan.traffic import Traffic, TrafficLedger
+from ipvsctl.plan.diff.ops import ChangeRules, DeleteVirtualServer, FailedOp
+from ipvsctl.plan.report.counts import count_foreign
+from ipvsctl.plan.report.drift import OBJECT_KINDS, find_drift
+from ipvsctl.plan.report.traffic import Traffic, TrafficLedger
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
 
@@ -27,8 +27,8 @@ _PIECE: Final = 500
 millisecond."""
 
 
-class MetricsAudience:
-    """Counts what is done; see `Audience`.
+class MetricsObserver:
+    """Counts what is done; see `Observer`.
 
     Args:
         metrics: where to.
@@ -58,23 +58,23 @@ class MetricsAudience:
             metrics.add(table.RESTORE_FAILURES, family.label, by=0)
 
     async def audited(self, done: AuditDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         self._observe(table.FULL_SYNC_DURATION, self._families, done)
         self._done.put_nowait(done)
 
     async def synced(self, done: SyncDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         touched = {key.family for key in done.change.keys}
         families = touched or self._families
         self._observe(table.PARTIAL_SYNC_DURATION, families, done)
         self._done.put_nowait(done)
 
     def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
+        """See `Observer`."""
         return ()
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
 
     async def run(self) -> None:
         """Count until cancelled."""

@@ -2,7 +2,7 @@
 
 import structlog
 
-from ipvsctl.controller.audience import Audience
+from ipvsctl.controller.observers import Observer
 from ipvsctl.controller.problem_log import ProblemLog
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook
@@ -15,14 +15,14 @@ class ProblemTeller:
 
     Args:
         book: of the objects themselves.
-        audience: has problems of its own, which are few, and hears of all.
+        observer: has problems of its own, which are few, and hears of all.
     """
 
-    def __init__(self, book: ProblemBook, audience: Audience) -> None:
-        self._audience = audience
-        self._of_audience = NotedProblems()
+    def __init__(self, book: ProblemBook, observer: Observer) -> None:
+        self._observer = observer
+        self._of_observer = NotedProblems()
         self._seen: tuple[Problem, ...] = ()
-        self.book = ProblemBook((book, self._of_audience))
+        self.book = ProblemBook((book, self._of_observer))
         self._new = ProblemLog(self.book.of)
 
     def tell(self, now_s: float, unfinished: ObjectRef | None) -> None:
@@ -32,7 +32,7 @@ class ProblemTeller:
             now_s: seconds on any steady clock.
             unfinished: a Service whose problems are about to be others.
         """
-        self._ask_audience()
+        self._ask_observer()
         self._new.note(self.book.take_changed())
         news = self._new.take(now_s, unfinished)
         for one in news:
@@ -50,10 +50,10 @@ class ProblemTeller:
         if given_up:
             _log.warning("more problems", objects=given_up, see="ipvsctl status")
         if news:
-            self._audience.appeared(tuple(p for one in news for p in one.problems))
+            self._observer.appeared(tuple(p for one in news for p in one.problems))
 
-    def _ask_audience(self) -> None:
-        problems = self._audience.problems()
+    def _ask_observer(self) -> None:
+        problems = self._observer.problems()
         if problems != self._seen:
             self._seen = problems
-            self._of_audience.replace(problems)
+            self._of_observer.replace(problems)

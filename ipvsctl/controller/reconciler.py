@@ -18,7 +18,7 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.controller.holding import Holding
 from ipvsctl.controller.turns import Steps, run_steps
-from ipvsctl.kernel.seam import Kernel, Reading
+from ipvsctl.kernel.interface import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
@@ -27,12 +27,12 @@ from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.change import Change
-from ipvsctl.plan.desired import Desired
-from ipvsctl.plan.diff import DiffOptions, Drain, Hold, diff, drains, with_held
-from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Plan, Report
-from ipvsctl.plan.recovery import api_keys, may_be_cut_off, plan_recovery
-from ipvsctl.plan.touched import Touched
+from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.plan.diff.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.diff.plan import DiffOptions, Drain, Hold, diff, drains, with_held
+from ipvsctl.plan.diff.recovery import api_keys, may_be_cut_off, plan_recovery
+from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.desired_change import DesiredChange
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,11 +75,13 @@ class Reconciler:
         self._config = config
         self._store = store
         self._clock = clock
-        self._compiler = Compiler(config=config, store=store, facts=kernel.facts())
+        self._compiler = Compiler(
+            config=config, store=store, capabilities=kernel.capabilities()
+        )
         self._drain_clock = DrainClock(config.drain_timeout_s)
         self._pace = Pace()
         # What syncs are about while an audit runs in steps.
-        self._touched: Touched | None = None
+        self._touched: ConcurrentChanges | None = None
         self._holding = Holding(self.desired)
 
     @property
@@ -133,7 +135,7 @@ class Reconciler:
         """
         return self._kernel.read_host()
 
-    def prepare(self, host: HostNetwork | None = None) -> Change:
+    def prepare(self, host: HostNetwork | None = None) -> DesiredChange:
         """Compile what is dirty; return what that changed.
 
         Args:
@@ -141,12 +143,12 @@ class Reconciler:
         """
         return run_steps(self.prepare_in_steps(host))
 
-    def prepare_in_steps(self, host: HostNetwork | None = None) -> Steps[Change]:
+    def prepare_in_steps(self, host: HostNetwork | None = None) -> Steps[DesiredChange]:
         """The same in steps; see `Compiler.compile_in_steps`."""
         change = yield from self._compiler.compile_in_steps(host)
         return self._vouched(change)
 
-    def prepare_some(self) -> Change:
+    def prepare_some(self) -> DesiredChange:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
         return self._vouched(self._compiler.compile_some(self._pace.parts))
 
@@ -171,13 +173,13 @@ class Reconciler:
 
     def recheck_drains(
         self, keys: AbstractSet[VirtualServerKey] | None = None
-    ) -> Change:
+    ) -> DesiredChange:
         """Virtual servers that drain, to be looked at again; None is all of them."""
         return self._noted(
             self.desired.unchanged(self.draining if keys is None else keys)
         )
 
-    def sync(self, change: Change) -> SyncReport:
+    def sync(self, change: DesiredChange) -> SyncReport:
         """Impose a change on the kernel, reading only what it touches.
 
         What it has that is fresh, and in the kernel all the same, is left out as if the
@@ -205,10 +207,10 @@ class Reconciler:
 
     def observe_in_steps(self) -> Reading:
         """The same between syncs; `impose_in_steps` may follow."""
-        self._touched = Touched()
+        self._touched = ConcurrentChanges()
         return self._kernel.read_in_steps(self.desired.servers())
 
-    def absorb(self, observed: Observed) -> Change:
+    def absorb(self, observed: Observed) -> DesiredChange:
         """Take note of what is the kernel's to say; return what that changed.
 
         Recompiles for the node's own network, if it is not what it was; tells what
@@ -217,7 +219,7 @@ class Reconciler:
         """
         return run_steps(self.absorb_in_steps(observed))
 
-    def absorb_in_steps(self, observed: Observed) -> Steps[Change]:
+    def absorb_in_steps(self, observed: Observed) -> Steps[DesiredChange]:
         """The same in steps; see `Compiler.compile_in_steps`."""
         hold = self.hold
         return self._compiler.absorb_in_steps(
@@ -242,7 +244,7 @@ class Reconciler:
             None, and then nothing was done, if no sync may run meanwhile.
         """
         begun = self._clock()
-        touched = self._touched or Touched()
+        touched = self._touched or ConcurrentChanges()
         try:
             desired = self.desired.state()
             options = self._options()
@@ -362,7 +364,7 @@ class Reconciler:
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )
 
-    def _vouched(self, change: Change) -> Change:
+    def _vouched(self, change: DesiredChange) -> DesiredChange:
         """End a hold together with what is desired, once all of it is compiled.
 
         Or the hold would vouch for what is not.
@@ -378,7 +380,7 @@ class Reconciler:
     def _touched_keys(self) -> frozenset[VirtualServerKey]:
         return self._touched.keys if self._touched is not None else frozenset()
 
-    def _noted(self, change: Change) -> Change:
+    def _noted(self, change: DesiredChange) -> DesiredChange:
         """Have an audit that is under way leave to a sync what is the sync's."""
         if self._touched is not None:
             self._touched.add(change)
@@ -411,7 +413,7 @@ class Reconciler:
 
 
 def _with_refusals(
-    done: SyncReport, change: Change, taken: AbstractSet[VirtualServerKey]
+    done: SyncReport, change: DesiredChange, taken: AbstractSet[VirtualServerKey]
 ) -> SyncReport:
     refused = tuple(
         AddVirtualServer(change.desired.virtual_servers[key]) for key in sorted(taken)

@@ -3,10 +3,10 @@
 from errno import EACCES, ENOENT, EPERM, EROFS
 from typing import Final
 
-from ipvsctl.controller.audience import AuditDone, SyncDone
+from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
-from ipvsctl.plan.ops import FailedOp, Report, SetSysctl
+from ipvsctl.plan.diff.ops import FailedOp, Report, SetSysctl
 
 _LASTING: Final = frozenset({EROFS, EACCES, EPERM, ENOENT})
 """Read-only, not permitted, or not there, as without nf_conntrack."""
@@ -21,25 +21,25 @@ def is_lasting(failure: FailedOp) -> bool:
 
 
 class RefusedSettings:
-    """See `Audience`; tells nobody, but has a problem for each such sysctl."""
+    """See `Observer`; tells nobody, but has a problem for each such sysctl."""
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
         self._reasons: dict[SetSysctl, str] = {}
 
     async def audited(self, done: AuditDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         # What an audit does not set is as it should be.
         self._reasons.clear()
         self._note(done.report.report)
 
     async def synced(self, done: SyncDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         if done.report.report.failed:
             self._note(done.report.report)
 
     def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
+        """See `Observer`."""
         node = ObjectRef("", self._reconciler.context.name)
         return tuple(
             Problem(
@@ -53,7 +53,7 @@ class RefusedSettings:
         )
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
 
     def _note(self, report: Report) -> None:
         for failure in report.failed:

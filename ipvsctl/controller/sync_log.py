@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from ipvsctl.controller.changes import Programmed
+from ipvsctl.controller.programming_latency import Programmed
 from ipvsctl.controller.reconciler import SyncReport
-from ipvsctl.plan.ops import FailedOp
+from ipvsctl.plan.diff.ops import FailedOp
 
 _log = structlog.get_logger("ipvsctl")
 

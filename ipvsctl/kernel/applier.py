@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Protocol
 
 from ipvsctl.model.errors import describe_errno
-from ipvsctl.plan.ops import FailedOp, Op, Plan, Report
-from ipvsctl.wire.netlink import Ack
+from ipvsctl.plan.diff.ops import FailedOp, Op, Plan, Report
+from ipvsctl.wire.netlink.messages import Ack
 
 
 class Transport(Protocol):

@@ -12,8 +12,8 @@ from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.plan.ops import DeleteStaleFlows, FailedOp, Op
-from ipvsctl.wire.conntrack import (
+from ipvsctl.plan.diff.ops import DeleteStaleFlows, FailedOp, Op
+from ipvsctl.wire.conntrack.flows import (
     Flow,
     FlowReplies,
     delete_flow,
@@ -21,7 +21,7 @@ from ipvsctl.wire.conntrack import (
     pack_host_port,
     unpack_host_port,
 )
-from ipvsctl.wire.netlink import Ack, NetlinkProtocol
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
 CONNTRACK_OPS: Final = (DeleteStaleFlows,)
 """The kinds of op that `Conntrack.run` takes."""

@@ -7,8 +7,8 @@ from typing import Final
 
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, family_of, parse_address
-from ipvsctl.wire.main_routes import MainRoute
-from ipvsctl.wire.rtnetlink import LinkAddress
+from ipvsctl.wire.route.addresses import LinkAddress
+from ipvsctl.wire.route.main_routes import MainRoute
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 

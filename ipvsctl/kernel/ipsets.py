@@ -12,7 +12,7 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket, Payload
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.ipset import SetEntry, SetSpec
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     CreateSet,
     DeleteEntry,
@@ -21,7 +21,8 @@ from ipvsctl.plan.ops import (
     Op,
     SwapSets,
 )
-from ipvsctl.wire.ipset import (
+from ipvsctl.wire.ipset.replies import IpsetReplies
+from ipvsctl.wire.ipset.requests import (
     add_entries,
     create_set,
     delete_entries,
@@ -30,8 +31,7 @@ from ipvsctl.wire.ipset import (
     list_set,
     swap_sets,
 )
-from ipvsctl.wire.ipset_decode import IpsetReplies
-from ipvsctl.wire.netlink import Ack, NetlinkProtocol
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
 IPSET_OPS: Final = (CreateSet, SwapSets, DestroySet, AddEntry, DeleteEntry)
 """The kinds of op that `Ipsets.run` takes."""

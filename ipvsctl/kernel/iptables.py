@@ -15,8 +15,8 @@ from typing import Final
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
-from ipvsctl.plan.chains import OUR_CHAINS
-from ipvsctl.wire.iptables import parse_save, render_restore
+from ipvsctl.plan.rules.chains import OUR_CHAINS
+from ipvsctl.wire.iptables.ruleset import parse_save, render_restore
 
 
 class Flavour(StrEnum):

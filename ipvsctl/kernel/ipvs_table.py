@@ -31,7 +31,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import EMPTY, NodeState
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
     DeleteRealServer,
@@ -42,10 +42,10 @@ from ipvsctl.plan.ops import (
     UpdateRealServer,
     UpdateVirtualServer,
 )
-from ipvsctl.wire.ipvs import IpvsRequests
-from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
-from ipvsctl.wire.ipvs_decode import IpvsReplies
-from ipvsctl.wire.netlink import Ack, NetlinkProtocol
+from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
+from ipvsctl.wire.ipvs.replies import IpvsReplies
+from ipvsctl.wire.ipvs.requests import IpvsRequests
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
 _READ_TABLE: Final = "list virtual servers"
 

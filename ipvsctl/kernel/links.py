@@ -19,7 +19,7 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     BindAddress,
     DeleteVipLink,
     EnsureVipLink,
@@ -27,8 +27,8 @@ from ipvsctl.plan.ops import (
     Op,
     UnbindAddress,
 )
-from ipvsctl.wire.netlink import Ack, NetlinkProtocol
-from ipvsctl.wire.rtnetlink import (
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
+from ipvsctl.wire.route.addresses import (
     LinkAddress,
     RtnetlinkReplies,
     bind_address,

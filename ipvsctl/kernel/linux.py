@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Self
 
 from ipvsctl.kernel.applier import Applier, Transport
+from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.conntrack import CONNTRACK_OPS, Conntrack
-from ipvsctl.kernel.facts import kernel_families, kernel_release
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
 from ipvsctl.kernel.links import LINK_OPS, AddressListing, Links
 from ipvsctl.kernel.routes import ROUTE_OPS, Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
-from ipvsctl.kernel.seam import Reading
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
-from ipvsctl.model.facts import KernelFacts
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.catalogue import KNOWN_SET_NAMES
-from ipvsctl.plan.node import CONNTRACK_LIMIT
-from ipvsctl.plan.ops import ChangeRules, Op, Plan, Report, SetSysctl
-from ipvsctl.wire.packed import forget_addresses
+from ipvsctl.plan.diff.ops import ChangeRules, Op, Plan, Report, SetSysctl
+from ipvsctl.plan.rules.catalogue import KNOWN_SET_NAMES
+from ipvsctl.plan.union.node import CONNTRACK_LIMIT
+from ipvsctl.wire.netlink.addresses import forget_addresses
 
 
 class LinuxKernel:
@@ -81,7 +81,7 @@ class LinuxKernel:
             **dict.fromkeys(CONNTRACK_OPS, self._conntrack),
         }
         self._applier = Applier(transports)
-        self._facts = KernelFacts(
+        self._capabilities = Capabilities(
             release=kernel_release(),
             families=kernel_families(),
             random_fully=self._rules.random_fully,
@@ -114,9 +114,9 @@ class LinuxKernel:
         """See `seam.Kernel`."""
         self._opened.close()
 
-    def facts(self) -> KernelFacts:
+    def capabilities(self) -> Capabilities:
         """See `seam.Kernel`."""
-        return self._facts
+        return self._capabilities
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""
@@ -129,7 +129,7 @@ class LinuxKernel:
         for family in self._rules.families:
             yield False
             chains[family] = self._rules.read(family)
-        sockets = yield from read_sockets_in_steps(self._facts.families)
+        sockets = yield from read_sockets_in_steps(self._capabilities.families)
         yield True
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()

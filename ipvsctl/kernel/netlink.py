@@ -8,10 +8,10 @@ import errno
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Final, Self, TypeVar
 
-from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
+from ipvsctl.kernel.socket import RawSocket, open_socket
 from ipvsctl.model.errors import DumpInterrupted, KernelError
 from ipvsctl.model.steps import finish
-from ipvsctl.wire.netlink import (
+from ipvsctl.wire.netlink.messages import (
     NLM_F_DUMP_INTR,
     Ack,
     MessageType,
@@ -66,7 +66,7 @@ class NetlinkSocket:
         KernelError: from any method, that the socket is dead.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str) -> None:
+    def __init__(self, endpoint: RawSocket, name: str) -> None:
         self._socket = endpoint
         self._name = name
         self._sequence = 1
@@ -80,7 +80,7 @@ class NetlinkSocket:
         """
         name = f"netlink {protocol.name.lower()} socket"
         try:
-            return cls(open_endpoint(protocol), name)
+            return cls(open_socket(protocol), name)
         except OSError as error:
             raise _error(error, name) from error
 

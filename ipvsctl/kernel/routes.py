@@ -10,10 +10,10 @@ from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
-from ipvsctl.plan.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
-from ipvsctl.wire.main_routes import MainRoute, MainRouteReplies, list_main_routes
-from ipvsctl.wire.netlink import Ack, NetlinkProtocol
-from ipvsctl.wire.routes import (
+from ipvsctl.plan.diff.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
+from ipvsctl.wire.route.main_routes import MainRoute, MainRouteReplies, list_main_routes
+from ipvsctl.wire.route.routes import (
     LocalRoute,
     RouteProtocol,
     RouteReplies,

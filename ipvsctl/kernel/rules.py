@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
-from ipvsctl.plan.ops import ChangeRules, FailedOp, Op
+from ipvsctl.plan.diff.ops import ChangeRules, FailedOp, Op
 
 _NO_TOOL: Final = "no iptables binaries for this family"
 

@@ -7,7 +7,7 @@ from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.wire.netlink import NetlinkProtocol
+from ipvsctl.wire.netlink.messages import NetlinkProtocol
 from ipvsctl.wire.sock_diag import decode_socket, list_waiting
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ipvsctl.model.errors import describe_errno
-from ipvsctl.plan.ops import FailedOp, Op, SetSysctl
+from ipvsctl.plan.diff.ops import FailedOp, Op, SetSysctl
 
 PROC_SYS: Final = Path("/proc/sys")
 

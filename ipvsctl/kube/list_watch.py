@@ -15,10 +15,7 @@ import msgspec
 from ipvsctl.cluster.events import Deleted, Event, Invalid
 from ipvsctl.cluster.parse import parse_object
 from ipvsctl.cluster.slices import service_of
-from ipvsctl.kube.lines import LineTooLong, lines
-from ipvsctl.kube.resources import Resource
-from ipvsctl.kube.transport import Api
-from ipvsctl.kube.words import (
+from ipvsctl.kube.api_messages import (
     INITIAL_EVENTS_END,
     ChangeType,
     Meta,
@@ -28,6 +25,9 @@ from ipvsctl.kube.words import (
     status_of,
     watch_line,
 )
+from ipvsctl.kube.lines import LineTooLong, lines
+from ipvsctl.kube.resources import Resource
+from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError, BadObject
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 

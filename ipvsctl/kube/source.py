@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from ipvsctl.cluster.events import Event, Synced
-from ipvsctl.kube.peers import Peers
+from ipvsctl.kube.other_nodes import OtherNodes
 from ipvsctl.kube.pulse import Pulse
 from ipvsctl.kube.reflector import Reflector, Sleep
 from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
@@ -68,7 +68,7 @@ class ApiSource:
         # What may be missing ends nothing.
         self._node = reflect(own_node(node_name), is_patient=True)
         self._pulse = Pulse(api, self._silent_s, sleep=sleep, clock=clock)
-        self._peers = Peers(api, node_name, self._events.put, sleep=sleep)
+        self._other_nodes = OtherNodes(api, node_name, self._events.put, sleep=sleep)
         self._servers = Servers(api, self._events.put, sleep=sleep)
 
     @property
@@ -108,7 +108,7 @@ class ApiSource:
                 ("servers", self._servers.run()),
                 *((r.resource.plural, r.run()) for r in self._needed),
                 ("node", self._node.run()),
-                ("peers", self._peers.run()),
+                ("other nodes", self._other_nodes.run()),
                 ("pulse", self._pulse.run()),
                 ("complete", self._tell_complete()),
             )
@@ -133,7 +133,7 @@ class ApiSource:
     async def _nodes_settled(self) -> None:
         await self._servers.settled.wait()
         await self._node.settled.wait()
-        await self._peers.settled.wait()
+        await self._other_nodes.settled.wait()
 
     async def _tell_complete(self) -> None:
         for reflector in self._needed:

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 import aiohttp
 import msgspec
 
-from ipvsctl.kube.access import Access
-from ipvsctl.kube.words import status_of
+from ipvsctl.kube.api_messages import status_of
+from ipvsctl.kube.credentials import Access
 from ipvsctl.model.errors import ApiError
 
 Query = Sequence[tuple[str, str]]

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ipvsctl.model.net import IPAddress, format_host_port
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.health_checks import ServiceHealth, port_problem
+from ipvsctl.plan.union.health_checks import ServiceHealth, port_problem
 from ipvsctl.serve.admission import Bucket, Rate
 from ipvsctl.serve.connections import HttpServer
 from ipvsctl.serve.listen import listen_at

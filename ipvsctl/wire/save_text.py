@@ -14,7 +14,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, family_of, format_host_port
 from ipvsctl.model.state import NodeState
-from ipvsctl.wire.routes import RouteProtocol
+from ipvsctl.wire.route.routes import RouteProtocol
 
 _PROTOCOL_OPTION = {
     Protocol.TCP: "-t",

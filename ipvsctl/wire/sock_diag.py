@@ -13,8 +13,8 @@ from typing import Final
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.wire.netlink import NLM_F_DUMP, message_header
-from ipvsctl.wire.packed import unpack_address
+from ipvsctl.wire.netlink.addresses import unpack_address
+from ipvsctl.wire.netlink.messages import NLM_F_DUMP, message_header
 
 SOCK_DIAG_BY_FAMILY: Final = 20
 

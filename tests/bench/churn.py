@@ -6,19 +6,19 @@ import random
 import time
 from collections.abc import AsyncGenerator
 
-from ipvsctl.cli import garbage
+from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.events import Event, Synced
 from ipvsctl.cluster.parse import parse_object
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.audience import AuditDone, Nobody, SyncDone
 from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.observers import AuditDone, Nobody, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.kernel.seam import Reading
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.node import sysctl_names
+from ipvsctl.plan.union.node import sysctl_names
 from tests.bench.cluster import NODE, change, raw_objects, raw_slice, virtual_server
 from tests.bench.floor import node_netns
 from tests.bench.sizes import Figures, Size
@@ -61,7 +61,7 @@ class _Source:
 
 
 class Watcher(Nobody):
-    """The loop's audience: says how long after its event each change was imposed."""
+    """The loop's observer: says how long after its event each change was imposed."""
 
     def __init__(self) -> None:
         self.sent_s: dict[VirtualServerKey, float] = {}
@@ -72,15 +72,15 @@ class Watcher(Nobody):
         self.kernel: NotingKernel | None = None
 
     async def audited(self, done: AuditDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         if done.is_first:
-            garbage.settle()
+            gc_tuning.settle()
             self.first.set()
         elif self.kernel is not None:
             self.audits.append((self.kernel.began_s, time.perf_counter()))
 
     async def synced(self, done: SyncDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         now = time.perf_counter()
         self._told.set()
         for key in done.change.keys:
@@ -101,7 +101,7 @@ class Watcher(Nobody):
 
 def measure(size: Size, seconds: float) -> Figures:
     """Latencies in seconds and shares of one CPU."""
-    with node_netns("churn") as netns, inside(netns), garbage.held_back():
+    with node_netns("churn") as netns, inside(netns), gc_tuning.held_back():
         kernel = NotingKernel.open(
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
         )
@@ -120,7 +120,7 @@ async def _measure(
     source, watcher = _Source(size), Watcher()
     watcher.kernel = kernel
     loop = Loop(
-        reconciler=reconciler, source=source, config=size.config, audience=watcher
+        reconciler=reconciler, source=source, config=size.config, observer=watcher
     )
     running = asyncio.create_task(loop.run())
     first = asyncio.create_task(watcher.first.wait())

@@ -9,8 +9,8 @@ from ipaddress import IPv4Interface
 from typing import NamedTuple
 from unittest.mock import patch
 
-from ipvsctl.kernel.endpoint import Endpoint, open_endpoint
-from ipvsctl.wire.netlink import MessageType, NetlinkProtocol, iter_messages
+from ipvsctl.kernel.socket import RawSocket, open_socket
+from ipvsctl.wire.netlink.messages import MessageType, NetlinkProtocol, iter_messages
 from tests.bench.cluster import NODE_ADDRESS
 from tests.lab.netns import Netns, create
 
@@ -38,7 +38,7 @@ def recording() -> Iterator[list[Sent]]:
 
         def __init__(self, protocol: NetlinkProtocol) -> None:
             self._protocol = protocol
-            self._endpoint: Endpoint = open_endpoint(protocol)
+            self._endpoint: RawSocket = open_socket(protocol)
 
         def send(self, data: bytes | bytearray) -> int:
             sent.append(Sent(self._protocol, bytes(data), _count(data)))
@@ -50,7 +50,7 @@ def recording() -> Iterator[list[Sent]]:
         def close(self) -> None:
             self._endpoint.close()
 
-    with patch("ipvsctl.kernel.netlink.open_endpoint", Recorder):
+    with patch("ipvsctl.kernel.netlink.open_socket", Recorder):
         yield sent
 
 
@@ -67,7 +67,7 @@ def node_netns(name: str) -> Iterator[Netns]:
 def replay(sent: Iterable[Sent]) -> float:
     """Send it all again in the caller's namespace, read all answers; the seconds."""
     sent = tuple(sent)
-    sockets = {p: open_endpoint(p) for p in {s.protocol for s in sent}}
+    sockets = {p: open_socket(p) for p in {s.protocol for s in sent}}
     begun = time.perf_counter()
     for protocol, data, answers in sent:
         sock = sockets[protocol]

@@ -17,18 +17,18 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from ipvsctl.cli import garbage
+from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.events import Deleted, Event, Synced
 from ipvsctl.cluster.parse import parse_object
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.endpoints import Endpoints
 from ipvsctl.controller.gauges import Gauges
+from ipvsctl.controller.http_routes import HttpRoutes
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.node import sysctl_names
+from ipvsctl.plan.union.node import sysctl_names
 from ipvsctl.serve.metrics import Metrics
 from tests import builders
 from tests.bench.churn import NotingKernel, Watcher
@@ -126,7 +126,7 @@ def measure(size: Size, seconds: float) -> Figures:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=False,
     )
-    with node_netns("hostile") as netns, inside(netns), garbage.held_back():
+    with node_netns("hostile") as netns, inside(netns), gc_tuning.held_back():
         netns.link_up("lo")
         kernel = NotingKernel.open(
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
@@ -198,7 +198,7 @@ async def _measure(
 ) -> Figures:
     source, watcher = _Source(size), Watcher()
     loop = Loop(
-        reconciler=reconciler, source=source, config=size.config, audience=watcher
+        reconciler=reconciler, source=source, config=size.config, observer=watcher
     )
     world = _World(loop, reconciler, source, watcher)
     gone = [
@@ -268,7 +268,7 @@ async def _probed(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The daemon's own HTTP servers, and somebody who asks `/livez`."""
     metrics = Metrics()
-    endpoints = Endpoints(
+    endpoints = HttpRoutes(
         loop=loop,
         store=store,
         source=source,

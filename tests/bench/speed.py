@@ -6,14 +6,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from ipvsctl.cli import garbage
+from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind
-from ipvsctl.plan.node import sysctl_names
-from ipvsctl.plan.ops import ChangeRules, Plan, SetSysctl
+from ipvsctl.plan.diff.ops import ChangeRules, Plan, SetSysctl
+from ipvsctl.plan.union.node import sysctl_names
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
 from tests.bench.floor import Sent, messages, node_netns, recording, replay
 from tests.bench.sizes import Figures, Size
@@ -45,13 +45,13 @@ def measure(size: Size) -> Figures:
     watch = _Stopwatch()
     figures = watch.figures
     objects = list(raw_objects(size.services, size.endpoints))
-    with garbage.held_back():
+    with gc_tuning.held_back():
         with node_netns("bench") as netns, inside(netns), recording() as sent:
             kernel = open_kernel(size.config)
             cold = _measure_cold(watch, kernel, objects, size, sent)
-            garbage.settle()
+            gc_tuning.settle()
             _measure_restart(watch, kernel, objects, size)
-            garbage.settle()
+            gc_tuning.settle()
             _measure_reading(watch, kernel, sent)
             kernel.close()
         with node_netns("floor") as netns, inside(netns):
@@ -94,7 +94,7 @@ def _measure_cold(
     _require(not report.failed and not rules.failed, report, rules)
     left = reconciler.audit().plan
     _require(not left, left[:3])
-    garbage.settle()
+    gc_tuning.settle()
     _measure_changes(watch.figures, reconciler, size, sent)
     return cold
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ipvsctl.cli.app import app
-from ipvsctl.cli.surroundings import Surroundings
+from ipvsctl.cli.environment import Environment
 from ipvsctl.model.net import parse_address
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.fakes.kernel import FakeKernel
@@ -55,7 +55,7 @@ def invoke(kernel: FakeKernel, socket_path: Path) -> Invoke:
         return CliRunner().invoke(
             app,
             [str(word) for word in words],
-            obj=Surroundings(open_kernel=lambda _config, *, to_change: kernel),  # noqa: ARG005  # the protocol's name
+            obj=Environment(open_kernel=lambda _config, *, to_change: kernel),  # noqa: ARG005  # the protocol's name
             env={
                 "IPVSCTL_NODE_NAME": "node-0",
                 "IPVSCTL_SOCKET": str(socket_path),

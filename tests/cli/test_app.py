@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from ipvsctl import __version__
 from ipvsctl.cli.app import app
-from ipvsctl.cli.surroundings import (
-    Surroundings,
+from ipvsctl.cli.environment import (
+    Environment,
     effective_capabilities,
     require_capabilities,
 )
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, NotPermitted
 from tests.cli.conftest import Invoke
@@ -95,7 +95,7 @@ def _invoke_with_kernel_error(
     result = CliRunner().invoke(
         app,
         ["diff", "--manifests", str(manifests), "--node-name", "node-0", *words],
-        obj=Surroundings(open_kernel=open_kernel),
+        obj=Environment(open_kernel=open_kernel),
     )
     return result.exit_code, result.stderr
 

@@ -8,13 +8,13 @@ import yaml
 from typer.testing import CliRunner
 
 from ipvsctl.cli.app import app
-from ipvsctl.cli.surroundings import Surroundings
+from ipvsctl.cli.environment import Environment
 from ipvsctl.cluster.config import API_VERSION, KIND
-from ipvsctl.kernel.seam import Kernel
+from ipvsctl.kernel.interface import Kernel
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.facts import KernelFacts
-from ipvsctl.plan.check import KEEPALIVE_SYSCTL
+from ipvsctl.plan.report.check import KEEPALIVE_SYSCTL
 from tests.cli.conftest import Invoke
 from tests.fakes.kernel import SYSCTLS, FakeKernel
 
@@ -24,7 +24,7 @@ def kernel() -> FakeKernel:
     """A kernel with two schedulers and the usual keepalive."""
     return FakeKernel(
         sysctls={**SYSCTLS, KEEPALIVE_SYSCTL: "7200"},
-        facts=KernelFacts(schedulers=frozenset({"rr", "mh"})),
+        capabilities=Capabilities(schedulers=frozenset({"rr", "mh"})),
     )
 
 
@@ -64,7 +64,7 @@ def test_vips_of_the_manifests_are_counted(
     result = invoke("check", "--manifests", manifests, "-o", "json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)[-1] == {
-        "verdict": "ok",
+        "severity": "ok",
         "subject": "VIPs",
         "found": "1, vipBinding address",
         "advice": "",
@@ -87,7 +87,7 @@ def test_without_a_kernel_it_is_an_error() -> None:
         raise KernelError.of(1, "open the kernel")
 
     result = CliRunner().invoke(
-        app, ["check"], obj=Surroundings(open_kernel=open_kernel)
+        app, ["check"], obj=Environment(open_kernel=open_kernel)
     )
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -11,7 +11,7 @@ from ipvsctl.model.ipvs import RealServerStats, TrafficStats
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import LoopStatus, NodeStatus, Summary
-from ipvsctl.plan.ops import AddRealServer, DeleteRealServer, UnbindAddress
+from ipvsctl.plan.diff.ops import AddRealServer, DeleteRealServer, UnbindAddress
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
 from tests.cli.test_sync import FOREIGN, WEB, real_server

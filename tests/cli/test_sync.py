@@ -13,7 +13,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
     DeleteRealServer,

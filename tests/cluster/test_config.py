@@ -14,7 +14,7 @@ from ipvsctl.cluster.config import (
     with_given,
 )
 from ipvsctl.cluster.duration import parse_duration
-from ipvsctl.cluster.fields import FIELDS, Verdict
+from ipvsctl.cluster.fields import FIELDS, Treatment
 from ipvsctl.cluster.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import (
     Compatibility,
@@ -534,7 +534,7 @@ def test_every_field_is_judged() -> None:
     paths = [field.path for field in FIELDS]
     assert len(set(paths)) == len(paths)
     for field in FIELDS:
-        if field.verdict is Verdict.HONOURED:
+        if field.treatment is Treatment.HONOURED:
             assert field.read is not None
         else:
             assert field.note

@@ -11,7 +11,7 @@ import yaml
 
 from ipvsctl.cluster.config import API_VERSION, KIND, parse_config
 from ipvsctl.cluster.effective import effective_config
-from ipvsctl.cluster.fields import FIELDS, Verdict
+from ipvsctl.cluster.fields import FIELDS, Treatment
 from ipvsctl.cluster.flags import OWN_KEY
 from ipvsctl.model.config import ProxyConfig
 
@@ -58,7 +58,7 @@ OTHERS: dict[str, tuple[object, str]] = {
 HONOURED = [
     f.path
     for f in FIELDS
-    if f.verdict is Verdict.HONOURED and not f.path.startswith(OWN_KEY)
+    if f.treatment is Treatment.HONOURED and not f.path.startswith(OWN_KEY)
 ]
 
 

@@ -1,4 +1,4 @@
-"""Facts about reading any object: Nodes, lists, and garbage."""
+"""Facts about reading any object: Nodes, lists, and gc_tuning."""
 
 import contextlib
 

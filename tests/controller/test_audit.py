@@ -13,7 +13,8 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.plan.diff.ops import (
     DeleteEntry,
     DeleteRealServer,
     DeleteRoute,
@@ -21,7 +22,6 @@ from ipvsctl.plan.ops import (
     Op,
     UnbindAddress,
 )
-from ipvsctl.plan.touched import Touched
 from tests import builders
 from tests.controller.cluster import has, has_not, has_slice, take
 from tests.fakes.kernel import FakeKernel
@@ -125,7 +125,7 @@ def test_syncs_between_its_steps_do_no_harm(seed: int) -> None:
     world.drift()
     observed = world.walk(reconciler.observe_in_steps(), world.sync)
     touched = reconciler._touched
-    assert isinstance(touched, Touched)
+    assert isinstance(touched, ConcurrentChanges)
     reconciler.absorb(observed)
     report = world.walk(reconciler.impose_in_steps(observed), world.sync)
     assert report is not None

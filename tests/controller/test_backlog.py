@@ -11,16 +11,16 @@ from ipvsctl.cluster.events import Deleted, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.backlog import LARGE_VIRTUAL_SERVERS, MOST_PARTS, Pace
 from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.limits import Limits
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind
-from ipvsctl.plan.desired import PART
+from ipvsctl.plan.union.desired import PART
 from tests import builders
 from tests.controller.cluster import has, has_not
-from tests.plan.test_desired import plain
+from tests.plan.union.test_desired import plain
 
 PARTS = 4
 
@@ -44,7 +44,7 @@ def compiler(*events: Event, config: ProxyConfig = LIMITED) -> tuple[Store, Comp
     store = Store("node-0")
     for event in events:
         store.apply(event)
-    return store, Compiler(config=config, store=store, facts=KernelFacts())
+    return store, Compiler(config=config, store=store, capabilities=Capabilities())
 
 
 def turns(made: Compiler) -> list[int]:

@@ -6,8 +6,8 @@ import pytest
 from ipvsctl.cluster.events import ApiServersFound, Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import NodePortAddresses, ProxyConfig
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
 from ipvsctl.model.net import IPAddress, Protocol, parse_address, parse_network
 from ipvsctl.model.objects import Node, Service, ServicePort, ServiceType
@@ -38,7 +38,7 @@ def networks(*texts: str) -> NodePortAddresses:
 
 def compiler(store: Store) -> Compiler:
     """A compiler that has seen what is in the store."""
-    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
     made.compile_dirty()
     return made
 
@@ -86,7 +86,7 @@ def test_the_configured_address_stands_for_the_node() -> None:
     put(store, node("node-0", "10.0.0.10", "fd00:10::10"))
     put(store, service(external_ips=(VIP,)))
     config = ProxyConfig(node_address=VIP)
-    made = Compiler(config=config, store=store, facts=KernelFacts())
+    made = Compiler(config=config, store=store, capabilities=Capabilities())
     made.compile_dirty()
     assert [str(a) for a in made.context.node_addresses] == [
         str(VIP),
@@ -100,8 +100,8 @@ def test_a_scheduler_the_kernel_lacks_is_not_used() -> None:
     """What the kernel has is known before anything is asked of it."""
     store = Store("node-0")
     put(store, service(annotations=(("ipvsctl.io/scheduler", "mh"),)))
-    facts = KernelFacts(schedulers=frozenset({"rr", "wlc"}))
-    made = Compiler(config=ProxyConfig(), store=store, facts=facts)
+    capabilities = Capabilities(schedulers=frozenset({"rr", "wlc"}))
+    made = Compiler(config=ProxyConfig(), store=store, capabilities=capabilities)
     made.compile_dirty()
     servers = made.desired.state().virtual_servers.values()
     assert {server.scheduler for server in servers} == {"rr"}
@@ -115,7 +115,7 @@ def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
     store = Store("node-0")
     put(store, node("node-0"))
     put(store, service(external_ips=(VIP,)))
-    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
     made.compile_dirty(on(VIP))
     assert VIP not in made.desired.state().addresses
     assert made.compile_dirty(on(VIP)).keys == frozenset()
@@ -144,7 +144,7 @@ def test_something_stands_for_a_node_without_addresses(
         put(store, Node(name=name))
     claimed = tuple(map(parse_address, ("10.0.0.10", "203.0.113.50")))
     put(store, service(external_ips=claimed))
-    made = Compiler(config=ProxyConfig(), store=store, facts=KernelFacts())
+    made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
     made.compile_dirty(on(*map(parse_address, hosts)))
     assert [problem.value for problem in made.problems()] == [refused]
 
@@ -248,7 +248,7 @@ def test_node_ports_that_no_address_serves(
     """
     store = Store("node-0")
     config = ProxyConfig(node_port_addresses=choice)
-    made = Compiler(config=config, store=store, facts=KernelFacts())
+    made = Compiler(config=config, store=store, capabilities=Capabilities())
     both = (parse_address("10.96.0.10"), parse_address("fd00:96::10"))
     put(store, service("plain", cluster_ips=both))
     made.compile_dirty(on(*map(parse_address, hosts)))

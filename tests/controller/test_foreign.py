@@ -20,9 +20,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, SlicePort
-from ipvsctl.plan.counts import count_foreign
-from ipvsctl.plan.foreign import TAKEN
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddVirtualServer,
     BindAddress,
@@ -31,6 +29,8 @@ from ipvsctl.plan.ops import (
     EnsureVipLink,
     Op,
 )
+from ipvsctl.plan.report.counts import count_foreign
+from ipvsctl.plan.union.foreign import TAKEN
 from tests import builders
 from tests.controller.cluster import (
     WEB,

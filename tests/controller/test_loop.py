@@ -18,10 +18,10 @@ from structlog.testing import capture_logs
 
 from ipvsctl.cluster.events import ApiServersFound, Event
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.audience import AuditDone, SyncDone
 from ipvsctl.controller.loop import DRAIN_CHECK_S, DRAINS_AT_ONCE, Loop
+from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.host import ApiServer, HostNetwork
@@ -30,8 +30,8 @@ from ipvsctl.model.net import Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.change import Change
-from ipvsctl.plan.ops import AddVirtualServer, BindAddress, Plan, Report, SetSysctl
+from ipvsctl.plan.diff.ops import AddVirtualServer, BindAddress, Plan, Report, SetSysctl
+from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.sources.source import Source
 from tests import builders
 from tests.controller.cluster import (
@@ -52,32 +52,32 @@ CONFIG = ProxyConfig(sync_period_s=30, min_sync_period_s=1)
 
 
 class Told:
-    """An audience that remembers what it was told, and what was so then."""
+    """An observer that remembers what it was told, and what was so then."""
 
     def __init__(self, kernel: FakeKernel) -> None:
         self.audits: list[dict[str, int]] = []
-        self.syncs: list[tuple[Change, dict[str, int]]] = []
+        self.syncs: list[tuple[DesiredChange, dict[str, int]]] = []
         self.done: list[AuditDone | SyncDone] = []
         self.wrong: tuple[Problem, ...] = ()
         self.new: list[Problem] = []
         self._kernel = kernel
 
     async def audited(self, done: AuditDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         self.audits.append(real_servers(self._kernel))
         self.done.append(done)
 
     async def synced(self, done: SyncDone) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         self.syncs.append((done.change, real_servers(self._kernel)))
         self.done.append(done)
 
     def problems(self) -> tuple[Problem, ...]:
-        """See `Audience`."""
+        """See `Observer`."""
         return self.wrong
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
-        """See `Audience`."""
+        """See `Observer`."""
         self.new.extend(problems)
 
 
@@ -99,7 +99,7 @@ class World:
             reconciler=self.reconciler,
             source=source,
             config=CONFIG,
-            audience=self.told,
+            observer=self.told,
             sleep=self.clock.sleep,
             clock=self.clock,
             wall_clock=self.clock,
@@ -233,7 +233,7 @@ async def test_a_sync_says_how_long_its_change_took() -> None:
 
 
 async def test_what_cannot_be_told_is_logged_once() -> None:
-    """Like any other problem, and its audience hears of it once too."""
+    """Like any other problem, and its observer hears of it once too."""
     world = World(ListSource(FIRST))
     problem = Problem(
         kind=Kind.SERVICE, ref=builders.ref("web"), field="f", value="1", reason="why"

@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.audience import AuditDone
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
-from ipvsctl.controller.metrics import MetricsAudience
+from ipvsctl.controller.metrics import MetricsObserver
+from ipvsctl.controller.observers import AuditDone
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.ops import AddVirtualServer, ChangeRules, UnbindAddress
+from ipvsctl.plan.diff.ops import AddVirtualServer, ChangeRules, UnbindAddress
 from ipvsctl.serve.metrics import Metrics
 from tests.builders import endpoint_slice, service
 from tests.controller.cluster import (
@@ -55,13 +55,13 @@ class World:
         reconciler = Reconciler(
             kernel=self.kernel, config=CONFIG, store=store, clock=self.clock
         )
-        families = self.kernel.facts().families
-        self.audience = MetricsAudience(self.metrics, reconciler, families, alone)
+        families = self.kernel.capabilities().families
+        self.observer = MetricsObserver(self.metrics, reconciler, families, alone)
         self.loop = Loop(
             reconciler=reconciler,
             source=self.source,
             config=CONFIG,
-            audience=self.audience,
+            observer=self.observer,
             sleep=self.clock.sleep,
             clock=self.clock,
             wall_clock=self.clock,
@@ -91,7 +91,7 @@ class World:
 
     async def scrape(self) -> "Scrape":
         """What a scraper sees now."""
-        await self.audience.settle()
+        await self.observer.settle()
         finish(self.gauges.refresh_in_steps(self.watches))
         return Scrape(samples(self.metrics))
 
@@ -117,7 +117,7 @@ async def measured(
     run_inline()
     tasks = [
         asyncio.create_task(world.loop.run()),
-        asyncio.create_task(world.audience.run()),
+        asyncio.create_task(world.observer.run()),
     ]
     try:
         await world.until(lambda: world.loop.state.synced)
@@ -292,7 +292,7 @@ async def test_no_report_is_kept() -> None:
     """What an audit of a large node has read is some ten megabytes."""
     async with measured() as world:
         await world.audit()
-        await world.audience.settle()
+        await world.observer.settle()
         gc.collect()
         assert not any(isinstance(thing, AuditDone) for thing in gc.get_objects())
 

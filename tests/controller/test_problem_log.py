@@ -53,7 +53,7 @@ def test_what_comes_back_is_told_again() -> None:
 
 
 def test_a_burst_is_one_line() -> None:
-    """With how many more there are; the audience has it as two problems."""
+    """With how many more there are; the observer has it as two problems."""
     book = Book()
     book.have(subject("web"), 20_000)
     (news,) = book.log.take(0)

@@ -20,7 +20,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddVirtualServer,
     ChangeRules,
     DeleteEntry,

@@ -7,14 +7,14 @@ import pytest
 
 from ipvsctl.cluster.events import Synced
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.audience import AuditDone, SyncDone
+from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import RefusedSettings, is_lasting
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import ServiceType
-from ipvsctl.plan.node import STRICT_ARP_SYSCTLS
-from ipvsctl.plan.ops import AddVirtualServer, FailedOp, Op, SetSysctl
+from ipvsctl.plan.diff.ops import AddVirtualServer, FailedOp, Op, SetSysctl
+from ipvsctl.plan.union.node import STRICT_ARP_SYSCTLS
 from tests import builders
 from tests.controller.cluster import FIRST, has, take
 from tests.fakes.kernel import FakeKernel

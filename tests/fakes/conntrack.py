@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import Protocol
-from ipvsctl.plan.ops import DeleteStaleFlows
+from ipvsctl.plan.diff.ops import DeleteStaleFlows
 from tests.lab.flows import Flow
 
 

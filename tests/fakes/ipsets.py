@@ -9,7 +9,7 @@ import msgspec
 
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import family_of
-from ipvsctl.plan.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
+from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
 from tests.fakes.refusal import Refusal
 
 IPSET_ERR_PROTOCOL: Final = 4097

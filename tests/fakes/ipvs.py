@@ -20,7 +20,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, family_of
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
     DeleteRealServer,

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.interface import Reading
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -25,7 +25,7 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
     AddRoute,
@@ -81,7 +81,7 @@ class KilledError(Exception):
 
 
 class FakeKernel:
-    """See `ipvsctl.kernel.seam.Kernel`.
+    """See `ipvsctl.kernel.interface.Kernel`.
 
     Attributes:
         log: every op that was tried, in order, refused ones too.
@@ -98,7 +98,7 @@ class FakeKernel:
         vip_link: str = "kube-ipvs0",
         sysctls: Mapping[str, str] = SYSCTLS,
         host_addresses: Iterable[IPAddress] = (),
-        facts: KernelFacts | None = None,
+        capabilities: Capabilities | None = None,
     ) -> None:
         self.log: list[Op] = []
         self.reads = 0
@@ -107,7 +107,7 @@ class FakeKernel:
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
         self.is_closed = False
-        self._facts = KernelFacts() if facts is None else facts
+        self._capabilities = Capabilities() if capabilities is None else capabilities
         self._boot_sysctls = dict(sysctls)
         self._failures: list[tuple[Callable[[Op], bool], int]] = []
         self._remaining: int | None = None
@@ -146,9 +146,9 @@ class FakeKernel:
         """Whether packets to an address are for this host."""
         return self._links.is_local(address)
 
-    def facts(self) -> KernelFacts:
+    def capabilities(self) -> Capabilities:
         """See `seam.Kernel`."""
-        return self._facts
+        return self._capabilities
 
     def observe(self) -> Observed:
         """See `seam.Kernel`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ipvsctl.model.net import IPAddress
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRoute,
     BindAddress,
     DeleteRoute,

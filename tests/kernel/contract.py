@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.ops import Op, Plan
+from ipvsctl.plan.diff.ops import Op, Plan
 
 VIP_LINK: Final = "kube-ipvs0"
 CONNTRACK: Final = "net/ipv4/vs/conntrack"

@@ -9,7 +9,7 @@ import msgspec
 from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
+from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
 from tests.kernel.contract import Row
 
 IPSET_ERR_PROTOCOL: Final = 4097

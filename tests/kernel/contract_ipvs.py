@@ -16,7 +16,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
     DeleteRealServer,

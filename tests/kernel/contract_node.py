@@ -17,7 +17,7 @@ from ipvsctl.model.rules import (
     Verdict,
 )
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     BindAddress,
     ChangeRules,
     CreateSet,

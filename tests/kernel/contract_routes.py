@@ -6,7 +6,7 @@ from typing import Final
 
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRoute,
     BindAddress,
     DeleteRoute,

@@ -18,8 +18,8 @@ from ipvsctl.model.objects import (
 )
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import Observed
-from ipvsctl.plan.node import sysctl_names
-from ipvsctl.plan.ops import Plan, Report
+from ipvsctl.plan.diff.ops import Plan, Report
+from ipvsctl.plan.union.node import sysctl_names
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Host
 

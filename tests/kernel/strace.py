@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ipvsctl.wire.conntrack import ConntrackCmd
-from ipvsctl.wire.ipset_attributes import NFNL_SUBSYS_IPSET, IpsetCmd
-from ipvsctl.wire.ipvs_attributes import IpvsCmd
-from ipvsctl.wire.netlink import NetlinkProtocol, iter_messages
+from ipvsctl.wire.conntrack.flows import ConntrackCmd
+from ipvsctl.wire.ipset.attributes import NFNL_SUBSYS_IPSET, IpsetCmd
+from ipvsctl.wire.ipvs.attributes import IpvsCmd
+from ipvsctl.wire.netlink.messages import NetlinkProtocol, iter_messages
 
 SENDS = frozenset({"sendto", "sendmsg"})
 RECEIVES = frozenset({"recvfrom", "recvmsg"})

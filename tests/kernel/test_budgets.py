@@ -11,7 +11,7 @@ from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
-from ipvsctl.plan.catalogue import SetRole, set_name
+from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster

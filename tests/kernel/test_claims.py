@@ -10,7 +10,7 @@ from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.foreign import TAKEN
+from ipvsctl.plan.union.foreign import TAKEN
 from tests.kernel.node import (
     CONFIG,
     ProxiedNode,

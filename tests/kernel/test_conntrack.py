@@ -7,9 +7,9 @@ from ipvsctl.kernel.conntrack import Conntrack
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.plan.ops import DeleteStaleFlows
-from ipvsctl.wire.conntrack import Flow, pack_host_port
-from ipvsctl.wire.netlink import NLM_F_DUMP
+from ipvsctl.plan.diff.ops import DeleteStaleFlows
+from ipvsctl.wire.conntrack.flows import Flow, pack_host_port
+from ipvsctl.wire.netlink.messages import NLM_F_DUMP
 from tests.kernel.contract_ipvs import KEY6, POD, VIP, key_of
 from tests.kernel.test_netlink import (
     Answer,
@@ -19,7 +19,7 @@ from tests.kernel.test_netlink import (
     done,
     message,
 )
-from tests.wire.test_conntrack import FLOW, listed
+from tests.wire.conntrack.test_flows import FLOW, listed
 
 GONE = RealServerKey(POD, 5353)
 KEPT = RealServerKey(POD + 1, 5353)

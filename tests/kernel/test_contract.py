@@ -8,16 +8,16 @@ from typing import get_args
 
 import pytest
 
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.kernel.iptables import Iptables
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.kernel.rules import RulesTool
-from ipvsctl.kernel.seam import Kernel
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
     AddRoute,
@@ -304,10 +304,10 @@ def test_reading_nothing_of_nothing(kernel: Kernel) -> None:
 
 def test_facts(kernel: Kernel) -> None:
     """The facts are of a kernel that can run this suite."""
-    facts = kernel.facts()
-    assert facts.release >= (4, 19)
-    assert facts.families == tuple(IPFamily)
-    assert facts is kernel.facts()
+    capabilities = kernel.capabilities()
+    assert capabilities.release >= (4, 19)
+    assert capabilities.families == tuple(IPFamily)
+    assert capabilities is kernel.capabilities()
 
 
 def test_an_empty_plan_applies(kernel: Kernel) -> None:

@@ -8,7 +8,7 @@ import pytest
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.ops import DeleteStaleFlows
+from ipvsctl.plan.diff.ops import DeleteStaleFlows
 from tests.kernel.node import ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.flows import Flow, udp_flows
 from tests.lab.netns import inside

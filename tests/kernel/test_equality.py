@@ -13,7 +13,7 @@ import pytest
 from ipvsctl.cluster.manifest import Manifests, changes
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.net import parse_network
-from ipvsctl.plan.ops import Plan
+from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.sources.manifests import load_manifests
 from tests.builders import endpoint_slice, service
 from tests.kernel.kube_proxys_node import restore

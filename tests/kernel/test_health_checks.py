@@ -19,7 +19,7 @@ from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.node import sysctl_names
+from ipvsctl.plan.union.node import sysctl_names
 from ipvsctl.serve.admission import SOURCE_RATE
 from tests.controller.cluster import ListSource
 from tests.kernel.node import CONFIG, has, has_nodes, slices

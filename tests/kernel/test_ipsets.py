@@ -8,8 +8,8 @@ import pytest
 from ipvsctl.kernel.ipsets import Ipsets
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.plan.catalogue import SetRole, set_name, set_spec
-from ipvsctl.plan.ops import AddEntry, CreateSet, DeleteEntry
+from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry
+from ipvsctl.plan.rules.catalogue import SetRole, set_name, set_spec
 
 pytestmark = pytest.mark.kernel
 

@@ -22,8 +22,9 @@ from ipvsctl.model.rules import (
     Table,
     Verdict,
 )
-from ipvsctl.plan.catalogue import SetRole, set_spec
-from ipvsctl.plan.rules import desired_chains, plan_rules
+from ipvsctl.plan.diff.rules import plan_rules
+from ipvsctl.plan.rules.catalogue import SetRole, set_spec
+from ipvsctl.plan.rules.filter_mangle import desired_chains
 from tests.lab.netns import Netns
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6

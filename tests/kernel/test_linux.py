@@ -26,7 +26,7 @@ from ipvsctl.model.errors import NotPermitted
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
     AddVirtualServer,
@@ -185,7 +185,7 @@ def test_opening_finds_the_iptables_of_the_node(netns: Netns) -> None:
     linux = LinuxKernel.open(vip_link=VIP_LINK, sysctl_names=(CONNTRACK,))
     with closing(linux):
         assert linux.observe().state.chains == {family: {} for family in IPFamily}
-        assert linux.facts().families == tuple(IPFamily)
+        assert linux.capabilities().families == tuple(IPFamily)
 
 
 def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:

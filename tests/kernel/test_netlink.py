@@ -9,7 +9,7 @@ import pytest
 
 from ipvsctl.kernel.netlink import BATCH_BYTES, BATCH_MESSAGES, NetlinkSocket
 from ipvsctl.model.errors import DumpInterrupted, KernelError, NotFound, WireError
-from ipvsctl.wire.netlink import (
+from ipvsctl.wire.netlink.messages import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,

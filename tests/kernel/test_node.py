@@ -16,9 +16,9 @@ from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
 from ipvsctl.model.objects import EndpointSlice, Service, ServicePort
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.diff import DiffOptions, diff
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.sources.manifests import load_manifests
-from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside

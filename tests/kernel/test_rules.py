@@ -6,7 +6,7 @@ from ipvsctl.kernel.rules import Rules
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
-from ipvsctl.plan.ops import ChangeRules
+from ipvsctl.plan.diff.ops import ChangeRules
 
 
 class Tool:

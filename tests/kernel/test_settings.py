@@ -22,8 +22,8 @@ from ipvsctl.model.objects import (
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.diff import DiffOptions, diff
-from ipvsctl.plan.ops import AddVirtualServer, SetTimeouts
+from ipvsctl.plan.diff.ops import AddVirtualServer, SetTimeouts
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
@@ -129,7 +129,7 @@ def test_conntrack_is_kube_proxys_unless_configured(netns: Netns) -> None:
 
     before = values()
     with proxied(netns) as node:
-        assert not node.kernel.facts().has_conntrack_limit
+        assert not node.kernel.capabilities().has_conntrack_limit
         node.audit()
         assert node.audit().plan == ()
     assert values() == [before[0], "86400\n", "3600\n"]
@@ -158,7 +158,7 @@ def test_a_scheduler_changes_in_place(cluster: Cluster, node: ProxiedNode) -> No
 
 def test_schedulers_that_are_not_there(node: ProxiedNode) -> None:
     """The configured one goes on serving, and the Service has a problem."""
-    missing = sorted(SCHEDULERS - node.kernel.facts().schedulers)
+    missing = sorted(SCHEDULERS - node.kernel.capabilities().schedulers)
     for scheduler in ("nonesuch", *missing):
         node.take(has(asking(scheduler)))
         assert node.sync().plan == ()

@@ -16,7 +16,7 @@ from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.diff import DiffOptions, diff
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster

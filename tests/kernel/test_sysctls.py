@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ipvsctl.kernel.sysctls import Sysctls
-from ipvsctl.plan.ops import FailedOp, SetSysctl
+from ipvsctl.plan.diff.ops import FailedOp, SetSysctl
 
 NAME = "net/ipv4/vs/conntrack"
 

@@ -17,13 +17,13 @@ import msgspec
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from ipvsctl.cli.changes import describe
+from ipvsctl.cli.plan_view import describe
 from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.catalogue import KUBE_PROXY_SET_NAMES
-from ipvsctl.plan.diff import DiffOptions, diff
-from ipvsctl.plan.ops import Plan
+from ipvsctl.plan.diff.ops import Plan
+from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES
 from tests.kernel.kube_proxys_node import (
     GONE,
     GUARDED,

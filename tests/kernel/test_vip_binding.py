@@ -23,8 +23,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.diff import DiffOptions, diff
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddRoute,
     BindAddress,
     DeleteRoute,
@@ -32,6 +31,7 @@ from ipvsctl.plan.ops import (
     UnbindAddress,
     UpdateRoute,
 )
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.wire.save_text import render_routes
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ipvsctl.kube.access import Access, Address
 from ipvsctl.kube.budget import EVENTS_OF_ONE
-from ipvsctl.kube.event_words import event_of, reason_of
+from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.event_body import event_of, reason_of
 from ipvsctl.kube.recorder import QUEUE_MAX, EventRecorder
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.problem import Kind, ObjectRef, Problem

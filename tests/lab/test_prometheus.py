@@ -20,7 +20,7 @@ from aiohttp import web
 
 from ipvsctl.cli.run import Daemon, serve
 from ipvsctl.cluster.store import Store
-from ipvsctl.kernel.seam import Reading
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import Listener, ProxyConfig, ServeConfig
 from ipvsctl.model.ipvs import TrafficStats
 from ipvsctl.model.net import parse_address
@@ -32,7 +32,7 @@ from ipvsctl.serve.metric_table import (
     OWN_METRICS,
     TRAFFIC_METRICS,
 )
-from ipvsctl.serve.rest_client import request_trace
+from ipvsctl.serve.request_metrics import request_trace
 from tests.builders import endpoint_slice
 from tests.controller.cluster import FIRST, ListSource, has_slice
 from tests.fakes.kernel import FakeKernel

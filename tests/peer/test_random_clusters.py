@@ -10,12 +10,12 @@ import pytest
 from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
-from ipvsctl.model.facts import KernelFacts
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPFamily, parse_address, parse_network
 from ipvsctl.model.state import NodeState
-from ipvsctl.wire.iptables import render_save
+from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
 from tests.peer.differences import (
     Difference,
@@ -74,7 +74,7 @@ def planned(
     store = Store(settings.node_name)
     for event in changes(Manifests(), found):
         store.apply(event)
-    compiler = Compiler(config=config, store=store, facts=KernelFacts())
+    compiler = Compiler(config=config, store=store, capabilities=Capabilities())
     compiler.compile_dirty()
     hosts = frozenset(map(parse_address, settings.host_addresses))
     compiler.set_host(HostNetwork(addresses=hosts))

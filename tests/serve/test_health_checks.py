@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from ipvsctl.model.net import IPAddress, family_of, parse_address
-from ipvsctl.plan.health_checks import ServiceHealth, port_problem
+from ipvsctl.plan.union.health_checks import ServiceHealth, port_problem
 from ipvsctl.serve.health_checks import HealthCheckServer
 from tests.builders import ref
 

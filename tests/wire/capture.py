@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.plan.ops import (
+from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
     AddRoute,
@@ -26,18 +26,18 @@ from ipvsctl.plan.ops import (
     EnsureVipLink,
     Op,
 )
-from ipvsctl.wire.conntrack import list_udp_flows
-from ipvsctl.wire.ipset import create_set, list_headers, list_set
-from ipvsctl.wire.ipvs import IpvsRequests
-from ipvsctl.wire.ipvs_attributes import IPVS_GENL_NAME
-from ipvsctl.wire.netlink import (
+from ipvsctl.wire.conntrack.flows import list_udp_flows
+from ipvsctl.wire.ipset.requests import create_set, list_headers, list_set
+from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
+from ipvsctl.wire.ipvs.requests import IpvsRequests
+from ipvsctl.wire.netlink.messages import (
     MessageType,
     NetlinkProtocol,
     iter_messages,
     numbered,
 )
-from ipvsctl.wire.routes import list_routes
-from ipvsctl.wire.rtnetlink import bind_address, list_addresses
+from ipvsctl.wire.route.addresses import bind_address, list_addresses
+from ipvsctl.wire.route.routes import list_routes
 from tests.lab.flows import track
 from tests.wire.samples import (
     FLOWS,

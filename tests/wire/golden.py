@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvsctl.wire.netlink import MessageType, iter_messages
+from ipvsctl.wire.netlink.messages import MessageType, iter_messages
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "wire"
 

@@ -7,7 +7,7 @@ import pytest
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.wire.netlink import NLMSG_HDRLEN
+from ipvsctl.wire.netlink.messages import NLMSG_HDRLEN
 from ipvsctl.wire.sock_diag import decode_socket, list_waiting
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ipvsctl.kube.list_watch import PAGE_ITEMS, WATCH_S
-from ipvsctl.kube.peers import PERIOD_S, PERIOD_S_A_NODE
+from ipvsctl.kube.other_nodes import PERIOD_S, PERIOD_S_A_NODE
 from tests.bench.scale import herd, objects
 from tests.bench.scale.clusters import CLUSTERS, EVENTS_PER_POD, LIMITS, NODES, Cluster
 

@@ -1,0 +1,92 @@
+"""What commands find around them, so that a test can put something else there."""
+
+import errno
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import typer
+
+from ipvsctl.model.errors import NotPermitted
+
+if TYPE_CHECKING:
+    from ipvsctl.kernel.interface import Kernel
+    from ipvsctl.model.config import ProxyConfig
+
+_NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+"""Netlink and sysctls want the first; iptables' `set` match asks for the sets through a
+raw socket in both flavours, and the legacy one for its tables [libxt_set.h:
+get_version; libiptc.c: TC_INIT]. The numbers are those of uapi/linux/capability.h."""
+
+_CAP_SYS_MODULE: Final = 16
+
+
+class OpenKernel(Protocol):
+    """Opens the kernel of this node."""
+
+    def __call__(self, config: "ProxyConfig", /, *, to_change: bool) -> "Kernel":
+        """The kernel; with `to_change`, what it needs is loaded first.
+
+        Raises:
+            KernelError: there is no IPVS, a module is missing, or it is not permitted.
+        """
+        ...
+
+
+def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
+    """See `OpenKernel`."""
+    # Not all commands need a kernel, and --help needs none of this.
+    from ipvsctl.kernel.linux import LinuxKernel  # noqa: PLC0415  # see above
+    from ipvsctl.kernel.modules import (  # noqa: PLC0415  # see above
+        REQUIRED_MODULES,
+        load_modules,
+        scheduler_module,
+    )
+    from ipvsctl.plan.report.check import KEEPALIVE_SYSCTL  # noqa: PLC0415  # see above
+    from ipvsctl.plan.union.node import sysctl_names  # noqa: PLC0415  # see above
+
+    capabilities = effective_capabilities(Path("/proc/self/status").read_text("utf-8"))
+    require_capabilities(capabilities)
+    # Without it the kernel still loads, of its own accord, what it is asked to use.
+    if to_change and capabilities >> _CAP_SYS_MODULE & 1:
+        load_modules((*REQUIRED_MODULES, scheduler_module(config.scheduler)))
+    return LinuxKernel.open(
+        vip_link=config.vip_link,
+        sysctl_names=(*sysctl_names(), KEEPALIVE_SYSCTL),
+        proc_sys=Path(config.proc_sys),
+    )
+
+
+def effective_capabilities(status: str) -> int:
+    """One bit a capability, by its number, from the text of `/proc/self/status`."""
+    (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(effective, 16)
+
+
+def require_capabilities(effective: int) -> None:
+    """Say at once what every socket and tool would say in its own way.
+
+    Raises:
+        NotPermitted: some are missing; the reason names them.
+    """
+    missing = [name for name, bit in _NEEDED.items() if not effective >> bit & 1]
+    if missing:
+        raise NotPermitted(
+            errno=errno.EPERM,
+            op="open the kernel",
+            reason=f"{' and '.join(missing)} missing; run it as root",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What is taken from outside."""
+
+    open_kernel: OpenKernel = open_linux_kernel
+
+
+def environment(context: typer.Context) -> Environment:
+    """Those given with the command, or the real ones."""
+    given = context.obj
+    return given if isinstance(given, Environment) else Environment()

@@ -1,0 +1,53 @@
+"""When the daemon's garbage collector runs.
+
+Nearly all that a node holds lives as long as the node serves it, and is freed by
+counting references. Collections find nothing there, but walk all of it: while the first
+state comes in they take as long as reading it does, and one that falls between an event
+and its sync delays that. So nothing is collected before the first audit has ended, and
+what there is then is never looked at again.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ipvsctl.controller.observers import AuditDone, Nobody
+
+_THRESHOLDS: Final = (50_000, 50, 100)
+"""Objects more than freed ones until the youngest are looked at, and how often those
+are until older ones: a few milliseconds at a time, twice or thrice in an audit."""
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Collect nothing in the block, until `settle`."""
+    gc.disable()
+    before = gc.get_threshold()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()
+        gc.unfreeze()
+
+
+class SettlingObserver(Nobody):
+    """Collects again once everything has been imposed; see `observers.Observer`."""
+
+    async def audited(self, done: AuditDone) -> None:
+        """See `observers.Observer`."""
+        if done.is_first:
+            settle()
+
+
+def settle() -> None:
+    """Collect again, but only among what comes from now on, and seldom.
+
+    What an audit has read is young while the audit lasts, and gone after it: with the
+    interpreter's thresholds it would be walked time and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+    gc.enable()

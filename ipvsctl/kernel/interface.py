@@ -1,0 +1,77 @@
+"""What the rest of the project may ask of a kernel, one screen wide.
+
+`LinuxKernel` is the real one; tests also have a strict fake that is held to the same
+contract.
+"""
+
+from collections.abc import Generator, Iterable
+from typing import Protocol
+
+from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.host import HostNetwork
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.diff.ops import Plan, Report
+
+Reading = Generator[bool, None, Observed]
+"""Reads the complete state step by step, each some milliseconds long.
+
+It yields, before each step, whether that step must have the kernel for itself; between
+steps, and beside the others, other calls may be made. What they change may be in the
+result as it was or as it is.
+"""
+
+
+class Kernel(Protocol):
+    """A kernel that holds a node's state. Calls block; one at a time."""
+
+    def capabilities(self) -> Capabilities:
+        """What this kernel and its tools can do; read once, then remembered."""
+        ...
+
+    def observe(self) -> Observed:
+        """Read the complete state.
+
+        Raises:
+            KernelError: something could not be read, even after a retry.
+        """
+        ...
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `observe`; close what is not read to its end.
+
+        Args:
+            likely: what the kernel probably holds. Parts of the result that are equal
+                to its parts are the same objects, which takes less time and memory.
+        """
+        ...
+
+    def read_host(self) -> HostNetwork:
+        """This node's own network, as in `Observed`."""
+        ...
+
+    def read_vips(self) -> frozenset[IPAddress]:
+        """The VIPs: addresses on the VIP link, and those with a route of ours."""
+        ...
+
+    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+        """Read only these virtual servers, with their real servers and counters.
+
+        Keys the kernel does not have are absent from the answer; every other part of
+        the state is left empty.
+        """
+        ...
+
+    def apply(self, plan: Plan) -> Report:
+        """Run the ops in order.
+
+        A failed op does not stop the others, except those that cannot succeed
+        without it (the real servers of a virtual server that was refused), which are
+        reported as failed too.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close sockets; the kernel state stays."""
+        ...

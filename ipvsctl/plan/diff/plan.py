@@ -1,0 +1,177 @@
+"""What must change: the difference of two states, as ops in a safe order."""
+
+from collections.abc import Generator
+from typing import Final
+
+import msgspec
+
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import finish, parts
+from ipvsctl.plan.diff.hold import Hold, Known, with_held
+from ipvsctl.plan.diff.ops import (
+    ChangeRules,
+    DeleteVipLink,
+    DeleteVirtualServer,
+    EnsureVipLink,
+    Plan,
+    SetSysctl,
+    SetTimeouts,
+)
+from ipvsctl.plan.diff.rules import plan_rules
+from ipvsctl.plan.diff.servers import (
+    DiffOptions,
+    Drain,
+    diff_virtual_server,
+    drains,
+    without_moved,
+)
+from ipvsctl.plan.diff.sets import NOTHING, add_entries, diff_sets, remove_entries
+from ipvsctl.plan.diff.stages import PlanBuilder, Stage
+from ipvsctl.plan.diff.stale_flows import beside, plan_stale_flows
+from ipvsctl.plan.diff.vips import plan_vips
+from ipvsctl.plan.union.node import AT_LEAST
+from ipvsctl.plan.union.ownership import OwningEntries, owned_keys
+
+# What else a caller needs to state its wishes and to understand a plan.
+__all__ = [
+    "DiffOptions",
+    "Drain",
+    "Hold",
+    "Known",
+    "Stage",
+    "diff",
+    "diff_in_steps",
+    "diff_vips",
+    "drains",
+    "owned_keys",
+    "with_held",
+]
+
+STEP_KEYS: Final = 250
+"""Virtual servers that are compared in one step: a few milliseconds."""
+
+
+def diff(observed: Observed, desired: NodeState, options: DiffOptions) -> Plan:
+    """The ops that turn the observed state into the desired one.
+
+    Both states may be restricted to the same keys. Real servers that are to drain
+    stay at weight 0 for as long as they have connections, so only a later plan makes
+    the states equal; nor does one that holds something. Foreign virtual servers are
+    left alone.
+
+    Returns:
+        Ops in the order of `Stage`; empty if nothing is to change.
+    """
+    return finish(diff_in_steps(observed, desired, options))
+
+
+def diff_in_steps(
+    observed: Observed, desired: NodeState, options: DiffOptions
+) -> Generator[None, None, Plan]:
+    """See `diff`; between two steps the desired state may change.
+
+    What changes meanwhile may be in the plan as it was or as it is.
+    """
+    plan = PlanBuilder(options.urgent)
+    # What is only held is as it is: nothing to compare.
+    keys = tuple(desired.virtual_servers)
+    observed = without_moved(plan, observed, desired, options)
+    if options.hold is not None:
+        desired = with_held(observed, desired, options.hold, options.foreign)
+    state = observed.state
+    _diff_settings(plan, state, desired)
+    if desired.vip_link_up and not state.vip_link_up:
+        plan.add(Stage.LINK, EnsureVipLink(options.vip_link))
+    holds = diff_sets(plan, state, desired)
+    _diff_rules(plan, state, desired)
+    inside = beside(options.short_circuits, desired)
+    for name in tuple(desired.entries):
+        yield
+        add_entries(plan, name, holds.get(name, NOTHING), desired)
+    for name, held in holds.items():
+        yield
+        remove_entries(plan, name, held, desired)
+    for some in parts(keys, STEP_KEYS):
+        yield
+        for key in some:
+            if key in desired.virtual_servers:
+                diff_virtual_server(plan, key, observed, desired, options)
+        for op in plan_stale_flows(observed, desired, inside, some):
+            plan.add(Stage.STALE_FLOWS, op)
+    yield
+    _remove_virtual_servers(plan, observed, desired, options)
+    yield
+    has_addresses = state.addresses == desired.addresses
+    yield
+    if not (has_addresses and _has_routes(state, desired)):
+        diff_vips(plan, state, desired, options)
+    return plan.build()
+
+
+def _has_routes(state: NodeState, desired: NodeState) -> bool:
+    return (
+        state.routes == desired.routes
+        and not state.stand_ins
+        and state.vip_link_up == desired.vip_link_up
+    )
+
+
+def _remove_virtual_servers(
+    plan: PlanBuilder, observed: Observed, desired: NodeState, options: DiffOptions
+) -> None:
+    owning = OwningEntries(observed.state.entries, observed.host_addresses)
+    for key in observed.state.virtual_servers:
+        if key in desired.virtual_servers or options.excludes(key):
+            continue
+        if key in owning:
+            plan.add(Stage.REMOVE_VIRTUAL_SERVERS, DeleteVirtualServer(key))
+
+
+def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
+    for name, value in desired.sysctls.items():
+        if not _is_enough(name, observed.sysctls.get(name), value):
+            plan.add(Stage.SYSCTLS, SetSysctl(name, value))
+    known = msgspec.structs.astuple(observed.timeouts)
+    wanted = msgspec.structs.astuple(desired.timeouts)
+    # 0 is no wish.
+    if any(new not in {0, old} for old, new in zip(known, wanted, strict=True)):
+        plan.add(Stage.SYSCTLS, SetTimeouts(desired.timeouts))
+
+
+def _is_enough(name: str, held: str | None, wanted: str) -> bool:
+    if held == wanted or held is None or name not in AT_LEAST:
+        return held == wanted
+    return held.isdecimal() and int(held) > int(wanted)
+
+
+def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
+    for family in IPFamily:
+        wanted = desired.chains.get(family, {})
+        change = plan_rules(family, observed.chains.get(family, {}), wanted)
+        if change is not None:
+            stage = Stage.RULES if wanted else Stage.REMOVE_RULES
+            plan.add(stage, ChangeRules(change))
+
+
+def diff_vips(
+    plan: PlanBuilder, state: NodeState, desired: NodeState, options: DiffOptions
+) -> None:
+    """Plan the steps from the observed addresses and routes to the desired ones."""
+    steps = plan_vips(state, desired)
+    for address, op in steps.bind:
+        plan.add(Stage.ADDRESSES, op, address)
+    for address, op in steps.routes:
+        plan.add(Stage.ROUTES, op, address)
+    if state.vip_link_up and not desired.vip_link_up:
+        # Its addresses and routes go with it, in one step.
+        plan.add(Stage.UNBIND_ADDRESSES, DeleteVipLink(options.vip_link))
+    else:
+        for op in steps.unbind:
+            plan.add(Stage.UNBIND_ADDRESSES, op)
+        for op in steps.delete_routes:
+            plan.add(Stage.REMOVE_ROUTES, op)
+    for op in steps.restore_routes:
+        plan.add(Stage.RESTORE_ROUTES, op)
+    for op in steps.delete_stand_ins:
+        plan.add(Stage.REMOVE_STAND_INS, op)

@@ -1,0 +1,335 @@
+"""What a node serves: what is desired and what the kernel holds, side by side."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from ipvsctl.cluster.store import Store
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    ServiceFlags,
+    TrafficStats,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import Endpoint
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.state import EMPTY, Observed
+from ipvsctl.model.status import (
+    NodeStatus,
+    RealServerStatus,
+    Selection,
+    ServiceStatus,
+    Standing,
+    Summary,
+    VirtualServerStatus,
+)
+from ipvsctl.plan.diff.plan import Drain, owned_keys
+from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.plan.service.endpoints import replaces
+from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+from ipvsctl.plan.union.desired import Desired
+
+
+class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a status is made from.
+
+    Attributes:
+        desired: compiled from `store`.
+        observed: the complete kernel state.
+        drain_ages_s: for how long each drain has been seen.
+        problems: those of all objects.
+    """
+
+    summary: Summary
+    desired: Desired
+    observed: Observed
+    store: Store
+    drain_ages_s: Mapping[Drain, float] = EMPTY
+    problems: tuple[Problem, ...] = ()
+
+
+EVERYTHING: Final = Selection()
+
+
+def node_status(inputs: StatusInputs, selection: Selection = EVERYTHING) -> NodeStatus:
+    """Put what is desired and what the kernel holds side by side.
+
+    Args:
+        inputs: what is known.
+        selection: what to show; what belongs to no Service is shown only if it says
+            nothing.
+    """
+    view = _View(inputs)
+    programs = inputs.desired.programs
+    services = tuple(
+        view.service(programs[ref]) for ref in sorted(programs) if selection.has(ref)
+    )
+    problems = inputs.problems
+    if selection:
+        problems = tuple(p for p in problems if selection.has(p.ref))
+        return NodeStatus(summary=inputs.summary, services=services, problems=problems)
+    unclaimed, foreign = view.rest()
+    return NodeStatus(
+        summary=inputs.summary,
+        services=tuple(s for s in services if s.virtual_servers),
+        unclaimed=unclaimed,
+        foreign=foreign,
+        problems=problems,
+    )
+
+
+class _View:
+    """Reads one virtual server after the other out of the inputs."""
+
+    def __init__(self, inputs: StatusInputs) -> None:
+        self._desired = inputs.desired
+        self._observed = inputs.observed
+        self._state = inputs.observed.state
+        self._store = inputs.store
+        self._drain_ages_s = inputs.drain_ages_s
+        self._has_objects = bool(inputs.summary.source)
+        circuits = inputs.desired.short_circuits.items()
+        self._insides = {address: inside for inside, address in circuits}
+        self._entries = {
+            name: {entry.identity for entry in entries}
+            for name, entries in sorted(self._state.entries.items())
+        }
+
+    def service(self, program: ServiceProgram) -> ServiceStatus:
+        service = self._store.service(program.ref)
+        health = program.health_check
+        endpoints = self._endpoints(program.ref)
+        return ServiceStatus(
+            namespace=program.ref.namespace,
+            name=program.ref.name,
+            type=service.type if service else "",
+            health_check_node_port=health.port if health else 0,
+            local_endpoints=health.local_endpoints if health else 0,
+            virtual_servers=tuple(
+                virtual_server
+                for server in program.servers
+                # Another Service may have the older claim to its address and port.
+                if self._has_claim(server)
+                for virtual_server in (
+                    self._claimed(server, endpoints),
+                    *self._inside(server, endpoints),
+                )
+            ),
+        )
+
+    def rest(
+        self,
+    ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
+        """Virtual servers of no known Service: ours, and foreign ones."""
+        owned = owned_keys(self._state, self._observed.host_addresses)
+        owned -= self._desired.foreign
+        rest = sorted(
+            (k for k in self._state.virtual_servers if not self._desired.server(k)),
+            key=_order,
+        )
+        return (
+            tuple(self._unclaimed(key) for key in rest if key in owned),
+            tuple(self._foreign(key) for key in rest if key not in owned),
+        )
+
+    def _has_claim(self, program: ServerProgram) -> bool:
+        holder = self._desired.server(program.server.key)
+        return holder is not None and holder.port_name == program.port_name
+
+    def _claimed(
+        self,
+        program: ServerProgram,
+        endpoints: Mapping[IPAddress, Endpoint],
+    ) -> VirtualServerStatus:
+        key = program.server.key
+        known = self._state.virtual_servers.get(key)
+        bound = self._is_bound(key.address) if program.is_bound else None
+        return self._virtual_server(
+            known or program.server,
+            service_port=program.port_name.port,
+            way=program.way,
+            bound=bound,
+            standing=_standing(known, program.server),
+            # It may have more than its program says, see `without_mark`.
+            real_servers=tuple(
+                self._real_servers(key, self._desired.real_servers[key], endpoints)
+            ),
+        )
+
+    def _inside(
+        self, program: ServerProgram, endpoints: Mapping[IPAddress, Endpoint]
+    ) -> Iterator[VirtualServerStatus]:
+        """What clients inside the cluster get instead, if they do."""
+        key = self._insides.get(program.server.key)
+        if key is None or program.inside is None:
+            return
+        server = program.inside.server(key)
+        known = self._state.virtual_servers.get(key)
+        yield self._virtual_server(
+            known or server,
+            service_port=program.port_name.port,
+            way=f"{program.way}, from inside",
+            standing=_standing(known, server),
+            real_servers=tuple(
+                self._real_servers(key, program.inside.real_servers, endpoints)
+            ),
+        )
+
+    def _unclaimed(self, key: VirtualServerKey) -> VirtualServerStatus:
+        bound = self._is_bound(key.address)
+        is_own = key.address in self._observed.host_addresses
+        standing = Standing.UNWANTED if self._has_objects else Standing.UNKNOWN
+        return self._virtual_server(
+            self._state.virtual_servers[key],
+            bound=None if is_own and not bound else bound,
+            standing=standing,
+            real_servers=tuple(self._others(key, standing)),
+        )
+
+    def _foreign(self, key: VirtualServerKey) -> VirtualServerStatus:
+        return self._virtual_server(
+            self._state.virtual_servers[key],
+            standing=Standing.UNKNOWN,
+            real_servers=tuple(self._others(key, Standing.UNKNOWN)),
+        )
+
+    def _virtual_server(
+        self,
+        server: VirtualServer,
+        *,
+        standing: Standing,
+        real_servers: tuple[RealServerStatus, ...],
+        service_port: str = "",
+        way: str = "",
+        bound: bool | None = None,
+    ) -> VirtualServerStatus:
+        key = server.key
+        is_persistent = ServiceFlags.PERSISTENT in server.flags
+        return VirtualServerStatus(
+            service_port=service_port,
+            way=way,
+            protocol=key.protocol.label if key.protocol else "",
+            address=str(key.address) if key.address else "",
+            port=key.port,
+            fwmark=key.fwmark,
+            scheduler=server.scheduler,
+            flags=tuple(_flag_names(server.flags)),
+            persistence_timeout_s=server.timeout_s if is_persistent else None,
+            bound=bound,
+            sets=tuple(self._sets(key)),
+            standing=standing,
+            traffic=self._observed.traffic.get(key, TrafficStats()),
+            real_servers=real_servers,
+        )
+
+    def _real_servers(
+        self,
+        key: VirtualServerKey,
+        wanted: Mapping[RealServerKey, RealServer],
+        endpoints: Mapping[IPAddress, Endpoint],
+    ) -> Iterator[RealServerStatus]:
+        held = self._state.real_servers.get(key, EMPTY)
+        for found in sorted(wanted.keys() | held.keys(), key=_real_order):
+            endpoint = endpoints.get(found.address)
+            known = held.get(found)
+            want = wanted.get(found)
+            if want is None:
+                standing = (
+                    Standing.UNWANTED if known and known.weight else Standing.DRAINING
+                )
+            else:
+                standing = _standing(known, want)
+                if standing is Standing.OK and endpoint and endpoint.terminating:
+                    standing = Standing.TERMINATING
+            server = known or want
+            if server is not None:
+                yield self._real_server(key, server, standing, endpoint)
+
+    def _others(
+        self, key: VirtualServerKey, standing: Standing
+    ) -> Iterator[RealServerStatus]:
+        held = self._state.real_servers.get(key, EMPTY)
+        for found in sorted(held, key=_real_order):
+            yield self._real_server(key, held[found], standing, None)
+
+    def _real_server(
+        self,
+        key: VirtualServerKey,
+        server: RealServer,
+        standing: Standing,
+        endpoint: Endpoint | None,
+    ) -> RealServerStatus:
+        stats = self._observed.connections.get(key, EMPTY).get(
+            server.key, RealServerStats()
+        )
+        node_name = endpoint.node_name if endpoint else ""
+        node = self._store.nodes.get(node_name)
+        return RealServerStatus(
+            address=str(server.key.address),
+            port=server.key.port,
+            node=node_name,
+            zone=node.zone if node else "",
+            weight=server.weight,
+            active=stats.active,
+            inactive=stats.inactive,
+            persistent=stats.persistent,
+            standing=standing,
+            draining_s=self._drain_ages_s.get((key, server.key)),
+        )
+
+    def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
+        """A Service's endpoints by address, each the one that counts."""
+        found: dict[IPAddress, Endpoint] = {}
+        for piece in self._store.slices_of(ref):
+            for endpoint in piece.endpoints:
+                if endpoint.address not in found or replaces(endpoint):
+                    found[endpoint.address] = endpoint
+        return found
+
+    def _is_bound(self, address: IPAddress | None) -> bool:
+        return address in self._state.addresses or address in self._state.routes
+
+    def _sets(self, key: VirtualServerKey) -> Iterator[str]:
+        if key.fwmark:
+            name = set_name(SetRole.SHORT_CIRCUIT, key.family)
+            marked = self._state.entries.get(name, ())
+            if any(entry.mark == key.fwmark for entry in marked):
+                yield name
+            return
+        entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
+        for name, entries in self._entries.items():
+            if entry in entries:
+                yield name
+
+
+def _standing(
+    known: VirtualServer | RealServer | None, wanted: VirtualServer | RealServer
+) -> Standing:
+    if known is None:
+        return Standing.MISSING
+    return Standing.OK if known == wanted else Standing.DIFFERENT
+
+
+def _flag_names(flags: ServiceFlags) -> Iterator[str]:
+    for flag in flags & ~ServiceFlags.PERSISTENT:
+        yield str(flag.name).lower()
+
+
+def _order(key: VirtualServerKey) -> tuple[int, int, int, int, int]:
+    return (
+        key.fwmark,
+        key.family,
+        int(key.address or 0),
+        key.port,
+        key.protocol or 0,
+    )
+
+
+def _real_order(key: RealServerKey) -> tuple[int, int, int]:
+    return key.address.version, int(key.address), key.port

@@ -1,0 +1,1 @@
+"""The fixed rules, and the sets that they ask."""

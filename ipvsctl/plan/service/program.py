@@ -1,0 +1,160 @@
+"""What one Service compiles to."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    ServiceFlags,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.objects import ServicePortName
+from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.plan.rules.catalogue import SetRole, set_name
+
+
+class WayIn(StrEnum):
+    """How a client reaches a Service."""
+
+    CLUSTER_IP = "cluster IP"
+    EXTERNAL_IP = "external IP"
+    INGRESS_VIP = "ingress VIP"
+    NODE_PORT = "node port"
+
+
+def precedence(way: WayIn) -> int:
+    """Which of two ways in has an address, protocol and port: the lower one.
+
+    The API server gives a cluster IP and a node port to one Service alone; an external
+    IP or an ingress VIP is what somebody wrote down.
+    """
+    if way is WayIn.CLUSTER_IP:
+        return 0
+    return 1 if way is WayIn.NODE_PORT else 2
+
+
+class NamedEntry(msgspec.Struct, gc=False, frozen=True):
+    """An entry and the set it belongs in."""
+
+    set_name: str
+    entry: SetEntry
+
+
+class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """What clients inside the cluster have instead of a virtual server.
+
+    Its fwmark is not known here: that takes all Services.
+
+    Attributes:
+        real_servers: in the order they are to be added.
+        is_fallback: whether they are everybody's as long as there is no mark and the
+            virtual server itself has none.
+    """
+
+    scheduler: str
+    flags: ServiceFlags
+    timeout_s: int
+    real_servers: Mapping[RealServerKey, RealServer]
+    is_fallback: bool = True
+
+    def server(self, key: VirtualServerKey) -> VirtualServer:
+        """The virtual server with that fwmark."""
+        return VirtualServer(
+            key=key,
+            scheduler=self.scheduler,
+            flags=self.flags,
+            timeout_s=self.timeout_s,
+            netmask_bits=key.family.bits,
+        )
+
+
+class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """One virtual server of a Service.
+
+    Attributes:
+        real_servers: in the order they are to be added, which differs per node.
+        entries: set entries that hold as long as this virtual server does; one of
+            them, in an owning set, is what makes it ours.
+        field: where in the Service its address or port comes from.
+        inside: None where all clients have the same.
+        is_bound: its address is a VIP to bind, in the node's way, and not one that
+            another link of the host has.
+    """
+
+    port_name: ServicePortName
+    way: WayIn
+    server: VirtualServer
+    real_servers: Mapping[RealServerKey, RealServer]
+    entries: tuple[NamedEntry, ...]
+    field: str
+    inside: InsideProgram | None = None
+    is_bound: bool = False
+
+
+class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """A health-check node port and what it answers.
+
+    Attributes:
+        port: `spec.healthCheckNodePort`.
+        local_endpoints: ready endpoints on this node; 0 answers 503.
+    """
+
+    port: int
+    local_endpoints: int
+
+
+class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """Everything the kernel should hold for one Service.
+
+    Attributes:
+        created: the Service's `created`, which settles claims of one precedence.
+        servers: unique by key.
+        entries: set entries not tied to one virtual server.
+        has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
+        lost_node_ports: families in which it has node ports, and the node no address
+            that `nodePortAddresses` lets them be served on.
+        problems: what of the Service cannot be honoured.
+    """
+
+    ref: ObjectRef
+    created: str = ""
+    servers: tuple[ServerProgram, ...] = ()
+    entries: tuple[NamedEntry, ...] = ()
+    has_ingress_vip: bool = False
+    lost_node_ports: tuple[IPFamily, ...] = ()
+    health_check: HealthCheck | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """The VIPs to bind, if its virtual servers are honoured."""
+        return frozenset(
+            server.server.key.address
+            for server in self.servers
+            if server.is_bound and server.server.key.address is not None
+        )
+
+
+def without_mark(program: ServerProgram) -> ServerProgram:
+    """What an address is to all clients alike, while no mark tells some of them.
+
+    Without endpoints on this node it has the cluster's, and drops nobody: clients
+    inside the cluster are served, as with `localFallback: cluster`.
+    """
+    inside = program.inside
+    if inside is None:
+        return program
+    entries, real_servers = program.entries, program.real_servers
+    if not real_servers and inside.is_fallback:
+        name = set_name(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
+        entries = tuple(named for named in entries if named.set_name != name)
+        real_servers = inside.real_servers
+    return msgspec.structs.replace(
+        program, entries=entries, real_servers=real_servers, inside=None
+    )

@@ -1,0 +1,1 @@
+"""What the node should hold: the union of all programs and the node's own."""

@@ -1,0 +1,183 @@
+"""Which fwmark stands for which address, protocol and port, in one family.
+
+Nothing is written down: the kernel's set of marked entries is the memory. A process
+that starts takes over the marks it finds there; new ones are the lowest free.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from heapq import heappop, heappush
+
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.marks import MarkRange
+
+
+class FwmarkAllocator:
+    """Gives each address virtual server that asks a mark, and keeps it stable."""
+
+    def __init__(self, mark_range: MarkRange) -> None:
+        self._range = mark_range
+        self._mark_of: dict[VirtualServerKey, int] = {}
+        self._key_of: dict[int, VirtualServerKey] = {}
+        # The first is taken out all the time, which a dict is slow at.
+        self._waiting: OrderedDict[VirtualServerKey, None] = OrderedDict()
+        self.foreign: AbstractSet[int] = frozenset()
+        self._kept: AbstractSet[int] = frozenset()
+        """FwmarkAllocator of others, as of the last `agree`."""
+        self._given_back: list[int] = []
+        self._resting: set[int] = set()
+        self._free: list[int] = []
+        self._next = 0
+        self._unchecked: set[int] = set()
+        self._raced: set[int] = set()
+        self._has_agreed = False
+
+    @property
+    def waiting(self) -> AbstractSet[VirtualServerKey]:
+        """Those that asked while no mark was free."""
+        return self._waiting.keys()
+
+    def ready(self) -> VirtualServerKey | None:
+        """One that waits and for which a mark is free now."""
+        if not self._waiting:
+            return None
+        mark = self._lowest_free()
+        if mark is None:
+            return None
+        heappush(self._free, mark)
+        return next(iter(self._waiting))
+
+    def take(self, key: VirtualServerKey) -> int | None:
+        """The mark of `key`, a new one if it has none; None when none is free."""
+        mark = self._mark_of.get(key)
+        return self._allocate(key) if mark is None else mark
+
+    def release(self, key: VirtualServerKey) -> None:
+        """Give a mark back; fine if there is none.
+
+        It rests until `take_fresh`: in one plan it must not stand for two.
+        """
+        self._waiting.pop(key, None)
+        mark = self._mark_of.pop(key, None)
+        if mark is not None:
+            self._forget(mark)
+            self._rest(mark)
+
+    def take_fresh(self) -> frozenset[int]:
+        """The marks that are not confirmed; those at rest are free again."""
+        for mark in self._given_back:
+            heappush(self._free, mark)
+        self._given_back.clear()
+        self._resting.clear()
+        return frozenset(self._unchecked)
+
+    def confirm(self, marks: AbstractSet[int]) -> None:
+        """Nobody else had these: they are ours for good."""
+        self._unchecked -= marks
+
+    def doubt(self, marks: AbstractSet[int]) -> None:
+        """Somebody else has come first, so that an entry in the set says nothing."""
+        self._raced |= marks & self._key_of.keys()
+        self._unchecked |= self._raced
+
+    def agree(
+        self,
+        held: Mapping[VirtualServerKey, int],
+        present: AbstractSet[int],
+        *,
+        keeps_unwanted: bool = False,
+    ) -> frozenset[VirtualServerKey]:
+        """Agree with what the kernel holds.
+
+        The first time, the marks it knows are taken over. A mark that was given out
+        since the last time and not confirmed, and by which somebody else has a virtual
+        server, is changed for another. The others are ours, whatever became of the set
+        meanwhile.
+
+        Args:
+            held: the marks in the kernel's set.
+            present: the fwmarks that have virtual servers.
+            keeps_unwanted: the marks in the set that nobody wants are not given out.
+
+        Returns:
+            Those whose mark is another one now, or their first.
+        """
+        strangers = present - (set(held.values()) - self._raced)
+        if self._has_agreed:
+            keys = [self._key_of[mark] for mark in self._unchecked & strangers]
+            keys += self._waiting
+        else:
+            keys = [*self._mark_of, *self._waiting]
+        before = {key: self._mark_of.pop(key, None) for key in keys}
+        for mark in before.values():
+            if mark is not None:
+                self._forget(mark)
+        if not self._has_agreed:
+            self._inherit(held, before.keys())
+        foreign = strangers - self._key_of.keys()
+        kept: AbstractSet[int] = frozenset()
+        if keeps_unwanted:
+            kept = set(held.values()) - self._key_of.keys()
+        if (foreign, kept) != (self.foreign, self._kept):
+            self.foreign, self._kept = foreign, kept
+            self._start_over()
+        for key in sorted(keys, key=str):
+            self.take(key)
+        self._unchecked.clear()
+        self._raced.clear()
+        self._has_agreed = True
+        return frozenset(key for key in keys if self._mark_of.get(key) != before[key])
+
+    def _inherit(
+        self,
+        held: Mapping[VirtualServerKey, int],
+        wanted: AbstractSet[VirtualServerKey],
+    ) -> None:
+        """Take over marks; those of keys nobody wants any more rest."""
+        for key, mark in sorted(held.items(), key=lambda pair: str(pair[0])):
+            if mark not in self._range or mark in self._key_of:
+                continue
+            if key in wanted:
+                self._mark_of[key] = mark
+                self._key_of[mark] = key
+            else:
+                self._rest(mark)
+        self._start_over()
+
+    def _allocate(self, key: VirtualServerKey) -> int | None:
+        mark = self._lowest_free()
+        if mark is None:
+            self._waiting[key] = None
+            return None
+        self._waiting.pop(key, None)
+        self._mark_of[key] = mark
+        self._key_of[mark] = key
+        self._unchecked.add(mark)
+        return mark
+
+    def _lowest_free(self) -> int | None:
+        while True:
+            if self._free:
+                mark = heappop(self._free)
+            elif self._next < len(self._range):
+                mark = self._range.mark(self._next)
+                self._next += 1
+            else:
+                return None
+            taken = mark in self._key_of or mark in self._resting
+            if not taken and mark not in self.foreign and mark not in self._kept:
+                return mark
+
+    def _start_over(self) -> None:
+        """Look for free marks from the lowest again."""
+        self._free, self._next = [], 0
+
+    def _forget(self, mark: int) -> None:
+        del self._key_of[mark]
+        self._unchecked.discard(mark)
+        self._raced.discard(mark)
+
+    def _rest(self, mark: int) -> None:
+        self._resting.add(mark)
+        self._given_back.append(mark)

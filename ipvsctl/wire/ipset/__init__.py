@@ -1,0 +1,1 @@
+"""The ipset subsystem of nfnetlink."""

@@ -1,0 +1,1 @@
+"""iptables rules as text: `iptables-save` and `iptables-restore`."""

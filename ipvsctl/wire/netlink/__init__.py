@@ -1,0 +1,1 @@
+"""What all netlink protocols share: framing, attributes, addresses."""

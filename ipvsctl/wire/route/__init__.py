@@ -1,0 +1,1 @@
+"""rtnetlink: addresses and routes."""

@@ -1,0 +1,221 @@
+"""What the daemon answers over HTTP, as it is at different moments."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipvsctl.cluster.config import parse_config
+from ipvsctl.cluster.events import Invalid
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.gauges import Gauges
+from ipvsctl.controller.http_routes import HttpRoutes
+from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.observers import Nobody
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
+from ipvsctl.serve.probes import Health, healthz, livez
+from tests.builders import node
+from tests.cluster.test_store import put
+from tests.controller.cluster import FIRST, ListSource
+from tests.fakes.clock import FakeClock
+from tests.fakes.kernel import FakeKernel
+from tests.serve.test_metrics import samples
+
+
+class LostSource(ListSource):
+    """A source whose server is away."""
+
+    def health(self) -> tuple[WatchHealth, ...]:
+        """See `Source`."""
+        lost = WatchHealth(
+            kind=Kind.SERVICE,
+            is_complete=True,
+            is_connected=False,
+            since_s=12.34,
+            heard_s=13.0,
+            reason="connection refused",
+        )
+        return (lost,)
+
+
+class World:
+    """HttpRoutes of a loop that stands still."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.clock.advance(1000.5)
+        self.store = Store("node-0")
+        self.config = ProxyConfig(masquerade_all=True)
+        self.metrics = Metrics()
+        self.reconciler = reconciler = Reconciler(
+            kernel=FakeKernel(),
+            config=self.config,
+            store=self.store,
+            clock=self.clock,
+        )
+        source = LostSource(FIRST)
+        self.loop = Loop(
+            reconciler=reconciler,
+            source=source,
+            config=self.config,
+            observer=Nobody(),
+            sleep=self.clock.sleep,
+            clock=self.clock,
+            wall_clock=self.clock,
+        )
+        self.endpoints = HttpRoutes(
+            loop=self.loop,
+            store=self.store,
+            source=source,
+            config=self.config,
+            metrics=self.metrics,
+            gauges=Gauges(self.metrics, self.loop, reconciler, self.store),
+            clock=self.clock,
+        )
+
+    async def probe(self, path: str) -> tuple[int, Mapping[str, Any]]:
+        """Status and body."""
+        answer = await self.endpoints.probes[path]()
+        assert answer.content_type == "application/json"
+        assert isinstance(answer.body, bytes)
+        return answer.status, json.loads(answer.body)
+
+
+@pytest.fixture
+def world() -> World:
+    """A daemon that has just started."""
+    return World()
+
+
+NOW = "1970-01-01T00:16:40.500000Z"
+
+
+async def test_a_daemon_that_starts(world: World) -> None:
+    """It is alive and healthy, as in kube-proxy, and not ready yet."""
+    assert await world.probe("/healthz") == (
+        200,
+        {"lastUpdated": NOW, "currentTime": NOW, "nodeEligible": True},
+    )
+    assert await world.probe("/livez") == (
+        200,
+        {"lastUpdated": NOW, "currentTime": NOW},
+    )
+    status, body = await world.probe("/readyz")
+    assert (status, body["ready"]) == (503, False)
+
+
+async def test_a_daemon_whose_server_is_away(world: World) -> None:
+    """It serves what it knows, and is ready; the detail says what is wrong."""
+    world.loop.state.synced = True
+    status, body = await world.probe("/readyz")
+    assert status == 200
+    assert body["source"] == "a list"
+    assert body["watches"] == [
+        {
+            "kind": "Service",
+            "complete": True,
+            "connected": False,
+            "sinceSeconds": 12.3,
+            "heardSecondsAgo": 13.0,
+            "reason": "connection refused",
+        }
+    ]
+    assert body["sourceHeardSecondsAgo"] == 13.0
+    assert body["sourceFresh"] is True
+    assert body["sourceError"] == "connection refused"
+    assert (body["notKnown"], body["deletionsHeld"]) == ([], False)
+
+
+async def test_a_daemon_over_broken_input(world: World) -> None:
+    """It serves what it can, and is ready; the detail names what it cannot read."""
+    world.loop.state.synced = True
+    file = ObjectRef("", "/m/b.yaml")
+    problem = Problem(
+        kind=Kind.MANIFEST, ref=file, field="", value="", reason="is no YAML"
+    )
+    broken = Invalid(kind=Kind.MANIFEST, ref=file, problems=(problem, problem))
+    world.reconciler.take_event(broken)
+    world.reconciler.prepare()
+    status, body = await world.probe("/readyz")
+    assert status == 200
+    assert body["notKnown"] == ["Manifest /m/b.yaml: is no YAML (and 1 more)"]
+    assert body["deletionsHeld"] is True
+    answer = await world.endpoints.scrapes["/metrics"]()
+    assert isinstance(answer.body, bytes)
+    assert b"\nipvsctl_input_unread 1.0\n" in answer.body
+    assert b"\nipvsctl_deletions_held 1.0\n" in answer.body
+    assert b"\nipvsctl_source_age_seconds 13.0\n" in answer.body
+    for number in range(100):
+        other = msgspec.structs.replace(broken, ref=ObjectRef("", f"/m/{number}.yaml"))
+        world.reconciler.take_event(other)
+    _, body = await world.probe("/readyz")
+    assert len(body["notKnown"]) == 21
+    assert body["notKnown"][-1] == "and 81 more that cannot be read"
+
+
+async def test_a_node_that_leaves(world: World) -> None:
+    """Load balancers are told; a restart would not help."""
+    world.store.apply(put(node("node-1", is_leaving=True)))
+    assert (await world.probe("/healthz"))[0] == 200
+    world.store.apply(put(node("node-0", is_leaving=True)))
+    status, body = await world.probe("/healthz")
+    assert (status, body["nodeEligible"]) == (503, False)
+    assert (await world.probe("/livez"))[0] == 200
+
+
+async def test_probes_are_counted(world: World) -> None:
+    """By code."""
+    await world.probe("/healthz")
+    world.store.apply(put(node("node-0", is_leaving=True)))
+    await world.probe("/healthz")
+    await world.probe("/livez")
+    found = samples(world.metrics)
+    assert found["kubeproxy_proxy_healthz_total", ("200",)] == 1
+    assert found["kubeproxy_proxy_healthz_total", ("503",)] == 1
+    assert found["kubeproxy_proxy_livez_total", ("200",)] == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez"])
+def test_a_daemon_that_is_late(path: str) -> None:
+    """Neither healthy nor alive, with the time of what was imposed last."""
+    late = Health(
+        is_healthy=False,
+        is_ready=True,
+        is_node_leaving=False,
+        imposed_at_s=900,
+        now_s=1000.5,
+        source=SourceState(description="a list"),
+    )
+    answer = {"/healthz": healthz, "/livez": livez}[path](late)
+    assert answer.status == 503
+    assert isinstance(answer.body, bytes)
+    body = json.loads(answer.body)
+    assert body["lastUpdated"] == "1970-01-01T00:15:00Z"
+    assert body["currentTime"] == NOW
+
+
+async def test_scrapes(world: World) -> None:
+    """Metrics as text, the mode, and that the server is there."""
+    answer = await world.endpoints.scrapes["/metrics"]()
+    assert answer.headers["Content-Type"] == CONTENT_TYPE
+    assert isinstance(answer.body, bytes)
+    assert b"\nipvsctl_ready 0.0\n" in answer.body
+    assert b'\nipvsctl_watch_connected{kind="Service"} 0.0\n' in answer.body
+    for path, text in (("/proxyMode", "ipvs"), ("/healthz", "ok")):
+        assert (await world.endpoints.scrapes[path]()).text == text
+
+
+async def test_configz(world: World) -> None:
+    """The settings in force, under kube-proxy's name for them."""
+    answer = await world.endpoints.scrapes["/configz"]()
+    assert isinstance(answer.body, bytes)
+    document = json.loads(answer.body)["kubeproxy.config.k8s.io"]
+    assert document["mode"] == "ipvs"
+    assert parse_config(json.dumps(document), "configz") == (world.config, ())

@@ -1,0 +1,1 @@
+"""Tests of what must change, and in which order."""

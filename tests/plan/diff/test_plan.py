@@ -1,0 +1,515 @@
+"""What must change between two states: one row a fact, then the order of it all."""
+
+from ipaddress import IPv4Address, ip_network
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    ServiceFlags,
+    Timeouts,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.rules import (
+    ChainRef,
+    Chains,
+    Jump,
+    Rule,
+    Table,
+    UnknownRule,
+    Verdict,
+)
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.diff.ops import Op, Plan
+from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
+
+VIP = IPv4Address("10.96.0.10")
+NODE = IPv4Address("10.0.0.10")
+KEY = VirtualServerKey(
+    family=IPFamily.IPV4, protocol=Protocol.TCP, address=VIP, port=80
+)
+UDP_KEY = msgspec.structs.replace(KEY, protocol=Protocol.UDP)
+SERVER = VirtualServer(key=KEY, scheduler="rr", netmask_bits=32)
+POD = RealServer(key=RealServerKey(IPv4Address("172.16.0.5"), 8080))
+OTHER_POD = RealServer(key=RealServerKey(IPv4Address("172.16.0.6"), 8080))
+ENTRY = SetEntry(address=VIP, protocol=Protocol.TCP, port=80)
+SET = "KUBE-CLUSTER-IP"
+SPEC = SetSpec(
+    name=SET, type=SetType.HASH_IP_PORT, family=IPFamily.IPV4, maxelem=262144
+)
+SERVICES = ChainRef(Table.NAT, "KUBE-SERVICES")
+PREROUTING = ChainRef(Table.NAT, "PREROUTING")
+CHAINS: Chains = {
+    SERVICES: (Rule(target=Verdict.RETURN),),
+    PREROUTING: (Rule(target=Jump("KUBE-SERVICES")),),
+}
+
+MOST = "net/netfilter/nf_conntrack_max"
+BUCKETS = "net/netfilter/nf_conntrack_buckets"
+CLOSE_WAIT = "net/netfilter/nf_conntrack_tcp_timeout_close_wait"
+
+NOTHING = NodeState()
+FULL = NodeState(
+    vip_link_up=True,
+    sysctls={"net/ipv4/vs/conntrack": "1"},
+    sets={SET: SPEC},
+    entries={SET: frozenset({ENTRY})},
+    chains={IPFamily.IPV4: CHAINS},
+    virtual_servers={KEY: SERVER},
+    real_servers={KEY: {POD.key: POD}},
+    addresses=frozenset({VIP}),
+)
+
+
+def changed(state: NodeState, **fields: Any) -> NodeState:
+    """The state with some fields replaced."""
+    return msgspec.structs.replace(state, **fields)
+
+
+def plan(
+    observed: NodeState,
+    desired: NodeState,
+    *,
+    connections: int = 0,
+    **options: Any,
+) -> Plan:
+    """The plan, with `connections` on every real server of KEY."""
+    stats = RealServerStats(active=connections)
+    held = observed.real_servers.get(KEY, {})
+    return diff(
+        Observed(state=observed, connections={KEY: dict.fromkeys(held, stats)}),
+        desired,
+        DiffOptions(vip_link="kube-ipvs0", **options),
+    )
+
+
+def text(ops: Plan) -> list[str]:
+    """The plan as an operator sees it."""
+    return [str(op) for op in ops]
+
+
+def with_pods(*pods: RealServer) -> NodeState:
+    """FULL with these real servers."""
+    return changed(FULL, real_servers={KEY: {pod.key: pod for pod in pods}})
+
+
+def with_dns_pods(*pods: RealServer) -> NodeState:
+    """A UDP virtual server with these real servers, and nothing else."""
+    return NodeState(
+        virtual_servers={UDP_KEY: msgspec.structs.replace(SERVER, key=UDP_KEY)},
+        real_servers={UDP_KEY: {pod.key: pod for pod in pods}},
+    )
+
+
+DRAINED = msgspec.structs.replace(POD, weight=0)
+STICKY = msgspec.structs.replace(SERVER, flags=ServiceFlags.PERSISTENT, timeout_s=10800)
+SMALL = msgspec.structs.replace(SPEC, maxelem=65536)
+ENTRY_443 = msgspec.structs.replace(ENTRY, port=443)
+
+CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
+    ("equal states need nothing", FULL, FULL, []),
+    (
+        "a cold start builds from the ground up, and binds the address last",
+        NOTHING,
+        FULL,
+        [
+            "set sysctl net/ipv4/vs/conntrack=1",
+            "add link kube-ipvs0",
+            "create set KUBE-CLUSTER-IP hash:ip,port",
+            "add entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+            "change iptables rules: write 1 chains, link 1 jumps",
+            "add virtual server tcp 10.96.0.10:80 rr",
+            "add real server tcp 10.96.0.10:80 -> 172.16.0.5:8080 masquerade weight 1",
+            "bind address 10.96.0.10",
+        ],
+    ),
+    (
+        "a clean-up takes it down in reverse; sysctls stay",
+        FULL,
+        NOTHING,
+        [
+            "delete link kube-ipvs0",
+            "delete virtual server tcp 10.96.0.10:80",
+            "change iptables rules: unlink 1 jumps, remove 1 chains",
+            "destroy set KUBE-CLUSTER-IP",
+        ],
+    ),
+    (
+        "a limit that is higher already is left alone, and no other sysctl",
+        changed(
+            NOTHING,
+            sysctls={MOST: "262144", BUCKETS: "40000", CLOSE_WAIT: "7200"},
+        ),
+        changed(
+            NOTHING,
+            sysctls={MOST: "131072", BUCKETS: "32768", CLOSE_WAIT: "3600"},
+        ),
+        [f"set sysctl {CLOSE_WAIT}=3600"],
+    ),
+    (
+        "one that is lower, or unreadable, is raised",
+        changed(NOTHING, sysctls={MOST: "65536", BUCKETS: "unknown"}),
+        changed(NOTHING, sysctls={MOST: "131072", BUCKETS: "32768"}),
+        [f"set sysctl {MOST}=131072", f"set sysctl {BUCKETS}=32768"],
+    ),
+    (
+        "a removed Service: unbound first, its entry out last",
+        FULL,
+        changed(
+            FULL, entries={}, virtual_servers={}, real_servers={}, addresses=frozenset()
+        ),
+        [
+            "unbind address 10.96.0.10",
+            "delete virtual server tcp 10.96.0.10:80",
+            "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+        ],
+    ),
+    (
+        "timeouts are set if one that is wanted is another",
+        changed(FULL, timeouts=Timeouts(900, 120, 300)),
+        changed(FULL, timeouts=Timeouts(0, 60, 300)),
+        ["set IPVS timeouts tcp=0s tcpfin=60s udp=300s"],
+    ),
+    (
+        "timeouts that nobody asks for are the kernel's",
+        changed(FULL, timeouts=Timeouts(900, 120, 300)),
+        changed(FULL, timeouts=Timeouts(900, 0, 0)),
+        [],
+    ),
+    (
+        "a changed virtual server is changed in place",
+        FULL,
+        changed(FULL, virtual_servers={KEY: STICKY}),
+        ["update virtual server tcp 10.96.0.10:80 rr persistent 10800s"],
+    ),
+    (
+        "a new endpoint comes before the old one goes",
+        FULL,
+        with_pods(OTHER_POD),
+        [
+            "add real server tcp 10.96.0.10:80 -> 172.16.0.6:8080 masquerade weight 1",
+            "delete real server tcp 10.96.0.10:80 -> 172.16.0.5:8080",
+        ],
+    ),
+    (
+        "a UDP endpoint that is gone takes its flows with it",
+        with_dns_pods(POD, OTHER_POD),
+        with_dns_pods(OTHER_POD),
+        [
+            "delete real server udp 10.96.0.10:80 -> 172.16.0.5:8080",
+            "delete stale flows udp 10.96.0.10:80",
+        ],
+    ),
+    (
+        "a real server left at weight 0 is found and restored in place",
+        with_pods(DRAINED),
+        FULL,
+        ["update real server tcp 10.96.0.10:80 -> 172.16.0.5:8080 masquerade weight 1"],
+    ),
+    (
+        "flushed sets are filled again, and the virtual server is still ours",
+        changed(FULL, entries={}),
+        FULL,
+        ["add entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80"],
+    ),
+    (
+        "a larger set than asked for is left alone",
+        changed(FULL, sets={SET: msgspec.structs.replace(SPEC, maxelem=1 << 20)}),
+        FULL,
+        [],
+    ),
+    (
+        "a set too small is rebuilt aside with all that is and will be in it",
+        changed(FULL, sets={SET: SMALL}),
+        changed(FULL, entries={SET: frozenset({ENTRY, ENTRY_443})}),
+        [
+            "create set KTMP-CLUSTER-IP hash:ip,port",
+            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:443",
+            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:80",
+            "swap sets KTMP-CLUSTER-IP KUBE-CLUSTER-IP",
+            "destroy set KTMP-CLUSTER-IP",
+        ],
+    ),
+    (
+        "a half-built set left by a crash is not in the way",
+        changed(
+            FULL,
+            sets={
+                SET: SMALL,
+                "KTMP-CLUSTER-IP": msgspec.structs.replace(
+                    SPEC, name="KTMP-CLUSTER-IP"
+                ),
+            },
+        ),
+        FULL,
+        [
+            "destroy set KTMP-CLUSTER-IP",
+            "create set KTMP-CLUSTER-IP hash:ip,port",
+            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:80",
+            "swap sets KTMP-CLUSTER-IP KUBE-CLUSTER-IP",
+            "destroy set KTMP-CLUSTER-IP",
+        ],
+    ),
+    (
+        "a set of the wrong type is made anew with its entries",
+        changed(
+            FULL,
+            sets={SET: SetSpec(name=SET, type=SetType.BITMAP_PORT)},
+            entries={SET: frozenset({SetEntry(port=80)})},
+        ),
+        FULL,
+        [
+            "destroy set KUBE-CLUSTER-IP",
+            "create set KUBE-CLUSTER-IP hash:ip,port",
+            "add entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+        ],
+    ),
+    (
+        "a set of kube-proxy's that is of no use goes whole",
+        changed(
+            FULL,
+            sets={
+                SET: SPEC,
+                "KUBE-NODE-PORT-TCP": SetSpec(
+                    name="KUBE-NODE-PORT-TCP", type=SetType.BITMAP_PORT
+                ),
+            },
+            entries={
+                SET: frozenset({ENTRY}),
+                "KUBE-NODE-PORT-TCP": frozenset({SetEntry(port=30080)}),
+            },
+        ),
+        FULL,
+        ["destroy set KUBE-NODE-PORT-TCP"],
+    ),
+    (
+        "an edited chain is written whole; a duplicate jump is straightened",
+        changed(
+            FULL,
+            chains={
+                IPFamily.IPV4: {
+                    SERVICES: (UnknownRule("-j LOG"),),
+                    PREROUTING: CHAINS[PREROUTING] * 2,
+                }
+            },
+        ),
+        FULL,
+        ["change iptables rules: write 1 chains, link 1 jumps, unlink 2 jumps"],
+    ),
+    (
+        "a link that is down, or gone with its addresses, is put back",
+        changed(FULL, vip_link_up=False, addresses=frozenset()),
+        FULL,
+        ["add link kube-ipvs0", "bind address 10.96.0.10"],
+    ),
+    (
+        "a route comes after the address, and both after the virtual server",
+        NodeState(vip_link_up=True, entries={SET: frozenset({ENTRY})}),
+        NodeState(
+            vip_link_up=True,
+            entries={SET: frozenset({ENTRY})},
+            virtual_servers={KEY: SERVER},
+            addresses=frozenset({VIP}),
+            routes={VIP: NODE},
+        ),
+        [
+            "add virtual server tcp 10.96.0.10:80 rr",
+            "bind address 10.96.0.10",
+            "add route 10.96.0.10 from 10.0.0.10",
+        ],
+    ),
+    (
+        "a node with another address has another source",
+        changed(FULL, routes={VIP: NODE}),
+        changed(FULL, routes={VIP: NODE + 1}),
+        ["update route 10.96.0.10 from 10.0.0.11"],
+    ),
+    (
+        "a removed VIP of route mode: its route goes before its virtual server",
+        changed(FULL, addresses=frozenset(), routes={VIP: NODE}),
+        changed(
+            FULL, entries={}, virtual_servers={}, real_servers={}, addresses=frozenset()
+        ),
+        [
+            "delete route 10.96.0.10",
+            "delete virtual server tcp 10.96.0.10:80",
+            "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+        ],
+    ),
+    (
+        "a clean-up takes routes with the link, and stand-ins on their own",
+        NodeState(
+            vip_link_up=True, routes={VIP: NODE}, stand_ins=frozenset({VIP, VIP + 1})
+        ),
+        NOTHING,
+        [
+            "delete stand-in route 10.96.0.10",
+            "delete link kube-ipvs0",
+            "delete stand-in route 10.96.0.11",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fact", "observed", "desired", "expected"), CASES, ids=[c[0] for c in CASES]
+)
+def test_plan(
+    fact: str, observed: NodeState, desired: NodeState, expected: list[str]
+) -> None:
+    """The ops, in order, are what the row says."""
+    ops = text(plan(observed, desired))
+    rebuilt = [op for op in ops if op.startswith("add entry KTMP")]
+    assert [op for op in ops if op not in rebuilt] == [
+        op for op in expected if not op.startswith("add entry KTMP")
+    ], fact
+    # The entries of a set being rebuilt come in no particular order.
+    assert sorted(rebuilt) == [op for op in expected if op.startswith("add entry KTMP")]
+
+
+def test_every_kind_of_op_is_planned_somewhere() -> None:
+    """The table above leaves no verb and no object out."""
+    planned = {
+        type(op) for _, observed, desired, _ in CASES for op in plan(observed, desired)
+    }
+    assert planned == set(get_args(Op))
+
+
+@pytest.mark.parametrize(
+    ("fact", "protocol", "weight", "connections", "expired", "expected"),
+    [
+        ("TCP without connections goes", Protocol.TCP, 1, 0, False, ["delete"]),
+        ("TCP with connections drains", Protocol.TCP, 1, 3, False, ["update"]),
+        ("a drain goes on", Protocol.TCP, 0, 3, False, []),
+        ("a drain ends with its connections", Protocol.TCP, 0, 0, False, ["delete"]),
+        ("a drain ends with its time", Protocol.TCP, 0, 3, True, ["delete"]),
+        ("UDP goes at once", Protocol.UDP, 1, 3, False, ["delete"]),
+        ("SCTP goes at once", Protocol.SCTP, 1, 3, False, ["delete"]),
+    ],
+)
+def test_unwanted_real_servers(
+    fact: str,
+    protocol: Protocol,
+    weight: int,
+    connections: int,
+    expired: bool,  # noqa: FBT001 - a column of the table
+    expected: list[str],
+) -> None:
+    """An unwanted real server ends the way the row says."""
+    key = msgspec.structs.replace(KEY, protocol=protocol)
+    pod = msgspec.structs.replace(POD, weight=weight)
+    server = msgspec.structs.replace(SERVER, key=key)
+    observed = Observed(
+        state=NodeState(
+            virtual_servers={key: server}, real_servers={key: {pod.key: pod}}
+        ),
+        connections={key: {pod.key: RealServerStats(inactive=connections)}},
+    )
+    ops = diff(
+        observed,
+        NodeState(virtual_servers={key: server}),
+        DiffOptions(
+            vip_link="kube-ipvs0",
+            expired_drains=frozenset({(key, pod.key)} if expired else ()),
+        ),
+    )
+    assert [str(op).split()[0] for op in ops] == expected, fact
+    if expected == ["update"]:
+        assert str(ops[0]).endswith("weight 0")
+
+
+def test_foreign_virtual_servers_are_never_touched() -> None:
+    """Without an owning entry, or by fwmark, a virtual server is somebody else's."""
+    mark = VirtualServerKey(family=IPFamily.IPV4, fwmark=7)
+    foreign = {
+        key: VirtualServer(key=key, scheduler="wlc", netmask_bits=32)
+        for key in (UDP_KEY, mark)
+    }
+    observed = changed(FULL, virtual_servers={KEY: SERVER, **foreign})
+    assert owned_keys(observed) == {KEY}
+    assert plan(observed, FULL) == ()
+    left = text(plan(observed, NOTHING))
+    assert [op for op in left if "virtual server" in op] == [
+        "delete virtual server tcp 10.96.0.10:80"
+    ]
+
+
+def test_excluded_virtual_servers_are_not_deleted() -> None:
+    """In excludeCIDRs a virtual server outlives its Service; a desired one is kept up.
+
+    Its entry goes, and with it every claim of ours.
+    """
+    gone = changed(
+        FULL, entries={}, virtual_servers={}, real_servers={}, addresses=frozenset()
+    )
+    exclude = (ip_network("fd00::/8"), ip_network("10.96.0.0/24"))
+    assert text(plan(FULL, gone, exclude=exclude)) == [
+        "unbind address 10.96.0.10",
+        "delete entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+    ]
+    sticky = changed(FULL, virtual_servers={KEY: STICKY})
+    assert text(plan(FULL, sticky, exclude=exclude)) == [
+        "update virtual server tcp 10.96.0.10:80 rr persistent 10800s"
+    ]
+    assert "delete virtual server tcp 10.96.0.10:80" in text(
+        plan(FULL, gone, exclude=(ip_network("10.97.0.0/24"),))
+    )
+
+
+def test_an_entry_of_a_set_that_owns_nothing_makes_nothing_ours() -> None:
+    """Only owning sets say whose a virtual server is."""
+    state = changed(FULL, entries={"KUBE-LOAD-BALANCER-FW": frozenset({ENTRY})})
+    assert owned_keys(state) == frozenset()
+
+
+def test_urgent_addresses_are_served_before_the_others_are_begun() -> None:
+    """On a cold start the API server's Service works before the rest is programmed."""
+    urgent_vip: IPAddress = IPv4Address("10.96.0.1")
+    key = msgspec.structs.replace(KEY, address=urgent_vip)
+    desired = changed(
+        FULL,
+        entries={
+            SET: frozenset({ENTRY, msgspec.structs.replace(ENTRY, address=urgent_vip)})
+        },
+        virtual_servers={KEY: SERVER, key: msgspec.structs.replace(SERVER, key=key)},
+        real_servers={KEY: {POD.key: POD}, key: {POD.key: POD}},
+        addresses=frozenset({VIP, urgent_vip}),
+    )
+    ops = text(plan(NOTHING, desired, urgent=frozenset({urgent_vip})))
+    assert ops[5:9] == [
+        "change iptables rules: write 1 chains, link 1 jumps",
+        "add virtual server tcp 10.96.0.1:80 rr",
+        "add real server tcp 10.96.0.1:80 -> 172.16.0.5:8080 masquerade weight 1",
+        "bind address 10.96.0.1",
+    ]
+
+
+def test_stages_mirror_each_other() -> None:
+    """What is built first is taken down last; what comes back at once is neither.
+
+    Nor is what has to go before anything is built. A route follows its address both
+    ways (see `VipSteps`).
+    """
+    neither = {Stage.STALE_FLOWS, Stage.RESTORE_ROUTES, Stage.REMOVE_STAND_INS}
+    neither |= {Stage.ROUTES, Stage.REMOVE_ROUTES}
+    assert Stage.ROUTES == Stage.ADDRESSES + 1
+    assert Stage.REMOVE_ROUTES == Stage.UNBIND_ADDRESSES + 1
+    passing = {"SYSCTLS", "LINK", "MOVED_MARKS"}
+    built = [s.name for s in Stage if s < Stage.UNBIND_ADDRESSES and s not in neither]
+    removed = [
+        s.name.removeprefix("REMOVE_").removeprefix("UNBIND_")
+        for s in Stage
+        if s >= Stage.UNBIND_ADDRESSES and s not in neither
+    ]
+    assert removed == [
+        name
+        for name in reversed(built)
+        if not name.startswith("URGENT") and name not in passing
+    ]

@@ -1,0 +1,172 @@
+"""What a node is told about itself."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
+from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.report.check import (
+    KEEPALIVE_SYSCTL,
+    MANY_VIPS,
+    Finding,
+    Severity,
+    check_node,
+)
+from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL
+
+ROUTE = ProxyConfig(vip_binding=VipBinding.ROUTE)
+KUBE_PROXY = Compatibility.KUBE_PROXY
+
+
+def vips(count: int) -> frozenset[IPv4Address]:
+    """So many VIPs."""
+    return frozenset(IPv4Address("10.96.0.0") + i for i in range(count))
+
+
+def find(
+    subject: str,
+    config: ProxyConfig | None = None,
+    *,
+    capabilities: Capabilities | None = None,
+    observed: NodeState | None = None,
+    desired: NodeState | None = None,
+) -> Finding | None:
+    """The only finding about a subject, if there is one."""
+    findings = check_node(
+        Observed(state=observed or NodeState()),
+        capabilities or Capabilities(),
+        config or ProxyConfig(),
+        desired,
+    )
+    found = [finding for finding in findings if finding.subject == subject]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+MANY = NodeState(addresses=vips(MANY_VIPS + 1))
+MANY_ROUTES = NodeState(routes=dict.fromkeys(vips(MANY_VIPS + 1)))
+FEW = NodeState(addresses=vips(MANY_VIPS), routes=dict.fromkeys(vips(MANY_VIPS)))
+
+
+@pytest.mark.parametrize(
+    ("config", "observed", "desired", "found", "advice"),
+    [
+        (ProxyConfig(), NodeState(), None, "0, vipBinding address", ""),
+        (ProxyConfig(), FEW, None, "5000, vipBinding address", ""),
+        (ProxyConfig(), MANY, None, "5001, vipBinding address", "set vipBinding: "),
+        (ProxyConfig(), FEW, MANY, "5001, vipBinding address", "set vipBinding: "),
+        (ProxyConfig(), MANY, FEW, "5000, vipBinding address", ""),
+        (ProxyConfig(), MANY, NodeState(), "0, vipBinding address", ""),
+        (ROUTE, MANY, None, "5001, vipBinding route", ""),
+        (ROUTE, FEW, MANY_ROUTES, "5001, vipBinding route", ""),
+        (
+            ProxyConfig(compatibility=KUBE_PROXY, vip_binding=VipBinding.ROUTE),
+            MANY,
+            None,
+            "5001, vipBinding address",
+            "set compatibility: none and vipBinding: ",
+        ),
+    ],
+)
+def test_vip_binding(
+    config: ProxyConfig,
+    observed: NodeState,
+    desired: NodeState | None,
+    found: str,
+    advice: str,
+) -> None:
+    """More than 5,000 VIPs, of those that are to be if known, had better be routes."""
+    finding = find("VIPs", config, observed=observed, desired=desired)
+    assert finding is not None
+    assert finding.found == found
+    assert finding.severity is (Severity.NOTE if advice else Severity.OK)
+    assert bool(finding.advice) is bool(advice)
+    assert finding.advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("configured_s", "kernel_s", "keepalive", "severity"),
+    [
+        (0, 900, "7200", Severity.NOTE),
+        (0, 7200, "7200", Severity.NOTE),
+        (0, 7201, "7200", Severity.OK),
+        (7201, 900, "7200", Severity.OK),
+        (900, 7201, "7200", Severity.NOTE),
+        (0, 900, "600", Severity.OK),
+        (0, 900, None, None),
+        (0, 0, "7200", None),
+    ],
+)
+def test_tcp_timeout(
+    configured_s: int, kernel_s: int, keepalive: str | None, severity: Severity | None
+) -> None:
+    """It should outlast the keepalive; the setting counts before the kernel's."""
+    sysctls = {} if keepalive is None else {KEEPALIVE_SYSCTL: keepalive}
+    finding = find(
+        "IPVS TCP timeout",
+        ProxyConfig(tcp_timeout_s=configured_s),
+        observed=NodeState(timeouts=Timeouts(tcp_s=kernel_s), sysctls=sysctls),
+    )
+    assert (finding and finding.severity) == severity
+    if finding is not None:
+        assert bool(finding.advice) is (severity is Severity.NOTE)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "usable", "severity", "found"),
+    [
+        ("rr", {"rr", "mh"}, Severity.OK, "rr wanted; usable: mh rr"),
+        ("wlc", {"rr"}, Severity.PROBLEM, "wlc wanted; usable: rr"),
+        ("rr", set[str](), Severity.PROBLEM, "rr wanted; usable: none"),
+    ],
+)
+def test_schedulers(
+    scheduler: str, usable: set[str], severity: Severity, found: str
+) -> None:
+    """A configured scheduler that the kernel lacks is a problem; its module is told."""
+    finding = find(
+        "schedulers",
+        ProxyConfig(scheduler=scheduler),
+        capabilities=Capabilities(schedulers=frozenset(usable)),
+    )
+    assert finding is not None
+    assert (finding.severity, finding.found) == (severity, found)
+    assert (f"ip_vs_{scheduler}," in finding.advice) is (severity is Severity.PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("release", "sysctls", "found"),
+    [
+        ((5, 8), {REUSE_MODE_SYSCTL: "1"}, "mode 0, for kernels before 5.9"),
+        ((5, 9), {REUSE_MODE_SYSCTL: "1"}, "mode 1, left as it is from 5.9 on"),
+        ((6, 1), {}, "mode unknown, left as it is from 5.9 on"),
+    ],
+)
+def test_connection_reuse(
+    release: tuple[int, int], sysctls: dict[str, str], found: str
+) -> None:
+    """The mode is the one that is set, or what is there where none is."""
+    assert find(
+        "connection reuse",
+        capabilities=Capabilities(release=release),
+        observed=NodeState(sysctls=sysctls),
+    ) == Finding(severity=Severity.OK, subject="connection reuse", found=found)
+
+
+@pytest.mark.parametrize(
+    ("families", "found"),
+    [
+        ((IPFamily.IPV4, IPFamily.IPV6), "5.10 IPv4 IPv6"),
+        ((IPFamily.IPV4,), "5.10 IPv4"),
+    ],
+)
+def test_kernel(families: tuple[IPFamily, ...], found: str) -> None:
+    """Its release and families are told."""
+    capabilities = Capabilities(release=(5, 10), families=families)
+    assert find("kernel", capabilities=capabilities) == Finding(
+        severity=Severity.OK, subject="kernel", found=found
+    )

@@ -1,0 +1,1 @@
+"""Tests that follow packets through a planned node."""
