@@ -22,6 +22,7 @@ from ipvsctl.model.rules import (
     MatchSet,
     MatchSource,
     Reject,
+    Rule,
     SetXMark,
     Side,
     Table,
@@ -75,6 +76,9 @@ class Packet:
         return family_of(self.destination)
 
 
+Matched = tuple[ChainRef, Rule]
+"""A rule that held for a packet, with its chain."""
+
 End = Verdict | Reject | Masquerade
 """How a packet leaves a chain; RETURN is also reaching its end."""
 
@@ -87,11 +91,13 @@ class Walker:
         state: where chains, sets and their entries are.
         local: addresses of this host, VIPs that are bound included.
         path: grows by every rule that matched.
+        matched: the same rules as values.
     """
 
     state: NodeState
     local: frozenset[IPAddress]
     path: list[str]
+    matched: list[Matched]
 
     def is_local(self, address: IPAddress) -> bool:
         """True for addresses of this host and its loopback network."""
@@ -114,6 +120,7 @@ class Walker:
                 raise TraceError(f"{ref}: {rule.text}")
             if all(self._matches(packet, match) for match in rule.matches):
                 self.path.append(f"{ref.table} {ref.name}: {rule.target}")
+                self.matched.append((ref, rule))
                 packet, end = self._act(packet, ref, rule.target)
                 if end is not None:
                     return packet, end

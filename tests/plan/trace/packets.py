@@ -23,9 +23,9 @@ from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.rules import ChainRef, Masquerade, Reject, Table, Verdict
 from ipvsctl.model.state import NodeState
-from tests.plan.trace.chain_walk import Packet, TraceError, Walker
+from tests.plan.trace.chain_walk import Matched, Packet, TraceError, Walker
 
-__all__ = ["Delivery", "Fate", "Outcome", "Packet", "TraceError", "trace"]
+__all__ = ["Delivery", "Fate", "Outcome", "Packet", "Step", "TraceError", "trace"]
 
 
 class Fate(StrEnum):
@@ -47,6 +47,21 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A table that a packet passed at a hook, or the virtual server that took it.
+
+    Attributes:
+        place: the built-in chain, or the virtual server.
+        matched: rules that held, in the order they were met.
+        packet: as it went on.
+    """
+
+    place: ChainRef | VirtualServerKey
+    matched: tuple[Matched, ...] = ()
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a packet.
 
@@ -55,12 +70,15 @@ class Outcome:
             unless BALANCED.
         masqueraded: of a packet that was ROUTED.
         path: chains and verdicts, for the message of a failed test.
+        steps: the same in full; those after a virtual server come once for each of
+            its real servers.
     """
 
     fate: Fate
     deliveries: tuple[Delivery, ...] = ()
     masqueraded: bool = False
     path: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -112,7 +130,9 @@ class _Trace:
         self._state = state
         self._endpoints: list[Delivery] = []
         self._path: list[str] = []
-        self._walker = Walker(state, host_addresses | state.addresses, self._path)
+        self._steps: list[Step] = []
+        local = host_addresses | state.addresses
+        self._walker = Walker(state, local, self._path, matched=[])
 
     def run(self, packet: Packet) -> Outcome:
         masqueraded = False
@@ -130,6 +150,7 @@ class _Trace:
             deliveries=balanced,
             masqueraded=masqueraded,
             path=tuple(self._path),
+            steps=tuple(self._steps),
         )
 
     def _from_link(self, packet: Packet) -> tuple[Fate, bool]:
@@ -198,6 +219,7 @@ class _Trace:
         for key in (by_mark, by_address):
             if key in self._state.virtual_servers:
                 self._path.append(f"IPVS {key}")
+                self._steps.append(Step(place=key, packet=packet))
                 return key
         return None
 
@@ -215,7 +237,11 @@ class _Trace:
         for table in tables:
             if table is Table.NAT and packet.ctstate != "NEW":
                 continue
-            packet, end = self._walker.walk(packet, ChainRef(table, chain))
+            place = ChainRef(table, chain)
+            self._walker.matched.clear()
+            packet, end = self._walker.walk(packet, place)
+            matched = tuple(self._walker.matched)
+            self._steps.append(Step(place=place, matched=matched, packet=packet))
             if end is Verdict.DROP:
                 raise _Ended(Fate.DROPPED)
             if isinstance(end, Reject):

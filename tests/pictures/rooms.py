@@ -1,13 +1,6 @@
-"""The picture of the rooms: `python -m tests.rooms` writes it, from the imports.
-
-`docs/rooms.dot` is the text and `docs/rooms.svg` what Graphviz (Debian: `graphviz`)
-draws of it. Tests hold the text against the code, and the drawing against the text.
-"""
+"""The picture of the rooms, made from the imports."""
 
 import ast
-import shutil
-import subprocess
-import sys
 import textwrap
 import tomllib
 from collections import Counter, defaultdict
@@ -18,9 +11,7 @@ from typing import Final
 
 import msgspec
 
-ROOT: Final = Path(__file__).parents[1]
-TEXT: Final = ROOT / "docs" / "rooms.dot"
-DRAWING: Final = ROOT / "docs" / "rooms.svg"
+from tests.pictures.drawing import HEAD, LOOK, ROOT, Picture
 
 _PACKAGE: Final = "ipvsctl"
 _HOUSES: Final = frozenset({"plan", "wire"})
@@ -28,14 +19,9 @@ _HOUSES: Final = frozenset({"plan", "wire"})
 _WIDTH: Final = 26
 """Characters in a line of a room's description."""
 
-_HEAD: Final = """\
-// Made from the code by `python -m tests.rooms`.
+_START: Final = """\
 digraph rooms {
   graph [rankdir=TB, nodesep=0.25, ranksep=0.45, style=rounded];
-  graph [fontname="sans-serif", color="#9aa5b1"];
-  node [shape=box, style="rounded,filled", fillcolor="#eef2f7", color="#52606d"];
-  node [fontname="sans-serif", fontsize=11];
-  edge [color="#7b8794", arrowsize=0.6];
 """.splitlines()
 
 
@@ -80,9 +66,9 @@ def arrows() -> frozenset[tuple[str, str]]:
     )
 
 
-def text() -> str:
-    """The picture, in the language of Graphviz."""
-    lines = [*_HEAD]
+def picture() -> Picture:
+    """The rooms, those of a house in its frame, and which imports from which."""
+    lines = [HEAD, *_START, *LOOK]
     known = {room.name: room for room in rooms()}
     for house in sorted(_HOUSES):
         lines += [f"  subgraph cluster_{house} {{", f'    label="{house}";']
@@ -102,7 +88,7 @@ def text() -> str:
         if len(same) > 1:
             lines.append(f"  {{ rank=same; {' '.join(same)} }}")
     lines += [f'  "{room}" -> "{other}";' for room, other in sorted(arrows())]
-    return "\n".join([*lines, "}", ""])
+    return Picture(name="rooms", text="\n".join([*lines, "}", ""]))
 
 
 def _node(room: Room) -> str:
@@ -168,18 +154,3 @@ def _purpose(room: str) -> str:
     path = ROOT.joinpath(_PACKAGE, *room.split("."), "__init__.py")
     words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return words.split("\n\n", maxsplit=1)[0].replace("\n", " ").rstrip(".")
-
-
-def main() -> int:
-    """Write the text, and draw it; the exit status."""
-    dot = shutil.which("dot")
-    if dot is None:
-        print("needs `dot`: apt-get install graphviz", file=sys.stderr)
-        return 1
-    TEXT.write_text(text(), encoding="utf-8")
-    subprocess.run([dot, "-Tsvg", f"-o{DRAWING}", str(TEXT)], check=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

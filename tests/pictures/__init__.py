@@ -1,0 +1,1 @@
+"""Pictures of the docs, made from the code: `python -m tests.pictures` writes them."""
