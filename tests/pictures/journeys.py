@@ -8,7 +8,13 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.net import IPAddress, Protocol, parse_address
+from ipvsctl.model.net import (
+    IPAddress,
+    IPNetwork,
+    Protocol,
+    parse_address,
+    parse_network,
+)
 from ipvsctl.model.objects import (
     Endpoint,
     NodeContext,
@@ -23,6 +29,7 @@ from tests.clusters import CONFIG, Cluster
 from tests.plan.trace.packets import Fate, Packet, Step, trace
 
 CLIENT: Final = parse_address("10.0.0.100")
+OUTSIDER: Final = parse_address("10.0.0.175")
 NODE: Final = parse_address("10.0.0.10")
 POD: Final = parse_address("172.16.0.20")
 NEAR: Final = parse_address("172.16.0.10")
@@ -46,6 +53,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         address: that clients ask.
         port: that they ask it at.
         policy: for external traffic.
+        source_ranges: of the load balancer; empty lets everybody in.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     address: IPAddress
     port: int = 80
     policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    source_ranges: tuple[IPNetwork, ...] = ()
 
 
 WAYS: Final = (
@@ -95,6 +104,14 @@ WAYS: Final = (
 )
 
 
+RANGED: Final = Way(
+    name="ingress-vip-ranges",
+    title="ingress VIP with loadBalancerSourceRanges",
+    address=INGRESS_VIP,
+    source_ranges=(parse_network("10.0.0.96/28"),),
+)
+
+
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """What one client's packets do.
 
@@ -134,8 +151,17 @@ _NONE_HERE: Final = Lane(
 )
 
 
+_RANGES: Final = (
+    Lane(title="outside client in a range", source=CLIENT),
+    Lane(title="outside client in no range", source=OUTSIDER),
+    Lane(title="this node, in no range", source=NODE),
+)
+
+
 def lanes(way: Way) -> tuple[Lane, ...]:
     """Whose packets are drawn."""
+    if way.source_ranges:
+        return _RANGES
     if way.policy is TrafficPolicy.LOCAL:
         return (*_CLIENTS, _NONE_HERE)
     return (*_CLIENTS, _HAIRPIN) if way.address == CLUSTER_IP else _CLIENTS
@@ -155,6 +181,7 @@ def node_state(way: Way, lane: Lane) -> NodeState:
         external_ips=(EXTERNAL_IP,),
         ingress_vips=(INGRESS_VIP,),
         external_traffic_policy=way.policy,
+        source_ranges=way.source_ranges,
     )
     nodes = {NEAR: "node-0", FAR: "node-1"}
     endpoints = tuple(

@@ -12,7 +12,7 @@ from tests.clusters import CONFIG
 from tests.pictures import hooks, journeys, ways
 from tests.pictures.__main__ import PICTURES
 from tests.pictures.drawing import DOCS, HEAD, Picture
-from tests.pictures.journeys import FAR, NEAR, WAYS, Lane, Way, branches
+from tests.pictures.journeys import FAR, NEAR, RANGED, WAYS, Lane, Way, branches
 from tests.plan.trace.packets import Fate
 
 _NAME = re.compile(r"KUBE-[-A-Z]+")
@@ -58,7 +58,7 @@ def test_the_map_is_complete() -> None:
     assert set(_NAME.findall(hooks.picture().text)) == names(planned())
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("way", [*WAYS, RANGED], ids=lambda way: way.name)
 def test_names(way: Way) -> None:
     """A chain or set in a picture is one of the planned rules."""
     assert set(_NAME.findall(ways.picture(way).text)) <= names(planned())
@@ -101,6 +101,16 @@ def test_clients_without_an_endpoint_here() -> None:
         (lane,) = (lane for lane in journeys.lanes(way) if lane.endpoints == (FAR,))
         (branch,) = branches(way, lane)
         assert branch.fate is Fate.DROPPED
+
+
+def test_clients_in_no_range() -> None:
+    """They are dropped, and those in one are not."""
+    fates = [
+        branch.fate
+        for lane in journeys.lanes(RANGED)
+        for branch in branches(RANGED, lane)
+    ]
+    assert fates == [Fate.BALANCED, Fate.BALANCED, Fate.DROPPED, Fate.DROPPED]
 
 
 def test_a_drawing_of_another_text_is_noticed() -> None:

@@ -24,6 +24,7 @@ from tests.pictures.journeys import (
     NEAR,
     NODE,
     POD,
+    RANGED,
     WAYS,
     Branch,
     Lane,
@@ -94,8 +95,8 @@ def _colour(box: Box) -> str:
 
 
 def pictures() -> tuple[Picture, ...]:
-    """One for each way in."""
-    return tuple(picture(way) for way in WAYS)
+    """One for each way in and policy, and one for source ranges."""
+    return tuple(picture(way) for way in (*WAYS, RANGED))
 
 
 def _grouped(way: Way, lane: Lane) -> Iterator[Branch]:
