@@ -11,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ IPVS_COLOUR: Final = "#d6ebff"
 
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _LABEL: Final = re.compile(r'label="((?:[^"\\]|\\.)*)"')
+_END: Final = re.compile(r'(?<![\[=])"([^"]+)"(?= ->|;| \[)')
 _CELL: Final = re.compile(r"<TD[^>]*>(.*?)</TD>")
 _TAG: Final = re.compile(r"<[^>]+>")
 
@@ -69,6 +71,13 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         }
         cells = {html.unescape(_TAG.sub("", cell)) for cell in _CELL.findall(self.text)}
         return frozenset(line.strip() for line in lines | cells) - {""}
+
+    def arrows(self) -> frozenset[str]:
+        """Every arrow, `a->b`."""
+        chains = (_END.findall(line) for line in self.text.splitlines() if "->" in line)
+        return frozenset(
+            f"{one}->{other}" for chain in chains for one, other in pairwise(chain)
+        )
 
     def drawn_words(self) -> frozenset[str]:
         """The same of the drawing."""

@@ -30,8 +30,9 @@ def test_text(picture: Picture) -> None:
 
 @each_picture
 def test_drawing(picture: Picture) -> None:
-    """The drawing has the words of the text, and no other."""
+    """The drawing has the words and the arrows of the text, and no other."""
     assert picture.drawn_words() == picture.words()
+    assert picture.drawn("edge") == picture.arrows() != frozenset()
 
 
 def test_no_picture_is_left_over() -> None:
@@ -62,6 +63,14 @@ def test_the_map_is_complete() -> None:
 def test_names(way: Way) -> None:
     """A chain or set in a picture is one of the planned rules."""
     assert set(_NAME.findall(ways.picture(way).text)) <= names(planned())
+
+
+@pytest.mark.parametrize("way", [*WAYS, RANGED], ids=lambda way: way.name)
+def test_what_is_bound(way: Way) -> None:
+    """An address is said to be bound to the VIP link if it is."""
+    (lane, *_) = journeys.lanes(way)
+    is_bound = way.address in journeys.node_state(way, lane).addresses
+    assert is_bound is ("bound to kube-ipvs0" in ways.picture(way).text)
 
 
 _LABELS = {
