@@ -14,12 +14,12 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.sets import Leftover, SetKey
 from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.model.subject import (
     EntrySubject,
     LinkSubject,
     RulesSubject,
-    SetSubject,
     Subject,
     SysctlSubject,
     TimeoutsSubject,
@@ -33,7 +33,8 @@ from ipvsctl.plan.diff.ops import (
     UpdateRealServer,
     UpdateVirtualServer,
 )
-from ipvsctl.plan.service.program import NamedEntry
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.service.program import SetMember
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.shared import bound_entry
 from ipvsctl.plan.union.short_circuits import marked_entry
@@ -74,6 +75,7 @@ def describe(
     observed: NodeState,
     desired: Desired | None = None,
     *,
+    firewall: FirewallWords,
     as_data: bool = False,
 ) -> PlanView:
     """Describe a plan.
@@ -82,6 +84,7 @@ def describe(
         plan: the ops.
         observed: what it was made for, to say what changes were before.
         desired: gives names; without it, no Service is known.
+        firewall: what operators call the things of the firewall.
         as_data: with the ops as data, which takes longer than all the rest.
     """
     names = _Names(desired)
@@ -94,17 +97,17 @@ def describe(
             PlanLine(
                 action=op.verb,
                 service=names.service_of(op.subject),
-                text=_what(op, observed),
-                op=plain(op) if as_data else None,
+                text=_what(op, observed, firewall),
+                op=plain(op, firewall.set_name) if as_data else None,
             )
             for op in plan
         ),
     )
 
 
-def _what(op: Op, observed: NodeState) -> str:
+def _what(op: Op, observed: NodeState, firewall: FirewallWords) -> str:
     """The op without its verb, which its action stands for, and what was before."""
-    text = str(op).partition(" ")[2]
+    text = op.words(firewall).partition(" ")[2]
     match op:
         case SetSysctl(name, _):
             return f"{text} (was {observed.sysctls.get(name, 'not there')})"
@@ -135,18 +138,18 @@ class _Names:
         self._entries: dict[EntrySubject, str] = {}
         self._addresses: dict[IPAddress, str] = {}
         for ref, program in sorted(desired.programs.items()) if desired else ():
-            for named in (
+            for member in (
                 *program.entries,
                 *(e for server in program.servers for e in server.entries),
             ):
-                self._entries.setdefault(_subject(named), str(ref))
+                self._entries.setdefault(_subject(member), str(ref))
             for address in program.addresses:
                 self._addresses.setdefault(address, str(ref))
                 bound = bound_entry(address)
                 self._entries.setdefault(_subject(bound), str(ref))
         for inside, key in desired.short_circuits.items() if desired else ():
-            named = marked_entry(key, inside)
-            self._entries[_subject(named)] = self._of_key(key)
+            member = marked_entry(key, inside)
+            self._entries[_subject(member)] = self._of_key(key)
 
     def service_of(self, subject: Subject) -> str | None:
         """The Service that wants it; see `PlanLine`."""
@@ -161,7 +164,8 @@ class _Names:
                 SysctlSubject()
                 | TimeoutsSubject()
                 | LinkSubject()
-                | SetSubject()
+                | SetKey()
+                | Leftover()
                 | RulesSubject()
             ):
                 return None
@@ -173,5 +177,5 @@ class _Names:
         return str(server.port_name.service) if server else ""
 
 
-def _subject(named: NamedEntry) -> EntrySubject:
-    return EntrySubject(named.set_name, named.entry.identity)
+def _subject(member: SetMember) -> EntrySubject:
+    return EntrySubject(member.key, member.entry.identity)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat, RenderFormat
 from ipvsctl.cli.output import print_data, print_lines
+from ipvsctl.cli.plain import plain
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
@@ -13,6 +14,7 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.sets import set_name
 from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.save_text import (
     render_addresses,
@@ -47,7 +49,7 @@ def render(
     )
     state = compiler.desired.state()
     if form is RenderFormat.JSON:
-        print_data(state, PlanFormat.JSON)
+        print_data(plain(state, set_name), PlanFormat.JSON)
     else:
         print_lines(_lines(state, form, config.vip_link))
     tell_problems(compiler.problems())

@@ -109,6 +109,7 @@ def describe(
             desired=reconciler.desired,
             observed=observed,
             store=store,
+            set_name=reconciler.words.set_name,
             drain_ages_s=reconciler.drain_ages_s(),
             problems=tuple(reconciler.problems() if problems is None else problems),
         ),

@@ -23,6 +23,7 @@ from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.diff.words import FirewallWords
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,9 @@ def diff_answer(
     source = msgspec.structs.replace(source, held=reconciler.held(observed))
     plan = reconciler.plan(observed)
     desired = reconciler.desired
-    view = describe(plan, observed.state, desired, as_data=as_data)
+    view = describe(
+        plan, observed.state, desired, firewall=reconciler.words, as_data=as_data
+    )
     return DiffAnswer(plan=view, problems=problems, source=source)
 
 
@@ -120,9 +123,10 @@ def apply(
             done.plan,
             observed.state,
             reconciler.desired,
+            firewall=reconciler.words,
             as_data=form is not PlanFormat.TABLE,
         )
-        outcome = _outcome(view, done.report, done.duration_s)
+        outcome = _outcome(view, done.report, done.duration_s, reconciler.words)
     if form is PlanFormat.TABLE:
         print_lines([outcome_summary(outcome)])
     else:
@@ -141,12 +145,17 @@ def cleanup(
         # Sysctls stay: what they were before, nobody knows.
         options = DiffOptions(vip_link=config.vip_link, exclude=config.exclude_cidrs)
         plan = diff(observed, NodeState(), options)
-        view = describe(plan, observed.state, as_data=form is not PlanFormat.TABLE)
+        view = describe(
+            plan,
+            observed.state,
+            firewall=kernel.words,
+            as_data=form is not PlanFormat.TABLE,
+        )
         if dry_run:
             _print_cleanup(view, form, plan_summary(view))
             return ExitStatus.OK
         report = kernel.apply(plan) if plan else Report(applied=0)
-    outcome = _outcome(view, report, time.monotonic() - begun)
+    outcome = _outcome(view, report, time.monotonic() - begun, kernel.words)
     if form is not PlanFormat.TABLE:
         print_data(outcome, form)
     else:
@@ -178,11 +187,13 @@ def _print_cleanup(plan: PlanView, form: PlanFormat, summary: str) -> None:
         print_styled([*plan_lines(plan, summary, nameless="Services")])
 
 
-def _outcome(plan: PlanView, report: Report, duration_s: float) -> Outcome:
+def _outcome(
+    plan: PlanView, report: Report, duration_s: float, firewall: FirewallWords
+) -> Outcome:
     return Outcome(
         plan=plan,
         applied=report.applied,
-        failed=tuple(map(str, report.failed)),
+        failed=tuple(failure.words(firewall) for failure in report.failed),
         duration_s=duration_s,
     )
 

@@ -103,8 +103,8 @@ class Loop:
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
         self._large = asyncio.Event()
-        self._sync_log = SyncLog()
-        self._drain_log = SyncLog()
+        self._sync_log = SyncLog(reconciler.words)
+        self._drain_log = SyncLog(reconciler.words)
         self._problems = ProblemTeller(reconciler.problem_book, self._observer)
         self._known_doubts: tuple[str, ...] = ()
         self.state = LoopState()
@@ -178,10 +178,11 @@ class Loop:
                 _log.error("recovery failed", reason=str(error))
                 return
         if done is not None:
+            words = self._reconciler.words
             _log.warning(
                 "the way to the API server was taken by VIPs",
-                removed=[str(op) for op in done.plan],
-                failed=[str(failed) for failed in done.report.failed],
+                removed=[op.words(words) for op in done.plan],
+                failed=[failed.words(words) for failed in done.report.failed],
             )
 
     async def _audit_forever(self) -> None:

@@ -31,6 +31,7 @@ from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.diff.ops import AddVirtualServer, FailedOp, Plan, Report
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, Hold, diff, drains, with_held
 from ipvsctl.plan.diff.recovery import api_keys, may_be_cut_off, plan_recovery
+from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
@@ -93,6 +94,11 @@ class Reconciler:
     def context(self) -> NodeContext:
         """What is known of this node."""
         return self._compiler.context
+
+    @property
+    def words(self) -> FirewallWords:
+        """What operators call the things of the kernel's firewall."""
+        return self._kernel.words
 
     @property
     def hold(self) -> Hold | None:

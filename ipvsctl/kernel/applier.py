@@ -37,7 +37,7 @@ class Applier:
         self._transports = {kind: transport_for(kind) for kind in ObjectKind}
 
     def apply(self, plan: Plan) -> Report:
-        """See `seam.Kernel.apply`.
+        """See `interface.Kernel.apply`.
 
         Raises:
             KernelError: a socket is dead; ops may or may not have run.

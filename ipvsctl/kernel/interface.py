@@ -13,6 +13,7 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import Plan, Report
+from ipvsctl.plan.diff.words import FirewallWords
 
 Reading = Generator[bool, None, Observed]
 """Reads the complete state step by step, each some milliseconds long.
@@ -25,6 +26,11 @@ result as it was or as it is.
 
 class Kernel(Protocol):
     """A kernel that holds a node's state. Calls block; one at a time."""
+
+    @property
+    def words(self) -> FirewallWords:
+        """What operators call the things of its firewall."""
+        ...
 
     def capabilities(self) -> Capabilities:
         """What this kernel and its tools can do; read once, then remembered."""

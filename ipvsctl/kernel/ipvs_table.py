@@ -131,7 +131,9 @@ class IpvsTable:
         return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
     def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
-        """Every virtual server with its real servers and counters; see `seam.Reading`.
+        """Every virtual server with its real servers and counters.
+
+        See `interface.Reading`.
 
         Args:
             likely: its real servers are the result's where they are what is read.

@@ -186,7 +186,7 @@ class Links:
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
     def read_in_steps(self) -> Generator[bool, None, AddressListing]:
-        """Every address; see `seam.Reading`."""
+        """Every address; see `interface.Reading`."""
         yield True
         vip_link = self.find_vip_link()
         vips = set()

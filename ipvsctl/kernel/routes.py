@@ -83,7 +83,7 @@ class Routes:
         return [failed_op(ops[place], ack) for place, ack in sorted(refused.items())]
 
     def read_in_steps(self) -> Generator[bool, None, RouteListing]:
-        """Every route of ours; see `seam.Reading`."""
+        """Every route of ours; see `interface.Reading`."""
         yield True
         routes: dict[IPAddress, IPAddress | None] = {}
         vip_link = self._links.find_vip_link()
@@ -98,7 +98,7 @@ class Routes:
         return RouteListing(routes, frozenset(item.address for item in stand_ins))
 
     def read_main_in_steps(self) -> Generator[bool, None, tuple[MainRoute, ...]]:
-        """The main table of every family; see `seam.Reading`."""
+        """The main table of every family; see `interface.Reading`."""
         found: list[MainRoute] = []
         for family in self._families:
             yield True

@@ -14,7 +14,7 @@ from ipvsctl.wire.sock_diag import decode_socket, list_waiting
 def read_sockets_in_steps(
     families: Sequence[IPFamily],
 ) -> Generator[bool, None, frozenset[HostSocket]]:
-    """All of them, see `seam.Reading`; without those a kernel cannot list.
+    """All of them, see `interface.Reading`; without those a kernel cannot list.
 
     They are only looked at to say what is odd, so nothing depends on them.
     """

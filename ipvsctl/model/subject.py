@@ -5,9 +5,9 @@ Two values about the same thing have equal subjects, whatever they want of it.
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.sets import Leftover, SetEntry, SetKey
 
 
 class SysctlSubject(msgspec.Struct, gc=False, frozen=True):
@@ -26,12 +26,6 @@ class LinkSubject(msgspec.Struct, gc=False, frozen=True):
     name: str
 
 
-class SetSubject(msgspec.Struct, gc=False, frozen=True):
-    """A set, without its entries."""
-
-    name: str
-
-
 class EntrySubject(msgspec.Struct, gc=False, frozen=True):
     """An entry of a set.
 
@@ -39,7 +33,7 @@ class EntrySubject(msgspec.Struct, gc=False, frozen=True):
         entry: the entry's `identity`.
     """
 
-    set_name: str
+    key: SetKey
     entry: SetEntry
 
 
@@ -56,8 +50,10 @@ Subject = (
     | SysctlSubject
     | TimeoutsSubject
     | LinkSubject
-    | SetSubject
+    | SetKey
+    | Leftover
     | RulesSubject
 )
-"""A virtual server's key stands for its real servers and flows too, and a VIP for its
-address and its route: who changes one of them changes them together."""
+"""A set's key stands for the set without its entries, a virtual server's for its real
+servers and flows too, and a VIP for its address and its route: who changes one of them
+changes them together."""

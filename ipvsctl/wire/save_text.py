@@ -4,7 +4,6 @@ Lines are sorted, so that output for one node can be compared with another's. Wh
 kernel chooses itself (hash sizes, bucket sizes) is left out.
 """
 
-from ipvsctl.model.ipset import SetSpec
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -14,6 +13,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, family_of, format_host_port
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.sets import SetSpec, set_name, set_spec
 from ipvsctl.wire.route.routes import RouteProtocol
 
 _PROTOCOL_OPTION = {
@@ -53,10 +53,12 @@ def render_ipvsadm(state: NodeState) -> list[str]:
 
 def render_ipset(state: NodeState) -> list[str]:
     """Sets and entries as `ipset save` prints them, `create` lines first, sorted."""
-    creates = sorted(_create(spec) for spec in state.sets.values())
+    creates = sorted(
+        _create(set_spec(key, shape.room)) for key, shape in state.sets.items()
+    )
     adds = sorted(
-        f"add {name} {entry}"
-        for name, entries in state.entries.items()
+        f"add {set_name(key)} {entry}"
+        for key, entries in state.entries.items()
         for entry in entries
     )
     return creates + adds

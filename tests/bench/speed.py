@@ -12,6 +12,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import ChangeRules, Plan, SetSysctl
 from ipvsctl.plan.union.node import sysctl_names
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
@@ -104,8 +105,8 @@ def _measure_reading(watch: _Stopwatch, kernel: LinuxKernel, sent: list[Sent]) -
     sent.clear()
     watch.timed("read all", kernel.observe)
     reading = list(sent)
-    tools = kernel._rules
-    watch.timed("read rules", lambda: [tools.read(f) for f in tools.families])
+    firewall = kernel._firewall
+    watch.timed("read rules", lambda: finish(firewall.read_rules_in_steps()))
     floor = replay(reading)
     watch.figures["read floor"] = floor + watch.figures["read rules"]
 

@@ -23,7 +23,7 @@ from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff
-from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES
+from ipvsctl.wire.ipset.sets import KUBE_PROXY_SET_NAMES
 from tests.kernel.kube_proxys_node import (
     GONE,
     GUARDED,
@@ -199,7 +199,8 @@ def migration_report(node: ProxiedNode) -> list[str]:
     with inside(node.netns):
         observed = node.reconciler.survey()
         plan = node.reconciler.plan(observed)
-    view = describe(plan, observed.state, node.reconciler.desired)
+    reconciler = node.reconciler
+    view = describe(plan, observed.state, reconciler.desired, firewall=reconciler.words)
     return [f"{change.action} {change.text}" for change in view.changes]
 
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Deleted, Event
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
@@ -351,7 +352,9 @@ def test_a_new_ipv6_address_does_not_hide_its_route(netns: Netns) -> None:
     netns.add_dummy("eth0")
     netns.add_address("eth0", ip_interface("fd00:10::10/64"))
     netns.link_up("eth0")
-    linux = LinuxKernel(vip_link="kube-ipvs0", sysctl_names=(), rules={})
+    linux = LinuxKernel(
+        vip_link="kube-ipvs0", sysctl_names=(), firewall=IptablesFirewall({})
+    )
     with closing(linux) as kernel:
         kernel.apply((EnsureVipLink("kube-ipvs0"),))
         for number in range(30):

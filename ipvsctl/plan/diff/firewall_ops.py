@@ -2,77 +2,96 @@
 
 from typing import ClassVar
 
-from ipvsctl.model.ipset import SetEntry, SetSpec
-from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import RulesChange
-from ipvsctl.model.subject import EntrySubject, RulesSubject, SetSubject
+from ipvsctl.model.sets import Leftover, SetEntry, SetKey
+from ipvsctl.model.subject import EntrySubject, RulesSubject
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.op import Operation
 from ipvsctl.plan.diff.stages import Stage
+from ipvsctl.plan.diff.words import PLAIN_WORDS, FirewallWords
 
 
-class CreateSet(Operation, frozen=True):
-    """Create an empty set."""
+class _FirewallOp(Operation, frozen=True):
+    def __str__(self) -> str:
+        return self.words(PLAIN_WORDS)
 
+
+class _SetOp(_FirewallOp, frozen=True):
     kind: ClassVar = ObjectKind.SET
-    verb: ClassVar = Verb.ADD
     stage: ClassVar = Stage.SETS
     urgent: ClassVar = None
 
-    spec: SetSpec
+    key: SetKey
 
     @property
-    def subject(self) -> SetSubject:
+    def subject(self) -> SetKey:
         """The set."""
-        return SetSubject(self.spec.name)
-
-    def __str__(self) -> str:
-        return f"create set {self.spec.name} {self.spec.type}"
+        return self.key
 
 
-class SwapSets(Operation, frozen=True):
-    """Exchange the contents of two sets of one type, atomically."""
+class CreateSet(_SetOp, frozen=True):
+    """Create an empty set; fails with Exists if it is there.
 
-    kind: ClassVar = ObjectKind.SET
+    Attributes:
+        room: how many entries it must have room for.
+    """
+
+    verb: ClassVar = Verb.ADD
+
+    room: int
+
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        return f"create set {firewall.new_set(self.key)}"
+
+
+class RebuildSet(_SetOp, frozen=True):
+    """Replace a set that is there by one with more room, or of a better build.
+
+    A packet meets the set as it was or as it is to be, never an empty one. If any of
+    it fails, the set stays as it was.
+
+    Attributes:
+        room: how many entries it must have room for.
+        entries: what is in it afterwards.
+    """
+
     verb: ClassVar = Verb.CHANGE
-    stage: ClassVar = Stage.SETS
-    urgent: ClassVar = None
 
-    first: str
-    second: str
+    room: int
+    entries: frozenset[SetEntry]
 
-    @property
-    def subject(self) -> SetSubject:
-        """The set that rules refer to."""
-        return SetSubject(self.second)
-
-    def __str__(self) -> str:
-        return f"swap sets {self.first} {self.second}"
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        return f"rebuild set {firewall.new_set(self.key)}"
 
 
-class DestroySet(Operation, frozen=True):
-    """Delete a set that no rule refers to."""
+class DestroySet(_FirewallOp, frozen=True):
+    """Delete a set that no rule refers to; fine if it is not there."""
 
     kind: ClassVar = ObjectKind.SET
     verb: ClassVar = Verb.DELETE
     stage: ClassVar = Stage.REMOVE_SETS
     urgent: ClassVar = None
-    # One half-built, or of another type, is in the way of a set that comes.
+    # One half-built, or of another kind, is in the way of a set that comes.
     other_stages: ClassVar = frozenset({Stage.SETS})
 
-    name: str
+    key: SetKey | Leftover
 
     @property
-    def subject(self) -> SetSubject:
+    def subject(self) -> SetKey | Leftover:
         """The set."""
-        return SetSubject(self.name)
+        return self.key
 
-    def __str__(self) -> str:
-        return f"destroy set {self.name}"
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        key = self.key
+        name = key.name if isinstance(key, Leftover) else firewall.set_name(key)
+        return f"destroy set {name}"
 
 
-class ChangeRules(Operation, frozen=True):
-    """Run one `iptables-restore --noflush` for one family."""
+class ChangeRules(_FirewallOp, frozen=True):
+    """Change the rules of one family; each table at once or not at all."""
 
     kind: ClassVar = ObjectKind.RULES
     verb: ClassVar = Verb.CHANGE
@@ -88,9 +107,9 @@ class ChangeRules(Operation, frozen=True):
         """The rules of the family."""
         return RulesSubject(self.change.family)
 
-    def __str__(self) -> str:
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
         change = self.change
-        tool = "iptables" if change.family is IPFamily.IPV4 else "ip6tables"
         parts = [f"write {len(change.write)} chains"] if change.write else []
         if change.link:
             parts.append(f"link {sum(len(rules) for _, rules in change.link)} jumps")
@@ -98,20 +117,20 @@ class ChangeRules(Operation, frozen=True):
             parts.append(f"unlink {len(change.unlink)} jumps")
         if change.remove:
             parts.append(f"remove {len(change.remove)} chains")
-        return f"change {tool} rules: {', '.join(parts)}"
+        return f"change {firewall.rules(change.family)}: {', '.join(parts)}"
 
 
-class _EntryOp(Operation, frozen=True):
+class _EntryOp(_FirewallOp, frozen=True):
     kind: ClassVar = ObjectKind.ENTRY
     urgent: ClassVar = None
 
-    set_name: str
+    key: SetKey
     entry: SetEntry
 
     @property
     def subject(self) -> EntrySubject:
         """The entry, whatever its mark."""
-        return EntrySubject(self.set_name, self.entry.identity)
+        return EntrySubject(self.key, self.entry.identity)
 
 
 class AddEntry(_EntryOp, frozen=True):
@@ -119,11 +138,10 @@ class AddEntry(_EntryOp, frozen=True):
 
     verb: ClassVar = Verb.ADD
     stage: ClassVar = Stage.ENTRIES
-    # Of a set that is built aside.
-    other_stages: ClassVar = frozenset({Stage.SETS})
 
-    def __str__(self) -> str:
-        return f"add entry {self.set_name} {self.entry}"
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        return f"add entry {firewall.set_name(self.key)} {self.entry}"
 
 
 class DeleteEntry(_EntryOp, frozen=True):
@@ -132,5 +150,6 @@ class DeleteEntry(_EntryOp, frozen=True):
     verb: ClassVar = Verb.DELETE
     stage: ClassVar = Stage.REMOVE_ENTRIES
 
-    def __str__(self) -> str:
-        return f"delete entry {self.set_name} {self.entry}"
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        return f"delete entry {firewall.set_name(self.key)} {self.entry}"

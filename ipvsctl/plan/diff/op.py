@@ -5,6 +5,7 @@ from typing import ClassVar
 import msgspec
 
 from ipvsctl.plan.diff.stages import Stage
+from ipvsctl.plan.diff.words import FirewallWords
 
 
 class Operation(msgspec.Struct, gc=False, frozen=True, tag=True):
@@ -22,3 +23,8 @@ class Operation(msgspec.Struct, gc=False, frozen=True, tag=True):
     """
 
     other_stages: ClassVar[frozenset[Stage]] = frozenset()
+
+    def words(self, firewall: FirewallWords) -> str:
+        """The op as a sentence, with what operators of a firewall call its things."""
+        del firewall
+        return str(self)

@@ -8,7 +8,7 @@ from ipvsctl.plan.diff.firewall_ops import (
     CreateSet,
     DeleteEntry,
     DestroySet,
-    SwapSets,
+    RebuildSet,
 )
 from ipvsctl.plan.diff.ipvs_ops import (
     AddRealServer,
@@ -30,6 +30,7 @@ from ipvsctl.plan.diff.node_ops import (
     UnbindAddress,
     UpdateRoute,
 )
+from ipvsctl.plan.diff.words import PLAIN_WORDS, FirewallWords
 
 # Whoever reads or makes a plan finds its ops here, wherever each of them stands.
 __all__ = [
@@ -51,10 +52,10 @@ __all__ = [
     "FailedOp",
     "Op",
     "Plan",
+    "RebuildSet",
     "Report",
     "SetSysctl",
     "SetTimeouts",
-    "SwapSets",
     "UnbindAddress",
     "UpdateRealServer",
     "UpdateRoute",
@@ -67,7 +68,7 @@ Op = (
     | EnsureVipLink
     | DeleteVipLink
     | CreateSet
-    | SwapSets
+    | RebuildSet
     | DestroySet
     | ChangeRules
     | AddEntry
@@ -106,7 +107,7 @@ class FailedOp(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """An op the kernel refused.
 
     Attributes:
-        errno: positive errno; ipset's own codes start at 4096.
+        errno: positive errno; a firewall may have codes of its own beyond those.
         reason: in words.
     """
 
@@ -115,4 +116,8 @@ class FailedOp(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.op}: {self.reason}"
+        return self.words(PLAIN_WORDS)
+
+    def words(self, firewall: FirewallWords) -> str:
+        """The op, as operators of a firewall say it, and the reason."""
+        return f"{self.op.words(firewall)}: {self.reason}"

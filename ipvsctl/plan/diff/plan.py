@@ -87,17 +87,17 @@ def diff_in_steps(
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
-    for name in tuple(desired.entries):
+    for key in tuple(desired.entries):
         yield
-        add_entries(plan, name, holds.get(name, NOTHING), desired)
-    for name, held in holds.items():
+        add_entries(plan, key, holds.get(key, NOTHING), desired)
+    for key, held in holds.items():
         yield
-        remove_entries(plan, name, held, desired)
+        remove_entries(plan, key, held, desired)
     for some in parts(keys, STEP_KEYS):
         yield
-        for key in some:
-            if key in desired.virtual_servers:
-                diff_virtual_server(plan, key, observed, desired, options)
+        for server in some:
+            if server in desired.virtual_servers:
+                diff_virtual_server(plan, server, observed, desired, options)
         for op in plan_stale_flows(observed, desired, inside, some):
             plan.add(op)
     yield
@@ -121,7 +121,7 @@ def _has_routes(state: NodeState, desired: NodeState) -> bool:
 def _remove_virtual_servers(
     plan: PlanBuilder, observed: Observed, desired: NodeState, options: DiffOptions
 ) -> None:
-    owning = OwningEntries(observed.state.entries, observed.host_addresses)
+    owning = OwningEntries(observed.state, observed.host_addresses)
     for key in observed.state.virtual_servers:
         if key in desired.virtual_servers or options.excludes(key):
             continue

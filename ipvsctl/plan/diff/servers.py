@@ -12,6 +12,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.hold import Hold
 from ipvsctl.plan.diff.ops import (
@@ -26,7 +27,6 @@ from ipvsctl.plan.diff.ops import (
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.sets import NOTHING
 from ipvsctl.plan.diff.stages import Stage
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 
 Drain = tuple[VirtualServerKey, RealServerKey]
 """A real server that is, or is to be, at weight 0 until its connections end."""
@@ -78,9 +78,9 @@ def without_moved(
     state = observed.state
     moved = set()
     for family in IPFamily:
-        name = set_name(SetRole.SHORT_CIRCUIT, family)
-        held = state.entries.get(name, NOTHING)
-        wanted = desired.entries.get(name, NOTHING)
+        marking = set_key(SetRole.SHORT_CIRCUIT, family)
+        held = state.entries.get(marking, NOTHING)
+        wanted = desired.entries.get(marking, NOTHING)
         changed = {entry.identity for entry in wanted - held}
         old = {entry.mark for entry in held if entry.identity in changed}
         old -= {entry.mark for entry in held if entry.identity not in changed}

@@ -1,12 +1,11 @@
 """What a node serves: what is desired and what the kernel holds, side by side."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from ipvsctl.cluster.store import Store
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -19,6 +18,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import Endpoint
 from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.model.status import (
     NodeStatus,
@@ -30,7 +30,6 @@ from ipvsctl.model.status import (
     VirtualServerStatus,
 )
 from ipvsctl.plan.diff.plan import Drain, owned_keys
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.service.endpoints import replaces
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
 from ipvsctl.plan.union.desired import Desired
@@ -42,6 +41,7 @@ class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         desired: compiled from `store`.
         observed: the complete kernel state.
+        set_name: what operators call a set.
         drain_ages_s: for how long each drain has been seen.
         problems: those of all objects.
     """
@@ -50,6 +50,7 @@ class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
     desired: Desired
     observed: Observed
     store: Store
+    set_name: Callable[[SetKey], str]
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
 
@@ -92,13 +93,14 @@ class _View:
         self._observed = inputs.observed
         self._state = inputs.observed.state
         self._store = inputs.store
+        self._set_name = inputs.set_name
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
         circuits = inputs.desired.short_circuits.items()
         self._insides = {address: inside for inside, address in circuits}
         self._entries = {
-            name: {entry.identity for entry in entries}
-            for name, entries in sorted(self._state.entries.items())
+            held_in: {entry.identity for entry in entries}
+            for held_in, entries in sorted(self._state.entries.items())
         }
 
     def service(self, program: ServiceProgram) -> ServiceStatus:
@@ -297,15 +299,15 @@ class _View:
 
     def _sets(self, key: VirtualServerKey) -> Iterator[str]:
         if key.fwmark:
-            name = set_name(SetRole.SHORT_CIRCUIT, key.family)
-            marked = self._state.entries.get(name, ())
+            marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
+            marked = self._state.entries.get(marking, ())
             if any(entry.mark == key.fwmark for entry in marked):
-                yield name
+                yield self._set_name(marking)
             return
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-        for name, entries in self._entries.items():
+        for held_in, entries in self._entries.items():
             if entry in entries:
-                yield name
+                yield self._set_name(held_in)
 
 
 def _standing(

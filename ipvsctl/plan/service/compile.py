@@ -8,7 +8,6 @@ from zlib import crc32
 import msgspec
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -27,8 +26,8 @@ from ipvsctl.model.objects import (
     TrafficPolicy,
 )
 from ipvsctl.model.problem import Problem, in_words
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.rules.local_clients import local_clients
 from ipvsctl.plan.service.allowance import (
     EVERYTHING,
@@ -57,9 +56,9 @@ from ipvsctl.plan.service.frontends import (
 from ipvsctl.plan.service.program import (
     HealthCheck,
     InsideProgram,
-    NamedEntry,
     ServerProgram,
     ServiceProgram,
+    SetMember,
     WayIn,
     precedence,
     without_mark,
@@ -180,7 +179,7 @@ class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
     """One port of the Service in one family."""
 
     servers: tuple[ServerProgram, ...]
-    loop_back: tuple[NamedEntry, ...]
+    loop_back: tuple[SetMember, ...]
     family: IPFamily
     local_ready: frozenset[IPAddress]
 
@@ -338,7 +337,7 @@ def _server(
     entry = SetEntry(
         address=frontend.address, protocol=port.protocol, port=frontend.port
     )
-    entries = [NamedEntry(set_name(role, family), entry) for role in frontend.roles]
+    entries = [SetMember(set_key(role, family), entry) for role in frontend.roles]
     if frontend.way is WayIn.INGRESS_VIP:
         entries += source_range_entries(service, entry, family, node)
     chosen = real_servers[frontend.policy]
@@ -346,8 +345,8 @@ def _server(
     if frontend.policy is TrafficPolicy.LOCAL and frontend.way is not WayIn.CLUSTER_IP:
         everywhere = real_servers[TrafficPolicy.CLUSTER]
         if everywhere and not chosen:
-            name = set_name(SetRole.NO_LOCAL_ENDPOINTS, family)
-            entries.append(NamedEntry(name, entry))
+            shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
+            entries.append(SetMember(shut, entry))
         if frontend.way is WayIn.NODE_PORT:
             # Pods of other nodes come to a node port too, and the answer of an
             # endpoint beside them would not pass here: no short circuit for pods, who

@@ -5,7 +5,6 @@ from enum import StrEnum
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -16,7 +15,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 
 
 class WayIn(StrEnum):
@@ -39,10 +38,10 @@ def precedence(way: WayIn) -> int:
     return 1 if way is WayIn.NODE_PORT else 2
 
 
-class NamedEntry(msgspec.Struct, gc=False, frozen=True):
+class SetMember(msgspec.Struct, gc=False, frozen=True):
     """An entry and the set it belongs in."""
 
-    set_name: str
+    key: SetKey
     entry: SetEntry
 
 
@@ -91,7 +90,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     way: WayIn
     server: VirtualServer
     real_servers: Mapping[RealServerKey, RealServer]
-    entries: tuple[NamedEntry, ...]
+    entries: tuple[SetMember, ...]
     field: str
     inside: InsideProgram | None = None
     is_bound: bool = False
@@ -125,7 +124,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     ref: ObjectRef
     created: str = ""
     servers: tuple[ServerProgram, ...] = ()
-    entries: tuple[NamedEntry, ...] = ()
+    entries: tuple[SetMember, ...] = ()
     has_ingress_vip: bool = False
     lost_node_ports: tuple[IPFamily, ...] = ()
     health_check: HealthCheck | None = None
@@ -152,8 +151,8 @@ def without_mark(program: ServerProgram) -> ServerProgram:
         return program
     entries, real_servers = program.entries, program.real_servers
     if not real_servers and inside.is_fallback:
-        name = set_name(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
-        entries = tuple(named for named in entries if named.set_name != name)
+        shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
+        entries = tuple(member for member in entries if member.key != shut)
         real_servers = inside.real_servers
     return msgspec.structs.replace(
         program, entries=entries, real_servers=real_servers, inside=None

@@ -28,7 +28,6 @@ from ipvsctl.model.problem_book import (
 )
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
-from ipvsctl.plan.rules.catalogue import URGENT_SERVICES
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, without_mark
 from ipvsctl.plan.union.claims import Claims
 from ipvsctl.plan.union.desired_change import DesiredChange
@@ -38,6 +37,7 @@ from ipvsctl.plan.union.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.union.shared import Shared
 from ipvsctl.plan.union.short_circuits import ShortCircuits, marked_entry
 from ipvsctl.plan.union.silent_checks import SilentChecks
+from ipvsctl.plan.union.urgent import URGENT_SERVICES
 
 PART: Final = 16
 """Virtual servers, real servers and entries in a part of a large Service: less than a
@@ -260,7 +260,7 @@ class Desired:
         entries, vips = self._shared.needed_alone_by(programs)
         for mark in out & self.short_circuits.keys():
             named = marked_entry(self.short_circuits[mark], mark)
-            entries.setdefault(named.set_name, set()).add(named.entry)
+            entries.setdefault(named.key, set()).add(named.entry)
         return msgspec.structs.replace(
             wanted,
             entries={
@@ -334,7 +334,7 @@ class Desired:
             vip_link_up=True,
             sysctls=self._sysctls(),
             timeouts=self._node.timeouts,
-            sets=self._shared.specs(),
+            sets=self._shared.sets(),
             entries=self._shared.entries(),
             chains=self._node.chains,
             virtual_servers=self._virtual_servers,

@@ -40,9 +40,9 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
         """Everything the change is about; some of it may come twice."""
         yield from self.keys
         for state in (self.desired, self.presumed):
-            for name, entries in state.entries.items():
+            for key, entries in state.entries.items():
                 for entry in entries:
-                    yield EntrySubject(name, entry.identity)
+                    yield EntrySubject(key, entry.identity)
             yield from state.addresses
             yield from state.routes
         before, after = self.presumed.sysctls, self.desired.sysctls

@@ -10,13 +10,12 @@ server does no harm.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
-from ipvsctl.plan.service.program import NamedEntry
+from ipvsctl.plan.service.program import SetMember
 from ipvsctl.plan.union.fwmark_allocator import FwmarkAllocator
 
 
@@ -118,12 +117,12 @@ class ShortCircuits:
         return inside
 
 
-def marked_entry(key: VirtualServerKey, inside: VirtualServerKey) -> NamedEntry:
+def marked_entry(key: VirtualServerKey, inside: VirtualServerKey) -> SetMember:
     """The entry that marks packets to an address for a fwmark virtual server."""
     entry = SetEntry(
         address=key.address, protocol=key.protocol, port=key.port, mark=inside.fwmark
     )
-    return NamedEntry(set_name(SetRole.SHORT_CIRCUIT, key.family), entry)
+    return SetMember(set_key(SetRole.SHORT_CIRCUIT, key.family), entry)
 
 
 def _keys(
@@ -144,7 +143,7 @@ def _held(state: NodeState, family: IPFamily) -> Mapping[VirtualServerKey, int]:
             address=entry.address,
             port=entry.port or 0,
         ): entry.mark
-        for entry in state.entries.get(set_name(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in state.entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
         if entry.mark
     }
 

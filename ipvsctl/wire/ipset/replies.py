@@ -9,15 +9,16 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import (
     IpsetAttr,
     IpsetDataAttr,
     IpsetEntryFlag,
     IpsetIpAttr,
 )
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from ipvsctl.wire.netlink.addresses import unpack_ipv4, unpack_ipv6
 from ipvsctl.wire.netlink.attributes import Table, TableReader, iter_attributes, text
 

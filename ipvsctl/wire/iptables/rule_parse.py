@@ -34,6 +34,8 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
+from ipvsctl.model.sets import SetKey
+from ipvsctl.wire.ipset.sets import key_of
 from ipvsctl.wire.iptables.rule_text import REJECT_WITH, match_rank
 
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
@@ -160,7 +162,15 @@ def _parse_in_interface(values: list[str], *, negated: bool) -> Match:
 def _parse_set(values: list[str], *, negated: bool) -> Match:
     if negated:
         raise ValueError(values)
-    return MatchSet(values[0], tuple(Side(side) for side in values[1].split(",")))
+    return MatchSet(_set(values[0]), tuple(map(Side, values[1].split(","))))
+
+
+def _set(name: str) -> SetKey:
+    """The set of a name; that of another agent is not understood."""
+    key = key_of(name)
+    if key is None:
+        raise LookupError(name)
+    return key
 
 
 def _parse_mark(values: list[str], *, negated: bool) -> Match:
@@ -228,7 +238,7 @@ def _parse_target(name: str, options: dict[str, str], family: IPFamily) -> Targe
     elif name == "SET":
         set_name, _, sides = left.pop("--map-set").partition(" ")
         del left["--map-mark"]
-        target = MapMark(set_name, tuple(Side(side) for side in sides.split(",")))
+        target = MapMark(_set(set_name), tuple(map(Side, sides.split(","))))
     elif name in set(Verdict):
         target = Verdict(name)
     else:

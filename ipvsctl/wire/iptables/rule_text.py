@@ -31,6 +31,7 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
+from ipvsctl.wire.ipset.sets import set_name
 
 MATCH_ORDER: Final = (
     MatchSource,
@@ -95,8 +96,8 @@ def _render_match(match: Match) -> str:  # noqa: PLR0911 - one for each kind of 
             return f"-m mark {_not(match)}--mark {value:#x}{suffix}"
         case MatchConntrackState(states):
             return f"-m conntrack --ctstate {','.join(states)}"
-        case MatchSet(set_name, sides):
-            return f"-m set --match-set {set_name} {','.join(sides)}"
+        case MatchSet(key, sides):
+            return f"-m set --match-set {set_name(key)} {','.join(sides)}"
         case MatchPhysdevIsIn():
             return f"-m physdev {_not(match)}--physdev-is-in"
         case MatchAddrTypeLocal(side):
@@ -138,8 +139,8 @@ def _render_target(target: Target) -> str:
             return f"MARK --set-xmark {value:#x}/{mask:#x}"
         case Masquerade(random_fully):
             return "MASQUERADE --random-fully" if random_fully else "MASQUERADE"
-        case MapMark(set_name, sides):
-            return f"SET --map-set {set_name} {','.join(sides)} --map-mark"
+        case MapMark(key, sides):
+            return f"SET --map-set {set_name(key)} {','.join(sides)} --map-mark"
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,7 @@
 """iptables rulesets: `iptables-save` output and `iptables-restore` input.
 
 Both flavours (legacy and nft) and both families write the same language. One rule as
-text is in `iptables_rule` and `iptables_parse`.
+text is in `rule_text` and `rule_parse`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

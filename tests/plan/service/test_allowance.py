@@ -20,7 +20,7 @@ from ipvsctl.model.objects import (
     SlicePort,
     TrafficPolicy,
 )
-from ipvsctl.plan.rules.catalogue import SetRole
+from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.service.allowance import demand_of
 from ipvsctl.plan.service.amounts import (
     ANY_AMOUNTS,

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.model.rules import (
     ChainRef,
@@ -29,6 +28,7 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
+from ipvsctl.model.sets import ENTRY_FORMS, EntryForm, SetEntry, SetKey
 from ipvsctl.model.state import NodeState
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -165,33 +165,33 @@ class Walker:
                 return packet.from_bridge_port != negated
             case MatchAddrTypeLocal(side, negated):
                 return self.is_local(_address(packet, side)) != negated
-            case MatchSet(set_name, sides):
-                return self._in_set(packet, set_name, sides)
+            case MatchSet(key, sides):
+                return self._in_set(packet, key, sides)
 
     def _mapped(self, packet: Packet, target: MapMark) -> int:
         """The packet's mark after a look at the set: whole, or as it was."""
-        spec = self._set(packet, target.set_name)
+        form = self._form(packet, target.key)
         marks = {
             entry.identity: entry.mark
-            for entry in self.state.entries.get(target.set_name, frozenset())
+            for entry in self.state.entries.get(target.key, frozenset())
         }
-        for entry in _looked_up(packet, spec.type, target.sides):
+        for entry in _looked_up(packet, form, target.sides):
             if marks.get(entry):
                 return marks[entry]
         return packet.mark
 
-    def _set(self, packet: Packet, name: str) -> SetSpec:
-        spec = self.state.sets.get(name)
-        if spec is None:
-            raise TraceError(f"rule refers to set {name}, which does not exist")
-        if spec.family not in {None, packet.family}:
-            raise TraceError(f"set {name} is of the other family")
-        return spec
+    def _form(self, packet: Packet, key: SetKey) -> EntryForm:
+        if key not in self.state.sets:
+            raise TraceError(f"rule refers to set {key}, which does not exist")
+        form = ENTRY_FORMS[key.role]
+        if form is not EntryForm.PORT and key.family is not packet.family:
+            raise TraceError(f"set {key} is of the other family")
+        return form
 
-    def _in_set(self, packet: Packet, name: str, sides: tuple[Side, ...]) -> bool:
-        spec = self._set(packet, name)
-        entries = self.state.entries.get(name, frozenset())
-        if spec.type is SetType.HASH_IP_PORT_NET:
+    def _in_set(self, packet: Packet, key: SetKey, sides: tuple[Side, ...]) -> bool:
+        form = self._form(packet, key)
+        entries = self.state.entries.get(key, frozenset())
+        if form is EntryForm.PLACE_AND_NETWORK:
             address, second = _address(packet, sides[0]), _address(packet, sides[2])
             return any(
                 entry.network is not None
@@ -199,7 +199,7 @@ class Walker:
                 and _first_part(entry) == (address, packet.protocol, packet.port)
                 for entry in entries
             )
-        return any(entry in entries for entry in _looked_up(packet, spec.type, sides))
+        return any(entry in entries for entry in _looked_up(packet, form, sides))
 
 
 def _address(packet: Packet, side: Side) -> IPAddress:
@@ -213,16 +213,16 @@ def _first_part(
 
 
 def _looked_up(
-    packet: Packet, kind: SetType, sides: tuple[Side, ...]
+    packet: Packet, form: EntryForm, sides: tuple[Side, ...]
 ) -> Iterator[SetEntry]:
-    """The entry a set of this type is searched for; none if it has no such part."""
-    if kind is SetType.HASH_IP:
+    """The entry of this form that is searched for; none if it has no such part."""
+    if form is EntryForm.ADDRESS:
         yield SetEntry(address=_address(packet, sides[0]))
         return
-    port_side = sides[0] if kind is SetType.BITMAP_PORT else sides[1]
+    port_side = sides[0] if form is EntryForm.PORT else sides[1]
     if port_side is not Side.DST:
-        raise TraceError(f"{kind}: source ports are not modelled")
-    if kind is SetType.BITMAP_PORT:
+        raise TraceError(f"{form}: source ports are not modelled")
+    if form is EntryForm.PORT:
         # Other protocols have no port here (ip_set_getport.c:ip_set_get_ip_port).
         if packet.protocol in {Protocol.TCP, Protocol.UDP}:
             yield SetEntry(port=packet.port)
@@ -232,6 +232,8 @@ def _looked_up(
             protocol=packet.protocol,
             port=packet.port,
             second_address=(
-                _address(packet, sides[2]) if kind is SetType.HASH_IP_PORT_IP else None
+                _address(packet, sides[2])
+                if form is EntryForm.PLACE_AND_ADDRESS
+                else None
             ),
         )

@@ -10,8 +10,8 @@ from pyroute2.netlink import NLA_F_NET_BYTEORDER
 from pyroute2.netlink.nfnetlink.ipset import ipset_msg
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import IpsetCmd
 from ipvsctl.wire.ipset.replies import IpsetReplies, SetHeader
 from ipvsctl.wire.ipset.requests import (
@@ -24,6 +24,7 @@ from ipvsctl.wire.ipset.requests import (
     list_set,
     swap_sets,
 )
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.wire.golden import each_kernel, payloads
 from tests.wire.samples import SETS, STRANGE_SET, VIP
 
