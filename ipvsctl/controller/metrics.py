@@ -15,7 +15,8 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.diff.ops import ChangeRules, DeleteVirtualServer, FailedOp
+from ipvsctl.model.subject import RulesSubject
+from ipvsctl.plan.diff.ops import DeleteVirtualServer, FailedOp
 from ipvsctl.plan.report.counts import count_foreign
 from ipvsctl.plan.report.drift import DRIFTING_KINDS, find_drift
 from ipvsctl.plan.report.traffic import Traffic, TrafficLedger
@@ -143,9 +144,9 @@ class MetricsObserver:
             name = type(failure.op).__name__
             error = errorcode.get(failure.errno, str(failure.errno))
             self._metrics.add(table.FAILED_OPS, _snake_case(name), error)
-            if isinstance(failure.op, ChangeRules):
-                family = failure.op.change.family.label
-                self._metrics.add(table.RESTORE_FAILURES, family)
+            subject = failure.op.subject
+            if isinstance(subject, RulesSubject):
+                self._metrics.add(table.RESTORE_FAILURES, subject.family.label)
         return frozenset(str(failure.op) for failure in failed)
 
     async def _count_traffic(self, done: AuditDone | SyncDone) -> None:

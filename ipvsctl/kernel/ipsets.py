@@ -30,6 +30,7 @@ from ipvsctl.plan.diff.ops import (
     Op,
     RebuildSet,
 )
+from ipvsctl.wire.ipset.errors import describe_ipset_error
 from ipvsctl.wire.ipset.replies import IpsetReplies
 from ipvsctl.wire.ipset.requests import (
     add_entries,
@@ -103,7 +104,7 @@ class Ipsets:
             else:
                 outcome = self._socket.apply(_message([op]) for op in group)
             failed += (
-                failed_op(group[index], reason)
+                _failed(group[index], reason)
                 for index, reason in sorted(outcome.items())
                 if not _is_fine(group[index], reason)
             )
@@ -129,7 +130,7 @@ class Ipsets:
         # What is aside now is the old set, or what could not take its place.
         left = self._socket.apply([destroy_set(aside)])
         if refused or left:
-            yield failed_op(op, min((refused or left).items())[1])
+            yield _failed(op, min((refused or left).items())[1])
 
     def read_in_steps(self) -> Generator[bool, None, SetListing]:
         """The sets of our names with their entries; see `interface.Reading`.
@@ -234,6 +235,11 @@ def _message(group: Sequence[Op]) -> bytes:
 
 def _entries(group: Sequence[Op]) -> Iterator[SetEntry]:
     return (op.entry for op in group if isinstance(op, AddEntry | DeleteEntry))
+
+
+def _failed(op: Op, ack: Ack) -> FailedOp:
+    words = ack.reason or describe_ipset_error(ack.errno)
+    return failed_op(op, ack._replace(reason=words))
 
 
 def _is_fine(op: Op, ack: Ack) -> bool:

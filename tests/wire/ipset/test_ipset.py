@@ -13,6 +13,7 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import IpsetCmd
+from ipvsctl.wire.ipset.errors import describe_ipset_error
 from ipvsctl.wire.ipset.replies import IpsetReplies, SetHeader
 from ipvsctl.wire.ipset.requests import (
     REVISIONS,
@@ -298,3 +299,10 @@ def test_a_prefix_length_beyond_the_family_is_an_error() -> None:
     bad = message[:-4] + b"\x21" + message[-3:]
     with pytest.raises(WireError, match="prefix length 33"):
         IpsetReplies().entries(bad, 16, len(bad))
+
+
+def test_its_own_errors_are_put_into_words() -> None:
+    """They are beyond the errno range; what is within it is not ipset's to say."""
+    full = "ipset error 4352 (set is full (maxelem), or port out of range)"
+    assert describe_ipset_error(4352) == full
+    assert describe_ipset_error(2) == ""
