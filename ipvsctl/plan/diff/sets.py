@@ -44,8 +44,10 @@ def diff_sets(
             came = desired.entries.get(key, NOTHING)
             marked = {entry.identity for entry in came if entry.mark}
             held = holds.get(key, NOTHING)
-            holds[key] = {e for e in held if e.identity not in marked} | came
-            plan.add(RebuildSet(key, wanted.room, frozenset(holds[key])))
+            entries = frozenset(e for e in held if e.identity not in marked) | came
+            holds[key] = entries
+            # What is on its way out must fit as well.
+            plan.add(RebuildSet(key, max(wanted.room, len(entries)), entries))
     return holds
 
 

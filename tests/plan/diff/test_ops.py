@@ -5,11 +5,14 @@ from typing import get_args
 
 import pytest
 
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.op import Operation
-from ipvsctl.plan.diff.ops import Op, SetSysctl
+from ipvsctl.plan.diff.ops import DestroySet, Op, SetSysctl
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.stages import Stage
+from tests.builders import in_words
 
 OPS: tuple[type[Op], ...] = get_args(Op)
 
@@ -49,3 +52,10 @@ def test_an_op_runs_in_no_stage_that_it_does_not_know() -> None:
     """An exception is said on the op, with its reason."""
     with pytest.raises(ValueError, match="SetSysctl does not run in RULES"):
         PlanBuilder(frozenset()).place(Stage.RULES, SetSysctl("a", "1"))
+
+
+def test_an_op_is_said_in_the_words_of_a_firewall() -> None:
+    """Its things have other names in another firewall, and plain ones in none."""
+    op = DestroySet(set_key(SetRole.CLUSTER_IP, IPFamily.IPV6))
+    assert str(op) == "destroy set cluster-ip IPv6"
+    assert in_words([op]) == ["destroy set KUBE-6-CLUSTER-IP"]

@@ -358,6 +358,14 @@ def test_a_set_that_is_rebuilt_has_all_that_is_and_will_be_in_it() -> None:
     assert op == RebuildSet(SET, SHAPE.room, frozenset({ENTRY, ENTRY_443}))
 
 
+def test_a_set_that_is_rebuilt_has_room_for_what_is_on_its_way_out() -> None:
+    """Or the old one would have to stay."""
+    observed = changed(FULL, sets={SET: SetShape(1, SetCondition.OUTDATED)})
+    wanted = {SET: frozenset({ENTRY_443})}
+    (op, *_) = plan(observed, changed(FULL, sets={SET: SetShape(1)}, entries=wanted))
+    assert op == RebuildSet(SET, 2, frozenset({ENTRY, ENTRY_443}))
+
+
 def test_every_kind_of_op_is_planned_somewhere() -> None:
     """The table above leaves no verb and no object out."""
     planned = {
