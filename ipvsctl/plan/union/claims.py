@@ -70,7 +70,7 @@ class Claims(Generic[K, V]):
         return held
 
     def held(self) -> dict[K, V]:
-        """What each key is to the Service that holds it."""
+        """Key -> the value of the claim that holds it."""
         return {
             key: claim.value
             for key in self._claims

@@ -149,7 +149,7 @@ class Desired:
             yield from self._withdraw(old, but=frozenset())
 
     def take_change(self) -> DesiredChange:
-        """What all `put` and `remove` since the last call add up to.
+        """Take the change that all `put` and `remove` since the last call add up to.
 
         Some addresses that waited for a mark get one of those that are free; more of
         them the next time (`has_marks_to_give`). The cost is that of the programs put
@@ -199,7 +199,9 @@ class Desired:
     def without(
         self, change: DesiredChange, keys: AbstractSet[VirtualServerKey]
     ) -> NodeState:
-        """What a change desires but for some virtual servers, and what they alone need.
+        """The state a change desires, without some virtual servers and their needs.
+
+        Entries and VIPs that others need as well stay.
 
         Args:
             change: the last one taken.
@@ -226,7 +228,7 @@ class Desired:
 
     @property
     def problem_parts(self) -> tuple[ProblemPart, ...]:
-        """What is wrong with Services, compiled and all together."""
+        """The problems of Services, by the part of the union that finds them."""
         return (
             self._compiled_problems,
             *self._servers.problem_parts,
@@ -235,7 +237,7 @@ class Desired:
         )
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with Services, sorted."""
+        """The problems of all Services, sorted."""
         return ProblemBook(self.problem_parts).all()
 
     @property

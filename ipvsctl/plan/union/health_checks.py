@@ -20,7 +20,7 @@ _ANY: Mapping[IPFamily, IPAddress] = {
 
 
 class ServiceHealth(msgspec.Struct, gc=False, frozen=True):
-    """What a health-check node port answers.
+    """The answer of a health-check node port.
 
     Attributes:
         service: whose port it is.
@@ -63,7 +63,7 @@ class HealthChecks:
             self._touched.add(port)
 
     def find(self, port: int) -> ServiceHealth | None:
-        """What a port answers; None if it is no health-check node port."""
+        """The answer of a port; None if it is no health-check node port."""
         claim = self._claims.holder(port)
         return None if claim is None else claim.value
 

@@ -11,7 +11,7 @@ from ipvsctl.plan.union.vip_binding import VipPlacement
 
 
 class NodeNeeds(NamedTuple):
-    """What of the node's part may differ between two changes.
+    """The values of the node's part that may differ between two changes.
 
     Attributes:
         sysctls: name -> value, those for ARP included if they are needed.

@@ -1,4 +1,4 @@
-"""What several Services may need at once: set entries and VIPs, counted."""
+"""Things that several Services may need at once: set entries and VIPs, counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -112,7 +112,7 @@ class Shared:
     def needed_alone_by(
         self, servers: Iterable[ServerProgram]
     ) -> tuple[dict[str, set[SetEntry]], set[IPAddress]]:
-        """What only these virtual servers need: entries by set name, and VIPs."""
+        """The entries (by set name) and VIPs that only these virtual servers need."""
         servers = tuple(servers)
         entries: dict[str, set[SetEntry]] = {}
         for named, count in Counter(n for s in servers for n in _needs(s)).items():

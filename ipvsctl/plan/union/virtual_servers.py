@@ -191,7 +191,7 @@ class VirtualServers:
             self._mark_again(ready)
 
     def take_touched(self) -> TouchedServers:
-        """What the calls since the last one of this were about."""
+        """The virtual servers that calls since the last one of this were about."""
         keys, self._touched = frozenset(self._touched), set()
         fresh = keys & self._foreign.take_unconfirmed()
         return TouchedServers(keys, fresh | (keys & self._short_circuits.take_fresh()))
@@ -202,7 +202,7 @@ class VirtualServers:
         return keys | {inside for inside in insides if inside is not None}
 
     def programs(self, keys: _Keys) -> list[ServerProgram]:
-        """What the address virtual servers among the keys are at present."""
+        """The programs that hold for the address virtual servers among the keys."""
         return [
             program
             for key in keys
