@@ -1,4 +1,4 @@
-"""Drift: what an audit repairs because somebody else has changed it."""
+"""Drift: changes by others that an audit repairs."""
 
 from collections.abc import Collection, Iterator
 from typing import Final

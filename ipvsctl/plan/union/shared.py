@@ -1,4 +1,4 @@
-"""What several Services may need at once: set entries and VIPs, counted."""
+"""Things that several Services may need at once: set entries and VIPs, counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,13 +19,15 @@ DEFAULT_ROOM: Final = 1 << 16
 kube-proxy does not start on sets of another size: `ipset create -exist` accepts a set
 only if it was made alike (ip_set_hash_gen.h:mtype_same_set)."""
 
+_NO_ENTRIES: frozenset[SetEntry] = frozenset()
+
 
 class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What came and what went.
+    """The entries and VIPs that came and went between two looks.
 
     Attributes:
-        came_entries, gone_entries: by set.
-        is_overfull: a set has not room for what is in it.
+        came_entries, gone_entries: set -> entries, with every set in it.
+        is_overfull: a set has more entries than the last audit gave it room for.
     """
 
     came_entries: Mapping[SetKey, frozenset[SetEntry]]
@@ -42,9 +44,14 @@ class Shared:
         self._entries: dict[SetKey, Counted[SetEntry]] = {
             set_key(role, family): Counted() for family in families for role in SetRole
         }
+        self._touched: set[SetKey] = set()
+        """The sets whose entries may have changed since the last look."""
+        self._room = dict.fromkeys(self._entries, DEFAULT_ROOM)
+        """Set -> for how many entries the last audit makes the set."""
+        self._overfull: set[SetKey] = set()
         self._vips: Counted[IPAddress] = Counted()
         self._foreign: dict[IPAddress | None, set[VirtualServerKey]] = {}
-        self._room = dict.fromkeys(self._entries, DEFAULT_ROOM)
+        """Address -> the virtual servers of others there."""
 
     @property
     def vips(self) -> AbstractSet[IPAddress]:
@@ -52,35 +59,46 @@ class Shared:
         return self._vips.counts.keys()
 
     def entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
-        """The entries by set; views that follow changes."""
+        """Set -> the entries that are needed; views that follow changes."""
         return {key: held.counts.keys() for key, held in self._entries.items()}
 
+    def sets(self) -> Mapping[SetKey, SetShape]:
+        """The sets, with room for their entries and for more to come."""
+        return {key: SetShape(self._room_for(key)) for key in self._entries}
+
+    def note_room(self) -> None:
+        """Take note that an audit makes the sets as `sets` has them now."""
+        self._room = {key: self._room_for(key) for key in self._entries}
+        self._overfull.clear()
+
     def add(self, member: SetMember) -> None:
-        """Somebody needs an entry."""
+        """Note that one owner more needs an entry."""
+        self._touched.add(member.key)
         self._entries[member.key].add(member.entry)
 
     def discard(self, member: SetMember) -> None:
-        """He needs it no more."""
+        """Note that one owner needs an entry no more."""
+        self._touched.add(member.key)
         self._entries[member.key].discard(member.entry)
 
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
-        """One virtual server needs what it needs in place of another.
+        """Count the entries and the VIP of one virtual server in place of another's.
 
         What both need never counts as gone.
         """
         if new is not None:
             for member in _needs(new):
-                self._entries[member.key].add(member.entry)
+                self.add(member)
             if (vip := _vip(new)) is not None:
                 self._add_vip(vip)
         if old is not None:
             for member in _needs(old):
-                self._entries[member.key].discard(member.entry)
+                self.discard(member)
             if (vip := _vip(old)) is not None:
                 self._discard_vip(vip)
 
     def set_foreign(self, key: VirtualServerKey, *, is_foreign: bool) -> None:
-        """A virtual server has become, or ceased to be, another's."""
+        """Note that a virtual server has become, or ceased to be, another's."""
         beside = self._foreign.setdefault(key.address, set())
         if is_foreign:
             beside.add(key)
@@ -94,7 +112,7 @@ class Shared:
     def needed_alone_by(
         self, servers: Iterable[ServerProgram]
     ) -> tuple[dict[SetKey, set[SetEntry]], set[IPAddress]]:
-        """The entries and VIPs that nobody but these virtual servers needs."""
+        """The entries (by set) and VIPs that only these virtual servers need."""
         servers = tuple(servers)
         entries: dict[SetKey, set[SetEntry]] = {}
         for member, count in Counter(n for s in servers for n in _needs(s)).items():
@@ -105,19 +123,24 @@ class Shared:
         return entries, alone
 
     def take_change(self) -> SharedChange:
-        """What came and went since the last call."""
-        came, gone = {}, {}
-        is_overfull = False
-        for key, held in self._entries.items():
+        """The entries and VIPs that came and went since the last call."""
+        came = dict.fromkeys(self._entries, _NO_ENTRIES)
+        gone = dict.fromkeys(self._entries, _NO_ENTRIES)
+        for key in self._touched:
+            held = self._entries[key]
             came[key], gone[key] = held.take_change()
-            is_overfull |= len(held.counts) > self._room[key]
+            if len(held.counts) > self._room[key]:
+                self._overfull.add(key)
+            else:
+                self._overfull.discard(key)
+        self._touched.clear()
         came_vips, gone_vips = self._vips.take_change()
         return SharedChange(
             came_entries=came,
             gone_entries=gone,
             came_vips=came_vips,
             gone_vips=gone_vips,
-            is_overfull=is_overfull,
+            is_overfull=bool(self._overfull),
         )
 
     def _add_vip(self, vip: IPAddress) -> None:
@@ -132,11 +155,8 @@ class Shared:
             for key in self._foreign.get(vip, ()):
                 self.discard(_foreign_entry(key))
 
-    def sets(self) -> Mapping[SetKey, SetShape]:
-        """The sets with room for what is in them, and for more until they are full."""
-        for key, held in self._entries.items():
-            self._room[key] = _room_for(len(held.counts))
-        return {key: SetShape(room) for key, room in self._room.items()}
+    def _room_for(self, key: SetKey) -> int:
+        return _room_for(len(self._entries[key].counts))
 
 
 def bound_entry(vip: IPAddress) -> SetMember:
@@ -160,7 +180,7 @@ def _needs(server: ServerProgram) -> Iterator[SetMember]:
 
 
 def _room_for(entries: int) -> int:
-    """Entries to make a set for: the default, or a power of two with a quarter free.
+    """For how many entries a set is made: the default, or more with a quarter free.
 
     A set cannot grow in place; the room to spare means it is seldom rebuilt.
     """
