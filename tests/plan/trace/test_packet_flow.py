@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import Compatibility, DetectLocalMode
+from ipvsctl.model.errors import TraceError
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import (
     IPFamily,
@@ -20,6 +21,9 @@ from ipvsctl.model.rules import (
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.rules.chains import CLUSTER_IP_CLIENTS
+from ipvsctl.plan.trace.outcome import Fate
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 from tests.plan.trace.one_node import (
     BOTH,
     V4,
@@ -31,7 +35,6 @@ from tests.plan.trace.one_node import (
     node_state,
     send,
 )
-from tests.plan.trace.packets import Fate, Packet, TraceError, trace
 
 
 @BOTH
