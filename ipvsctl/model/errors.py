@@ -6,7 +6,7 @@
     |- UnreadInput(doubts)                    part of what is desired is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
-    |- TraceError(reason, path)               a packet met what no tracer can follow
+    |- TraceError(reason, path)               a traced packet met what is not modelled
     '- KernelError(errno, op)                 the kernel said no
        |- NotFound                            ENOENT, ESRCH, EADDRNOTAVAIL, ENODEV
        |- Exists                              EEXIST

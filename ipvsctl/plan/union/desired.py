@@ -31,7 +31,6 @@ PART: Final = 16
 """Virtual servers, real servers and entries in a part of a large Service: less than a
 millisecond's work. A sync imposes several parts."""
 
-
 _COMPARED: Final = 64
 """Programs with so many virtual servers are compared before they are put."""
 
