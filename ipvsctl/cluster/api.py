@@ -10,7 +10,12 @@ Labels = dict[str, str]
 
 
 class ObjectMeta(msgspec.Struct, rename="camel", gc=False):
-    """`metadata` of a namespaced object."""
+    """`metadata` of a namespaced object.
+
+    Attributes:
+        resource_version: only text is one; a manifest may have anything here, since
+            nothing reads it there.
+    """
 
     name: str | None = None
     namespace: str | None = None
@@ -18,6 +23,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", gc=False):
     deletion_timestamp: str | None = None
     labels: Labels | None = None
     annotations: Labels | None = None
+    resource_version: object = None
 
 
 class ApiServicePort(msgspec.Struct, rename="camel", gc=False):

@@ -35,7 +35,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.cluster import settings
-from ipvsctl.cluster.documents import Broken, Document, Documents
+from ipvsctl.cluster.documents import NotOneMapping, one_mapping
 from ipvsctl.cluster.fields import FIELDS, Treatment
 from ipvsctl.cluster.flags import OWN_KEY
 from ipvsctl.model.config import (
@@ -153,18 +153,15 @@ def _with(config: ProxyConfig, values: Mapping[str, object]) -> ProxyConfig:
     return msgspec.structs.replace(config, **whole)
 
 
-def _document(raw: bytes | str, source: str) -> tuple[dict[str, object], list[str]]:
+def _document(
+    raw: bytes | str, source: str
+) -> tuple[dict[str, object], tuple[str, ...]]:
     """The file's only document, and a warning for what is said twice in it."""
     text = raw.encode() if isinstance(raw, str) else raw
-    found: list[Document] = []
-    for part in Documents(text):
-        if isinstance(part, Broken):
-            raise ConfigError(field=source, value=None, reason=str(part))
-        if part.value is not None:
-            found.append(part)
-    document = _value(found[0], source) if len(found) == 1 else None
-    if not isinstance(document, dict):
-        raise ConfigError(field=source, value=None, reason=f"not one {KIND} document")
+    try:
+        document, flaws = one_mapping(text, KIND)
+    except NotOneMapping as exc:
+        raise ConfigError(field=source, value=None, reason=str(exc)) from exc
     for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(field) != expected:
             raise ConfigError(
@@ -172,17 +169,7 @@ def _document(raw: bytes | str, source: str) -> tuple[dict[str, object], list[st
                 value=document.get(field),
                 reason=f"not {expected}",
             )
-    return document, list(found[0].flaws)
-
-
-def _value(document: Document, source: str) -> object:
-    if not isinstance(document.value, bytes):
-        return document.value
-    try:
-        return msgspec.json.decode(document.value)
-    except msgspec.DecodeError as exc:
-        reason = f"cannot be read ({exc})"
-        raise ConfigError(field=source, value=None, reason=reason) from exc
+    return document, flaws
 
 
 def _fields(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -149,6 +149,43 @@ class Documents:
                     yield found
 
 
+class NotOneMapping(ValueError):
+    """A file is not one mapping; the text says what else, or what is wrong with it."""
+
+
+def one_mapping(raw: bytes, kind: str) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The only document of a file, and its flaws.
+
+    Args:
+        raw: the file's bytes.
+        kind: what the document is to be, for errors.
+
+    Raises:
+        NotOneMapping: there is none, more than one, or something else; or one cannot be
+            read.
+    """
+    found: list[Document] = []
+    for part in Documents(raw):
+        if isinstance(part, Broken):
+            raise NotOneMapping(str(part))
+        if part.value is not None:
+            found.append(part)
+    value = _plain(found[0].value) if len(found) == 1 else None
+    if not isinstance(value, dict):
+        raise NotOneMapping(f"not one {kind} document")
+    return value, found[0].flaws
+
+
+def _plain(value: object) -> object:
+    """A document's value, also of JSON."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise NotOneMapping(f"cannot be read ({exc})") from exc
+
+
 def _json_pieces(text: bytes, start: int, most: int) -> tuple[list[bytes], int]:
     """The values of JSON that follow each other, and where something else begins."""
     pieces: list[bytes] = []

@@ -29,7 +29,9 @@ def as_stored(value: object, shape: inspect.Type) -> object:
                 name: as_stored(inner, known[name]) if name in known else inner
                 for name, inner in value.items()
             }
-        case inspect.ListType(item_type=item) if isinstance(value, list):
+        case (
+            inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item)
+        ) if isinstance(value, list):
             return [as_stored(_empty(item) if v is None else v, item) for v in value]
         case inspect.DictType(value_type=inner) if isinstance(value, dict):
             return {

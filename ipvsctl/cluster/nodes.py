@@ -1,5 +1,7 @@
 """A Node of the API to the value the rest works with."""
 
+from typing import Final
+
 from ipvsctl.cluster.api import ApiNode, NodeSpec
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder
 from ipvsctl.cluster.events import Upserted
@@ -13,7 +15,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 # Cluster autoscaler, utils/taints: put on a node before it is drained and deleted.
 TO_BE_DELETED_TAINT = "ToBeDeletedByClusterAutoscaler"
 
-_decoder = ShapeDecoder("Node", ApiNode)
+NODES: Final = ShapeDecoder("Node", ApiNode)
 
 
 def parse_node(raw: RawObject) -> Upserted:
@@ -25,7 +27,11 @@ def parse_node(raw: RawObject) -> Upserted:
     Raises:
         BadObject: not a Node, or without a name.
     """
-    api = _decoder.decode(raw)
+    return read_node(NODES.decode(raw))
+
+
+def read_node(api: ApiNode) -> Upserted:
+    """The same of a Node that was decoded."""
     meta = api.metadata
     if meta is None or not meta.name:
         raise BadObject(

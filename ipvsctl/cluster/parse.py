@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
 from ipvsctl.cluster.api import ObjectList
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder
 from ipvsctl.cluster.events import Upserted
-from ipvsctl.cluster.nodes import parse_node
-from ipvsctl.cluster.services import parse_service
-from ipvsctl.cluster.slices import parse_endpoint_slice, parse_endpoints
+from ipvsctl.cluster.nodes import NODES, read_node
+from ipvsctl.cluster.services import SERVICES, read_service
+from ipvsctl.cluster.slices import (
+    ENDPOINTS,
+    SLICES,
+    read_endpoint_slice,
+    read_endpoints,
+)
 from ipvsctl.model.problem import Kind
 
 API_VERSIONS: Mapping[Kind, str] = MappingProxyType(
@@ -28,12 +34,15 @@ KINDS: Mapping[tuple[str, str], Kind] = MappingProxyType(
 )
 """The kinds by `apiVersion` and `kind`."""
 
-_PARSERS: Mapping[Kind, Callable[[RawObject, str], Upserted]] = MappingProxyType(
+_Reader = tuple[ShapeDecoder[Any], Callable[[Any, str], Upserted]]
+"""Bytes to a kind's shape, and that shape to values."""
+
+_READERS: Mapping[Kind, _Reader] = MappingProxyType(
     {
-        Kind.SERVICE: parse_service,
-        Kind.ENDPOINT_SLICE: parse_endpoint_slice,
-        Kind.ENDPOINTS: parse_endpoints,
-        Kind.NODE: lambda raw, _proxy_name: parse_node(raw),
+        Kind.SERVICE: (SERVICES, read_service),
+        Kind.ENDPOINT_SLICE: (SLICES, read_endpoint_slice),
+        Kind.ENDPOINTS: (ENDPOINTS, read_endpoints),
+        Kind.NODE: (NODES, lambda api, _proxy_name: read_node(api)),
     }
 )
 
@@ -51,7 +60,23 @@ def parse_object(kind: Kind, raw: RawObject, proxy_name: str = "") -> Upserted:
     Raises:
         BadObject: the object has another shape than its kind's, or no name.
     """
-    return _PARSERS[kind](raw, proxy_name)
+    decoder, read = _READERS[kind]
+    return read(decoder.decode(raw), proxy_name)
+
+
+def parse_versioned(
+    kind: Kind, raw: RawObject, proxy_name: str = ""
+) -> tuple[Upserted, str]:
+    """Read one object of a known kind, and its resource version; "" without.
+
+    Raises:
+        BadObject: as `parse_object`.
+    """
+    decoder, read = _READERS[kind]
+    api = decoder.decode(raw)
+    found = read(api, proxy_name)
+    version = api.metadata and api.metadata.resource_version
+    return found, version if isinstance(version, str) else ""
 
 
 def decode_list(raw: bytes | msgspec.Raw) -> ObjectList:

@@ -1,6 +1,6 @@
 """A Service of the API to the value the rest works with."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ipvsctl.cluster.api import ApiService, ApiServicePort, ServiceSpec, ServiceStatus
 from ipvsctl.cluster.decode import RawObject, ShapeDecoder, object_ref
@@ -25,7 +25,7 @@ _STEERING_PREFIXES = ("ipvsctl.io/", "kube-router.io/service.")
 _DEFAULT_AFFINITY_S = 10800
 _MAX_AFFINITY_S = 86400
 
-_decoder = ShapeDecoder("Service", ApiService)
+SERVICES: Final = ShapeDecoder("Service", ApiService)
 
 
 def parse_service(raw: RawObject, proxy_name: str = "") -> Upserted:
@@ -39,7 +39,11 @@ def parse_service(raw: RawObject, proxy_name: str = "") -> Upserted:
         BadObject: not a Service, or without a name.
     Source: kube-proxy pkg/proxy/serviceport.go, pkg/proxy/util/utils.go.
     """
-    api = _decoder.decode(raw)
+    return read_service(SERVICES.decode(raw), proxy_name)
+
+
+def read_service(api: ApiService, proxy_name: str) -> Upserted:
+    """The same of a Service that was decoded."""
     ref = object_ref(Kind.SERVICE, api.metadata)
     found = Findings(Kind.SERVICE, ref)
     service = _service(api, found, proxy_name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from sys import intern
+from typing import Final
 
 from ipvsctl.cluster.api import (
     ApiEndpoint,
@@ -33,8 +34,8 @@ _FAMILIES = {"IPv4": IPFamily.IPV4, "IPv6": IPFamily.IPV6}
 _UNKNOWN = Conditions()
 _NOBODY: frozenset[str] = frozenset()
 
-_slice_decoder = ShapeDecoder("EndpointSlice", ApiEndpointSlice)
-_endpoints_decoder = ShapeDecoder("Endpoints", ApiEndpoints)
+SLICES: Final = ShapeDecoder("EndpointSlice", ApiEndpointSlice)
+ENDPOINTS: Final = ShapeDecoder("Endpoints", ApiEndpoints)
 
 
 def parse_endpoint_slice(raw: RawObject, proxy_name: str = "") -> Upserted:
@@ -48,7 +49,11 @@ def parse_endpoint_slice(raw: RawObject, proxy_name: str = "") -> Upserted:
         BadObject: not an EndpointSlice, or without a name.
     Source: kube-proxy pkg/proxy/endpointslicecache.go.
     """
-    api = _slice_decoder.decode(raw)
+    return read_endpoint_slice(SLICES.decode(raw), proxy_name)
+
+
+def read_endpoint_slice(api: ApiEndpointSlice, proxy_name: str) -> Upserted:
+    """The same of an EndpointSlice that was decoded."""
     ref = object_ref(Kind.ENDPOINT_SLICE, api.metadata)
     found = Findings(Kind.ENDPOINT_SLICE, ref)
     labels = (api.metadata.labels if api.metadata else None) or {}
@@ -96,7 +101,11 @@ def parse_endpoints(raw: RawObject, proxy_name: str = "") -> Upserted:
     Raises:
         BadObject: not an Endpoints object, or without a name.
     """
-    api = _endpoints_decoder.decode(raw)
+    return read_endpoints(ENDPOINTS.decode(raw), proxy_name)
+
+
+def read_endpoints(api: ApiEndpoints, proxy_name: str) -> Upserted:
+    """The same of an Endpoints object that was decoded."""
     ref = object_ref(Kind.ENDPOINTS, api.metadata)
     found = Findings(Kind.ENDPOINTS, ref)
     labels = (api.metadata.labels if api.metadata else None) or {}

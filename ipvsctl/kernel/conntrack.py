@@ -23,9 +23,6 @@ from ipvsctl.wire.conntrack.flows import (
 )
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
-CONNTRACK_OPS: Final = (DeleteStaleFlows,)
-"""The kinds of op that `Conntrack.run` takes."""
-
 _READ_FLOWS: Final = "list UDP flows"
 
 

@@ -4,43 +4,31 @@ Files are read whenever a client is made, and a client is made for every list an
 watch: a token or a certificate that is replaced on disk is used within minutes.
 """
 
-import asyncio
 import os
-import stat
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ipvsctl import __version__
-from ipvsctl.kube.library import library
-from ipvsctl.model.errors import ConfigError, IpvsctlError
-
-if TYPE_CHECKING:
-    from kubernetes_asyncio.client.api_client import ApiClient
-
-SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet puts a pod's token and the cluster's CA certificate."""
-
-PLUGIN_TIMEOUT_S: Final = 60.0
-"""How long a plugin may take to tell its credentials."""
-
-USER_AGENT: Final = f"ipvsctl/{__version__}"
-
-_MAX_BYTES: Final = 2**20
-"""The largest kubeconfig; one with certificates in it has some kilobytes."""
-
-_HOST: Final = "KUBERNETES_SERVICE_HOST"
-_PORT: Final = "KUBERNETES_SERVICE_PORT"
+from ipvsctl.kube.client import Client
+from ipvsctl.kube.connection import Connection, check_urls
+from ipvsctl.kube.credential_files import Unusable
+from ipvsctl.kube.kubeconfig_user import KubeconfigUser
+from ipvsctl.kube.service_account import (
+    SERVICE_ACCOUNT,
+    account_connection,
+    is_in_cluster,
+)
+from ipvsctl.model.errors import ConfigError
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about where the server is; "" for nothing.
+    """Which server was asked for; "" for nothing.
 
     Attributes:
-        kubeconfig: path of a kubeconfig.
+        kubeconfig: path of a kubeconfig, or of several that are taken as one, with a
+            colon between two, as in the variable KUBECONFIG of `kubectl`.
         master: URL of the server, instead of the kubeconfig's.
     """
 
@@ -54,17 +42,6 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if not self:
             return "the cluster of this pod"
         return " of ".join(filter(None, (self.master, self.kubeconfig)))
-
-
-def is_in_cluster(
-    environ: Mapping[str, str] = os.environ, account: Path = SERVICE_ACCOUNT
-) -> bool:
-    """Whether this process runs in a pod that may talk to the API server."""
-    return (
-        bool(environ.get(_HOST))
-        and bool(environ.get(_PORT))
-        and (account / "token").is_file()
-    )
 
 
 class Access:
@@ -85,9 +62,7 @@ class Access:
         self.address = address
         self._environ = environ
         self._account = account
-        self._loading = asyncio.Lock()
-        self._loader: Any = None
-        self._loaded: tuple[int, int, int] | None = None
+        self._user = KubeconfigUser(address.kubeconfig, environ)
 
     def distrust(self) -> None:
         """The server did not take the credentials: ask for others, even if they last.
@@ -95,24 +70,17 @@ class Access:
         Token and certificate files are read anew in any case; this is about what a
         plugin said.
         """
-        self._loader = None
+        self._user.distrust()
 
-    async def client(self) -> "ApiClient":
+    async def client(self) -> Client:
         """A client with what the files say now. The caller closes it.
 
         Raises:
             ConfigError: a file is missing or cannot be understood, or a plugin failed.
         """
-        async with self._readable():
-            configuration = await self._configuration()
-            token = configuration.api_key.get("BearerToken")
-            if token:
-                configuration.api_key["BearerToken"] = token.strip()
-            # Go, too, takes certificates of CAs that lack an optional extension.
-            configuration.disable_strict_ssl_verification = True
-            client: ApiClient = library().ApiClient(configuration)
-        client.user_agent = USER_AGENT
-        return client
+        connection = await self._connection()
+        with self._reported():
+            return Client(connection)
 
     async def urls(self) -> tuple[str, ...]:
         """Where such a client sends its requests: the server, and a proxy before it.
@@ -120,99 +88,42 @@ class Access:
         Raises:
             ConfigError: as `client`.
         """
-        async with self._readable():
-            configuration = await self._configuration()
-            return tuple(filter(None, (configuration.host, configuration.proxy)))
+        connection = await self._connection()
+        return tuple(filter(None, (connection.server, connection.proxy)))
 
-    @asynccontextmanager
-    async def _readable(self) -> AsyncIterator[None]:
+    async def _connection(self) -> Connection:
+        with self._reported():
+            connection = Connection()
+            if self.address.kubeconfig:
+                connection = await self._user.connection()
+            elif not self.address.master or (
+                # The address of the cluster is a VIP that only a proxy makes reachable,
+                # so a pod that is the proxy has to be told another one.
+                self.address.master.startswith("https://")
+                and is_in_cluster(self._environ, self._account)
+            ):
+                connection = account_connection(self._environ, self._account)
+            if self.address.master:
+                server = self.address.master.rstrip("/")
+                connection = msgspec.structs.replace(connection, server=server)
+            check_urls(connection)
+            return connection
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Say of what is unusable where it was looked for."""
         try:
             yield
-        except (IpvsctlError, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            # A kubeconfig is anything a file can hold, and its reader checks little.
+        except Unusable as error:
             raise self._config_error(error) from error
 
-    async def _configuration(self) -> Any:  # noqa: ANN401  # made of a lazy import
-        configuration = library().Configuration()
-        async with self._loading, asyncio.timeout(PLUGIN_TIMEOUT_S):
-            await self._load(configuration)
-        if self.address.master:
-            configuration.host = self.address.master.rstrip("/")
-        _check_url(configuration.host or "")
-        return configuration
-
-    async def _load(self, configuration: Any) -> None:  # noqa: ANN401  # made of a lazy import
-        if self.address.kubeconfig:
-            await self._load_kubeconfig(configuration)
-        elif not self.address.master or (
-            # The address of the cluster is a VIP that only a proxy makes reachable, so
-            # a pod that is the proxy has to be told another one.
-            self.address.master.startswith("https://")
-            and is_in_cluster(self._environ, self._account)
-        ):
-            self._load_account(configuration)
-
-    async def _load_kubeconfig(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
-        path = self.address.kubeconfig
-        status = os.stat(path)  # noqa: PTH116  # four numbers of it
-        _check_file(status)
-        fingerprint = status.st_ino, status.st_mtime_ns, status.st_size
-        if self._loader is None or self._loaded != fingerprint:
-            # What a plugin said is kept by the loader until it expires.
-            self._loader = await library().load_kube_config(
-                config_file=path,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-            self._loaded = fingerprint
-        else:
-            await self._loader.load_and_set(configuration)
-
-    def _load_account(self, configuration: Any) -> None:  # noqa: ANN401  # see `_load`
-        library().load_incluster_config(
-            client_configuration=configuration,
-            try_refresh_token=False,
-            environ=dict(self._environ),
-            token_filename=str(self._account / "token"),
-            cert_filename=str(self._account / "ca.crt"),
-        )
-
-    def _config_error(self, error: Exception) -> ConfigError:
-        reason = str(error) or type(error).__name__
-        if isinstance(error, TimeoutError):
-            reason = f"no credentials within {PLUGIN_TIMEOUT_S:g} s"
-        elif isinstance(error, OSError) and error.strerror:
-            named = f"{error.filename}: " if error.filename else ""
-            reason = f"{named}{error.strerror}"
+    def _config_error(self, error: Unusable) -> ConfigError:
         if self.address:
             field = "kubeconfig" if self.address.kubeconfig else "--master"
-            value = self.address.kubeconfig or self.address.master
-            return ConfigError(field=field, value=value, reason=reason)
+            value = error.file or self.address.kubeconfig or self.address.master
+            return ConfigError(field=field, value=value, reason=error.reason)
         return ConfigError(
             field=str(self._account),
             value=None,
-            reason=f"{reason.rstrip('.')}, and neither --kubeconfig nor --master is"
-            " given",
+            reason=f"{error.reason}, and neither --kubeconfig nor --master is given",
         )
-
-
-def _check_file(status: os.stat_result) -> None:
-    """A FIFO or a device would never end, nor would a large file soon.
-
-    Raises:
-        ValueError: with the reason.
-    """
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("is not a file")
-    if status.st_size > _MAX_BYTES:
-        raise ValueError(f"is larger than {_MAX_BYTES // 2**20} MiB")
-    if not status.st_size:
-        # So are files of /proc that never end.
-        raise ValueError("is empty")
-
-
-def _check_url(url: str) -> None:
-    if not url.startswith(("https://", "http://")):
-        raise ConfigError(field="server", value=url, reason="not an https URL")

@@ -1,80 +1,68 @@
-"""What is used of kubernetes-asyncio, without its 700 models of API objects.
+"""The file of kubernetes-asyncio that opens connections, and no other of the library.
 
-Importing any part of it imports all of them, which is 36 MB on every node and 0.2 s of
-its start, for nothing: bodies are decoded by msgspec. So the parts are imported with
-bare packages in place of its own, which only import everything.
+An ordinary import of any module of the library first runs `kubernetes_asyncio/
+__init__.py`, and that imports all APIs and some 700 models: 34 MB on every node, and
+0.2 s of its start, for nothing, since bodies are decoded by msgspec. Connections need
+two files. Each is imported from its own path ("Importing a source file directly" in the
+documentation of importlib); whoever imports the library later gets all of it as usual.
 """
 
 import importlib
 import importlib.util
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
-import msgspec
+_PACKAGE: Final = "kubernetes_asyncio"
+_REST: Final = f"{_PACKAGE}.client.rest"
 
-_NAME: Final = "kubernetes_asyncio"
-
-
-class Library(msgspec.Struct, frozen=True, kw_only=True):
-    """Its parts, by their own names."""
-
-    Configuration: Any
-    ApiClient: Any
-    load_kube_config: Any
-    load_incluster_config: Any
+_FILES: Final = (f"{_PACKAGE}.client.exceptions", _REST)
+"""In order: the second imports the first."""
 
 
 @cache
-def library() -> Library:
-    """Import what is used; as the library means it if its layout is another one."""
-    # It tells its errors twice, the other time to its log.
-    logging.getLogger(_NAME).addHandler(logging.NullHandler())
-    if _NAME in sys.modules:
-        return _parts()
+def rest_client_class() -> Any:  # noqa: ANN401  # of a library without such types
+    """`RESTClientObject`: TLS, and a session of aiohttp.
+
+    With a release of the library whose files are elsewhere, or need others, this is an
+    ordinary import, in part or whole: larger, but right.
+
+    Raises:
+        ImportError: there is no such module.
+    """
+    if _PACKAGE not in sys.modules:
+        try:
+            return _rest_alone()
+        except (ImportError, FileNotFoundError):
+            pass
+    return importlib.import_module(_REST).RESTClientObject
+
+
+def _rest_alone() -> Any:  # noqa: ANN401  # see above
+    """The class, out of its file.
+
+    Raises:
+        ImportError, FileNotFoundError: there is no library, or not this file.
+    """
     try:
-        with _bare_packages():
-            return _parts()
-    except (ImportError, AttributeError):
-        return _parts()
-
-
-def _parts() -> Library:
-    def part(module: str, name: str) -> Any:  # noqa: ANN401  # of an untyped library
-        return getattr(importlib.import_module(f"{_NAME}.{module}"), name)
-
-    configuration = part("client.configuration", "Configuration")
-    client = sys.modules[f"{_NAME}.client"]
-    client.Configuration = configuration  # type: ignore[attr-defined]  # see above
-    api_client = part("client.api_client", "ApiClient")
-    client.ApiClient = api_client  # type: ignore[attr-defined]  # see above
-    return Library(
-        Configuration=configuration,
-        ApiClient=api_client,
-        load_kube_config=part("config.kube_config", "load_kube_config"),
-        load_incluster_config=part("config.incluster_config", "load_incluster_config"),
-    )
-
-
-@contextmanager
-def _bare_packages() -> Iterator[None]:
-    """Packages that import nothing; nobody else sees them, or what they hold."""
-    spec = importlib.util.find_spec(_NAME)
-    (home,) = (spec and spec.submodule_search_locations) or ("",)
-    for name in (_NAME, f"{_NAME}.client", f"{_NAME}.config"):
-        package = ModuleType(name)
-        package.__path__ = [str(Path(home, *name.split(".")[1:]))]
-        sys.modules[name] = package
-    models = f"{_NAME}.client.models"
-    sys.modules[models] = ModuleType(models)
-    sys.modules[_NAME].client = sys.modules[f"{_NAME}.client"]  # type: ignore[attr-defined]  # what an import does
-    try:
-        yield
+        for name in _FILES:
+            _import_file(name)
+        return sys.modules[_REST].RESTClientObject
     finally:
-        for name in [n for n in sys.modules if n.partition(".")[0] == _NAME]:
-            del sys.modules[name]
+        if _PACKAGE not in sys.modules:
+            # The package, when it is imported, is to find its modules itself.
+            for name in _FILES:
+                sys.modules.pop(name, None)
+
+
+def _import_file(name: str) -> None:
+    package = importlib.util.find_spec(_PACKAGE)
+    (home,) = (package and package.submodule_search_locations) or ("",)
+    path = Path(home, *name.split(".")[1:]).with_suffix(".py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

@@ -48,7 +48,7 @@ class Answer(Protocol):
 
 
 class Api:
-    """Asks one API server; every request has a client of its own, see `access`."""
+    """Asks one API server; every request has a client of its own, see `credentials`."""
 
     def __init__(
         self, access: Access, *, read_timeout_s: float = READ_TIMEOUT_S
@@ -102,21 +102,14 @@ class Api:
         """
         client = await self._access.client()
         if self._trace is not None:
-            client.rest_client.pool_manager.trace_configs.append(self._trace)
-        url = f"{client.configuration.host}{path}"
-        timeout = aiohttp.ClientTimeout(
+            client.trace(self._trace)
+        url = client.url(path)
+        patience = aiohttp.ClientTimeout(
             total=None, connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
         )
         try:
-            response: aiohttp.ClientResponse = await client.call_api(
-                path,
-                method,
-                query_params=list(query),
-                header_params={"Accept": accept},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
+            response = await client.send(
+                method, path, query, body=body, accept=accept, patience=patience
             )
             try:
                 _notice_death(response)

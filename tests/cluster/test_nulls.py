@@ -22,6 +22,7 @@ META = {
     "deletionTimestamp": "2026-01-01T00:00:00Z",
     "labels": {"kubernetes.io/service-name": "web"},
     "annotations": {"ipvsctl.io/scheduler": "lc"},
+    "resourceVersion": "1",
 }
 PORT = {"name": "http", "protocol": "UDP", "port": 80}
 WHOLE: dict[Kind, tuple[type[Any], Raw]] = {

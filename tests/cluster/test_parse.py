@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.nodes import parse_node
-from ipvsctl.cluster.parse import API_VERSIONS, decode_list, parse_object
+from ipvsctl.cluster.parse import (
+    API_VERSIONS,
+    decode_list,
+    parse_object,
+    parse_versioned,
+)
 from ipvsctl.model.errors import BadObject
 from ipvsctl.model.net import parse_address, parse_network
 from ipvsctl.model.objects import Node
@@ -167,3 +172,14 @@ def test_garbage_bytes(kind: Kind, garbage: bytes) -> None:
     """Bytes that are not the object are a BadObject."""
     with pytest.raises(BadObject):
         parse_object(kind, garbage)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("12", "12"), (None, ""), (12, ""), ([], "")]
+)
+def test_resource_version(version: object, expected: str) -> None:
+    """The resource version is text; a manifest may have anything there."""
+    raw = raw_service("web")
+    raw["metadata"]["resourceVersion"] = version
+    found, told = parse_versioned(Kind.SERVICE, raw)
+    assert (found.ref.name, told) == ("web", expected)

@@ -1,4 +1,4 @@
-"""`kube.access`: which server, and with which credentials."""
+"""`kube.credentials`: which server, and with which credentials."""
 
 import errno
 import json
@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ipvsctl.kube.credentials import Access, Address, is_in_cluster
+from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.service_account import is_in_cluster
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError, ConfigError
 from tests.fakes.apiserver import FakeApiServer
@@ -35,7 +36,7 @@ def change_user(kubeconfig: Path, **user: Any) -> None:
     kubeconfig.write_text(json.dumps(config))
 
 
-def change_cluster(kubeconfig: Path, **fields: str | None) -> None:
+def change_cluster(kubeconfig: Path, **fields: str | bool | None) -> None:
     """Give the kubeconfig's cluster other fields; None takes one out."""
     config = json.loads(kubeconfig.read_text())
     cluster = {**config["clusters"][0]["cluster"], **fields}

@@ -1,6 +1,6 @@
 """The part of the desired state that some programs changed: what a sync is given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -9,6 +9,7 @@ from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.model.subject import EntrySubject, Subject, SysctlSubject
 from ipvsctl.plan.union.health_checks import ServiceHealth
 
 
@@ -43,6 +44,20 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
     health_checks: Mapping[int, ServiceHealth | None] = EMPTY
     fresh: frozenset[VirtualServerKey] = frozenset()
     ends_hold: bool = False
+
+    def subjects(self) -> Iterator[Subject]:
+        """Everything the change is about; some of it may come twice."""
+        yield from self.keys
+        for state in (self.desired, self.presumed):
+            for name, entries in state.entries.items():
+                for entry in entries:
+                    yield EntrySubject(name, entry.identity)
+            yield from state.addresses
+            yield from state.routes
+        before, after = self.presumed.sysctls, self.desired.sysctls
+        for name, value in after.items():
+            if before.get(name) != value:
+                yield SysctlSubject(name)
 
 
 def state_without(

@@ -1,0 +1,106 @@
+"""Whoever kubeconfigs say this process is to the API server, asked again and again.
+
+Kubeconfigs and the files they name are read for every client; what a plugin has told is
+kept until it expires or is distrusted.
+"""
+
+import asyncio
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ipvsctl.kube.connection import Connection
+from ipvsctl.kube.credential_files import Unusable, read_small
+from ipvsctl.kube.exec_plugin import CLUSTER_EXTENSION, ExecPlugin, PluginAnswer
+from ipvsctl.kube.kubeconfig import Chosen, choose, parse_kubeconfig
+from ipvsctl.kube.kubeconfig_entries import authority, connection_of
+
+
+class KubeconfigUser:
+    """The cluster and the user of the current context.
+
+    Args:
+        paths: of kubeconfigs, with a colon between two. Of several, those that are not
+            there say nothing, as for `kubectl`; a single one is to be there.
+        environ: what a plugin's environment begins with.
+    """
+
+    def __init__(self, paths: str, environ: Mapping[str, str]) -> None:
+        self._files = [Path(path) for path in paths.split(os.pathsep) if path]
+        self._environ = environ
+        self._read: tuple[bytes | None, ...] = ()
+        self._chosen: Chosen | None = None
+        self._plugin: ExecPlugin | None = None
+        self._asked_for: Chosen | None = None
+        self._asking = asyncio.Lock()
+
+    def distrust(self) -> None:
+        """Forget what the plugin has told."""
+        self._plugin = None
+
+    async def connection(self) -> Connection:
+        """What a client needs to know, with what the files say now.
+
+        Raises:
+            Unusable: a file cannot be used, or a plugin told nothing.
+        """
+        chosen = self._choose()
+        provider = chosen.user.auth_provider
+        if provider is not None:
+            reason = (
+                f"{provider.name!r}: Kubernetes has no such thing any more; use exec"
+            )
+            raise chosen.user_entry.unusable("auth-provider", reason)
+        return connection_of(chosen, await self._ask(chosen))
+
+    def _choose(self) -> Chosen:
+        """What the kubeconfigs say; they are parsed only if one of them has changed."""
+        read = tuple(self._content(file) for file in self._files)
+        if self._chosen is None or read != self._read:
+            pairs = zip(self._files, read, strict=True)
+            self._chosen = choose(
+                [(f, parse_kubeconfig(f, raw)) for f, raw in pairs if raw]
+            )
+            self._read = read
+        return self._chosen
+
+    def _content(self, file: Path) -> bytes | None:
+        """What is in a kubeconfig; None if it is one of several and not there."""
+        if len(self._files) > 1 and not file.exists():
+            return None
+        try:
+            return read_small(file)
+        except Unusable as error:
+            raise Unusable(error.reason, file=str(file)) from error
+
+    async def _ask(self, chosen: Chosen) -> PluginAnswer | None:
+        asked = chosen.user.exec
+        if asked is None:
+            return None
+        async with self._asking:
+            if self._plugin is None or self._asked_for != chosen:
+                self._asked_for = chosen
+                self._plugin = ExecPlugin(
+                    asked,
+                    chosen.user_entry,
+                    cluster=_told(chosen) if asked.provide_cluster_info else None,
+                    environ=self._environ,
+                )
+            return await self._plugin.answer()
+
+
+def _told(chosen: Chosen) -> Mapping[str, object]:
+    """What a plugin is told about the cluster, by the names of its API."""
+    cluster = chosen.cluster
+    extensions = {entry.name: entry.extension for entry in cluster.extensions}
+    ca = base64.b64encode(authority(cluster, chosen.cluster_entry)).decode()
+    told: Mapping[str, object] = {
+        "server": cluster.server,
+        "tls-server-name": cluster.tls_server_name,
+        "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
+        "certificate-authority-data": ca,
+        "proxy-url": cluster.proxy_url,
+        "config": extensions.get(CLUSTER_EXTENSION),
+    }
+    return {name: value for name, value in told.items() if value}
