@@ -32,7 +32,8 @@ from ipvsctl.model.rules import (
     Verdict,
 )
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.trace.outcome import RuleStep, SetHit, Step
+from ipvsctl.plan.service.program import NamedEntry
+from ipvsctl.plan.trace.outcome import RuleStep, Step
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.trace.set_lookup import SetLookup, side_address
 
@@ -134,9 +135,9 @@ class Walker:
             raise TraceError(f"a rule jumps to {ref}, which does not exist")
         return chains.get(ref, ())
 
-    def _found(self, packet: Packet, rule: Rule) -> tuple[SetHit, ...] | None:
+    def _found(self, packet: Packet, rule: Rule) -> tuple[NamedEntry, ...] | None:
         """The set entries that make a rule match; None if it does not match."""
-        hits: list[SetHit] = []
+        hits: list[NamedEntry] = []
         for match in rule.matches:
             if isinstance(match, MatchSet):
                 hit = self._sets.find(match.set_name, match.sides, packet)
@@ -148,8 +149,8 @@ class Walker:
         return tuple(hits)
 
     def _marked(
-        self, packet: Packet, target: Target, found: tuple[SetHit, ...]
-    ) -> tuple[Packet, tuple[SetHit, ...]]:
+        self, packet: Packet, target: Target, found: tuple[NamedEntry, ...]
+    ) -> tuple[Packet, tuple[NamedEntry, ...]]:
         """The packet with the mark that a target gives it, and the entry it is of."""
         mark = packet.mark
         if isinstance(target, SetXMark):

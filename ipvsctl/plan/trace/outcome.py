@@ -4,9 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.rules import ChainRef, Rule
+from ipvsctl.plan.service.program import NamedEntry
 
 
 class Fate(StrEnum):
@@ -18,13 +18,6 @@ class Fate(StrEnum):
     ROUTED = "forwarded or sent without IPVS"
     DROPPED = "dropped without an answer"
     REJECTED = "answered with port unreachable"
-
-
-class SetHit(msgspec.Struct, gc=False, frozen=True):
-    """A set entry that a packet was found by."""
-
-    set_name: str
-    entry: SetEntry
 
 
 class RuleStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +35,7 @@ class RuleStep(msgspec.Struct, frozen=True, kw_only=True):
     chain: ChainRef
     number: int
     rule: Rule
-    found: tuple[SetHit, ...] = ()
+    found: tuple[NamedEntry, ...] = ()
     mark: int = 0
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPAddress, Protocol
 from ipvsctl.model.rules import Side
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.trace.outcome import SetHit
+from ipvsctl.plan.service.program import NamedEntry
 from ipvsctl.plan.trace.packet import Packet
 
 _NO_ENTRIES: frozenset[SetEntry] = frozenset()
@@ -27,7 +27,7 @@ class SetLookup:
 
     def find(
         self, set_name: str, sides: tuple[Side, ...], packet: Packet
-    ) -> SetHit | None:
+    ) -> NamedEntry | None:
         """The entry that finds a packet in a set; None if there is none.
 
         Args:
@@ -43,14 +43,14 @@ class SetLookup:
         entries = self._state.entries.get(set_name, _NO_ENTRIES)
         if spec.type is SetType.HASH_IP_PORT_NET:
             entry = _in_networks(entries, sides, packet)
-            return None if entry is None else SetHit(set_name, entry)
+            return None if entry is None else NamedEntry(set_name, entry)
         for wanted in _wanted(packet, spec.type, sides):
             if spec.skbinfo:
                 found = self._by_identity(set_name, entries).get(wanted)
             else:
                 found = wanted if wanted in entries else None
             if found is not None:
-                return SetHit(set_name, found)
+                return NamedEntry(set_name, found)
         return None
 
     def _spec(self, set_name: str, packet: Packet) -> SetSpec:
