@@ -41,6 +41,7 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.plan.rules.chains import in_set
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.trace.outcome import Delivery, Fate, Outcome, RuleStep, ServerStep
 from ipvsctl.plan.trace.packet import Packet
@@ -147,25 +148,29 @@ ERRORS: list[tuple[str, Rule | UnknownRule, str]] = [
     ("loop of chains", Rule(target=Jump("LOOP")), "jumps back to itself"),
     (
         "no such set",
-        Rule(matches=(MatchSet("KUBE-GONE", DST),), target=Verdict.DROP),
-        "set KUBE-GONE, which does not exist",
+        Rule(matches=(in_set(V4, SetRole.FOREIGN, "dst,dst"),), target=Verdict.DROP),
+        "refers to set .*, which does not exist",
     ),
     (
         "source port",
         Rule(
-            matches=(MatchSet("KUBE-CLUSTER-IP", (Side.DST, Side.SRC)),),
+            matches=(in_set(V4, SetRole.CLUSTER_IP, "dst,src"),),
             target=Verdict.DROP,
         ),
         "source ports are not modelled",
     ),
     (
         "set of the other family",
-        Rule(matches=(MatchSet("KUBE-6-CLUSTER-IP", DST),), target=Verdict.DROP),
+        Rule(matches=(in_set(V6, SetRole.CLUSTER_IP, "dst,dst"),), target=Verdict.DROP),
         "of the other family",
     ),
     ("other family", Rule(target=Reject(V6)), "of the other family"),
     ("masquerade in filter", Rule(target=Masquerade()), "not allowed"),
-    ("mark of a set in filter", Rule(target=MapMark("X", DST)), "not allowed"),
+    (
+        "mark of a set in filter",
+        Rule(target=MapMark(set_name(SetRole.SHORT_CIRCUIT, V4), DST)),
+        "not allowed",
+    ),
 ]
 
 
@@ -177,8 +182,9 @@ def test_what_is_not_understood_is_an_error(
 ) -> None:
     """It has the steps up to there, and is no guess at what the rule may do."""
     state = node_state(V4)
-    other = node_state(V6).sets
-    state = msgspec.structs.replace(state, sets={**state.sets, **other})
+    sets = {**state.sets, **node_state(V6).sets}
+    del sets[set_name(SetRole.FOREIGN, V4)]
+    state = msgspec.structs.replace(state, sets=sets)
     state = with_rules(state, V4, INPUT=(rule,), LOOP=(Rule(target=Jump("LOOP")),))
     with pytest.raises(TraceError, match=message) as caught:
         send(state, V4, "client", "cluster ip")
@@ -330,7 +336,7 @@ def test_a_real_server_that_is_not_masqueraded_is_an_error() -> None:
     [
         ((), Fate.DROPPED, (Fate.DROPPED, Fate.DROPPED)),
         (
-            (MatchSet("ONE", (Side.DST,)),),
+            (in_set(V4, SetRole.FOREIGN, "dst,dst"),),
             Fate.BALANCED,
             (Fate.DROPPED, Fate.BALANCED),
         ),
@@ -341,12 +347,11 @@ def test_a_rule_after_ipvs_may_end_some_ways(
 ) -> None:
     """Each endpoint has a way and steps of its own."""
     state = node_state(V4)
-    loop_back = state.sets[set_name(SetRole.IPVS_IPS, V4)]
-    one = SetEntry(address=address(V4, "pod"))
+    one = SetEntry(address=address(V4, "pod"), protocol=Protocol.TCP, port=8080)
+    foreign = set_name(SetRole.FOREIGN, V4)
     state = msgspec.structs.replace(
         with_rules(state, V4, OUTPUT=(Rule(matches=matches, target=Verdict.DROP),)),
-        sets={**state.sets, "ONE": msgspec.structs.replace(loop_back, name="ONE")},
-        entries={**state.entries, "ONE": frozenset({one})},
+        entries={**state.entries, foreign: frozenset({one})},
     )
     outcome = send(state, V4, "client", "cluster ip")
     assert outcome.fate is fate
@@ -406,7 +411,7 @@ def test_the_desired_state_of_a_service(family: IPFamily) -> None:
 
 # One rule for each kind of match, that holds for a TCP packet of `client` to `node`.
 HOLDING: dict[type, Match] = {
-    MatchSet: MatchSet("KUBE-NODE-PORT", DST),
+    MatchSet: in_set(V4, SetRole.NODE_PORT, "dst,dst"),
     MatchSource: MatchSource(parse_network("10.0.0.0/8")),
     MatchProtocol: MatchProtocol(Protocol.TCP),
     MatchMark: MatchMark(0, 0x10),
