@@ -41,8 +41,8 @@ _MARKS_AT_ONCE: Final = 64
 class Desired:
     """All programs, and the state they add up to.
 
-    What it is asked changes nothing; `put`, `remove`, `set_node`, `agree`, `confirm`,
-    `doubt` and `take_change` are the calls that do.
+    A question changes nothing. The commands are `put`, `remove`, `set_node`, `agree`,
+    `confirm`, `doubt` and `take_change`.
     """
 
     def __init__(self, node: NodeProgram) -> None:
