@@ -6,6 +6,7 @@
     |- UnreadInput(doubts)                    part of what is desired is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
+    |- TraceError(reason, path)               a traced packet met what is not modelled
     '- KernelError(errno, op)                 the kernel said no
        |- NotFound                            ENOENT, ESRCH, EADDRNOTAVAIL, ENODEV
        |- Exists                              EEXIST
@@ -151,6 +152,20 @@ class WireError(IpvsctlError):
         super().__init__(f"at offset {offset}: {reason}")
         self.offset = offset
         self.reason = reason
+
+
+class TraceError(IpvsctlError):
+    """A traced packet met a rule, set or server that is missing or not modelled.
+
+    Attributes:
+        reason: what it met.
+        path: the steps up to there, as text.
+    """
+
+    def __init__(self, reason: str, *, path: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
 
 
 class KernelError(IpvsctlError):

@@ -40,6 +40,9 @@ class ChainRef(msgspec.Struct, frozen=True, order=True):
         """True for PREROUTING, INPUT, ...: kernel hooks, shared with others."""
         return self.name in BUILTIN_CHAINS
 
+    def __str__(self) -> str:
+        return f"{self.table} {self.name}"
+
 
 BUILTIN_CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 

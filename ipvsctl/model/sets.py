@@ -101,6 +101,10 @@ OWNING_ROLES: Final = (
 entry of one of these, or its fwmark is the mark of a SHORT_CIRCUIT entry."""
 
 
+MARKING_ROLES: Final = frozenset({SetRole.SHORT_CIRCUIT})
+"""The sets whose entries have marks."""
+
+
 class SetCondition(StrEnum):
     """Whether a set is as the firewall builds one for its role."""
 

@@ -31,7 +31,6 @@ PART: Final = 16
 """Virtual servers, real servers and entries in a part of a large Service: less than a
 millisecond's work. A sync imposes several parts."""
 
-
 _COMPARED: Final = 64
 """Programs with so many virtual servers are compared before they are put."""
 
@@ -42,8 +41,8 @@ _MARKS_AT_ONCE: Final = 64
 class Desired:
     """All programs, and the state they add up to.
 
-    What it is asked changes nothing; `put`, `remove`, `set_node`, `agree`, `confirm`,
-    `doubt` and `take_change` are the calls that do.
+    A question changes nothing. The commands are `put`, `remove`, `set_node`, `agree`,
+    `confirm`, `doubt` and `take_change`.
     """
 
     def __init__(self, node: NodeProgram) -> None:

@@ -69,6 +69,8 @@ class VirtualServers:
         self._shared = shared
         self._silent_checks = silent_checks
         self._claims: Claims[VirtualServerKey, ServerProgram] = Claims(_problem)
+        self._served: dict[VirtualServerKey, ServerProgram] = {}
+        """Address virtual server -> the program of the best claim, unless withheld."""
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
         self._real_servers: dict[
             VirtualServerKey, Mapping[RealServerKey, RealServer]
@@ -116,8 +118,7 @@ class VirtualServers:
 
         None if nobody wants the virtual server, or if it is another's.
         """
-        key = self._short_circuits.addresses.get(key, key)
-        return None if key in self._foreign.keys else self._wanted(key)
+        return self._served.get(self._short_circuits.addresses.get(key, key))
 
     def state(self) -> NodeState:
         """The virtual and real servers alone; views that follow changes."""
@@ -136,17 +137,15 @@ class VirtualServers:
     def claim(self, program: ServiceProgram, server: ServerProgram) -> None:
         """Make or renew a Service's claim to one virtual server of its program."""
         key = server.server.key
-        before = self.find(key)
         rank = precedence(server.way)
         if self._claims.put(key, Claim(rank, program.created, program.ref, server)):
-            self._settle(key, before)
+            self._settle(key)
 
     def withdraw(self, program: ServiceProgram, server: ServerProgram) -> None:
         """Give up a Service's claim to one virtual server of its program."""
         key = server.server.key
-        before = self.find(key)
         self._claims.withdraw(key, program.ref)
-        self._settle(key, before)
+        self._settle(key)
 
     def agree(
         self, observed: Observed, touched: _Keys, *, keeps_unwanted: bool
@@ -156,8 +155,7 @@ class VirtualServers:
             observed, self._virtual_servers.keys(), self._wanted, touched
         ):
             self._shared.set_foreign(key, is_foreign=key in self._foreign.keys)
-            has_it = key in self._virtual_servers
-            self._settle(key, self._wanted(key) if has_it else None)
+            self._settle(key)
         moved = self._short_circuits.agree(
             observed.state, keeps_unwanted=keeps_unwanted
         )
@@ -219,9 +217,9 @@ class VirtualServers:
         claim = self._claims.holder(key)
         return None if claim is None else claim.value
 
-    def _settle(self, key: VirtualServerKey, before: ServerProgram | None) -> None:
+    def _settle(self, key: VirtualServerKey) -> None:
         """Let the best claim to an address virtual server hold, or withhold it."""
-        after = self._wanted(key)
+        before, after = self._served.get(key), self._wanted(key)
         known = self._withheld.pop(key, None)
         if known is not None:
             self._taken.discard(known, key)
@@ -231,6 +229,10 @@ class VirtualServers:
             after = None
         if after is before:
             return
+        if after is None:
+            del self._served[key]
+        else:
+            self._served[key] = after
         self._touched.add(key)
         self._replace(key, self._unmarked.pop(key, before), after)
 

@@ -15,6 +15,7 @@ import msgspec
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.sets import (
     ENTRY_FORMS,
+    MARKING_ROLES,
     EntryForm,
     FormerNodePort,
     Leftover,
@@ -144,7 +145,7 @@ def set_spec(key: SetKey, room: int) -> SetSpec:
         type=kind,
         family=key.family,
         maxelem=room,
-        skbinfo=key.role is SetRole.SHORT_CIRCUIT,
+        skbinfo=key.role in MARKING_ROLES,
     )
 
 

@@ -29,7 +29,9 @@ from ipvsctl.model.rules import (
 from ipvsctl.model.sets import SetEntry, SetRole, SetShape, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.rules.filter_mangle import desired_chains
-from tests.plan.trace.packets import Outcome, Packet, trace
+from ipvsctl.plan.trace.outcome import Outcome
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
 BOTH = pytest.mark.parametrize("family", [V4, V6], ids=lambda family: family.label)

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import Compatibility, DetectLocalMode
+from ipvsctl.model.errors import TraceError
 from ipvsctl.model.net import (
     IPFamily,
     Protocol,
@@ -19,6 +20,9 @@ from ipvsctl.model.rules import (
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.rules.chains import CLUSTER_IP_CLIENTS
+from ipvsctl.plan.trace.outcome import Fate
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 from tests.plan.trace.one_node import (
     BOTH,
     V4,
@@ -30,7 +34,6 @@ from tests.plan.trace.one_node import (
     node_state,
     send,
 )
-from tests.plan.trace.packets import Fate, Packet, TraceError, trace
 
 
 @BOTH
