@@ -115,6 +115,10 @@ VerboseOption = Annotated[
     ),
 ]
 
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+]
+
 StateFormatOption = Annotated[
     StateFormat, typer.Option("-o", "--output", help="Format of the output.")
 ]
