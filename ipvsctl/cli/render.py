@@ -13,13 +13,10 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import (
-    render_addresses,
-    render_ipset,
-    render_ipvsadm,
-    render_routes,
-)
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses, render_routes
 
 
 def render(

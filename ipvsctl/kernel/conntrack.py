@@ -13,14 +13,9 @@ from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.diff.ops import DeleteStaleFlows, FailedOp, Op
-from ipvsctl.wire.conntrack.flows import (
-    Flow,
-    FlowReplies,
-    delete_flow,
-    list_udp_flows,
-    pack_host_port,
-    unpack_host_port,
-)
+from ipvsctl.wire.conntrack.flows import Flow, pack_host_port, unpack_host_port
+from ipvsctl.wire.conntrack.replies import FlowReplies
+from ipvsctl.wire.conntrack.requests import delete_flow, list_udp_flows
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
 CONNTRACK_OPS: Final = (DeleteStaleFlows,)

@@ -15,8 +15,10 @@ from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPFamily, parse_address, parse_network
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses
 from tests.peer.differences import (
     Difference,
     as_hashed,

@@ -34,7 +34,7 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
-from ipvsctl.wire.iptables.rule_text import REJECT_WITH, match_rank
+from ipvsctl.wire.iptables.rule_render import REJECT_WITH, match_rank
 
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _ARITY: Final = {

@@ -4,7 +4,7 @@
 
 In a request about a real server the first of the two only finds the virtual server.
 Numbers are in host byte order; addresses, ports and the IPv4 netmask in network order.
-What the kernel answers is read in `ipvs_decode`.
+What the kernel answers is read in `replies`.
 Source: uapi/linux/ip_vs.h; ip_vs_ctl.c (`ip_vs_genl_parse_service`,
 `ip_vs_genl_parse_dest`, `ip_vs_genl_set_config`).
 """

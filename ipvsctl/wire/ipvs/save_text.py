@@ -1,10 +1,5 @@
-"""A node state as the text operators know: `ipvsadm-save -n`, `ipset save`, `ip`.
+"""Virtual and real servers as `ipvsadm-save -n` prints them."""
 
-Lines are sorted, so that output for one node can be compared with another's. What a
-kernel chooses itself (hash sizes, bucket sizes) is left out.
-"""
-
-from ipvsctl.model.ipset import SetSpec
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -12,9 +7,8 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol, family_of, format_host_port
+from ipvsctl.model.net import IPFamily, Protocol, format_host_port
 from ipvsctl.model.state import NodeState
-from ipvsctl.wire.route.routes import RouteProtocol
 
 _PROTOCOL_OPTION = {
     Protocol.TCP: "-t",
@@ -48,43 +42,6 @@ def render_ipvsadm(state: NodeState) -> list[str]:
     lines = [_virtual_server(server) for server in state.virtual_servers.values()]
     for key, real_servers in state.real_servers.items():
         lines += [_real_server(key, server) for server in real_servers.values()]
-    return sorted(lines)
-
-
-def render_ipset(state: NodeState) -> list[str]:
-    """Sets and entries as `ipset save` prints them, `create` lines first, sorted."""
-    creates = sorted(_create(spec) for spec in state.sets.values())
-    adds = sorted(
-        f"add {name} {entry}"
-        for name, entries in state.entries.items()
-        for entry in entries
-    )
-    return creates + adds
-
-
-def render_addresses(state: NodeState) -> list[str]:
-    """Bound addresses, `inet ADDR/32` or `inet6 ADDR/128` each, sorted."""
-    return sorted(
-        f"inet {address}/32"
-        if family_of(address) is IPFamily.IPV4
-        else f"inet6 {address}/128"
-        for address in state.addresses
-    )
-
-
-def render_routes(state: NodeState, link: str) -> list[str]:
-    """Our routes as `ip route show table local` and `ip -6 route ...` print them.
-
-    Sorted, on a VIP link of this name.
-    """
-    lines = []
-    for address, source in state.routes.items():
-        is_ipv4 = family_of(address) is IPFamily.IPV4
-        words = [f"local {address} dev {link} proto {RouteProtocol.IPVSCTL.value}"]
-        words += ["scope host"] if is_ipv4 else []
-        words += [] if source is None else [f"src {source}"]
-        words += [] if is_ipv4 else ["metric 1024 pref medium"]
-        lines.append(" ".join(words))
     return sorted(lines)
 
 
@@ -131,11 +88,3 @@ def _real_server(key: VirtualServerKey, server: RealServer) -> str:
     if server.lower_threshold:
         text += f" -y {server.lower_threshold}"
     return text
-
-
-def _create(spec: SetSpec) -> str:
-    if spec.family is None:
-        return f"create {spec.name} {spec.type} range 0-65535"
-    family = "inet" if spec.family is IPFamily.IPV4 else "inet6"
-    text = f"create {spec.name} {spec.type} family {family} maxelem {spec.maxelem}"
-    return f"{text} skbinfo" if spec.skbinfo else text

@@ -8,7 +8,8 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.wire.netlink.messages import NLMSG_HDRLEN
-from ipvsctl.wire.sock_diag import decode_socket, list_waiting
+from ipvsctl.wire.sock_diag.replies import decode_socket
+from ipvsctl.wire.sock_diag.requests import list_waiting
 
 
 def answer(family: int, port: int, packed: bytes) -> bytes:

@@ -1,10 +1,9 @@
-"""Sockets of the host that wait for clients, as sock_diag lists them.
+"""The kernel's listing of sockets, as values.
 
-    nlmsghdr | inet_diag_req_v2: family, protocol, -, -, states | inet_diag_sockid
     nlmsghdr | inet_diag_msg: family, state, timer, retransmits | inet_diag_sockid ...
 
 A sockid begins with the ports, then the addresses, each of 16 bytes, in network order.
-Source: uapi/linux/inet_diag.h; net/ipv4/inet_diag.c, net/ipv4/udp_diag.c.
+Source: uapi/linux/inet_diag.h; net/ipv4/inet_diag.c.
 """
 
 from struct import Struct
@@ -14,26 +13,10 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.wire.netlink.addresses import unpack_address
-from ipvsctl.wire.netlink.messages import NLM_F_DUMP, message_header
 
-SOCK_DIAG_BY_FAMILY: Final = 20
-
-# include/net/tcp_states.h; an unconnected UDP socket is "closed".
-_WAITING: Final = {Protocol.TCP: 1 << 10, Protocol.UDP: 1 << 7, Protocol.SCTP: 1 << 10}
-
-_REQUEST: Final = Struct("=BBBBI48x")
 _MESSAGE: Final = Struct("=BBBB")
 _PORTS: Final = Struct("!HH")
 _ADDRESS_BYTES: Final = 16
-
-
-def list_waiting(family: IPFamily, protocol: Protocol) -> bytes:
-    """Dump the sockets that take clients; ENOENT if the kernel cannot list them.
-
-    An IPv6 socket may take IPv4 clients too.
-    """
-    body = _REQUEST.pack(family, protocol, 0, 0, _WAITING[protocol])
-    return message_header(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, len(body)) + body
 
 
 def decode_socket(
