@@ -6,13 +6,14 @@ from types import MappingProxyType
 import msgspec
 
 from ipvsctl.cli.layout import Line, Span
-from ipvsctl.cli.plan_view import Action, PlanLine, PlanView
+from ipvsctl.cli.plan_view import PlanLine, PlanView
+from ipvsctl.plan.diff.kinds import Verb
 
-_SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
+_SIGNS: Mapping[Verb, tuple[str, str]] = MappingProxyType(
     {
-        Action.ADD: ("+", "green"),
-        Action.CHANGE: ("~", "yellow"),
-        Action.DELETE: ("-", "red"),
+        Verb.ADD: ("+", "green"),
+        Verb.CHANGE: ("~", "yellow"),
+        Verb.DELETE: ("-", "red"),
     }
 )
 

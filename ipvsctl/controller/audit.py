@@ -15,16 +15,14 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
-    CreateSet,
-    DestroySet,
     FailedOp,
     Op,
     Plan,
     Report,
-    SwapSets,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff_in_steps, drains
 
@@ -56,7 +54,7 @@ def impose_in_steps(
         anew: entries that come meanwhile would be lost with the old one.
     """
     plan = yield from diff_in_steps(observed, desired, options)
-    if any(isinstance(op, CreateSet | SwapSets | DestroySet) for op in plan):
+    if any(op.kind is ObjectKind.SET for op in plan):
         return None
     done: list[Op] = []
     failed: list[FailedOp] = []

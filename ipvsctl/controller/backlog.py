@@ -13,9 +13,10 @@ import msgspec
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.objects import EndpointSlice, NodeContext, Service
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.service.allowance import EVERYTHING, Demand, demand_of
+from ipvsctl.plan.service.allowance import EVERYTHING
 from ipvsctl.plan.service.amounts import ANY_AMOUNTS, Amounts
 from ipvsctl.plan.service.compile import compile_in_steps
+from ipvsctl.plan.service.demand import Demand, demand_of
 from ipvsctl.plan.service.program import ServiceProgram
 
 SMALL: Final = 100

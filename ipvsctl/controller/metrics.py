@@ -17,7 +17,7 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.diff.ops import ChangeRules, DeleteVirtualServer, FailedOp
 from ipvsctl.plan.report.counts import count_foreign
-from ipvsctl.plan.report.drift import OBJECT_KINDS, find_drift
+from ipvsctl.plan.report.drift import DRIFTING_KINDS, find_drift
 from ipvsctl.plan.report.traffic import Traffic, TrafficLedger
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
@@ -51,7 +51,7 @@ class MetricsObserver:
         self._ledger = TrafficLedger(alone) if alone else None
         self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
         self._tried: frozenset[str] = frozenset()
-        for kind in sorted(set(OBJECT_KINDS.values())):
+        for kind in sorted(DRIFTING_KINDS):
             metrics.add(table.DRIFT_FOUND, kind, by=0)
             metrics.add(table.DRIFT_REPAIRED, kind, by=0)
         for family in self._families:
@@ -191,8 +191,8 @@ def _drift(
     failed = {str(failure.op) for failure in report.report.failed}
     repaired = [op for op in found if not (failed and str(op) in failed)]
     return (
-        Counter(OBJECT_KINDS[type(op)] for op in found),
-        Counter(OBJECT_KINDS[type(op)] for op in repaired),
+        Counter(op.kind for op in found),
+        Counter(op.kind for op in repaired),
     )
 
 

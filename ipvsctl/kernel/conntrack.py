@@ -18,9 +18,6 @@ from ipvsctl.wire.conntrack.replies import FlowReplies
 from ipvsctl.wire.conntrack.requests import delete_flow, list_udp_flows
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
-CONNTRACK_OPS: Final = (DeleteStaleFlows,)
-"""The kinds of op that `Conntrack.run` takes."""
-
 _READ_FLOWS: Final = "list UDP flows"
 
 

@@ -33,9 +33,6 @@ from ipvsctl.wire.ipset.requests import (
 )
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
-IPSET_OPS: Final = (CreateSet, SwapSets, DestroySet, AddEntry, DeleteEntry)
-"""The kinds of op that `Ipsets.run` takes."""
-
 ENTRIES_PER_MESSAGE: Final = 500
 """Entries of one set in one message: a nested attribute ends at 64 KiB, and the
 longest entry, an IPv6 `hash:ip,port,net` one, takes 76 bytes."""

@@ -74,9 +74,6 @@ _REQUESTS: Final[Mapping[type[Op], Callable[[IpvsRequests, Any], bytes]]] = {
     SetTimeouts: lambda requests, op: requests.set_config(op.timeouts),
 }
 
-IPVS_OPS: Final = tuple(_REQUESTS)
-"""The kinds of op that `IpvsTable.run` takes."""
-
 
 class IpvsListing(NamedTuple):
     """Virtual servers and what belongs to them, each by its key.

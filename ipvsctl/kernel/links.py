@@ -19,6 +19,7 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
+from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
     BindAddress,
     DeleteVipLink,
@@ -35,9 +36,6 @@ from ipvsctl.wire.route.requests import (
     list_addresses,
     unbind_address,
 )
-
-LINK_OPS: Final = (EnsureVipLink, DeleteVipLink, BindAddress, UnbindAddress)
-"""The kinds of op that `Links.run` takes."""
 
 NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
 """What an op is refused with that needs the VIP link."""
@@ -222,7 +220,7 @@ def _is_ipv6_link_local(address: IPAddress) -> bool:
 
 
 def _is_address(op: Op) -> bool:
-    return isinstance(op, BindAddress | UnbindAddress)
+    return op.kind is ObjectKind.ADDRESS
 
 
 def _message(op: Op, ifindex: int) -> bytes:

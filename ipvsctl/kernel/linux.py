@@ -8,14 +8,14 @@ from typing import Self
 
 from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
-from ipvsctl.kernel.conntrack import CONNTRACK_OPS, Conntrack
+from ipvsctl.kernel.conntrack import Conntrack
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
-from ipvsctl.kernel.ipsets import IPSET_OPS, Ipsets
+from ipvsctl.kernel.ipsets import Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
-from ipvsctl.kernel.ipvs_table import IPVS_OPS, IpvsTable
-from ipvsctl.kernel.links import LINK_OPS, AddressListing, Links
-from ipvsctl.kernel.routes import ROUTE_OPS, Routes
+from ipvsctl.kernel.ipvs_table import IpvsTable
+from ipvsctl.kernel.links import AddressListing, Links
+from ipvsctl.kernel.routes import Routes
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
@@ -25,7 +25,8 @@ from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.diff.ops import ChangeRules, Op, Plan, Report, SetSysctl
+from ipvsctl.plan.diff.kinds import ObjectKind
+from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.rules.catalogue import KNOWN_SET_NAMES
 from ipvsctl.plan.union.node import CONNTRACK_LIMIT
 from ipvsctl.wire.netlink.addresses import forget_addresses
@@ -71,16 +72,7 @@ class LinuxKernel:
         self._sysctls = Sysctls(sysctl_names, proc_sys)
         self._resolv_conf = resolv_conf
         self._rules = Rules(rules)
-        transports: dict[type[Op], Transport] = {
-            SetSysctl: self._sysctls,
-            ChangeRules: self._rules,
-            **dict.fromkeys(LINK_OPS, self._links),
-            **dict.fromkeys(ROUTE_OPS, self._routes),
-            **dict.fromkeys(IPSET_OPS, self._ipsets),
-            **dict.fromkeys(IPVS_OPS, self._ipvs),
-            **dict.fromkeys(CONNTRACK_OPS, self._conntrack),
-        }
-        self._applier = Applier(transports)
+        self._applier = Applier(self._transport_for)
         self._capabilities = Capabilities(
             release=kernel_release(),
             families=kernel_families(),
@@ -194,3 +186,24 @@ class LinuxKernel:
     def apply(self, plan: Plan) -> Report:
         """See `seam.Kernel`."""
         return self._applier.apply(plan)
+
+    def _transport_for(  # noqa: PLR0911 - one for each way to the kernel
+        self, kind: ObjectKind
+    ) -> Transport:
+        match kind:
+            case ObjectKind.SYSCTL:
+                return self._sysctls
+            case ObjectKind.LINK | ObjectKind.ADDRESS:
+                return self._links
+            case ObjectKind.ROUTE:
+                return self._routes
+            case ObjectKind.SET | ObjectKind.ENTRY:
+                return self._ipsets
+            case ObjectKind.RULES:
+                return self._rules
+            case (
+                ObjectKind.TIMEOUTS | ObjectKind.VIRTUAL_SERVER | ObjectKind.REAL_SERVER
+            ):
+                return self._ipvs
+            case ObjectKind.FLOWS:
+                return self._conntrack

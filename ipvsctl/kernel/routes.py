@@ -27,9 +27,6 @@ from ipvsctl.wire.route.requests import (
     update_route,
 )
 
-ROUTE_OPS: Final = (AddRoute, UpdateRoute, DeleteRoute)
-"""The kinds of op that `Routes.run` takes."""
-
 _LOOPBACK: Final = 1
 """Of every network namespace (net/flow.h: LOOPBACK_IFINDEX)."""
 

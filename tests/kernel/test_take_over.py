@@ -6,7 +6,6 @@ beside it. Everybody asks by every way in all the time, and holds connections op
 """
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from ipvsctl.cli.plan_view import describe
 from ipvsctl.model.config import Compatibility
@@ -24,6 +22,7 @@ from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES
+from tests.kernel.keepalived import Balanced, keepalived
 from tests.kernel.kube_proxys_node import (
     GONE,
     GUARDED,
@@ -41,7 +40,7 @@ from tests.kernel.kube_proxys_node import (
 from tests.kernel.load import Held, Load
 from tests.kernel.node import CONFIG, ProxiedNode, proxied
 from tests.kernel.tools import Seen, look
-from tests.lab.netns import Netns, inside
+from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Servers, ask
 from tests.peer.differences import as_one_node_port_set, rule_differences
@@ -52,23 +51,9 @@ pytestmark = pytest.mark.kernel
 
 COMPATIBLE = msgspec.structs.replace(CONFIG, compatibility=Compatibility.KUBE_PROXY)
 FORGOTTEN = ("-t 10.96.0.10:80", "172.16.0.10:8080")
-KEEPALIVED = f"""
-virtual_server {KEEPALIVEDS} 80 {{
-    delay_loop 1
-    lvs_sched rr
-    lvs_method NAT
-    protocol TCP
-    real_server 172.16.0.10 8080 {{
-        TCP_CHECK {{
-            connect_timeout 2
-        }}
-    }}
-}}
-"""
-KEEPALIVEDS_LINES = [
-    f"-A -t {KEEPALIVEDS}:80 -s rr",
-    f"-a -t {KEEPALIVEDS}:80 -r 172.16.0.10:8080 -m -w 1",
-]
+KEEPALIVED = Balanced(
+    vip=str(KEEPALIVEDS), port=80, server="172.16.0.10", server_port=8080
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,33 +145,8 @@ def kube_proxys_world(directory: Path) -> Iterator[Cluster]:
         install(netns, objects(world, (*SERVICES, *GUARDED, GONE)))
         server, real = FORGOTTEN
         run(netns, "ipvsadm", "-e", *server.split(), "-r", real, "-m", "-w", "0")
-        with keepalived(netns, directory):
+        with keepalived(netns, KEEPALIVED, directory):
             yield world
-
-
-@contextmanager
-def keepalived(netns: Netns, directory: Path) -> Iterator[None]:
-    """A keepalived that has put its pod into IPVS."""
-    config = directory / "keepalived.conf"
-    config.write_text(KEEPALIVED)
-    log = (directory / "log").open("w")
-    command = ["keepalived", "--check", "--dont-fork", "--log-console"]
-    command += ["--use-file", str(config), "--pid", str(directory / "pid")]
-    command += ["--checkers_pid", str(directory / "checkers")]
-    with log, inside(netns):
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        is_up = Retrying(
-            retry=retry_if_result(lambda lines: lines != KEEPALIVEDS_LINES),
-            wait=wait_fixed(0.1),
-            stop=stop_after_delay(10),
-        )
-        is_up(lambda: keepaliveds(look(netns)))
-        yield
-        assert process.poll() is None, (directory / "log").read_text()
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def keepaliveds(seen: Seen) -> list[str]:
@@ -271,7 +231,7 @@ def test_a_forgotten_weight_is_restored(story: Story) -> None:
 def test_keepalived_keeps_its_virtual_server(story: Story) -> None:
     """Through the take-over, an audit and the way back."""
     for seen in (story.before, story.taken, story.returned):
-        assert keepaliveds(seen) == KEEPALIVEDS_LINES
+        assert keepaliveds(seen) == KEEPALIVED.lines()
 
 
 def test_the_report_says_what_will_be_done(story: Story) -> None:
@@ -339,7 +299,7 @@ def test_there_and_back_with_every_improvement(tmp_path: Path) -> None:
             load.go_round()
             assert held.broken() == {}
         assert load.failures == {}
-        assert keepaliveds(look(netns)) == KEEPALIVEDS_LINES
+        assert keepaliveds(look(netns)) == KEEPALIVED.lines()
 
 
 def test_cleanup_leaves_keepalived_alone(tmp_path: Path) -> None:
@@ -350,7 +310,7 @@ def test_cleanup_leaves_keepalived_alone(tmp_path: Path) -> None:
             plan = diff(node.observe(), NodeState(), DiffOptions(vip_link="kube-ipvs0"))
             assert node.apply(plan).failed == ()
         seen = look(netns)
-        assert seen.ipvsadm == KEEPALIVEDS_LINES
+        assert seen.ipvsadm == KEEPALIVED.lines()
         assert (seen.creates, seen.addresses) == ([], [])
         left = [*seen.rules["iptables"], *seen.rules["ip6tables"]]
         assert [line for line in left if "KUBE" in line] == []

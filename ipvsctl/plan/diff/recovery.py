@@ -21,7 +21,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import DeleteEntry, DeleteVirtualServer, Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff_vips
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.service.guards import guarded_addresses
 from ipvsctl.plan.service.refusals import guards_vip
@@ -111,9 +111,9 @@ def plan_recovery(
         )
         diff_vips(plan, state, left, options)
     for key in sorted(gone, key=str):
-        plan.add(Stage.REMOVE_VIRTUAL_SERVERS, DeleteVirtualServer(key))
+        plan.add(DeleteVirtualServer(key))
     for name, entry in _gone_entries(state, lost, gone):
-        plan.add(Stage.REMOVE_ENTRIES, DeleteEntry(name, entry))
+        plan.add(DeleteEntry(name, entry))
     return plan.build()
 
 

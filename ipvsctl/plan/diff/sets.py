@@ -8,7 +8,8 @@ import msgspec
 from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
+from ipvsctl.plan.diff.stages import Stage
 from ipvsctl.plan.rules.catalogue import TEMPORARY_PREFIX, temporary_name
 
 NOTHING: frozenset[SetEntry] = frozenset()
@@ -29,20 +30,21 @@ def diff_sets(
         # Its entries go with it. One half-built by a process that died is in the way
         # of the next rebuild; no rule refers to it, so it can go first.
         holds.pop(name, None)
-        is_left_over = name.startswith(TEMPORARY_PREFIX)
-        stage = Stage.SETS if is_left_over else Stage.REMOVE_SETS
-        plan.add(stage, DestroySet(name))
+        if name.startswith(TEMPORARY_PREFIX):
+            plan.place(Stage.SETS, DestroySet(name))
+        else:
+            plan.add(DestroySet(name))
     for name, spec in desired.sets.items():
         known = observed.sets.get(name)
         if known is None:
             holds.pop(name, None)
-            plan.add(Stage.SETS, CreateSet(spec))
+            plan.add(CreateSet(spec))
         elif (known.type, known.family) != (spec.type, spec.family):
             # Another type cannot be swapped in. A rule that still refers to it makes
             # this fail; the rules are rewritten next, and the next audit succeeds.
             holds.pop(name, None)
-            plan.add(Stage.SETS, DestroySet(name))
-            plan.add(Stage.SETS, CreateSet(spec))
+            plan.place(Stage.SETS, DestroySet(name))
+            plan.add(CreateSet(spec))
         elif known.maxelem < spec.maxelem or known.skbinfo != spec.skbinfo:
             wanted = desired.entries.get(name, NOTHING)
             marked = {entry.identity for entry in wanted if entry.mark}
@@ -57,11 +59,11 @@ def _rebuild_set(
 ) -> None:
     """Build a larger set aside and swap it in, so that no packet meets it empty."""
     aside = msgspec.structs.replace(spec, name=temporary_name(spec.name))
-    plan.add(Stage.SETS, CreateSet(aside))
+    plan.add(CreateSet(aside))
     for entry in entries:
-        plan.add(Stage.SETS, AddEntry(aside.name, entry))
-    plan.add(Stage.SETS, SwapSets(aside.name, spec.name))
-    plan.add(Stage.SETS, DestroySet(aside.name))
+        plan.place(Stage.SETS, AddEntry(aside.name, entry))
+    plan.add(SwapSets(aside.name, spec.name))
+    plan.place(Stage.SETS, DestroySet(aside.name))
 
 
 def add_entries(
@@ -70,7 +72,7 @@ def add_entries(
     """Add the entries that a set lacks."""
     for entry in desired.entries.get(name, NOTHING):
         if entry not in held:
-            plan.add(Stage.ENTRIES, AddEntry(name, entry))
+            plan.add(AddEntry(name, entry))
 
 
 def remove_entries(
@@ -83,4 +85,4 @@ def remove_entries(
     marked = {entry.identity for entry in wanted if entry.mark} if gone else ()
     for entry in sorted(gone, key=str):
         if entry.identity not in marked:
-            plan.add(Stage.REMOVE_ENTRIES, DeleteEntry(name, entry))
+            plan.add(DeleteEntry(name, entry))

@@ -1,11 +1,6 @@
 """The order that the ops of a plan run in."""
 
-from collections import defaultdict
-from collections.abc import Mapping
 from enum import IntEnum, auto
-
-from ipvsctl.model.net import IPAddress
-from ipvsctl.plan.diff.ops import Op, Plan
 
 
 class Stage(IntEnum):
@@ -50,34 +45,3 @@ class Stage(IntEnum):
     REMOVE_RULES = auto()
     REMOVE_ENTRIES = auto()
     REMOVE_SETS = auto()
-
-
-class PlanBuilder:
-    """Collects ops by stage."""
-
-    _URGENT: Mapping[Stage, Stage] = {
-        Stage.VIRTUAL_SERVERS: Stage.URGENT_VIRTUAL_SERVERS,
-        Stage.REAL_SERVERS: Stage.URGENT_REAL_SERVERS,
-        Stage.ADDRESSES: Stage.URGENT_ADDRESSES,
-        Stage.ROUTES: Stage.URGENT_ROUTES,
-    }
-
-    def __init__(self, urgent: frozenset[IPAddress]) -> None:
-        self._urgent_addresses = urgent
-        self._ops: defaultdict[Stage, list[Op]] = defaultdict(list)
-
-    def add(self, stage: Stage, op: Op, address: IPAddress | None = None) -> None:
-        """Add an op behind those of its stage.
-
-        Args:
-            stage: of an op that is not urgent.
-            op: the op.
-            address: urgent or not, in a stage that has an urgent one.
-        """
-        if address in self._urgent_addresses:
-            stage = self._URGENT[stage]
-        self._ops[stage].append(op)
-
-    def build(self) -> Plan:
-        """The ops, in the order of stages."""
-        return tuple(op for stage in Stage for op in self._ops.get(stage, ()))

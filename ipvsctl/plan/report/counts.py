@@ -1,4 +1,4 @@
-"""How many of what a node has, for metrics."""
+"""Counts of the things a node has, for metrics."""
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ def _without_local(
 
 
 def count_foreign(observed: Observed, desired: Desired) -> int:
-    """The virtual servers of others.
+    """How many virtual servers are others'.
 
     One that is desired is ours, with its entry or without.
     """
@@ -90,7 +90,7 @@ def count_foreign(observed: Observed, desired: Desired) -> int:
 
 
 def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:
-    """How many each kind of object has, and how many of them are refused VIPs."""
+    """Kind of object -> its number of problems; and how many are refused VIPs."""
     by_kind = dict.fromkeys(Kind, 0)
     refused = {}
     for problem in problems:

@@ -1,4 +1,4 @@
-"""What a node serves: what is desired and what the kernel holds, side by side."""
+"""The status of a node: what is desired and what the kernel holds, side by side."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -37,13 +37,13 @@ from ipvsctl.plan.union.desired import Desired
 
 
 class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a status is made from.
+    """The values a status is made from.
 
     Attributes:
         desired: compiled from `store`.
         observed: the complete kernel state.
-        drain_ages_s: for how long each drain has been seen.
-        problems: those of all objects.
+        drain_ages_s: drain -> for how long it has been seen.
+        problems: of all objects.
     """
 
     summary: Summary
@@ -61,9 +61,9 @@ def node_status(inputs: StatusInputs, selection: Selection = EVERYTHING) -> Node
     """Put what is desired and what the kernel holds side by side.
 
     Args:
-        inputs: what is known.
-        selection: what to show; what belongs to no Service is shown only if it says
-            nothing.
+        inputs: the values it is made from.
+        selection: the Services to show; virtual servers of no Service are shown only
+            with an empty selection.
     """
     view = _View(inputs)
     programs = inputs.desired.programs
@@ -126,7 +126,7 @@ class _View:
     def rest(
         self,
     ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
-        """Virtual servers of no known Service: ours, and foreign ones."""
+        """The virtual servers of no known Service: ours, and foreign ones; sorted."""
         owned = owned_keys(self._state, self._observed.host_addresses)
         owned -= self._desired.foreign
         rest = sorted(
@@ -165,7 +165,7 @@ class _View:
     def _inside(
         self, program: ServerProgram, endpoints: Mapping[IPAddress, Endpoint]
     ) -> Iterator[VirtualServerStatus]:
-        """What clients inside the cluster get instead, if they do."""
+        """The virtual server for clients inside the cluster, if there is one."""
         key = self._insides.get(program.server.key)
         if key is None or program.inside is None:
             return

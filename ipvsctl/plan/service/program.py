@@ -1,4 +1,4 @@
-"""What one Service compiles to."""
+"""The program that one Service compiles to."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -29,7 +29,7 @@ class WayIn(StrEnum):
 
 
 def precedence(way: WayIn) -> int:
-    """Which of two ways in has an address, protocol and port: the lower one.
+    """The rank of a way in; of two, the lower one has an address, protocol and port.
 
     The API server gives a cluster IP and a node port to one Service alone; an external
     IP or an ingress VIP is what somebody wrote down.
@@ -47,14 +47,14 @@ class NamedEntry(msgspec.Struct, gc=False, frozen=True):
 
 
 class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What clients inside the cluster have instead of a virtual server.
+    """The virtual server that clients inside the cluster have instead of another.
 
     Its fwmark is not known here: that takes all Services.
 
     Attributes:
         real_servers: in the order they are to be added.
-        is_fallback: whether they are everybody's as long as there is no mark and the
-            virtual server itself has none.
+        is_fallback: whether these real servers are for all clients, as long as there is
+            no mark and the virtual server for the others has no real servers.
     """
 
     scheduler: str
@@ -142,10 +142,10 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 def without_mark(program: ServerProgram) -> ServerProgram:
-    """What an address is to all clients alike, while no mark tells some of them.
+    """The program of an address that is the same to all clients, for want of a mark.
 
-    Without endpoints on this node it has the cluster's, and drops nobody: clients
-    inside the cluster are served, as with `localFallback: cluster`.
+    Without endpoints on this node the address has the cluster's, and drops nobody:
+    clients inside the cluster are served, as with `localFallback: cluster`.
     """
     inside = program.inside
     if inside is None:

@@ -1,4 +1,4 @@
-"""Which virtual servers are ours."""
+"""Which virtual servers are ours: by their entries in sets, or by other evidence."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -70,7 +70,7 @@ class OwningEntries:
 
     @cached_property
     def addresses(self) -> AbstractSet[IPAddress]:
-        """Those that an owning entry has."""
+        """The addresses of all owning entries."""
         return {
             entry.address
             for family in IPFamily
@@ -102,7 +102,7 @@ class Ownership:
     """Tells whose the virtual servers of a complete state are.
 
     Attributes:
-        owning: says which have an owning entry.
+        owning: says which virtual servers have an owning entry.
     """
 
     def __init__(self, observed: Observed) -> None:
@@ -114,16 +114,18 @@ class Ownership:
 
         It may be, since anybody can flush a set. Evidence, the strongest first:
 
-        - A real server that is not masqueraded is none of ours.
-        - With a real server that its Service wants, it does our work; so does another
+        - A virtual server with a real server that is not masqueraded is none of ours.
+        - One with a real server that its Service wants does our work; so does another
           balancer that has the same address on another link for the same real servers
-          (kube-vip's, of the API servers). There it counts only if the sets were
-          flushed.
-        - Else it has at least the scheduler, flags and timeout that are wanted.
+          (kube-vip's, of the API servers). On such an address the real server counts
+          only if the sets were flushed.
+        - One without any such real server must have the scheduler, flags and timeout
+          that are wanted.
         - An address on the VIP link, or with a route of ours, was made local for our
           virtual servers there. While another one of them has its entry, the sets were
-          not flushed, and this one is a stranger beside it.
-        - Elsewhere, after a flush, an empty one is a Service's without endpoints.
+          not flushed, and the one without an entry is a stranger beside it.
+        - At any other address, after a flush, an empty virtual server is that of a
+          Service without endpoints.
 
         Args:
             program: of a virtual server that is in the state.

@@ -1,4 +1,4 @@
-"""What several Services may need at once: set entries and VIPs, counted."""
+"""Things that several Services may need at once: set entries and VIPs, counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,13 +13,15 @@ from ipvsctl.plan.rules.catalogue import DEFAULT_MAXELEM, SetRole, set_name, set
 from ipvsctl.plan.service.program import NamedEntry, ServerProgram
 from ipvsctl.plan.union.counted import Counted
 
+_NO_ENTRIES: frozenset[SetEntry] = frozenset()
+
 
 class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What came and what went.
+    """The entries and VIPs that came and went between two looks.
 
     Attributes:
-        came_entries, gone_entries: by set name.
-        is_overfull: a set has not room for what is in it.
+        came_entries, gone_entries: set name -> entries, with every set in it.
+        is_overfull: a set has more entries than the last audit gave it room for.
     """
 
     came_entries: Mapping[str, frozenset[SetEntry]]
@@ -39,9 +41,14 @@ class Shared:
             for role in SetRole
         }
         self._entries: dict[str, Counted[SetEntry]] = {n: Counted() for n in self._sets}
+        self._touched: set[str] = set()
+        """Names of the sets whose entries may have changed since the last look."""
+        self._room = dict.fromkeys(self._sets, DEFAULT_MAXELEM)
+        """Set name -> for how many entries the last audit makes the set."""
+        self._overfull: set[str] = set()
         self._vips: Counted[IPAddress] = Counted()
         self._foreign: dict[IPAddress | None, set[VirtualServerKey]] = {}
-        self._room = dict.fromkeys(self._sets, DEFAULT_MAXELEM)
+        """Address -> the virtual servers of others there."""
 
     @property
     def vips(self) -> AbstractSet[IPAddress]:
@@ -49,35 +56,49 @@ class Shared:
         return self._vips.counts.keys()
 
     def entries(self) -> Mapping[str, AbstractSet[SetEntry]]:
-        """The entries by set name; views that follow changes."""
+        """Set name -> the entries that are needed; views that follow changes."""
         return {name: held.counts.keys() for name, held in self._entries.items()}
 
+    def specs(self) -> Mapping[str, SetSpec]:
+        """The sets by name, with room for their entries and for more to come."""
+        return {
+            name: set_spec(role, family, maxelem=self._room_for(name))
+            for name, (role, family) in self._sets.items()
+        }
+
+    def note_room(self) -> None:
+        """Take note that an audit makes the sets as `specs` has them now."""
+        self._room = {name: self._room_for(name) for name in self._sets}
+        self._overfull.clear()
+
     def add(self, named: NamedEntry) -> None:
-        """Somebody needs an entry."""
+        """Note that one owner more needs an entry."""
+        self._touched.add(named.set_name)
         self._entries[named.set_name].add(named.entry)
 
     def discard(self, named: NamedEntry) -> None:
-        """He needs it no more."""
+        """Note that one owner needs an entry no more."""
+        self._touched.add(named.set_name)
         self._entries[named.set_name].discard(named.entry)
 
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
-        """One virtual server needs what it needs in place of another.
+        """Count the entries and the VIP of one virtual server in place of another's.
 
         What both need never counts as gone.
         """
         if new is not None:
             for named in _needs(new):
-                self._entries[named.set_name].add(named.entry)
+                self.add(named)
             if (vip := _vip(new)) is not None:
                 self._add_vip(vip)
         if old is not None:
             for named in _needs(old):
-                self._entries[named.set_name].discard(named.entry)
+                self.discard(named)
             if (vip := _vip(old)) is not None:
                 self._discard_vip(vip)
 
     def set_foreign(self, key: VirtualServerKey, *, is_foreign: bool) -> None:
-        """A virtual server has become, or ceased to be, another's."""
+        """Note that a virtual server has become, or ceased to be, another's."""
         beside = self._foreign.setdefault(key.address, set())
         if is_foreign:
             beside.add(key)
@@ -91,7 +112,7 @@ class Shared:
     def needed_alone_by(
         self, servers: Iterable[ServerProgram]
     ) -> tuple[dict[str, set[SetEntry]], set[IPAddress]]:
-        """The entries and VIPs that nobody but these virtual servers needs."""
+        """The entries (by set name) and VIPs that only these virtual servers need."""
         servers = tuple(servers)
         entries: dict[str, set[SetEntry]] = {}
         for named, count in Counter(n for s in servers for n in _needs(s)).items():
@@ -102,19 +123,24 @@ class Shared:
         return entries, alone
 
     def take_change(self) -> SharedChange:
-        """What came and went since the last call."""
-        came, gone = {}, {}
-        is_overfull = False
-        for name, held in self._entries.items():
+        """The entries and VIPs that came and went since the last call."""
+        came = dict.fromkeys(self._sets, _NO_ENTRIES)
+        gone = dict.fromkeys(self._sets, _NO_ENTRIES)
+        for name in self._touched:
+            held = self._entries[name]
             came[name], gone[name] = held.take_change()
-            is_overfull |= len(held.counts) > self._room[name]
+            if len(held.counts) > self._room[name]:
+                self._overfull.add(name)
+            else:
+                self._overfull.discard(name)
+        self._touched.clear()
         came_vips, gone_vips = self._vips.take_change()
         return SharedChange(
             came_entries=came,
             gone_entries=gone,
             came_vips=came_vips,
             gone_vips=gone_vips,
-            is_overfull=is_overfull,
+            is_overfull=bool(self._overfull),
         )
 
     def _add_vip(self, vip: IPAddress) -> None:
@@ -129,13 +155,8 @@ class Shared:
             for key in self._foreign.get(vip, ()):
                 self.discard(_foreign_entry(key))
 
-    def specs(self) -> Mapping[str, SetSpec]:
-        """The sets with room for what is in them, and for more until they are full."""
-        specs = {}
-        for name, (role, family) in self._sets.items():
-            self._room[name] = _room_for(len(self._entries[name].counts))
-            specs[name] = set_spec(role, family, maxelem=self._room[name])
-        return specs
+    def _room_for(self, name: str) -> int:
+        return _maxelem_for(len(self._entries[name].counts))
 
 
 def bound_entry(vip: IPAddress) -> NamedEntry:
@@ -158,8 +179,8 @@ def _needs(server: ServerProgram) -> Iterator[NamedEntry]:
         yield bound_entry(vip)
 
 
-def _room_for(entries: int) -> int:
-    """Entries to create a set for: the default, or a power of two with a quarter free.
+def _maxelem_for(entries: int) -> int:
+    """For how many entries a set is made: the default, or more with a quarter free.
 
     A set cannot grow in place; the room to spare means it is seldom rebuilt.
     """

@@ -14,7 +14,7 @@ from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.rules.catalogue import DEFAULT_MAXELEM, SetRole, set_name
 from ipvsctl.plan.service.program import (
     HealthCheck,
@@ -305,6 +305,8 @@ def test_a_full_set_asks_for_an_audit_and_a_larger_set() -> None:
     union.put(ServiceProgram(ref=ObjectRef("default", "huge"), entries=entries))
     assert union.take_change().needs_audit
     assert union.state().sets[EXTERNAL].maxelem == 2 * DEFAULT_MAXELEM
+    assert union.take_change().needs_audit, "whoever only looks makes no set larger"
+    union.agree(Observed(state=NodeState()))
     assert not union.take_change().needs_audit
 
 
@@ -360,6 +362,35 @@ def test_a_change_is_the_difference(before: Cluster, after: Cluster) -> None:
     assert differing <= change.keys
     for key in change.keys:
         assert change.desired.virtual_servers.get(key) == new.virtual_servers.get(key)
+
+
+@given(clusters(), clusters())
+def test_questions_change_nothing(before: Cluster, after: Cluster) -> None:
+    """A union that is asked everything goes on as one that is asked nothing."""
+    asked, other = before.desired(), before.desired()
+    for union in (asked, other):
+        union.take_change()
+        for one in after.desired().programs.values():
+            union.put(one)
+    _ask_everything(asked)
+    change, expected = asked.take_change(), other.take_change()
+    assert change == expected
+    assert asked.without(change, change.fresh) == other.without(change, change.fresh)
+    assert plain(asked.state()) == plain(other.state())
+
+
+def _ask_everything(union: Desired) -> None:
+    keys = union.state().virtual_servers.keys()
+    for key in keys:
+        union.server(key)
+    union.unchanged(keys)
+    union.servers()
+    union.problems()
+    union.health_checks()
+    union.urgent_addresses()
+    for name, value in vars(Desired).items():
+        if isinstance(value, property):
+            getattr(union, name)
 
 
 def test_another_address_of_the_node_asks_for_an_audit() -> None:

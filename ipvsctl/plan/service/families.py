@@ -1,8 +1,17 @@
-"""Problems of Services, and those of addresses whose family is not served."""
+"""The families that a Service is served in, and problems of addresses of others."""
 
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
+
+
+def served_families(service: Service, node: NodeContext) -> tuple[IPFamily, ...]:
+    """The families of a Service that the kernel has."""
+    return tuple(
+        family
+        for family in (*map(family_of, service.cluster_ips), *service.lost_families)
+        if family in node.families
+    )
 
 
 def family_problems(
