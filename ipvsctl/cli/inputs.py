@@ -22,7 +22,7 @@ _MAX_CONFIG_BYTES: Final = 2**20
 def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
     """The settings of the file, or the defaults, with those given beside it.
 
-    What the file sets in vain is said on stderr.
+    Settings that have no effect are named on stderr.
 
     Raises:
         ConfigError: the file cannot be read, or a setting cannot be used.
@@ -58,7 +58,7 @@ def require_whole(store: Store) -> None:
     """Do nothing if everything could be read.
 
     Raises:
-        UnreadInput: it could not: what is missing may be what is wanted.
+        UnreadInput: something could not: an object that is missing may be wanted.
     """
     doubts = store.vouched().doubts
     if doubts:
@@ -66,7 +66,7 @@ def require_whole(store: Store) -> None:
 
 
 def status_for(store: Store) -> ExitStatus:
-    """Of a command that goes by these objects: an error if not all could be read."""
+    """The exit status by these objects: an error, also told, if some are unread."""
     doubts = store.vouched().doubts
     for doubt in doubts:
         complain(f"not known: {doubt}")
@@ -74,6 +74,6 @@ def status_for(store: Store) -> ExitStatus:
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:
-    """Say on stderr, one line each, what cannot be honoured."""
+    """Say problems on stderr, one line each."""
     for problem in problems:
         tell(str(problem))

@@ -1,4 +1,4 @@
-"""What the commands about a node share: their options, and what becomes of those."""
+"""Options that the commands about a node share, and the inputs made of them."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class NodeInputs:
         given_name: of the node, "" for none.
         config: the configuration file.
         given: settings beside that file.
-        verbose: how often that was asked for.
+        verbose: how much more to say.
         environment: where the kernel is from.
     """
 
@@ -51,7 +51,7 @@ class NodeInputs:
 
     @cached_property
     def settings(self) -> "ProxyConfig":
-        """Those of the file and beside it.
+        """The settings of the file, with those given beside it.
 
         Raises:
             ConfigError: the file cannot be read, or a setting cannot be used.
@@ -102,7 +102,7 @@ class NodeInputs:
         )
 
     def read_if_any(self) -> "tuple[Store | None, str]":
-        """The same if something says where objects are; see `objects.read_if_any`."""
+        """All objects, if something says where they are; see `objects.read_if_any`."""
         from ipvsctl.cli.objects import read_if_any  # noqa: PLC0415  # see above
 
         settings, name = self.settings, self.name

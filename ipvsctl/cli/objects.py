@@ -29,7 +29,7 @@ _ONCE_READ_TIMEOUT_S: Final = 30.0
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about where objects are; nothing is "the cluster of this pod".
+    """Where objects come from; empty means in-cluster.
 
     Attributes:
         manifests: files and directories.
@@ -55,7 +55,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         manifests: Sequence[Path] | None, master: str, config: ProxyConfig
     ) -> "Origin":
-        """From the options; manifests come before any API server."""
+        """The origin that options name; manifests come before any API server."""
         if manifests:
             return Origin(manifests=tuple(manifests))
         return Origin(kubeconfig=config.kubeconfig, master=master)
@@ -73,7 +73,7 @@ def open_api(origin: Origin, because: str = "") -> "Api":
 def open_source(
     origin: Origin, node_name: str, config: ProxyConfig, api: "Api | None"
 ) -> "Source":
-    """What a daemon follows: manifests, or without any, `api`."""
+    """The source that a daemon follows: manifests, or without any, `api`."""
     if api is not None:
         return _api_source(api, node_name, config, is_patient=True)
     from ipvsctl.sources.manifests import (  # noqa: PLC0415  # not with an API server
@@ -94,7 +94,7 @@ def read_store(
     """Read all objects once.
 
     Raises:
-        ConfigError: nothing says where objects are, or what does cannot be used.
+        ConfigError: nothing says where objects are, or they cannot be read.
         ApiError: the API server does not tell.
     """
     store = Store(node_name)
@@ -191,7 +191,7 @@ def _api_source(
 
 
 def open_recorder(api: "Api | None", node_name: str) -> "EventRecorder | None":
-    """What posts Events, if there is an API server to post them to."""
+    """The recorder of Events, if there is an API server to post them to."""
     if api is None:
         return None
     from ipvsctl.kube.recorder import (  # noqa: PLC0415  # not with manifests

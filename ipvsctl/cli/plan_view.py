@@ -103,7 +103,7 @@ def describe(
 
 
 def _what(op: Op, observed: NodeState) -> str:
-    """The op without its verb, which its action stands for, and what was before."""
+    """The op without its verb, which its action stands for, and the value before."""
     text = str(op).partition(" ")[2]
     match op:
         case SetSysctl(name, _):

@@ -1,4 +1,4 @@
-"""`render`: what a node should hold, without a kernel."""
+"""`render`: the desired state of a node, without a kernel."""
 
 from collections.abc import Sequence
 
@@ -25,14 +25,14 @@ def render(
     addresses: Sequence[IPAddress] | None,
     form: RenderFormat,
 ) -> None:
-    """Print the desired state, and what cannot be honoured on stderr.
+    """Print the desired state, and problems on stderr.
 
     Args:
         store: all objects.
         config: settings.
         addresses: of the node's own links, the primary one of each family first; None
             takes those of its Node object.
-        form: what to print.
+        form: the part of the state to print, and how.
     """
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
     compiler.compile_dirty()

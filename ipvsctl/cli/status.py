@@ -1,4 +1,4 @@
-"""`status`: every Service with what the kernel holds for it."""
+"""`status`: every Service with its part of the kernel state."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -77,11 +77,11 @@ def describe(
     loop: LoopStatus | None = None,
     problems: Sequence[Problem] | None = None,
 ) -> NodeStatus:
-    """Put together what a reconciler and its kernel know.
+    """Put together the status that a reconciler and its kernel know.
 
     Args:
         reconciler: has the desired state.
-        store: what that was compiled from.
+        store: the objects it was compiled from.
         config: settings.
         observed: the complete kernel state.
         source: what the objects are worth; None if there are none.

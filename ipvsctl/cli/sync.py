@@ -26,10 +26,10 @@ from ipvsctl.plan.diff.plan import DiffOptions, diff
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon answers to `diff`.
+    """A daemon's answer to `diff`.
 
     Attributes:
-        source: what the comparison is worth.
+        source: where objects come from, and what the comparison is worth.
     """
 
     plan: PlanView
@@ -38,7 +38,7 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiffData(PlanView, frozen=True, kw_only=True):
-    """What is printed as data: the plan, and what it is worth."""
+    """A comparison as data: the plan, and what it is worth."""
 
     source: SourceState
 
@@ -46,7 +46,7 @@ class DiffData(PlanView, frozen=True, kw_only=True):
 def compare(
     kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat, source: str
 ) -> DiffAnswer:
-    """What `apply` would do, with what `form` needs; `source` is the objects'."""
+    """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
@@ -67,7 +67,7 @@ def diff_answer(
     *,
     as_data: bool,
 ) -> DiffAnswer:
-    """What `impose` would do with what was observed."""
+    """The plan of `impose` for an observed state, described."""
     source = msgspec.structs.replace(source, held=reconciler.held(observed))
     plan = reconciler.plan(observed)
     desired = reconciler.desired
@@ -76,7 +76,7 @@ def diff_answer(
 
 
 def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
-    """The same from the daemon; None when there is none.
+    """The daemon's own comparison; None when there is no daemon.
 
     Raises:
         DaemonError: it cannot say.
@@ -134,7 +134,7 @@ def apply(
 def cleanup(
     kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
 ) -> ExitStatus:
-    """Remove all that is ours, or say what that is."""
+    """Remove all that is ours, or print the plan."""
     begun = time.monotonic()
     with closing(kernel):
         observed = kernel.observe()

@@ -1,1 +1,1 @@
-"""Kubernetes objects to values, and the store that says what became dirty."""
+"""Kubernetes objects to values, and the store that says which Services became dirty."""

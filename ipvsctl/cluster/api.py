@@ -213,7 +213,7 @@ class ObjectList(msgspec.Struct, gc=False):
 
 
 class TypeMeta(msgspec.Struct, rename="camel", gc=False):
-    """What says how the rest is to be read."""
+    """Version and kind, by which the rest of an object is read."""
 
     kind: str | None = None
     api_version: str | None = None

@@ -22,8 +22,7 @@ unset field looks like, since kubeadm writes every field there is:
       vipBinding: route           # or address (default)
       vipLink: kube-ipvs0
 
-Which fields there are, and what becomes of each, is in `fields`.
-Reading the file is the caller's.
+The module `fields` lists the fields, and how each is treated. Callers read the file.
 """
 
 from collections import defaultdict
@@ -82,8 +81,8 @@ def parse_config(raw: bytes | str, source: str) -> tuple[ProxyConfig, tuple[str,
     """Read a configuration file.
 
     Args:
-        raw: its text, YAML or JSON.
-        source: what to call it in errors.
+        raw: the text of the file, YAML or JSON.
+        source: name of the file in errors.
 
     Returns:
         The settings, and a warning for each field that is set and has no effect,
@@ -205,7 +204,7 @@ def _is_unset(value: object) -> bool:
 
 
 def _check(config: ProxyConfig) -> None:
-    """Settings that do not fit together.
+    """Refuse settings that do not fit together.
 
     Source: kube-proxy pkg/proxy/apis/config/validation.
     """

@@ -1,7 +1,7 @@
 """Bytes or plain Python values to the wire shapes of `api`, with errors that say where.
 
-JSON bytes (from the API) and dicts (from YAML) take the same path from here on. What
-the API server would have made another value of is read a second time, see `lenient`.
+JSON bytes (from the API) and dicts (from YAML) take the same path from here on. A value
+of which the API server would have made another one is read again, see `lenient`.
 """
 
 import re
@@ -22,7 +22,7 @@ from ipvsctl.model.problem import Kind, ObjectRef
 T = TypeVar("T")
 
 RawObject = bytes | msgspec.Raw | dict[str, object]
-"""One object: its JSON text, or what a YAML reader made of it."""
+"""One object: its JSON text, or the dict that a YAML reader made of it."""
 
 _CANNOT_DECODE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(
@@ -113,7 +113,7 @@ def _bad_object(kind: str, raw: RawObject, exc: Exception) -> BadObject:
 
 
 def _reason(words: str) -> str:
-    """Our words for what is wrong with a type; the decoder's where there are none."""
+    """Our words for a value of a wrong type; the decoder's words where we have none."""
     match = _TYPES.fullmatch(words)
     if match is None:
         return f"cannot be read ({words})"
@@ -126,7 +126,7 @@ def _reason(words: str) -> str:
 
 
 def _place(whole: object, path: str) -> tuple[str, object]:
-    """The path and what is there; with its key if that is one of many texts."""
+    """The path and the value there; with the key, if one of many texts is wrong."""
     if not path.endswith(_SOME_KEY):
         return path, _value_at(whole, path)
     path = path.removesuffix(_SOME_KEY)
@@ -146,7 +146,7 @@ def _shown(value: object) -> object:
 
 
 def plain_object(raw: RawObject) -> object:
-    """What JSON or YAML made of an object; None if it is not even that."""
+    """An object as plain Python values; None if it is not even JSON."""
     if isinstance(raw, dict):
         return raw
     try:
@@ -169,7 +169,7 @@ def _describe(kind: str, whole: object) -> str:
 
 
 def _value_at(whole: object, path: str) -> object:
-    """What is at `spec.ports[0].port`; None where the path does not lead."""
+    """The value at `spec.ports[0].port`; None where the path does not lead."""
     value = whole
     for index, name in _STEP.findall(path):
         if isinstance(value, list) and index and int(index) < len(value):

@@ -21,20 +21,21 @@ from ipvsctl.cluster.yamltext import (
 )
 
 EVENTS_AT_LEAST: Final = 300_000
-"""Events of YAML that any file may have: what takes about a second to read."""
+"""Events of YAML that any file may have; so many take about a second to read."""
 
 EVENTS_PER_BYTE: Final = 0.25
-"""What a larger file may have. `kubectl` writes one in eight bytes or more, dense JSON
-has one in seven."""
+"""Events that a larger file may have for each byte. `kubectl` writes an event in eight
+bytes or more, dense JSON has one in seven."""
 
 EVENTS_AT_MOST: Final = 16_000_000
-"""However large it is: what takes about a minute, and two gigabytes."""
+"""Events that a file may have however large it is; so many take about a minute and two
+gigabytes."""
 
 OBJECTS_AT_LEAST: Final = 10_000
 """Objects that any file may have."""
 
 BYTES_PER_OBJECT: Final = 32
-"""What an object takes at the least in a larger file; a small Service has 100."""
+"""Bytes for each object that a larger file may have; a small Service has 100."""
 
 MAX_BROKEN: Final = 100
 """After so many documents that are not YAML a file is not read on."""
@@ -150,7 +151,7 @@ class Documents:
 
 
 class NotOneMapping(ValueError):
-    """A file is not one mapping; the text says what else, or what is wrong with it."""
+    """A file is not one mapping; the text says why."""
 
 
 def one_mapping(raw: bytes, kind: str) -> tuple[dict[str, object], tuple[str, ...]]:
@@ -158,7 +159,7 @@ def one_mapping(raw: bytes, kind: str) -> tuple[dict[str, object], tuple[str, ..
 
     Args:
         raw: the file's bytes.
-        kind: what the document is to be, for errors.
+        kind: name of such a document, for errors.
 
     Raises:
         NotOneMapping: there is none, more than one, or something else; or one cannot be
@@ -187,7 +188,7 @@ def _plain(value: object) -> object:
 
 
 def _json_pieces(text: bytes, start: int, most: int) -> tuple[list[bytes], int]:
-    """The values of JSON that follow each other, and where something else begins."""
+    """The values of JSON at the start, and the place where something else begins."""
     pieces: list[bytes] = []
     while text[start : start + 1] == b"{" and len(pieces) < most:
         end = _end_of_json(text, start)
@@ -280,7 +281,7 @@ def _chunks(text: bytes, start: int) -> Iterator[tuple[int, int]]:
 def _without_marks(chunk: bytes, line: int) -> bytes:
     """The text of a document without the marks that files begin with.
 
-    One inside of a document is what concatenating files without `---` leaves.
+    A mark inside of a document is left by concatenating files without `---`.
 
     Raises:
         YamlError: there is one, or there are too many directives.

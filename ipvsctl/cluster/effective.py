@@ -12,7 +12,7 @@ from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 def effective_config(config: ProxyConfig) -> Mapping[str, object]:
     """A KubeProxyConfiguration that has these settings, and no other field.
 
-    `parse_config` makes the same settings of it. What is unset is left out.
+    `parse_config` makes the same settings of it. Unset ones are left out.
     """
     document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND, "mode": "ipvs"}
     for field in FIELDS:
@@ -26,7 +26,7 @@ def effective_config(config: ProxyConfig) -> Mapping[str, object]:
 
 
 def _value(config: ProxyConfig, field: Field) -> object:
-    """What the file would hold; None for what is unset, or is no setting."""
+    """The value as the file would hold it; None if it is unset, or no setting."""
     if not field.attribute:
         return None
     value = reduce(getattr, field.attribute.split("."), config)

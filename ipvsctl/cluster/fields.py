@@ -1,4 +1,4 @@
-"""Every field of a KubeProxyConfiguration, and what becomes of it.
+"""Every field of a KubeProxyConfiguration, and how it is treated.
 
 Source: kube-proxy config/v1alpha1/types.go, v1.36.
 """
@@ -22,7 +22,7 @@ Read = Callable[[str, object], Any]
 
 
 class Treatment(StrEnum):
-    """What becomes of a field."""
+    """How a field is treated."""
 
     HONOURED = "honoured"
     NAMED = "named in a warning"

@@ -1,6 +1,6 @@
 """Field values that may be wrong: the value if it can be used, else a problem.
 
-What cannot be used is left out alone; the object it belongs to works without it.
+A value that cannot be used is left out alone; its object works without it.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ _PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
 
 
 class Findings:
-    """Reads field values of one object and collects what is wrong with them."""
+    """Reads field values of one object and collects the problems they have."""
 
     def __init__(self, kind: Kind, ref: ObjectRef) -> None:
         self._kind = kind
@@ -34,7 +34,7 @@ class Findings:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What was found, in the order it was found; of much that is alike, some."""
+        """Problems in the order they were found; of many that are alike, some."""
         return self._tally.problems
 
     def add(self, field: str, value: object, reason: str) -> None:

@@ -18,7 +18,7 @@ class Flag:
 
     Attributes:
         path: its path in the configuration file.
-        metavar: what a value looks like; words are separated by `|`.
+        metavar: form of a value; words are separated by `|`.
         help: for `--help`.
     """
 

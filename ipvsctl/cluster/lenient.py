@@ -1,10 +1,9 @@
-"""What the API server would have stored for a value that is not quite of its type.
+"""Values that are not quite of their type, as the API server would have stored them.
 
-A manifest passes no API server, and says what one takes in its stride: a null among
-strings or objects is an empty one (Go's encoding/json leaves such an item as it was
-made), and 80.0 is 80 (kubectl reads and writes it as a number). "80" is no number to
-either of them. A `Letter` of YAML is a boolean or text,
-whichever is expected.
+A manifest passes no API server, and says things that a server takes in its stride: a
+null among strings or objects is an empty one (Go's encoding/json leaves such an item as
+it was made), and 80.0 is 80 (kubectl reads and writes it as a number). "80" is no
+number to either of them. A `Letter` of YAML is a boolean or text, as is expected.
 """
 
 from msgspec import inspect
@@ -13,7 +12,7 @@ from ipvsctl.cluster.scalars import Letter
 
 
 def as_stored(value: object, shape: inspect.Type) -> object:
-    """The value as it would come from the API server; what it would refuse as it is.
+    """The value as it would come from the API server; a value it would refuse as it is.
 
     Args:
         value: plain Python values, as JSON and YAML readers make them.

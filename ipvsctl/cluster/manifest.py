@@ -1,4 +1,4 @@
-"""Manifest files: text to objects, files to one cluster, and what changed between two.
+"""Manifest files: text to objects, files to one cluster, and changes between two.
 
 No file is opened here; `sources.manifests` does that.
 """
@@ -36,16 +36,16 @@ _type_meta = ShapeDecoder("Object", TypeMeta)
 
 
 class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What one file says.
+    """The content of one file.
 
     Attributes:
-        objects: those that were understood.
+        objects: the objects that were understood.
         problems: about the file itself, for each part that could not be read, or not
             for sure: text that is not YAML, documents that are not what they say or
             say something twice, kinds and versions that are nearly ours, a file too
             large. With any of them the file is not whole: objects missing from it may
             be among what was not understood. Without any, it says all there is in it.
-        notes: what was understood and will surprise all the same, such as slices that
+        notes: objects that were understood and will surprise all the same: slices that
             are no Service's. The file is whole in spite of them.
         skipped: how many documents of other kinds there were, by `apiVersion kind`.
         was_whole: the file had no problems before, and what it said then is in force.
@@ -59,13 +59,13 @@ class ManifestFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifests(msgspec.Struct, frozen=True, kw_only=True):
-    """What all files say together.
+    """The content of all files together.
 
     Attributes:
         objects: each once, with the problem on it if several files have it.
         invalid: problems of files, by path.
         notes: notes of files, by path.
-        unknown: those of these files that were never read whole.
+        unknown: the files with problems that were never read whole.
         skipped: as in `ManifestFile`.
     """
 
@@ -117,10 +117,10 @@ def unreadable(path: str, reason: str) -> ManifestFile:
 
 
 def keep_last_good(now: ManifestFile, before: ManifestFile | None) -> ManifestFile:
-    """What is in force of a file: for what it no longer says clearly, the last good.
+    """Merge a broken file over its last good version.
 
-    A file with problems withdraws nothing, since what is missing may be what is
-    broken; what it does say counts.
+    A file with problems withdraws nothing, since an object that is missing may be the
+    broken one; the objects it does have count.
     """
     if not now.problems or before is None:
         return now
@@ -182,7 +182,7 @@ def _told(manifests: Manifests) -> AbstractSet[str]:
 
 
 def _file_event(manifests: Manifests, path: str) -> Event:
-    """What there is to say about a file; with notes alone it is not `Invalid`."""
+    """Problems and notes of a file as an event; with notes alone, not `Invalid`."""
     ref = ObjectRef("", path)
     problems, notes = manifests.invalid.get(path, ()), manifests.notes.get(path, ())
     if problems:
@@ -232,7 +232,7 @@ class _Reader:
         self._overlooked = Overlooked()
 
     def result(self) -> ManifestFile:
-        """All that was read."""
+        """The content of the file, as far as it was read."""
         for key, problems in self._repeated.items():
             self._objects[key] = _with_problems(self._objects[key], problems)
         for found in self._overlooked.problems():
@@ -247,11 +247,11 @@ class _Reader:
         )
 
     def fail(self, field: str, value: str, reason: str) -> None:
-        """Note what of the file cannot be read."""
+        """Note a part of the file that cannot be read."""
         self._problems.add(self._problem(field, value, reason))
 
     def note(self, field: str, value: str, reason: str) -> None:
-        """Note what was read and will surprise."""
+        """Note a part that was read and will surprise."""
         self._notes.add(self._problem(field, value, reason))
 
     def _problem(self, field: str, value: str, reason: str) -> Problem:
@@ -274,9 +274,9 @@ class _Reader:
 
         Args:
             raw: the object.
-            where: what to call it, `document 2 items[5]`.
-            depth: how many lists it is in.
-            default: version and kind it has if it does not say, as items of an
+            where: the place of the object, `document 2 items[5]`.
+            depth: how many lists the object is in.
+            default: version and kind of an object that says none, as items of an
                 `EndpointSliceList` do not.
         """
         self._left -= 1

@@ -1,4 +1,4 @@
-"""A Node of the API to the value the rest works with."""
+"""A Node of the API to a value."""
 
 from typing import Final
 

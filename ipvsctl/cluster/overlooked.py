@@ -1,6 +1,6 @@
-"""What a manifest has that no Service gets anything of, and which of it matters.
+"""Objects of a manifest that do nothing for any Service, and which of them matter.
 
-Most kinds are nobody's business here. One that is nearly a kind of ours is most likely
+Most kinds are nobody's business here. A kind that is nearly one of ours is most likely
 a mistake, and so is a slice that names no Service.
 """
 
@@ -29,11 +29,11 @@ _MAX_COMPARED: Final = 1000
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that objects of a file have in common.
+    """A peculiarity that objects of a file have in common.
 
     Attributes:
-        where: the first of them, `document 2 items[5]`.
-        what: they are, `discovery.k8s.io/v1beta1 EndpointSlice`.
+        where: place of the first of them, `document 2 items[5]`.
+        what: version and kind, `discovery.k8s.io/v1beta1 EndpointSlice`.
         reason: for people, with how many there are.
     """
 
@@ -54,7 +54,7 @@ _meta = ShapeDecoder("EndpointSlice", _Meta)
 
 
 class Overlooked:
-    """Counts them, in one file."""
+    """Counts the peculiar objects of one file."""
 
     def __init__(self) -> None:
         self._skipped: Counter[tuple[str, str]] = Counter()
@@ -64,7 +64,7 @@ class Overlooked:
         self._nameless_first = ""
 
     def skip(self, version: str, name: str, where: str) -> None:
-        """An object of a kind that is not read."""
+        """Count an object of a kind that is not read."""
         seen = (version, name)
         if seen not in self._skipped and len(self._skipped) < _MAX_COMPARED:
             meant = _meant(version, name)
@@ -74,7 +74,7 @@ class Overlooked:
         self._skipped[seen] += 1
 
     def look(self, found: Upserted, raw: RawObject, where: str) -> None:
-        """An object that was read, and may stand for nothing."""
+        """Count an object that was read, if it stands for nothing."""
         if found.kind is not Kind.ENDPOINT_SLICE or found.values or found.problems:
             return
         meta = _meta.decode(raw).metadata
@@ -91,7 +91,7 @@ class Overlooked:
         }
 
     def problems(self) -> Iterator[Finding]:
-        """What was most likely meant for us."""
+        """Objects that were most likely meant for us."""
         for seen, (version, name) in self._meant.items():
             count = self._skipped[seen]
             yield Finding(
@@ -101,7 +101,7 @@ class Overlooked:
             )
 
     def notes(self) -> Iterator[Finding]:
-        """What was read and is of no use."""
+        """Objects that were read and are of no use."""
         if self._nameless:
             yield Finding(
                 where=self._nameless_first,
@@ -112,7 +112,7 @@ class Overlooked:
 
 
 def _meant(version: str, name: str) -> tuple[str, str] | None:
-    """Which of ours a version and kind of Kubernetes' own groups is nearly.
+    """The kind of ours that a version and kind of Kubernetes' own groups nearly is.
 
     Groups with a domain are other people's, and so are their kinds, whatever they are
     called.

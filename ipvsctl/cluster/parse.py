@@ -53,7 +53,7 @@ def parse_object(kind: Kind, raw: RawObject, proxy_name: str = "") -> Upserted:
     """Read one object of a known kind.
 
     Args:
-        kind: what it is.
+        kind: of the object.
         raw: the object.
         proxy_name: see `ProxyConfig.service_proxy_name`.
 

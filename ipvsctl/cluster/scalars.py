@@ -1,8 +1,8 @@
-"""What a scalar of YAML stands for, the way `kubectl` reads it.
+"""Scalars of YAML to values, the way `kubectl` reads them.
 
-That is YAML 1.1 with changes: `on` is true, `014` is twelve and `1_000` a thousand, but
-nothing is in base 60 and a date is text. What JSON has no number for (`.inf`) is
-refused, as it is there.
+Its YAML is 1.1 with changes: `on` is true, `014` is twelve and `1_000` a thousand, but
+nothing is in base 60 and a date is text. A number that JSON does not have (`.inf`) is
+refused.
 Source: go.yaml.in/yaml/v2 resolve.go (read at v2.4.3), through sigs.k8s.io/yaml.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 MERGE: Final = "<<"
-"""A plain key that takes over what other mappings have; compare it with `is`."""
+"""A plain key that takes over the keys of other mappings; compare it with `is`."""
 
 
 class Letter:
@@ -38,7 +38,7 @@ class Letter:
 
     @property
     def boolean(self) -> bool:
-        """What it means as a boolean."""
+        """The boolean it means."""
         return self._text in {"y", "Y"}
 
 

@@ -1,4 +1,4 @@
-"""A Service of the API to the value the rest works with."""
+"""A Service of the API to a value."""
 
 from typing import Final, NamedTuple
 
@@ -146,7 +146,7 @@ def _lost_families(
 ) -> tuple[IPFamily, ...]:
     """The families of which there is a cluster IP, and none that can be used.
 
-    What cannot be read says its family by how it is written.
+    An address that cannot be read shows its family by how it is written.
     """
     written = {
         IPFamily.IPV6 if ":" in text else IPFamily.IPV4
@@ -199,8 +199,8 @@ def _node_port(
 ) -> int:
     """The node port, 0 for none.
 
-    One that is written down is honoured even if `allocateLoadBalancerNodePorts` is
-    false: that setting stops the API server from choosing one, no more.
+    A port that is written down is honoured even if `allocateLoadBalancerNodePorts` is
+    false: that setting stops the API server from choosing a port, no more.
     """
     if not value:
         return 0
@@ -230,10 +230,10 @@ class _SourceRanges(NamedTuple):
     """Who may use the ingress VIPs.
 
     Attributes:
-        field: where it says so.
-        texts: as written; none is "all".
-        networks: those that can be read.
-        is_whole: all of them can.
+        field: of the Service that has the ranges.
+        texts: the ranges as written; none is "all".
+        networks: the ranges that can be read.
+        is_whole: every range can be read.
     """
 
     field: str
@@ -245,7 +245,7 @@ class _SourceRanges(NamedTuple):
 def _source_ranges(
     spec: ServiceSpec, annotations: dict[str, str], found: Findings
 ) -> _SourceRanges:
-    """The ranges, of any type of Service: kube-proxy does not ask for it."""
+    """The ranges of a Service, whatever its type: kube-proxy does not look at that."""
     if spec.load_balancer_source_ranges:
         field = "spec.loadBalancerSourceRanges"
         texts = spec.load_balancer_source_ranges

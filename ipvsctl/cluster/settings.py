@@ -1,6 +1,6 @@
 """Values of settings: each reader takes a field's path and value, and checks it.
 
-All of them raise `ConfigError` with that path.
+Every reader raises `ConfigError` with that path.
 """
 
 import re
@@ -42,15 +42,15 @@ def boolean(field: str, value: object) -> bool:
 
 
 def boolean_word(word: str) -> object:
-    """True or false for its word; anything else stays as it is."""
+    """True or false for its word; any other word stays as it is."""
     return {"true": True, "false": False}.get(word, word)
 
 
 def text(field: str, value: object) -> str:
     """A string of no more than 4,096 characters, the longest path there is.
 
-    It may not hold what no file and no kernel object can have in its name, nor bytes
-    that are no UTF-8 (surrogates, as Python has those of the command line).
+    It may not hold a character that names of files and kernel objects cannot have, nor
+    bytes that are no UTF-8 (surrogates, as Python has those of the command line).
     """
     if isinstance(value, Letter):
         return str(value)
@@ -127,7 +127,7 @@ def vip_link(field: str, value: object) -> str:
 
 
 def label_value(field: str, value: object) -> str:
-    """What a label of an object can be; "" is none."""
+    """The value of a label; "" is none."""
     word = text(field, value)
     if word and not _LABEL_VALUE.fullmatch(word):
         raise ConfigError(field=field, value=value, reason="not a label's value")
@@ -158,14 +158,14 @@ def mark_range(field: str, value: object) -> MarkRange:
 
 
 def count(field: str, value: object) -> int:
-    """How many; what the kernel counts in 31 bits."""
+    """A count that the kernel holds in 31 bits."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
         return value
     raise ConfigError(field=field, value=value, reason="not a count (0-2147483647)")
 
 
 def count_word(word: str) -> object:
-    """How many for its digits; anything else stays as it is."""
+    """The number that a word of digits is; any other word stays as it is."""
     is_number = word.isascii() and word.isdigit() and len(word) <= _DIGITS_MAX
     return int(word) if is_number else word
 
@@ -273,7 +273,7 @@ def items_of_words(text: str) -> object:
 
 
 def ports_of_words(text: str) -> object:
-    """The same for numbers; what is none stays as it is."""
+    """The numbers that words separated by commas are; a word that is none stays."""
     words = text.split(",")
     return [] if text == "none" else [count_word(word.strip()) for word in words]
 

@@ -211,7 +211,7 @@ def _names(hints: list[Hint] | None) -> frozenset[str]:
 
 
 def _subset_endpoints(field: str, subset: Subset, found: Findings) -> list[Endpoint]:
-    """What the mirroring controller would make of a subset.
+    """The endpoints that the mirroring controller would make of a subset.
 
     It says of an address whether it is ready, and nothing else: one that is not is said
     to serve, and to stay; so no traffic goes there even as the last resort.

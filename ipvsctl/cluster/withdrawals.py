@@ -9,12 +9,13 @@ from ipvsctl.cluster.manifest import ManifestFile, Manifests, ObjectKey, merge
 
 
 class Withdrawals:
-    """What several looks at the files add up to.
+    """The result of several looks at the files.
 
     An object that is missing may have moved into a file that cannot be read: it was
-    renamed, or the object was copied there first. So while there is such a file, what
-    is missing stays in force. An exception is a file that could not be read, and has
-    been as it is, ever since the object was first seen: no object moves into it.
+    renamed, or the object was copied there first. So while there is such a file, an
+    object that is missing stays in force. An exception is a file that could not be
+    read, and has been as it is, ever since the object was first seen: the object cannot
+    have moved there.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Withdrawals:
         self._broken: dict[str, tuple[ManifestFile, int]] = {}
 
     def look(self, files: Mapping[str, ManifestFile]) -> Manifests:
-        """Put files together, with what is not believed to be gone.
+        """Put files together, with the objects that are not believed to be gone.
 
         Args:
             files: by path; one that was not written since is the same value.
@@ -47,7 +48,7 @@ class Withdrawals:
         return found
 
     def _newest_broken(self, files: Mapping[str, ManifestFile]) -> int:
-        """The look at which the last of them became as it is; 0 if all can be read."""
+        """The look at which the last broken file became as it is; 0 without any."""
         broken = {}
         for path, file in files.items():
             if not file.problems:

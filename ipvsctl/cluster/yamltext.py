@@ -2,8 +2,8 @@
 
 Built on the parser's events and not on PyYAML's loaders, which take four times as
 long, and read `2001:1:2:3:4:5:6:7` as a number in base 60 and an unquoted creation
-time as a date. What a scalar stands for is in `scalars`, where a document begins and
-ends in `documents`.
+time as a date. The values of scalars are in `scalars`; where a document begins and ends
+is in `documents`.
 """
 
 import re
@@ -29,7 +29,7 @@ _CONTROL = re.compile(
 
 
 class YamlError(ValueError):
-    """Text that is not YAML, or YAML that is not JSON in other words."""
+    """Text that is not YAML, or YAML that JSON could not say."""
 
 
 class TooMuch(YamlError):
@@ -51,7 +51,7 @@ class Allowance:
 
 
 class YamlValue(msgspec.Struct, frozen=True, kw_only=True):
-    """What one document says.
+    """The content of one document.
 
     Attributes:
         value: dict, list, str, int, float, bool or None, nested; keys are text.

@@ -48,10 +48,10 @@ class Conntrack:
     def read(
         self, keys: Iterable[VirtualServerKey]
     ) -> Mapping[VirtualServerKey, AbstractSet[RealServerKey]]:
-        """Where the flows of those of these virtual servers that are UDP lead.
+        """For each UDP virtual server, the real servers its flows point to.
 
         Raises:
-            KernelError: they cannot be read.
+            KernelError: flows cannot be read.
         """
         wanted = {_packed(key): key for key in keys if key.protocol is Protocol.UDP}
         found: dict[VirtualServerKey, set[bytes]] = {}

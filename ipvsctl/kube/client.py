@@ -27,7 +27,7 @@ _ENCRYPTED: Final = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
 
 
 class _Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What `RESTClientObject` reads, by the names of `kubernetes_asyncio`."""
+    """The settings that `RESTClientObject` reads, by the names it has for them."""
 
     ssl_ca_cert: str | None
     cert_file: str | None
@@ -73,7 +73,7 @@ class Client:
         accept: str,
         patience: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        """Send a request; what it raises is aiohttp's."""
+        """Send a request; errors are aiohttp's."""
         response: aiohttp.ClientResponse = await self._rest.request(
             method,
             self.url(path),
@@ -107,7 +107,7 @@ def _rest_client(connection: Connection) -> Any:  # noqa: ANN401  # see `library
 
 
 def _configuration(connection: Connection, files: ExitStack) -> _Configuration:
-    """What is good while `files` is open; without TLS there are no certificates."""
+    """Settings that hold while `files` is open; without TLS, no certificates."""
     is_secure = connection.server.startswith("https://")
 
     def path(content: bytes) -> str | None:
@@ -126,7 +126,7 @@ def _configuration(connection: Connection, files: ExitStack) -> _Configuration:
 
 
 def _pem_error(connection: Connection, error: ssl.SSLError) -> Unusable:
-    """Which of the files it was about; the error does not say."""
+    """The error with the file it is about, which the library's does not name."""
     try:
         ssl.create_default_context(cadata=connection.authority.decode("latin-1"))
     except ssl.SSLError:

@@ -1,4 +1,4 @@
-"""What a client needs to know of its server and of its user, as a value."""
+"""A connection as a value: the server, the user, and how each is trusted."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _SCHEMES: Final = ("https://", "http://")
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client needs to know; "" and b"" for nothing.
+    """A server and a user of its, for a client; "" and b"" for nothing.
 
     Attributes:
         server: URL of the API server, without a slash at its end.

@@ -24,7 +24,7 @@ from ipvsctl.model.errors import ConfigError
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Which server was asked for; "" for nothing.
+    """The server that was asked for; "" for nothing.
 
     Attributes:
         kubeconfig: path of a kubeconfig, or of several that are taken as one, with a
@@ -67,13 +67,13 @@ class Access:
     def distrust(self) -> None:
         """The server did not take the credentials: ask for others, even if they last.
 
-        Token and certificate files are read anew in any case; this is about what a
-        plugin said.
+        Token and certificate files are read anew in any case; this is about the answer
+        of a plugin.
         """
         self._user.distrust()
 
     async def client(self) -> Client:
-        """A client with what the files say now. The caller closes it.
+        """A client with the credentials that files have now. The caller closes it.
 
         Raises:
             ConfigError: a file is missing or cannot be understood, or a plugin failed.
@@ -111,7 +111,7 @@ class Access:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Say of what is unusable where it was looked for."""
+        """Have the error say where unusable credentials were looked for."""
         try:
             yield
         except Unusable as error:

@@ -71,12 +71,12 @@ class ExecPlugin:
     """Asks one plugin, and keeps its answer until it expires.
 
     Args:
-        asked: what the kubeconfig says about it.
-        entry: where that is.
-        cluster: what it is told about the cluster, if it wants to know.
-        environ: the environment it adds to.
-        now: in UTC.
-        timeout_s: how long it may take.
+        asked: the plugin, as the kubeconfig has it.
+        entry: its place in the kubeconfig.
+        cluster: told to the plugin about the cluster, if it wants to know.
+        environ: the plugin's environment begins with it.
+        now: the time, in UTC.
+        timeout_s: how long the plugin may take.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ExecPlugin:
         return may_be and sys.stdin is not None and sys.stdin.isatty()
 
     def _info(self) -> str:
-        """What the plugin is told: another ExecCredential."""
+        """The plugin's input: another ExecCredential."""
         spec: dict[str, object] = {"interactive": self._is_interactive}
         if self._cluster is not None:
             spec["cluster"] = self._cluster
@@ -143,7 +143,7 @@ class ExecPlugin:
         return json.dumps(info, default=str)
 
     async def _run(self) -> bytes:
-        """What the plugin says on its standard output."""
+        """The plugin's standard output."""
         command = self._asked.command
         if "/" in command:
             command = str(self._entry.beside(command))
@@ -179,7 +179,7 @@ class ExecPlugin:
         return said
 
     async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
-        """All that comes, if that is not too much."""
+        """A stream to its end, if that is not too much."""
         chunks: list[bytes] = []
         left = MAX_BYTES
         while stream is not None and (chunk := await stream.read(_CHUNK)):

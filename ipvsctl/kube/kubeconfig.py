@@ -1,6 +1,7 @@
-"""Kubeconfigs: what they say, several as one, and which cluster and user it is about.
+"""Kubeconfigs as values, several as one, and the cluster and user that are current.
 
-What an entry refers to, files and plugins, is `kubeconfig_entries`' business.
+Files that an entry names are read in `kubeconfig_entries`, plugins are asked in
+`exec_plugin`.
 Source: client-go tools/clientcmd/loader.go, api/v1/types.go (read at v0.36).
 """
 
@@ -17,7 +18,7 @@ from ipvsctl.kube.credential_files import Unusable
 
 
 class Extension(msgspec.Struct, frozen=True):
-    """`clusters[].cluster.extensions[]`: what somebody else reads."""
+    """`clusters[].cluster.extensions[]`: settings of somebody else."""
 
     name: str
     extension: object = None

@@ -1,4 +1,4 @@
-"""A cluster and a user of a kubeconfig to what a client needs to know.
+"""A cluster and a user of a kubeconfig to a connection.
 
 Data in the kubeconfig beats the path of a file, as for `kubectl`.
 """
@@ -13,7 +13,7 @@ from ipvsctl.kube.kubeconfig import Chosen, Cluster, Entry, User
 
 
 def connection_of(chosen: Chosen, answer: PluginAnswer | None) -> Connection:
-    """What a client needs to know, with what the files say now.
+    """The connection, with the content that files have now.
 
     Args:
         chosen: a cluster and a user.
@@ -62,7 +62,7 @@ def authority(cluster: Cluster, entry: Entry) -> bytes:
 
 
 def pem(entry: Entry, name: str, data: str, path: str) -> bytes:
-    """What is in the kubeconfig in base64, or else in a file; b"" with neither.
+    """PEM out of the kubeconfig, in base64, or else out of a file; b"" with neither.
 
     Raises:
         Unusable: as `connection_of`.

@@ -1,6 +1,6 @@
-"""Whoever kubeconfigs say this process is to the API server, asked again and again.
+"""The user that kubeconfigs make of this process, asked again and again.
 
-Kubeconfigs and the files they name are read for every client; what a plugin has told is
+Kubeconfigs and the files they name are read for every client; the answer of a plugin is
 kept until it expires or is distrusted.
 """
 
@@ -23,7 +23,7 @@ class KubeconfigUser:
     Args:
         paths: of kubeconfigs, with a colon between two. Of several, those that are not
             there say nothing, as for `kubectl`; a single one is to be there.
-        environ: what a plugin's environment begins with.
+        environ: a plugin's environment begins with it.
     """
 
     def __init__(self, paths: str, environ: Mapping[str, str]) -> None:
@@ -36,11 +36,11 @@ class KubeconfigUser:
         self._asking = asyncio.Lock()
 
     def distrust(self) -> None:
-        """Forget what the plugin has told."""
+        """Forget the plugin's answer."""
         self._plugin = None
 
     async def connection(self) -> Connection:
-        """What a client needs to know, with what the files say now.
+        """The connection, with the content that files have now.
 
         Raises:
             Unusable: a file cannot be used, or a plugin told nothing.
@@ -55,7 +55,7 @@ class KubeconfigUser:
         return connection_of(chosen, await self._ask(chosen))
 
     def _choose(self) -> Chosen:
-        """What the kubeconfigs say; they are parsed only if one of them has changed."""
+        """Cluster and user; kubeconfigs are parsed only if one of them has changed."""
         read = tuple(self._content(file) for file in self._files)
         if self._chosen is None or read != self._read:
             pairs = zip(self._files, read, strict=True)
@@ -66,7 +66,7 @@ class KubeconfigUser:
         return self._chosen
 
     def _content(self, file: Path) -> bytes | None:
-        """What is in a kubeconfig; None if it is one of several and not there."""
+        """The bytes of a kubeconfig; None if it is one of several and not there."""
         if len(self._files) > 1 and not file.exists():
             return None
         try:
@@ -91,7 +91,7 @@ class KubeconfigUser:
 
 
 def _told(chosen: Chosen) -> Mapping[str, object]:
-    """What a plugin is told about the cluster, by the names of its API."""
+    """The cluster as a plugin is told about it, by the names of the plugins' API."""
     cluster = chosen.cluster
     extensions = {entry.name: entry.extension for entry in cluster.extensions}
     ca = base64.b64encode(authority(cluster, chosen.cluster_entry)).decode()

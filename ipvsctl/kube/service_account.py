@@ -30,7 +30,7 @@ def is_in_cluster(
 
 
 def account_connection(environ: Mapping[str, str], account: Path) -> Connection:
-    """What a client needs to know, with what the files say now.
+    """The connection, with the content that files have now.
 
     Raises:
         Unusable: the environment does not say where the API server is, or a file

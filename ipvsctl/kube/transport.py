@@ -1,4 +1,4 @@
-"""One request to the API server, and what can become of it."""
+"""One request to the API server, and its errors."""
 
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -141,7 +141,7 @@ def _notice_death(response: aiohttp.ClientResponse) -> None:
     """Have the kernel ask whether the other end is there while nothing comes.
 
     A watch whose server lost its power, or its address to another member, would be
-    silent for `READ_TIMEOUT_S`, and what it does not tell would count as known.
+    silent for `READ_TIMEOUT_S`, and the state it told last would count as fresh.
     """
     connection = response.connection
     if connection is None or connection.transport is None:

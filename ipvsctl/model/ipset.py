@@ -42,9 +42,8 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True, cache_hash=T
     second_address; `hash:ip,port,net` also network; `bitmap:port` port alone.
 
     Attributes:
-        mark: what a packet that is found in the set is marked with; 0 for nothing, as
-            for every port of a bitmap. It is no part of what finds the entry, see
-            `identity`.
+        mark: the mark that a packet gets which is found in the set; 0 for none, as for
+            every port of a bitmap. The entry is found without it, see `identity`.
     """
 
     address: IPAddress | None = None
@@ -56,7 +55,7 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True, cache_hash=T
 
     @property
     def identity(self) -> Self:
-        """What finds the entry: a set has one entry with it, whatever its mark."""
+        """The entry without its mark: a set has no two entries of one identity."""
         return msgspec.structs.replace(self, mark=0) if self.mark else self
 
     def __str__(self) -> str:

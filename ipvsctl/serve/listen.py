@@ -9,8 +9,8 @@ from ipvsctl.model.config import Listener
 from ipvsctl.model.net import IPAddress, family_of, parse_address
 
 BACKLOG: Final = 4096
-"""Clients that wait until they are accepted; what others fill is lost to the kubelet's
-probes, while those beyond a rate cost little once they are accepted (`connections`).
+"""Clients that wait until they are accepted; places that others fill are lost to the
+kubelet's probes, while clients beyond a rate cost little once accepted (`connections`).
 The kernel caps it at its somaxconn."""
 
 _ANY_V6: Final = parse_address("::")

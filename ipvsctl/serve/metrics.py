@@ -1,6 +1,6 @@
 """The metrics as Prometheus reads them: a registry made of the table.
 
-What they say is told by others; here nothing is counted.
+Others tell the values; here nothing is counted.
 """
 
 from collections.abc import Iterable, Mapping

@@ -64,7 +64,7 @@ class CtaFilter(IntEnum):
 
 
 class CtaFilterFlag(IntFlag):
-    """CTA_FILTER_F_CTA_*: what of a tuple must be equal."""
+    """CTA_FILTER_F_CTA_*: the parts of a tuple that must be equal."""
 
     PROTO_NUM = 1 << 3
 

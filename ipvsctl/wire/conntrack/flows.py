@@ -19,7 +19,7 @@ class Flow(NamedTuple):
         source, destination: of the question, as the client sent it: an address and a
             port (see `pack_host_port`).
         target: where the answer is to come from.
-        identity: what tells it from a later flow between the same ends; 4 bytes.
+        identity: tells the flow from a later one between the same ends; 4 bytes.
     """
 
     family: IPFamily

@@ -52,7 +52,7 @@ class FlowReplies:
         self._reader = TableReader(_listed(family))
 
     def udp_flow(self, buffer: bytes, start: int, end: int) -> Flow | None:
-        """A UDP flow; None for one that is not, or that is in a zone of its own.
+        """A UDP flow; None for another flow, or one in a zone of its own.
 
         Packets are in a zone (rule target CT) before or after they are in the node's
         own; IPVS acts in the latter.

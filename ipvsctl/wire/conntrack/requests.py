@@ -2,8 +2,7 @@
 
     nlmsghdr | nfgenmsg | TUPLE_ORIG { IP {} PROTO {} } | ID, or FILTER {}
 
-Numbers are in network order; no attribute says so. What the kernel answers is read in
-`replies`.
+Numbers are in network order; no attribute says so. The answers are read in `replies`.
 Source: nf_conntrack_netlink.c.
 """
 
@@ -32,7 +31,7 @@ _FLAGS: Final = Struct("=I")
 def list_udp_flows(family: IPFamily) -> bytes:
     """Dump the flows of a family, of UDP alone if the kernel can choose (Linux 5.8).
 
-    An older one passes over the choice and lists every protocol.
+    An older kernel passes over the choice and lists every protocol.
     """
     only = _FLAGS.pack(CtaFilterFlag.PROTO_NUM)
     protocol = attribute(CtaProto.NUM, bytes([Protocol.UDP]))

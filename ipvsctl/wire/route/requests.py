@@ -3,7 +3,7 @@
     nlmsghdr | ifaddrmsg | IFA_LOCAL | IFA_ADDRESS
     nlmsghdr | rtmsg | RTA_DST | RTA_PREFSRC | RTA_OIF
 
-What the kernel answers is read in `replies`.
+The answers are read in `replies`.
 Source: net/ipv4/devinet.c, net/ipv6/addrconf.c, net/ipv4/fib_trie.c,
 net/ipv6/ip6_fib.c.
 """
