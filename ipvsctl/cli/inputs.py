@@ -48,7 +48,7 @@ def node_name_or_host(given: str) -> str:
     """The name given, else the host's, lower-cased as the kubelet does.
 
     Raises:
-        ConfigError: it is no text.
+        ConfigError: the name is no text.
     """
     name = text("--node-name", given)
     return name or socket.gethostname().strip().lower()

@@ -66,7 +66,7 @@ class NodeInputs:
         """The name of this node's Node.
 
         Raises:
-            ConfigError: it is no text, or as `settings`.
+            ConfigError: the name is no text, or as `settings`.
         """
         from ipvsctl.cli.inputs import node_name_or_host  # noqa: PLC0415  # see above
 

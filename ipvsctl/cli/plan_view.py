@@ -80,7 +80,7 @@ def describe(
 
     Args:
         plan: the ops.
-        observed: what it was made for, to say what changes were before.
+        observed: the state it was made for, to say which values were before.
         desired: gives names; without it, no Service is known.
         as_data: with the ops as data, which takes longer than all the rest.
     """

@@ -27,7 +27,7 @@ def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
     """The daemon's own view; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {"namespace": selection.namespace, "name": selection.name}
     answer = ask(socket, "/v1/status", query)

@@ -79,7 +79,7 @@ def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
     """The daemon's own comparison; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {} if form is PlanFormat.TABLE else {"ops": "data"}
     answer = ask(socket, "/v1/diff", query)

@@ -36,12 +36,12 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: its place in the file, `ipvs.scheduler`.
-        attribute: what of `ProxyConfig` it sets, `conntrack.min`; "" for none.
+        attribute: of `ProxyConfig` that it sets, `conntrack.min`; "" for none.
         read: checks the value; None if nothing reads it.
         zero_is_unset: 0, false and "" are what the field looks like when nobody set
             it; else only null is.
         from_text: makes of a flag's text what the file would hold.
-        note: what to say of it: in the warning, and in the documentation.
+        note: about the field, in the warning and in the documentation.
     """
 
     path: str
@@ -205,4 +205,4 @@ FIELDS: Final = (
     *_KUBE_PROXY,
     *(msgspec.structs.replace(field, path=f"{OWN_KEY}.{field.path}") for field in _OWN),
 )
-"""All of them, kube-proxy's first."""
+"""All fields, kube-proxy's first."""

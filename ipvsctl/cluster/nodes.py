@@ -31,7 +31,7 @@ def parse_node(raw: RawObject) -> Upserted:
 
 
 def read_node(api: ApiNode) -> Upserted:
-    """The same of a Node that was decoded."""
+    """Read a Node that was decoded."""
     meta = api.metadata
     if meta is None or not meta.name:
         raise BadObject(

@@ -43,7 +43,7 @@ def parse_service(raw: RawObject, proxy_name: str = "") -> Upserted:
 
 
 def read_service(api: ApiService, proxy_name: str) -> Upserted:
-    """The same of a Service that was decoded."""
+    """Read a Service that was decoded."""
     ref = object_ref(Kind.SERVICE, api.metadata)
     found = Findings(Kind.SERVICE, ref)
     service = _service(api, found, proxy_name)

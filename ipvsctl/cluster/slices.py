@@ -53,7 +53,7 @@ def parse_endpoint_slice(raw: RawObject, proxy_name: str = "") -> Upserted:
 
 
 def read_endpoint_slice(api: ApiEndpointSlice, proxy_name: str) -> Upserted:
-    """The same of an EndpointSlice that was decoded."""
+    """Read an EndpointSlice that was decoded."""
     ref = object_ref(Kind.ENDPOINT_SLICE, api.metadata)
     found = Findings(Kind.ENDPOINT_SLICE, ref)
     labels = (api.metadata.labels if api.metadata else None) or {}
@@ -105,7 +105,7 @@ def parse_endpoints(raw: RawObject, proxy_name: str = "") -> Upserted:
 
 
 def read_endpoints(api: ApiEndpoints, proxy_name: str) -> Upserted:
-    """The same of an Endpoints object that was decoded."""
+    """Read an Endpoints object that was decoded."""
     ref = object_ref(Kind.ENDPOINTS, api.metadata)
     found = Findings(Kind.ENDPOINTS, ref)
     labels = (api.metadata.labels if api.metadata else None) or {}

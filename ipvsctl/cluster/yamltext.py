@@ -142,7 +142,7 @@ class _Open(msgspec.Struct):
 
 
 class _Anchored(msgspec.Struct, frozen=True):
-    """What an alias stands for; `depth` counts the collections inside each other."""
+    """The value of an alias; `depth` counts the collections inside each other."""
 
     value: object
     events: int

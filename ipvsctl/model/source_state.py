@@ -32,7 +32,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_fresh(self) -> bool:
-        """It was heard a moment ago."""
+        """The source was heard a moment ago."""
         return self.age_s is not None and self.age_s <= STALE_S
 
     @property

@@ -57,7 +57,7 @@ async def http_server(
         sleep: between tries.
 
     Raises:
-        ConfigError: it cannot be bound, and must be.
+        ConfigError: the address cannot be bound, and must be.
     """
     if not listener.port:
         yield

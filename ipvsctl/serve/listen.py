@@ -21,7 +21,7 @@ def listen(listener: Listener) -> socket.socket:
     """Listen at one address, or at all of both families if it is unspecified.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the address cannot be bound.
     """
     if not listener.address.is_unspecified:
         return listen_at(listener.address, listener.port)
@@ -42,7 +42,7 @@ def listen_at(address: IPAddress, port: int, *, v6_only: bool = True) -> socket.
         v6_only: False has an unspecified IPv6 address stand for both families.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the address cannot be bound.
     """
     opened = socket.socket(family_of(address), socket.SOCK_STREAM)
     try:

@@ -77,7 +77,7 @@ class FileReader:
         """Check that every path is there, and can be a file or a directory.
 
         Raises:
-            ConfigError: it names the first that cannot.
+            ConfigError: a path cannot; it is named.
         """
         for path in self._paths:
             try:
@@ -165,8 +165,8 @@ class FileReader:
         """The files a path means.
 
         Raises:
-            OSError: it is gone, may not be listed, or has no manifests and is not known
-                to have been emptied (see the class).
+            OSError: the path is gone, may not be listed, or has no manifests and is not
+                known to have been emptied (see the class).
         """
         items = _manifests_in(root)
         status = root.stat()

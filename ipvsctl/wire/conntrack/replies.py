@@ -63,7 +63,7 @@ class FlowReplies:
             end: where it ends.
 
         Raises:
-            WireError: it is not such a payload.
+            WireError: the bytes are no such payload.
         """
         (
             source,

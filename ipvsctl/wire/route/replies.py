@@ -104,7 +104,7 @@ class AddressReplies:
         """An address on a link; None for one of another family than IPv4 and IPv6.
 
         Raises:
-            WireError: it is not such a payload.
+            WireError: the bytes are no such payload.
         """
         number, prefix_length, flags8, _, ifindex = _header(
             IFADDRMSG, buffer, start, end
@@ -132,7 +132,7 @@ class LocalRouteReplies:
         """A local route to one address; None for any other route.
 
         Raises:
-            WireError: it is not such a payload.
+            WireError: the bytes are no such payload.
         """
         number, length, _, _, table, protocol, _, kind, _ = _header(
             RTMSG, buffer, start, end
@@ -166,7 +166,7 @@ class MainRouteReplies:
         """A route of the main table; None for any other route.
 
         Raises:
-            WireError: it is not such a payload.
+            WireError: the bytes are no such payload.
         """
         number, length, _, _, table, *_ = _header(RTMSG, buffer, start, end)
         family = _FAMILIES.get(number)

@@ -31,7 +31,7 @@ def decode_socket(
         end: where it ends.
 
     Raises:
-        WireError: it is not such a payload.
+        WireError: the bytes are no such payload.
     """
     ports = start + _MESSAGE.size
     address = ports + _PORTS.size
