@@ -182,7 +182,7 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         zone: this node's zone, "" when unknown.
         pod_cidrs: this node's `spec.podCIDRs`.
         node_addresses: the addresses of this node, in order: of its Node object,
-            and see `plan.node_addresses.standing_addresses`.
+            and see `plan.service.node_addresses.standing_addresses`.
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.

@@ -45,7 +45,10 @@ def _listed(family: IPFamily) -> Table:
 
 
 class FlowReplies:
-    """Decodes the payloads of a listing of one family."""
+    """Decodes the payloads of a listing of one family.
+
+    The method takes the buffer and where a payload starts and ends in it.
+    """
 
     def __init__(self, family: IPFamily) -> None:
         self._family = family
@@ -56,11 +59,6 @@ class FlowReplies:
 
         Packets are in a zone (rule target CT) before or after they are in the node's
         own; IPVS acts in the latter.
-
-        Args:
-            buffer: what was received.
-            start: where the payload starts in it.
-            end: where it ends.
 
         Raises:
             WireError: the bytes are no such payload.

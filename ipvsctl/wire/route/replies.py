@@ -4,8 +4,7 @@
     nlmsghdr | rtmsg | RTA_DST ...
     nlmsghdr | rtmsg | RTA_GATEWAY, or RTA_MULTIPATH: rtnexthop | RTA_GATEWAY ... ...
 
-Each method that decodes is given what was received, and where a payload starts and ends
-in it.
+Every method that decodes takes the buffer and where a payload starts and ends in it.
 Source: net/ipv4/devinet.c, net/ipv6/addrconf.c;
 net/ipv4/fib_semantics.c:fib_dump_info, net/ipv6/route.c:rt6_fill_node.
 """

@@ -26,9 +26,9 @@ def decode_socket(
 
     Args:
         protocol: the one that was asked for.
-        buffer: what was received.
-        start: where the payload starts in it.
-        end: where it ends.
+        buffer: where the payload is.
+        start: of the payload.
+        end: of the payload.
 
     Raises:
         WireError: the bytes are no such payload.
