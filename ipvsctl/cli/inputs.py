@@ -7,8 +7,8 @@ from typing import Final
 
 from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.setting_options import NOTHING_GIVEN, Given
-from ipvsctl.cluster.config import GivenText, parse_config, with_given
-from ipvsctl.cluster.settings import text
+from ipvsctl.cluster.config.config_file import GivenText, parse_config, with_given
+from ipvsctl.cluster.config.settings import text
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, UnreadInput

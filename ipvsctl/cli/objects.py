@@ -12,7 +12,7 @@ from ipvsctl.cli.errors import complain
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
 from ipvsctl.cluster.events import Synced
-from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ApiError, ConfigError

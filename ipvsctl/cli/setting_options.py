@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ipvsctl.cluster.flags import FLAGS, Flag
+from ipvsctl.cluster.config.flags import FLAGS, Flag
 
 Given = tuple[tuple[Flag, str, str], ...]
 """Settings that were given: which, the name of the flag or variable, and the text."""

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import inspect
 
-from ipvsctl.cluster.documents import NotOneMapping, one_mapping
-from ipvsctl.cluster.lenient import as_stored
+from ipvsctl.cluster.objects.lenient import as_stored
+from ipvsctl.cluster.text.documents import NotOneMapping, one_mapping
 from ipvsctl.kube.credential_files import Unusable
 
 

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Invalid
-from ipvsctl.cluster.parse import parse_versioned
-from ipvsctl.cluster.slices import service_of
+from ipvsctl.cluster.objects.parse import parse_versioned
+from ipvsctl.cluster.objects.slices import service_of
 from ipvsctl.kube.api_messages import (
     INITIAL_EVENTS_END,
     ChangeType,

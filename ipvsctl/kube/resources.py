@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Replaced
-from ipvsctl.cluster.services import HEADLESS_LABEL, PROXY_NAME_LABEL
+from ipvsctl.cluster.objects.services import HEADLESS_LABEL, PROXY_NAME_LABEL
 from ipvsctl.model.problem import Kind, ObjectRef
 
 Refs = frozenset[ObjectRef]

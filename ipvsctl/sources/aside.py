@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.cluster.manifest import ManifestFile
+from ipvsctl.cluster.manifests.manifest import ManifestFile
 from ipvsctl.sources.bounded import Fingerprint
 
 ASIDE_BYTES: Final = 2**20

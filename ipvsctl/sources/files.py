@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.cluster.manifest import (
+from ipvsctl.cluster.manifests.manifest import (
     ManifestFile,
     keep_last_good,
     parse_manifest,

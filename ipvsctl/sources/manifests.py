@@ -7,8 +7,8 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from ipvsctl.cluster.events import Event, Synced
-from ipvsctl.cluster.manifest import ManifestFile, Manifests, changes, merge
-from ipvsctl.cluster.withdrawals import Withdrawals
+from ipvsctl.cluster.manifests.manifest import ManifestFile, Manifests, changes, merge
+from ipvsctl.cluster.manifests.withdrawals import Withdrawals
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.sources.aside import Aside

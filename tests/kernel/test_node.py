@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Event, Upserted
-from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
+from ipvsctl.cluster.manifests.manifest import Manifests, changes, merge, parse_manifest
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
