@@ -5,9 +5,9 @@ plugin/pkg/client/auth/exec/exec.go (read at v0.36).
 """
 
 import asyncio
-import contextlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,8 @@ _GROUP: Final = "client.authentication.k8s.io"
 _API_VERSIONS: Final = (f"{_GROUP}/v1", f"{_GROUP}/v1beta1")
 _KIND: Final = "ExecCredential"
 _SAID_MAX: Final = 1000
-_CHUNK: Final = 65_536
+_END_S: Final = 1.0
+"""How long to wait for the end of a process that was killed."""
 
 
 class PluginAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,45 @@ class _Credential(msgspec.Struct, rename="camel"):
     api_version: str = ""
     kind: str = ""
     status: _Status | None = None
+
+
+class _Output(asyncio.SubprocessProtocol):
+    """Collects the output of a process, up to a limit.
+
+    Args:
+        ended: is done when nothing comes any more, or too much came.
+        exited: is done when the process has.
+    """
+
+    def __init__(
+        self, ended: asyncio.Future[None], exited: asyncio.Future[None]
+    ) -> None:
+        self.ended = ended
+        self.exited = exited
+        self.said, self.errors = bytearray(), bytearray()
+
+    @property
+    def is_too_much(self) -> bool:
+        """The process said more than anybody reads."""
+        return max(len(self.said), len(self.errors)) > MAX_BYTES
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take what came; see `asyncio.SubprocessProtocol`."""
+        collected = self.said if fd == 1 else self.errors
+        if not self.is_too_much:
+            collected += data
+        if self.is_too_much and not self.ended.done():
+            self.ended.set_result(None)
+
+    def process_exited(self) -> None:
+        """The process has ended."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
+        """The process has ended, and its output with it."""
+        if not self.ended.done():
+            self.ended.set_result(None)
 
 
 class ExecPlugin:
@@ -148,14 +188,15 @@ class ExecPlugin:
         if "/" in command:
             command = str(self._entry.beside(command))
         given = {variable.name: variable.value for variable in self._asked.env}
+        loop = asyncio.get_running_loop()
+        output = _Output(loop.create_future(), loop.create_future())
         try:
-            process = await asyncio.create_subprocess_exec(
+            process, _ = await loop.subprocess_exec(
+                lambda: output,
                 command,
                 *self._asked.args,
                 env={**self._environ, **given, "KUBERNETES_EXEC_INFO": self._info()},
-                stdin=None if self._is_interactive else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdin=None if self._is_interactive else subprocess.DEVNULL,
             )
         except OSError as error:
             hint = f"; {self._asked.install_hint}" if self._asked.install_hint else ""
@@ -164,30 +205,18 @@ class ExecPlugin:
         except ValueError as error:
             raise self._unusable(f"no command ({error})") from error
         try:
-            said, complaint = await asyncio.gather(
-                self._read(process.stdout), self._read(process.stderr)
-            )
-            status = await process.wait()
+            await output.ended
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            # Kills it, if it is still there.
+            process.close()
+            await asyncio.wait([output.exited], timeout=_END_S)
+        if output.is_too_much:
+            raise self._unusable(f"said more than {MAX_BYTES // 2**20} MiB")
+        status = process.get_returncode()
         if status:
-            words = complaint.decode(errors="replace").strip()[-_SAID_MAX:]
+            words = output.errors.decode(errors="replace").strip()[-_SAID_MAX:]
             raise self._unusable(f"{command} ended with status {status}. {words}")
-        return said
-
-    async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
-        """A stream to its end, if that is not too much."""
-        chunks: list[bytes] = []
-        left = MAX_BYTES
-        while stream is not None and (chunk := await stream.read(_CHUNK)):
-            chunks.append(chunk)
-            left -= len(chunk)
-            if left < 0:
-                raise self._unusable(f"said more than {MAX_BYTES // 2**20} MiB")
-        return b"".join(chunks)
+        return bytes(output.said)
 
     def _parse(self, said: bytes) -> PluginAnswer:
         try:

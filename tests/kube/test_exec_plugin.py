@@ -1,6 +1,7 @@
 """`kube.exec_plugin`: what a plugin is told, and what becomes of what it says."""
 
 import json
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -185,6 +186,16 @@ async def test_no_credentials(
     assert caught.value.reason.startswith("users[u].user.exec")
     assert reason in caught.value.reason
     assert caught.value.file.endswith("/kubeconfig")
+
+
+async def test_it_is_ended(plugin: Plugin, tmp_path: Path) -> None:
+    """A plugin that is given up does not go on."""
+    script = f"echo $$ > {tmp_path}/pid; exec yes"
+    made = plugin.made("", command="sh", args=("-c", script))
+    with pytest.raises(Unusable, match="said more than"):
+        await made.answer()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 async def test_a_failure_is_not_kept(plugin: Plugin) -> None:
