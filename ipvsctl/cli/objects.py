@@ -125,7 +125,7 @@ def read_if_any(
     Returns:
         The store, and where its objects come from; None and "" without.
     """
-    from ipvsctl.kube.service_account import (  # noqa: PLC0415  # costs what it imports
+    from ipvsctl.kube.connect.service_account import (  # noqa: PLC0415  # costs what it imports
         is_in_cluster,
     )
 
@@ -159,11 +159,11 @@ def _read_manifests(
 def _api(
     origin: Origin, *, because: str = "", read_timeout_s: float | None = None
 ) -> "Api":
-    from ipvsctl.kube.credentials import (  # noqa: PLC0415  # not with manifests
+    from ipvsctl.kube.connect.access import (  # noqa: PLC0415  # not with manifests
         Access,
         Address,
     )
-    from ipvsctl.kube.service_account import (  # noqa: PLC0415  # not with manifests
+    from ipvsctl.kube.connect.service_account import (  # noqa: PLC0415  # not with manifests
         is_in_cluster,
     )
     from ipvsctl.kube.transport import (  # noqa: PLC0415  # not with manifests

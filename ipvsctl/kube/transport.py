@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from ipvsctl.kube.api_messages import status_of
-from ipvsctl.kube.credentials import Access
+from ipvsctl.kube.connect.access import Access
 from ipvsctl.model.errors import ApiError
 
 Query = Sequence[tuple[str, str]]
@@ -48,7 +48,7 @@ class Answer(Protocol):
 
 
 class Api:
-    """Asks one API server; every request has a client of its own, see `credentials`."""
+    """Asks one API server; every request has a client of its own, see `connect`."""
 
     def __init__(
         self, access: Access, *, read_timeout_s: float = READ_TIMEOUT_S

@@ -14,9 +14,9 @@ import aiohttp
 import msgspec
 
 from ipvsctl import __version__
-from ipvsctl.kube.connection import Connection
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.library import rest_client_class
+from ipvsctl.kube.connect.connection import Connection
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.library import rest_client_class
 
 USER_AGENT: Final = f"ipvsctl/{__version__}"
 

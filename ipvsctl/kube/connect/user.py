@@ -10,11 +10,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ipvsctl.kube.connection import Connection
-from ipvsctl.kube.credential_files import Unusable, read_small
-from ipvsctl.kube.exec_plugin import CLUSTER_EXTENSION, ExecPlugin, PluginAnswer
-from ipvsctl.kube.kubeconfig import Chosen, choose, parse_kubeconfig
-from ipvsctl.kube.kubeconfig_entries import authority, connection_of
+from ipvsctl.kube.connect.connection import Connection
+from ipvsctl.kube.connect.entries import authority, connection_of
+from ipvsctl.kube.connect.exec_plugin import CLUSTER_EXTENSION, ExecPlugin, PluginAnswer
+from ipvsctl.kube.connect.files import Unusable, read_small
+from ipvsctl.kube.connect.kubeconfig import Chosen, choose, parse_kubeconfig
 
 
 class KubeconfigUser:

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.kube.credential_files import Unusable
+from ipvsctl.kube.connect.files import Unusable
 
 _SCHEMES: Final = ("https://", "http://")
 

@@ -1,18 +1,18 @@
-"""`kube.client`: TLS with and without trust, and the keys that are none."""
+"""`connect.client`: TLS with and without trust, and the keys that are none."""
 
 from pathlib import Path
 
 import pytest
 import trustme
 
-from ipvsctl.kube.client import Client
-from ipvsctl.kube.connection import Connection, check_urls
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
+from ipvsctl.kube.connect.client import Client
+from ipvsctl.kube.connect.connection import Connection, check_urls
+from ipvsctl.kube.connect.files import Unusable
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError
 from tests.fakes.apiserver import FakeApiServer
-from tests.kube.test_credentials import change_cluster
+from tests.kube.connect.test_credentials import change_cluster
 
 LEAF = trustme.CA().issue_cert("node")
 CERTIFICATE = LEAF.cert_chain_pems[0].bytes()

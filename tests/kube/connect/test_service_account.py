@@ -1,12 +1,12 @@
-"""`kube.service_account`: what a pod knows about its cluster."""
+"""`connect.service_account`: what a pod knows about its cluster."""
 
 from pathlib import Path
 
 import pytest
 
-from ipvsctl.kube.connection import Connection
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.service_account import account_connection
+from ipvsctl.kube.connect.connection import Connection
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.service_account import account_connection
 
 
 @pytest.fixture

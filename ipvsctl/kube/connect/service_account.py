@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.kube.connection import Connection, bearer
-from ipvsctl.kube.credential_files import Unusable, read_small
+from ipvsctl.kube.connect.connection import Connection, bearer
+from ipvsctl.kube.connect.files import Unusable, read_small
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts a pod's token and the cluster's CA certificate."""

@@ -1,11 +1,11 @@
-"""`kube.library`: a part of kubernetes-asyncio, and no more."""
+"""`connect.library`: a part of kubernetes-asyncio, and no more."""
 
 import subprocess
 import sys
 
 _SCRIPT = """
 import sys
-from ipvsctl.kube.library import rest_client_class
+from ipvsctl.kube.connect.library import rest_client_class
 found = rest_client_class()
 assert found.__module__ == "kubernetes_asyncio.client.rest"
 assert not [name for name in sys.modules if name.startswith("kubernetes_asyncio")]
@@ -19,7 +19,7 @@ assert kubernetes_asyncio.client.rest.RESTClientObject
 
 _ELSEWHERE = """
 import sys
-from ipvsctl.kube import library
+from ipvsctl.kube.connect import library
 library._FILES = ("kubernetes_asyncio.client.no_such_file", *library._FILES)
 found = library.rest_client_class()
 import kubernetes_asyncio.client.rest

@@ -15,8 +15,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ipvsctl.kube.credential_files import MAX_BYTES, Unusable
-from ipvsctl.kube.kubeconfig import Entry, Exec
+from ipvsctl.kube.connect.files import MAX_BYTES, Unusable
+from ipvsctl.kube.connect.kubeconfig import Entry, Exec
 
 TIMEOUT_S: Final = 60.0
 """How long a plugin may take."""

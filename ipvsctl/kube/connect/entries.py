@@ -6,10 +6,10 @@ Data in the kubeconfig beats the path of a file, as for `kubectl`.
 import base64
 import binascii
 
-from ipvsctl.kube.connection import Connection, bearer
-from ipvsctl.kube.credential_files import Unusable, read_small
-from ipvsctl.kube.exec_plugin import PluginAnswer
-from ipvsctl.kube.kubeconfig import Chosen, Cluster, Entry, User
+from ipvsctl.kube.connect.connection import Connection, bearer
+from ipvsctl.kube.connect.exec_plugin import PluginAnswer
+from ipvsctl.kube.connect.files import Unusable, read_small
+from ipvsctl.kube.connect.kubeconfig import Chosen, Cluster, Entry, User
 
 
 def connection_of(chosen: Chosen, answer: PluginAnswer | None) -> Connection:

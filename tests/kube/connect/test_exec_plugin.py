@@ -1,4 +1,4 @@
-"""`kube.exec_plugin`: what a plugin is told, and what becomes of what it says."""
+"""`connect.exec_plugin`: what a plugin is told, and what becomes of what it says."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.exec_plugin import ExecPlugin, PluginAnswer
-from ipvsctl.kube.kubeconfig import Entry, Exec, Variable
+from ipvsctl.kube.connect.exec_plugin import ExecPlugin, PluginAnswer
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.kubeconfig import Entry, Exec, Variable
 
 V1 = "client.authentication.k8s.io/v1"
 BETA = "client.authentication.k8s.io/v1beta1"

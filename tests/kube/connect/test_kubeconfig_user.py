@@ -1,4 +1,4 @@
-"""`kube.kubeconfig_user`: users and clusters of kubeconfigs as connections."""
+"""`connect.user`: users and clusters of kubeconfigs as connections."""
 
 import base64
 import json
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ipvsctl.kube.connection import Connection
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.kubeconfig_user import KubeconfigUser
+from ipvsctl.kube.connect.connection import Connection
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.user import KubeconfigUser
 
 SERVER = "https://one:6443"
 

@@ -1,6 +1,6 @@
 """Kubeconfigs as values, several as one, and the cluster and user that are current.
 
-Files that an entry names are read in `kubeconfig_entries`, plugins are asked in
+Files that an entry names are read in `entries`, plugins are asked in
 `exec_plugin`.
 Source: client-go tools/clientcmd/loader.go, api/v1/types.go (read at v0.36).
 """
@@ -14,7 +14,7 @@ from msgspec import inspect
 
 from ipvsctl.cluster.objects.lenient import as_stored
 from ipvsctl.cluster.text.documents import NotOneMapping, one_mapping
-from ipvsctl.kube.credential_files import Unusable
+from ipvsctl.kube.connect.files import Unusable
 
 
 class Extension(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""`kube.credentials`: which server, and with which credentials."""
+"""`connect.access`: which server, and with which credentials."""
 
 import errno
 import json
@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ipvsctl.kube.credentials import Access, Address
-from ipvsctl.kube.service_account import is_in_cluster
+from ipvsctl.kube.connect.access import Access, Address
+from ipvsctl.kube.connect.service_account import is_in_cluster
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError, ConfigError
 from tests.fakes.apiserver import FakeApiServer

@@ -1,11 +1,11 @@
-"""`kube.kubeconfig`: what kubeconfigs say, one or several."""
+"""`connect.kubeconfig`: what kubeconfigs say, one or several."""
 
 from pathlib import Path
 
 import pytest
 
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.kubeconfig import (
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.kubeconfig import (
     Chosen,
     Cluster,
     Exec,

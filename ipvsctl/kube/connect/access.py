@@ -11,15 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from ipvsctl.kube.client import Client
-from ipvsctl.kube.connection import Connection, check_urls
-from ipvsctl.kube.credential_files import Unusable
-from ipvsctl.kube.kubeconfig_user import KubeconfigUser
-from ipvsctl.kube.service_account import (
+from ipvsctl.kube.connect.client import Client
+from ipvsctl.kube.connect.connection import Connection, check_urls
+from ipvsctl.kube.connect.files import Unusable
+from ipvsctl.kube.connect.service_account import (
     SERVICE_ACCOUNT,
     account_connection,
     is_in_cluster,
 )
+from ipvsctl.kube.connect.user import KubeconfigUser
 from ipvsctl.model.errors import ConfigError
 
 
