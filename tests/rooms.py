@@ -23,7 +23,7 @@ TEXT: Final = ROOT / "docs" / "rooms.dot"
 DRAWING: Final = ROOT / "docs" / "rooms.svg"
 
 _PACKAGE: Final = "ipvsctl"
-_HOUSES: Final = frozenset({"plan", "wire"})
+_HOUSES: Final = frozenset({"cluster", "kube", "plan", "wire"})
 """Packages that have rooms of their own."""
 _WIDTH: Final = 26
 """Characters in a line of a room's description."""

@@ -4,7 +4,7 @@ Nearly all that a node holds lives as long as the node serves it, and is freed b
 counting references. Collections find nothing there, but walk all of it: while the first
 state comes in they take as long as reading it does, and one that falls between an event
 and its sync delays that. So nothing is collected before the first audit has ended, and
-what there is then is never looked at again.
+the objects there are then are never looked at again.
 """
 
 import gc
@@ -42,10 +42,10 @@ class SettlingObserver(Nobody):
 
 
 def settle() -> None:
-    """Collect again, but only among what comes from now on, and seldom.
+    """Collect again, but only among objects that come from now on, and seldom.
 
-    What an audit has read is young while the audit lasts, and gone after it: with the
-    interpreter's thresholds it would be walked time and again.
+    Objects that an audit has read are young while the audit lasts, and gone after it:
+    with the interpreter's thresholds they would be walked time and again.
     """
     gc.collect()
     gc.freeze()

@@ -82,7 +82,7 @@ def describe(
 
     Args:
         plan: the ops.
-        observed: what it was made for, to say what changes were before.
+        observed: the state it was made for, to say which values were before.
         desired: gives names; without it, no Service is known.
         firewall: what operators call the things of the firewall.
         as_data: with the ops as data, which takes longer than all the rest.
@@ -106,7 +106,7 @@ def describe(
 
 
 def _what(op: Op, observed: NodeState, firewall: FirewallWords) -> str:
-    """The op without its verb, which its action stands for, and what was before."""
+    """The op without its verb, which its action stands for, and the value before."""
     text = op.words(firewall).partition(" ")[2]
     match op:
         case SetSysctl(name, _):

@@ -1,4 +1,4 @@
-"""`render`: what a node should hold, without a kernel."""
+"""`render`: the desired state of a node, without a kernel."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,11 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.ipset.sets import set_name
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import (
-    render_addresses,
-    render_ipset,
-    render_ipvsadm,
-    render_routes,
-)
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses, render_routes
 
 
 def render(
@@ -30,14 +27,14 @@ def render(
     addresses: Sequence[IPAddress] | None,
     form: RenderFormat,
 ) -> None:
-    """Print the desired state, and what cannot be honoured on stderr.
+    """Print the desired state, and problems on stderr.
 
     Args:
         store: all objects.
         config: settings.
         addresses: of the node's own links, the primary one of each family first; None
             takes those of its Node object.
-        form: what to print.
+        form: the part of the state to print, and how.
     """
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
     compiler.compile_dirty()

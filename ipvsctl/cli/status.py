@@ -1,4 +1,4 @@
-"""`status`: every Service with what the kernel holds for it."""
+"""`status`: every Service with its part of the kernel state."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,7 +27,7 @@ def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
     """The daemon's own view; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {"namespace": selection.namespace, "name": selection.name}
     answer = ask(socket, "/v1/status", query)
@@ -77,11 +77,11 @@ def describe(
     loop: LoopStatus | None = None,
     problems: Sequence[Problem] | None = None,
 ) -> NodeStatus:
-    """Put together what a reconciler and its kernel know.
+    """Put together the status that a reconciler and its kernel know.
 
     Args:
         reconciler: has the desired state.
-        store: what that was compiled from.
+        store: the objects it was compiled from.
         config: settings.
         observed: the complete kernel state.
         source: what the objects are worth; None if there are none.

@@ -27,10 +27,10 @@ from ipvsctl.plan.diff.words import FirewallWords
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon answers to `diff`.
+    """A daemon's answer to `diff`.
 
     Attributes:
-        source: what the comparison is worth.
+        source: where objects come from, and what the comparison is worth.
     """
 
     plan: PlanView
@@ -39,7 +39,7 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiffData(PlanView, frozen=True, kw_only=True):
-    """What is printed as data: the plan, and what it is worth."""
+    """A comparison as data: the plan, and what it is worth."""
 
     source: SourceState
 
@@ -47,7 +47,7 @@ class DiffData(PlanView, frozen=True, kw_only=True):
 def compare(
     kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat, source: str
 ) -> DiffAnswer:
-    """What `apply` would do, with what `form` needs; `source` is the objects'."""
+    """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
@@ -68,7 +68,7 @@ def diff_answer(
     *,
     as_data: bool,
 ) -> DiffAnswer:
-    """What `impose` would do with what was observed."""
+    """The plan of `impose` for an observed state, described."""
     source = msgspec.structs.replace(source, held=reconciler.held(observed))
     plan = reconciler.plan(observed)
     desired = reconciler.desired
@@ -79,10 +79,10 @@ def diff_answer(
 
 
 def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
-    """The same from the daemon; None when there is none.
+    """The daemon's own comparison; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {} if form is PlanFormat.TABLE else {"ops": "data"}
     answer = ask(socket, "/v1/diff", query)
@@ -138,7 +138,7 @@ def apply(
 def cleanup(
     kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
 ) -> ExitStatus:
-    """Remove all that is ours, or say what that is."""
+    """Remove all that is ours, or print the plan."""
     begun = time.monotonic()
     with closing(kernel):
         observed = kernel.observe()

@@ -1,4 +1,4 @@
-"""What is known of the cluster, and what of it changed since the last look.
+"""The objects of the cluster, and which of them changed since the last look.
 
 The end state depends on the events of each object alone, not on how the events of
 different objects were interleaved. Every event costs what it changes.
@@ -32,10 +32,10 @@ T = TypeVar("T", Service, Node)
 
 
 class Dirty(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to be compiled again; false if nothing.
+    """The Services to compile again; false if there are none.
 
     Attributes:
-        services: these, whether they are still there or not.
+        services: the Services, whether they are still there or not.
         node_changed: this node's own zone, addresses or pod networks are others, which
             concerns every Service and the node program.
     """
@@ -92,7 +92,7 @@ class Store:
 
     @property
     def api_servers(self) -> ApiServers:
-        """Where the API server is; the same object until that changes."""
+        """The addresses of the API server; the same object until they change."""
         return self._api_servers
 
     def claimants(self, addresses: Iterable[IPAddress]) -> frozenset[ObjectRef]:
@@ -108,9 +108,9 @@ class Store:
     def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
         """The slices that count for a Service; the one that changed last comes last.
 
-        When that was they say themselves; those that do not come first, by name.
-        Those of plain Endpoints objects count only if the Service has no selector: for
-        the others a controller writes EndpointSlices, and Endpoints may be stale.
+        A slice says itself when it changed; the slices that do not come first, by name.
+        Slices of plain Endpoints objects count only if the Service has no selector: for
+        other Services a controller writes EndpointSlices, and Endpoints may be stale.
         """
         service = self._services.get(ref)
         return tuple(
@@ -120,28 +120,28 @@ class Store:
         )
 
     def node_context(self) -> NodeContext:
-        """What compiling needs of the Nodes; host addresses are not known here."""
+        """Facts about Nodes that compiling needs; host addresses are not known here."""
         if self._context is None:
             self._context = NodeContext.of(self._node_name, self._nodes)
         return self._context
 
     @property
     def noted_problems(self) -> NotedProblems:
-        """What is wrong with the objects themselves."""
+        """Problems of the objects themselves."""
         return self._problems
 
     def problems(self) -> tuple[Problem, ...]:
-        """The same of all objects, sorted."""
+        """The problems of all objects, sorted."""
         return tuple(sorted(self._problems.each()))
 
     def vouched(self) -> Vouched:
-        """How much of what there is could be read."""
+        """How much of the cluster could be read."""
         if not self._invalid and not self._doubted:
             return WHOLE
         return vouch(self._invalid.values(), self._doubted, self._values)
 
     def take_dirty(self) -> Dirty:
-        """What changed since this was last asked."""
+        """The Services that changed since the last call."""
         dirty = Dirty(
             services=frozenset(self._dirty_services), node_changed=self._node_changed
         )
@@ -153,7 +153,7 @@ class Store:
         """Take in one event.
 
         Returns:
-            Whether one object is not what it was; False for what concerns many.
+            Whether one object changed; False for an event that concerns many.
         """
         match event:
             case Upserted(kind=kind, ref=ref, values=values, problems=problems):

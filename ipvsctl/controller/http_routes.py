@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiohttp import web
 
-from ipvsctl.cluster.effective import effective_config
+from ipvsctl.cluster.config.effective import effective_config
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop

@@ -209,7 +209,7 @@ class Loop:
         await retrying(self._audit)
 
     async def _audit(self) -> bool:
-        # Whoever wants one from now on may want more than this one looks at.
+        # A request that arrives now may concern state already read; keep it.
         self._audit_wanted.clear()
         try:
             done = await self._audit_in_steps() if self.state.synced else None

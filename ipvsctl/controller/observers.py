@@ -51,7 +51,7 @@ class Observer(Protocol):
         ...
 
     def problems(self) -> tuple[Problem, ...]:
-        """What cannot be told."""
+        """Problems of this observer itself."""
         ...
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:

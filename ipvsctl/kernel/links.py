@@ -29,9 +29,8 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
 )
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-from ipvsctl.wire.route.addresses import (
-    LinkAddress,
-    RtnetlinkReplies,
+from ipvsctl.wire.route.replies import AddressReplies, LinkAddress
+from ipvsctl.wire.route.requests import (
     bind_address,
     get_address,
     list_addresses,
@@ -85,7 +84,7 @@ class Links:
     def __init__(self, vip_link: str) -> None:
         self._vip_link = vip_link
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
-        self._replies = RtnetlinkReplies()
+        self._replies = AddressReplies()
         self._ip: Any = IPRoute()
 
     def close(self) -> None:

@@ -12,13 +12,17 @@ from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.plan.diff.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-from ipvsctl.wire.route.main_routes import MainRoute, MainRouteReplies, list_main_routes
-from ipvsctl.wire.route.routes import (
+from ipvsctl.wire.route.attributes import RouteProtocol
+from ipvsctl.wire.route.replies import (
     LocalRoute,
-    RouteProtocol,
-    RouteReplies,
+    LocalRouteReplies,
+    MainRoute,
+    MainRouteReplies,
+)
+from ipvsctl.wire.route.requests import (
     add_route,
     delete_route,
+    list_main_routes,
     list_routes,
     update_route,
 )
@@ -51,7 +55,7 @@ class Routes:
         self._links = links
         self._families = families
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
-        self._replies = RouteReplies()
+        self._replies = LocalRouteReplies()
         self._main_replies = MainRouteReplies()
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ from ipvsctl.model.errors import KernelError
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
-from ipvsctl.wire.sock_diag import decode_socket, list_waiting
+from ipvsctl.wire.sock_diag.replies import decode_socket
+from ipvsctl.wire.sock_diag.requests import list_waiting
 
 
 def read_sockets_in_steps(

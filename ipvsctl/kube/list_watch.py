@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Invalid
-from ipvsctl.cluster.parse import parse_versioned
-from ipvsctl.cluster.slices import service_of
+from ipvsctl.cluster.objects.parse import parse_versioned
+from ipvsctl.cluster.objects.slices import service_of
 from ipvsctl.kube.api_messages import (
     INITIAL_EVENTS_END,
     ChangeType,
@@ -44,21 +44,21 @@ _MARK: Final = "-"
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """Everything there is has been told; what follows are changes."""
+    """Every object has been told; changes follow."""
 
 
 Told = Event | Listed
 
 
 class Listener(Protocol):
-    """Is told how it goes."""
+    """Is told how a watch goes."""
 
     def connected(self) -> object:
         """The server has begun to answer."""
         ...
 
     def heard(self) -> None:
-        """Something came."""
+        """A line or an answer came."""
         ...
 
 
@@ -77,10 +77,10 @@ class ListWatch:
         self._listed: set[ObjectRef] = set()
 
     async def events(self) -> AsyncGenerator[Told, None]:
-        """What changes from here on, until the server ends it; first a list if needed.
+        """Changes from here on, until the server ends it; first a list if needed.
 
         Raises:
-            ApiError: it broke off, or could not be had. When called again it goes on.
+            ApiError: the watch broke off, or could not be had. The next call goes on.
             ConfigError: the credentials cannot be used.
         """
         if not self._version and self._can_stream:
@@ -149,10 +149,10 @@ class ListWatch:
             raise
 
     def _take(self, line: WatchLine) -> Iterator[Told]:
-        """What a line of a watch says.
+        """The news in a line of a watch.
 
         Raises:
-            ApiError: it ends the watch.
+            ApiError: the line ends the watch.
         """
         if line.type is ChangeType.ERROR:
             status = status_of(line.object)

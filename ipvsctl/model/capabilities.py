@@ -1,4 +1,4 @@
-"""What a kernel and its tools can do, as far as it changes what is asked of them."""
+"""Abilities of a kernel and its tools on which the requests to them depend."""
 
 import msgspec
 

@@ -174,7 +174,7 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True, cache_hash=T
 
     @property
     def identity(self) -> Self:
-        """What finds the entry: a set has one entry with it, whatever its mark."""
+        """The entry without its mark: a set has no two entries of one identity."""
         return msgspec.structs.replace(self, mark=0) if self.mark else self
 
     def __str__(self) -> str:

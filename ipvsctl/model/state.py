@@ -1,4 +1,4 @@
-"""The state of a node: what the kernel holds, or should hold, as one value."""
+"""The state of a node, held by the kernel or desired of it, as one value."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -63,7 +63,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read from the kernel: the state, and facts that are not state.
+    """The kernel as it was read: the state, and facts that are not state.
 
     Attributes:
         connections: counters of each real server, by virtual server.

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def finish(steps: Generator[Any, None, T]) -> T:
-    """Do every step at once; what they result in."""
+    """Do every step at once, and return their result."""
     while True:
         try:
             next(steps)

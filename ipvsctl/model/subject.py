@@ -1,6 +1,6 @@
-"""What a change or an op is about: one thing that the kernel holds, without its value.
+"""Subjects of changes and ops: each names one thing in the kernel, without its value.
 
-Two values about the same thing have equal subjects, whatever they want of it.
+Two ops about the same thing have equal subjects, whatever they want of it.
 """
 
 import msgspec

@@ -1,6 +1,6 @@
 """The control socket: live answers for root on this node, as JSON over HTTP.
 
-What is answered is given by whoever owns the state; here is only the way there.
+The owner of the state gives the answers; here is only the way to them.
 """
 
 import asyncio

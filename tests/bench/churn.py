@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.events import Event, Synced
-from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cluster.objects.parse import parse_object
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.observers import AuditDone, Nobody, SyncDone

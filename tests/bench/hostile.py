@@ -19,7 +19,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.events import Deleted, Event, Synced
-from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cluster.objects.parse import parse_object
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.http_routes import HttpRoutes

@@ -9,7 +9,7 @@ import tracemalloc
 
 from ipvsctl.cli import gc_tuning
 from ipvsctl.cluster.events import Upserted
-from ipvsctl.cluster.parse import decode_list, parse_object
+from ipvsctl.cluster.objects.parse import decode_list, parse_object
 from ipvsctl.model.problem import Kind
 from tests.bench.cluster import raw_slice_list
 from tests.bench.sizes import Figures, Size

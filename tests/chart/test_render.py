@@ -7,8 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ipvsctl.cluster.config import parse_config
-from ipvsctl.cluster.flags import FLAGS
+from ipvsctl.cluster.config.config_file import parse_config
+from ipvsctl.cluster.config.flags import FLAGS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
 from tests.chart.rendered import CI_VALUES, Rendered, notes, render, run_helm
 from tests.chart.values import CHART

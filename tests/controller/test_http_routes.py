@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ipvsctl.cluster.config import parse_config
+from ipvsctl.cluster.config.config_file import parse_config
 from ipvsctl.cluster.events import Invalid
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges

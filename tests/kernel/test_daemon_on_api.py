@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cli.daemon import DaemonError, ask
-from ipvsctl.cluster.services import parse_service
+from ipvsctl.cluster.objects.services import parse_service
 from ipvsctl.model.config import ProxyConfig, VipBinding
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import ObjectRef

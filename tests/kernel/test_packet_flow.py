@@ -14,7 +14,8 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.trace.outcome import Fate, Outcome
-from ipvsctl.wire.save_text import render_ipset, render_ipvsadm
+from ipvsctl.wire.ipset.save_text import render_ipset
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import VIP_NETWORKS, Cluster, Host
 from tests.lab.traffic import ANSWER_S, Servers, ask

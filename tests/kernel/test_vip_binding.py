@@ -33,7 +33,7 @@ from ipvsctl.plan.diff.ops import (
     UpdateRoute,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
-from ipvsctl.wire.save_text import render_routes
+from ipvsctl.wire.route.show_text import render_routes
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, Host

@@ -27,7 +27,7 @@ from ipvsctl.plan.diff.ops import (
     EnsureVipLink,
     Op,
 )
-from ipvsctl.wire.conntrack.flows import list_udp_flows
+from ipvsctl.wire.conntrack.requests import list_udp_flows
 from ipvsctl.wire.ipset.requests import create_set, list_headers, list_set
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from ipvsctl.wire.ipvs.requests import IpvsRequests
@@ -37,8 +37,7 @@ from ipvsctl.wire.netlink.messages import (
     iter_messages,
     numbered,
 )
-from ipvsctl.wire.route.addresses import bind_address, list_addresses
-from ipvsctl.wire.route.routes import list_routes
+from ipvsctl.wire.route.requests import bind_address, list_addresses, list_routes
 from tests.builders import set_called
 from tests.lab.flows import track
 from tests.wire.samples import (

@@ -16,9 +16,9 @@ class Stage(IntEnum):
     route: without its virtual server, it would make this node answer for a Service it
     cannot serve. Routes that the kernel takes away with the last address come back at
     once, and others stand in for them meanwhile. UDP flows end after their real server:
-    before, they would only begin again. A virtual server whose mark another entry is to
-    have goes first of all: it would be nobody's without its own entry, and inside
-    clients have the virtual server of the address meanwhile.
+    before, they would only begin again. A virtual server whose fwmark is reassigned is
+    deleted first: without its entry it would look foreign. Inside clients have the
+    virtual server of the address meanwhile.
     """
 
     SYSCTLS = auto()

@@ -63,9 +63,9 @@ def server_program(
             shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
             entries.append(SetMember(shut, entry))
         if frontend.way is WayIn.NODE_PORT:
-            # Pods of other nodes come to a node port too, and the answer of an
-            # endpoint beside them would not pass here: no short circuit for pods, who
-            # cannot be told apart. The cluster's endpoints are their last resort.
+            # Pods of other nodes use node ports too and cannot be told from local ones,
+            # so pods get no short circuit: the answer of an endpoint beside such a pod
+            # would not pass here. The cluster's endpoints are their last resort.
             if not chosen and config.local_fallback is not LocalFallback.NONE:
                 chosen = everywhere
         elif config.has_short_circuit:

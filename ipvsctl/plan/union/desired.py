@@ -186,7 +186,7 @@ class Desired:
         )
 
     def unchanged(self, keys: AbstractSet[VirtualServerKey]) -> DesiredChange:
-        """An empty change that makes a sync read these virtual servers again."""
+        """An empty change that makes a sync re-read these virtual servers."""
         servers = self._servers.some(keys)
         return DesiredChange(
             keys=frozenset(servers.virtual_servers),

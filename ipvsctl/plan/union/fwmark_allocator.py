@@ -100,10 +100,9 @@ class FwmarkAllocator:
     ) -> frozenset[VirtualServerKey]:
         """Agree with what the kernel holds.
 
-        The first time, the marks it knows are taken over. A mark that was given out
-        since the last time and not confirmed, and under which somebody else has a
-        virtual server, is changed for another mark. All other marks that were given out
-        are ours, whatever became of the set meanwhile.
+        The first time, the marks it knows are taken over. A new, unconfirmed mark under
+        which a foreign virtual server exists is replaced. All other marks that were
+        given out are ours, whatever became of the set meanwhile.
 
         Args:
             held: address virtual server -> its mark in the kernel's set.

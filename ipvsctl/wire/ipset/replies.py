@@ -1,4 +1,4 @@
-"""What the kernel answers about ipsets, as values.
+"""The kernel's answers about ipsets, as values.
 
 A set arrives in one or more messages; the first has its header, all have entries.
 Source: ip_set_core.c:ip_set_dump_do; ip_set_hash_gen.h (`mtype_head`, `mtype_list`).
@@ -62,7 +62,7 @@ class SetHeader(NamedTuple):
 
 
 class IpsetReplies:
-    """Decodes the payloads of ipset messages; keeps what it learned about them.
+    """Decodes the payloads of ipset messages; keeps the layouts it learned.
 
     Every method takes the buffer and where the payload starts and ends in it, and
     raises WireError for anything that is not such a payload.
@@ -110,7 +110,7 @@ class IpsetReplies:
     ) -> tuple[list[SetEntry], int]:
         """The entries in one message, and how many more have no value here.
 
-        Those have a protocol that is not proxied, or exclude what they match
+        Entries without a value have a protocol that is not proxied, or exclude packets
         (`nomatch`); nobody but a stranger puts them into a set of ours. Timeouts,
         counters and comments are passed over.
         """

@@ -4,7 +4,7 @@
                                              | ADT { DATA {entry} DATA {entry} ... }
 
 Numbers are in network order and say so (NLA_F_NET_BYTEORDER), except single bytes.
-What the kernel answers is read in `replies`.
+The answers are read in `replies`.
 Source: uapi/linux/netfilter/ipset/ip_set.h; ip_set_core.c (`ip_set_create`,
 `ip_set_ad`), ip_set_hash_*.c and ip_set_bitmap_port.c (`*_uadt`).
 """

@@ -1,7 +1,7 @@
 """One iptables rule read from text: the arguments after `-A CHAIN`.
 
-What has no value in the model makes the whole rule an UnknownRule: better a rule that
-is put back to what it should be than one taken for more or less than it is.
+A word that has no value in the model makes the whole rule an UnknownRule: better a rule
+that is needlessly put back than a rule taken for more or less than it is.
 """
 
 import re
@@ -36,7 +36,7 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.model.sets import SetKey
 from ipvsctl.wire.ipset.sets import key_of
-from ipvsctl.wire.iptables.rule_text import REJECT_WITH, match_rank
+from ipvsctl.wire.iptables.rule_render import REJECT_WITH, match_rank
 
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _ARITY: Final = {
@@ -77,7 +77,7 @@ _ICMP_NAMES: Final = {
 
 
 def parse_rule(arguments: str, family: IPFamily) -> Rule | UnknownRule:
-    """Read a rule, tolerating other spellings of what `render_rule` writes."""
+    """Read a rule, tolerating other spellings than those of `render_rule`."""
     words = [_unquoted(word) for word in _WORD.finditer(arguments)]
     try:
         return _read(words, family)

@@ -38,7 +38,7 @@ from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.rules.chains import OUR_CHAINS
 from ipvsctl.plan.rules.filter_mangle import desired_chains
 from ipvsctl.wire.iptables.rule_parse import parse_rule
-from ipvsctl.wire.iptables.rule_text import MATCH_ORDER, render_rule
+from ipvsctl.wire.iptables.rule_render import MATCH_ORDER, render_rule
 from ipvsctl.wire.iptables.ruleset import parse_save, render_restore, render_save
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
