@@ -85,7 +85,7 @@ def test_cases(tmp_path: Path) -> None:
 
 
 def test_a_healthy_node_is_quiet(tmp_path: Path) -> None:
-    """At every minute of three hours."""
+    """At every third minute of three hours."""
     series = [node_series(*item) for item in cases()["healthy"].items()]
     silence = [
         {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": []}
