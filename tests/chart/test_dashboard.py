@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 import yaml
 
 from tests.chart.metric_names import asked, known
+from tests.chart.picture import PICTURE
 from tests.chart.promtool import promtool
 from tests.chart.rendered import render
 from tests.chart.scrape import scraped, series
@@ -141,6 +143,13 @@ def test_panels_say_what_they_show_and_lie_side_by_side() -> None:
         assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24
         taken |= cells
+
+
+def test_the_picture_shows_every_panel() -> None:
+    """`python -m tests.chart.picture` draws it; what it shows is another each time."""
+    shown = re.findall(r">([^<]+)</text>", PICTURE.read_text(encoding="utf-8"))
+    titles = [panel["title"] for panel in DASHBOARD["panels"]]
+    assert [title for title in titles if escape(title) not in shown] == []
 
 
 def test_the_configmap_holds_it_as_it_is() -> None:
