@@ -160,9 +160,8 @@ class SetEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True, cache_hash=T
     """An entry of a set; the set's role says which fields are used (`ENTRY_FORMS`).
 
     Attributes:
-        mark: what a packet that is found in the set is marked with; 0 for nothing, as
-            for every port alone. It is no part of what finds the entry, see
-            `identity`.
+        mark: the mark that a packet gets which is found in the set; 0 for none, as for
+            every port alone. The entry is found without it, see `identity`.
     """
 
     address: IPAddress | None = None
