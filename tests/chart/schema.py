@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 import msgspec
-from ipvsctl.cluster.fields import FIELDS, Field, Treatment
 
-from ipvsctl.cluster import settings
+from ipvsctl.cluster.config import settings
+from ipvsctl.cluster.config.fields import FIELDS, Field, Treatment
 from ipvsctl.model.config import Listener, ProxyConfig
 from ipvsctl.model.ipvs import SCHEDULERS
 from tests.chart.values import ALERTS, CHART, Value, values

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ipvsctl.cluster.fields import FIELDS, Treatment
 
-from ipvsctl.cluster.config import parse_config
+from ipvsctl.cluster.config.config_file import parse_config
+from ipvsctl.cluster.config.fields import FIELDS, Treatment
 from ipvsctl.model.errors import ConfigError
 from tests.chart.rendered import Rendered, merged, render, tree
 from tests.chart.schema import config_schema
