@@ -44,7 +44,7 @@ from ipvsctl.plan.diff.ops import (
     UpdateRoute,
     UpdateVirtualServer,
 )
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.plan.union.shared import bound_entry
 from ipvsctl.plan.union.short_circuits import marked_entry
 
@@ -118,7 +118,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def describe(
     plan: Plan,
     observed: NodeState,
-    desired: Desired | None = None,
+    desired: DesiredLookups | None = None,
     *,
     as_data: bool = False,
 ) -> PlanView:
@@ -176,7 +176,7 @@ def _was(
 class _Names:
     """Finds the Service an op is for."""
 
-    def __init__(self, desired: Desired | None) -> None:
+    def __init__(self, desired: DesiredLookups | None) -> None:
         self._desired = desired
         self._entries: dict[tuple[str, SetEntry], str] = {}
         self._addresses: dict[IPAddress, str] = {}

@@ -38,7 +38,7 @@ def render(
         form: what to print.
     """
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
-    compiler.compile_dirty()
+    compiler.compile_all(store.take())
     if addresses is None:
         addresses = compiler.context.node_addresses
     # As the host's addresses do, they come in an order: the first is the primary one.

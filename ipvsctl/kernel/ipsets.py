@@ -1,7 +1,7 @@
 """ipsets: a listing of headers, then the entries of those that matter; changes."""
 
 import errno
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket, Payload
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     CreateSet,
@@ -92,7 +93,7 @@ class Ipsets:
             )
         return failed
 
-    def read_in_steps(self) -> Generator[bool, None, IpsetListing]:
+    def read_in_steps(self) -> Steps[IpsetListing]:
         """The sets of our names with their entries; see `seam.Reading`.
 
         A set of a type that is not in use here is left out, and so are entries that
@@ -105,9 +106,9 @@ class Ipsets:
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
             return (yield from self._read_from(socket))
 
-    def _read_from(self, socket: NetlinkSocket) -> Generator[bool, None, IpsetListing]:
+    def _read_from(self, socket: NetlinkSocket) -> Steps[IpsetListing]:
         listing = IpsetListing({}, {})
-        yield True
+        yield Step.EXCLUSIVE
         headers = socket.dump(list_headers(), self._replies.header, "list sets")
         for header in headers:
             if header.name not in self._names:
@@ -115,7 +116,7 @@ class Ipsets:
             if header.spec is None:
                 _log.warning("set has a foreign type", set=header.name)
                 continue
-            yield True
+            yield Step.EXCLUSIVE
             try:
                 parts = yield from socket.read_in_steps(
                     list_set(header.name), f"list set {header.name}"
@@ -129,13 +130,13 @@ class Ipsets:
 
     def _entries(
         self, name: str, parts: Sequence[Payload]
-    ) -> Generator[bool, None, frozenset[SetEntry]]:
+    ) -> Steps[frozenset[SetEntry]]:
         found: set[SetEntry] = set()
         others = 0
         for place, part in enumerate(parts):
             if place:
                 # Decoding needs no kernel, but it would keep others from Python.
-                yield True
+                yield Step.EXCLUSIVE
             entries, foreign = self._replies.entries(*part)
             found.update(entries)
             others += foreign

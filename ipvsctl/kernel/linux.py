@@ -1,7 +1,7 @@
 """The kernel of this node, in the network namespace of whoever opens it."""
 
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -24,7 +24,7 @@ from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.ops import ChangeRules, Op, Plan, Report, SetSysctl
 from ipvsctl.plan.rules.catalogue import KNOWN_SET_NAMES
 from ipvsctl.plan.union.node import CONNTRACK_LIMIT
@@ -127,10 +127,10 @@ class LinuxKernel:
         # Nobody else changes rules, and iptables takes its time to start.
         chains = {}
         for family in self._rules.families:
-            yield False
+            yield Step.SHARED
             chains[family] = self._rules.read(family)
         sockets = yield from read_sockets_in_steps(self._capabilities.families)
-        yield True
+        yield Step.EXCLUSIVE
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()
         addresses = yield from self._links.read_in_steps()
@@ -138,7 +138,7 @@ class LinuxKernel:
         routes = yield from self._routes.read_in_steps()
         sets = yield from self._ipsets.read_in_steps()
         ipvs = yield from self._ipvs.read_in_steps(likely)
-        yield True
+        yield Step.EXCLUSIVE
         flows = self._conntrack.read(ipvs.virtual_servers)
         forget_addresses()
         return Observed(
@@ -167,9 +167,7 @@ class LinuxKernel:
         addresses = finish(self._links.read_in_steps())
         return finish(self._read_host_in_steps(addresses))
 
-    def _read_host_in_steps(
-        self, addresses: AddressListing
-    ) -> Generator[bool, None, HostNetwork]:
+    def _read_host_in_steps(self, addresses: AddressListing) -> Steps[HostNetwork]:
         routes = yield from self._routes.read_main_in_steps()
         resolvers = read_resolvers(self._resolv_conf)
         return host_network(addresses.host, routes, resolvers)

@@ -18,6 +18,7 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from ipvsctl.cli.plan_view import describe
+from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import NodeState
@@ -198,7 +199,7 @@ def migration_report(node: ProxiedNode) -> list[str]:
     """What `ipvsctl diff` says before anything is changed."""
     with inside(node.netns):
         observed = node.reconciler.survey()
-        plan = node.reconciler.plan(observed)
+        plan = see(node.reconciler, observed).plan()
     view = describe(plan, observed.state, node.reconciler.desired)
     return [f"{change.action} {change.text}" for change in view.changes]
 

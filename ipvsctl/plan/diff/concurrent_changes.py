@@ -1,5 +1,8 @@
 """What changes have touched since some moment, and which ops that concerns."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
@@ -48,6 +51,17 @@ class ConcurrentChanges:
                 self._subjects.update((name, entry.identity) for entry in entries)
             self._subjects |= state.addresses
             self._subjects |= state.routes.keys()
+
+    def add_ops(self, ops: Iterable[Op]) -> None:
+        """Take note of ops that have been done."""
+        self._subjects.update(map(_subject, ops))
+        self._subjects.discard(None)
+
+    def take_keys(self, count: int) -> frozenset[VirtualServerKey]:
+        """Some of the virtual servers, which are read again: they count no more."""
+        keys = frozenset(islice(self.keys, count))
+        self._subjects -= keys
+        return keys
 
     def has(self, key: VirtualServerKey) -> bool:
         """Whether a change was about a virtual server."""

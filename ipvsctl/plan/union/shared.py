@@ -52,6 +52,14 @@ class Shared:
         """The entries by set name; views that follow changes."""
         return {name: held.counts.keys() for name, held in self._entries.items()}
 
+    def copy_vips(self) -> AbstractSet[IPAddress]:
+        """The VIPs as they are now."""
+        return self._vips.counts.copy().keys()
+
+    def copy_entries(self) -> Mapping[str, AbstractSet[SetEntry]]:
+        """The entries by set name, as they are now."""
+        return {n: held.counts.copy().keys() for n, held in self._entries.items()}
+
     def add(self, named: NamedEntry) -> None:
         """Somebody needs an entry."""
         self._entries[named.set_name].add(named.entry)

@@ -85,7 +85,7 @@ class Node(msgspec.Struct, frozen=True):
             "summary": SUMMARY,
             "desired": self.desired,
             "observed": observed or Observed(state=self.desired.state()),
-            "store": self.store,
+            "objects": self.store,
         }
         return node_status(
             StatusInputs(**{**usual, **inputs}), selection or Selection()
