@@ -22,6 +22,7 @@ from tenacity import (
 from ipvsctl.cluster.events import ApiServersFound, Synced
 from ipvsctl.controller.audit_run import AuditOutcome, AuditRun
 from ipvsctl.controller.backlog import Backlog
+from ipvsctl.controller.hearing import Hearing
 from ipvsctl.controller.jobs import Aftermath, SyncOutcome, check_drains, sync_some
 from ipvsctl.controller.looks import Looks
 from ipvsctl.controller.loop_state import LoopState
@@ -85,6 +86,7 @@ class Loop:
         # What is taken of the store is given to the worker in the same order.
         self._taking = asyncio.Lock()
         self._left = Aftermath()
+        self._hearing = Hearing()
         self._complete = asyncio.Event()
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
@@ -151,6 +153,7 @@ class Loop:
                     _log.info("source complete", source=self._source.description)
                     self._complete.set()
                 self._dirty.set()
+                await self._hearing.heard()
 
     async def _recover(self, api: frozenset[ApiServer]) -> None:
         """Free the way to the API server, as far as anything is in it."""
@@ -261,6 +264,7 @@ class Loop:
         await self._audited.wait()
         while True:
             await self._dirty.wait()
+            await self._hearing.over()
             self._dirty.clear()
             is_done = await self._sync()
             if self._left.has_large:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from itertools import count
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from ipvsctl.model.steps import Step, Steps
 
@@ -57,12 +57,12 @@ class ThreadWorker:
         self._is_ending = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[Self]:
         """Have threads during the block; the steps under way are waited for."""
         for lane, name in ((self._own, "worker"), (self._aside, "aside")):
             lane.start(name)
         try:
-            yield
+            yield self
         finally:
             self._is_ending = True
             # What the second one leaves is the first one's to close.

@@ -126,7 +126,8 @@ async def _measure(
         for name in ("audit", "addresses"):
             await asyncio.sleep(1)
             if name == "addresses":
-                netns.add_address("uplink", IPv4Interface("10.0.0.77/24"))
+                address = IPv4Interface("10.0.0.77/24")
+                await asyncio.to_thread(netns.add_address, "uplink", address)
             lag.take()
             daemon.loop.want_audit()
             await _until_audited(daemon, state.audits + 1)
@@ -142,7 +143,9 @@ async def _measure(
             figures.update(_parts(f"{name}, event", sorted(kernel.waits)))
             figures[f"{name}, event, lost"] = len(kernel.sent_s)
 
-    await serve(daemon, socket, phases)
+    running = asyncio.ensure_future(phases())
+    await serve(daemon, socket, lambda: asyncio.wait({running}))
+    await running
     napping.cancel()
     return {f"looplag, {name}": value for name, value in figures.items()}
 
