@@ -35,7 +35,7 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.service.program import SetMember
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.plan.union.shared import bound_entry
 from ipvsctl.plan.union.short_circuits import marked_entry
 
@@ -73,7 +73,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def describe(
     plan: Plan,
     observed: NodeState,
-    desired: Desired | None = None,
+    desired: DesiredLookups | None = None,
     *,
     firewall: FirewallWords,
     as_data: bool = False,
@@ -133,7 +133,7 @@ def _was(
 class _Names:
     """Finds the Service that something is for."""
 
-    def __init__(self, desired: Desired | None) -> None:
+    def __init__(self, desired: DesiredLookups | None) -> None:
         self._desired = desired
         self._entries: dict[EntrySubject, str] = {}
         self._addresses: dict[IPAddress, str] = {}

@@ -37,7 +37,7 @@ def render(
         form: the part of the state to print, and how.
     """
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
-    compiler.compile_dirty()
+    compiler.compile_all(store.take())
     if addresses is None:
         addresses = compiler.context.node_addresses
     # As the host's addresses do, they come in an order: the first is the primary one.

@@ -14,13 +14,14 @@ from ipvsctl.cli.output import print_data, print_lines, print_styled
 from ipvsctl.cli.plan_view import PlanView, describe
 from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_lines, plan_summary
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.look import Seen, see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
@@ -50,10 +51,8 @@ def compare(
     """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        observed = reconciler.survey()
         return diff_answer(
-            reconciler,
-            observed,
+            see(reconciler, reconciler.survey()),
             reconciler.problems(),
             SourceState(description=source, doubts=store.vouched().doubts),
             as_data=form is not PlanFormat.TABLE,
@@ -61,19 +60,23 @@ def compare(
 
 
 def diff_answer(
-    reconciler: Reconciler,
-    observed: Observed,
-    problems: tuple[Problem, ...],
-    source: SourceState,
-    *,
-    as_data: bool,
+    seen: Seen, problems: tuple[Problem, ...], source: SourceState, *, as_data: bool
 ) -> DiffAnswer:
-    """The plan of `impose` for an observed state, described."""
-    source = msgspec.structs.replace(source, held=reconciler.held(observed))
-    plan = reconciler.plan(observed)
-    desired = reconciler.desired
+    """The plan of an audit for a node as it was seen, described.
+
+    Args:
+        seen: the node.
+        problems: those of all objects.
+        source: what the objects are worth.
+        as_data: see `plan_view.describe`.
+    """
+    source = msgspec.structs.replace(source, held=seen.held())
     view = describe(
-        plan, observed.state, desired, firewall=reconciler.words, as_data=as_data
+        seen.plan(),
+        seen.observed.state,
+        seen.desired,
+        firewall=seen.words,
+        as_data=as_data,
     )
     return DiffAnswer(plan=view, problems=problems, source=source)
 

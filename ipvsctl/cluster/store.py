@@ -4,7 +4,9 @@ The end state depends on the events of each object alone, not on how the events 
 different objects were interleaved. Every event costs what it changes.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TypeVar, cast
 
@@ -21,6 +23,7 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
+from ipvsctl.cluster.taken import Dirty, Taken
 from ipvsctl.cluster.vouched import WHOLE, Vouched, vouch
 from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
@@ -31,24 +34,11 @@ from ipvsctl.model.problem_book import NotedProblems
 T = TypeVar("T", Service, Node)
 
 
-class Dirty(msgspec.Struct, frozen=True, kw_only=True):
-    """The Services to compile again; false if there are none.
-
-    Attributes:
-        services: the Services, whether they are still there or not.
-        node_changed: this node's own zone, addresses or pod networks are others, which
-            concerns every Service and the node program.
-    """
-
-    services: frozenset[ObjectRef] = frozenset()
-    node_changed: bool = False
-
-    def __bool__(self) -> bool:
-        return self.node_changed or bool(self.services)
-
-
 class Store:
-    """Holds the last good value of every object; one per node."""
+    """Holds the last good value of every object; one per node.
+
+    For one thread, but for what `Objects` has.
+    """
 
     def __init__(self, node_name: str) -> None:
         self._node_name = node_name
@@ -95,18 +85,27 @@ class Store:
         """The addresses of the API server; the same object until they change."""
         return self._api_servers
 
+    def refs(self) -> AbstractSet[ObjectRef]:
+        """See `Objects`."""
+        # Copying a dict runs no Python, so no other thread comes in between.
+        return self._services.copy().keys()
+
     def claimants(self, addresses: Iterable[IPAddress]) -> frozenset[ObjectRef]:
-        """The Services that ask for one of these addresses."""
+        """See `Objects`."""
         return frozenset(
             ref for address in addresses for ref in self._claimants.get(address, ())
         )
 
     def service(self, ref: ObjectRef) -> Service | None:
-        """One Service."""
+        """See `Objects`."""
         return self._services.get(ref)
 
+    def node(self, name: str) -> Node | None:
+        """See `Objects`."""
+        return self._nodes.get(name)
+
     def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
-        """The slices that count for a Service; the one that changed last comes last.
+        """See `Objects`.
 
         A slice says itself when it changed; the slices that do not come first, by name.
         Slices of plain Endpoints objects count only if the Service has no selector: for
@@ -139,6 +138,15 @@ class Store:
         if not self._invalid and not self._doubted:
             return WHOLE
         return vouch(self._invalid.values(), self._doubted, self._values)
+
+    def take(self) -> Taken:
+        """What is known now, for whoever compiles; nothing is dirty then."""
+        return Taken(
+            dirty=self.take_dirty(),
+            nodes=self.node_context(),
+            api_servers=self._api_servers,
+            vouched=self.vouched(),
+        )
 
     def take_dirty(self) -> Dirty:
         """The Services that changed since the last call."""
@@ -229,14 +237,16 @@ class Store:
         self, old: Iterable[EndpointSlice], new: Iterable[EndpointSlice]
     ) -> None:
         for piece in old:
-            siblings = [p for p in self._slices[piece.service] if p.ref != piece.ref]
+            siblings = _without(self._slices[piece.service], piece)
             if siblings:
-                self._slices[piece.service] = tuple(siblings)
+                self._slices[piece.service] = siblings
             else:
                 del self._slices[piece.service]
         for piece in new:
-            siblings = [*self._slices.get(piece.service, ()), piece]
-            self._slices[piece.service] = tuple(sorted(siblings, key=_by_age))
+            siblings = self._slices.get(piece.service, ())
+            place = bisect_right(siblings, _by_age(piece), key=_by_age)
+            both = (*siblings[:place], piece, *siblings[place:])
+            self._slices[piece.service] = both
         for piece in (*old, *new):
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
@@ -297,6 +307,17 @@ def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:
 
 def _counts(piece: EndpointSlice, service: Service) -> bool:
     return not (piece.from_endpoints and service.has_selector)
+
+
+def _without(
+    pieces: tuple[EndpointSlice, ...], piece: EndpointSlice
+) -> tuple[EndpointSlice, ...]:
+    """The slices of a Service, by age, but for one of them."""
+    place = bisect_left(pieces, _by_age(piece), key=_by_age)
+    # Plain Endpoints may have the name of a slice.
+    while pieces[place] != piece:
+        place += 1
+    return (*pieces[:place], *pieces[place + 1 :])
 
 
 def _by_age(piece: EndpointSlice) -> tuple[str, ObjectRef]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from ipvsctl.controller.programming_latency import Programmed
-from ipvsctl.controller.reconciler import SyncReport
+from ipvsctl.controller.backlog import Programmed
+from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.plan.diff.ops import FailedOp
 from ipvsctl.plan.diff.words import FirewallWords
 

@@ -4,7 +4,7 @@ Above the seam a set is a role in a family and a rule is a value; what a set is 
 how it is built, filled and replaced, and how rules are written is the firewall's own.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
@@ -12,6 +12,7 @@ from ipvsctl.kernel.applier import Transport
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
+from ipvsctl.model.steps import Steps
 from ipvsctl.plan.diff.words import FirewallWords
 
 
@@ -36,13 +37,11 @@ class Firewall(Transport, Protocol):
         """It can choose ports at random for the connections that it masquerades."""
         ...
 
-    def read_rules_in_steps(
-        self,
-    ) -> Generator[bool, None, Mapping[IPFamily, Chains]]:
+    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
         """Our chains of each family that has rules; see `interface.Reading`."""
         ...
 
-    def read_sets_in_steps(self) -> Generator[bool, None, SetListing]:
+    def read_sets_in_steps(self) -> Steps[SetListing]:
         """Our sets; see `interface.Reading`."""
         ...
 

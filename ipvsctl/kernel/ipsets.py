@@ -1,7 +1,7 @@
 """ipsets: a listing of headers, then the entries of those that matter; changes."""
 
 import errno
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from typing import Final
@@ -19,7 +19,7 @@ from ipvsctl.model.sets import (
     SetKey,
     SetShape,
 )
-from ipvsctl.model.steps import parts
+from ipvsctl.model.steps import Step, Steps, parts
 from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
     AddEntry,
@@ -132,7 +132,7 @@ class Ipsets:
         if refused or left:
             yield _failed(op, min((refused or left).items())[1])
 
-    def read_in_steps(self) -> Generator[bool, None, SetListing]:
+    def read_in_steps(self) -> Steps[SetListing]:
         """The sets of our names with their entries; see `interface.Reading`.
 
         A set of a type that is not in use here is left out, and so are entries that
@@ -145,11 +145,11 @@ class Ipsets:
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
             return (yield from self._read_from(socket))
 
-    def _read_from(self, socket: NetlinkSocket) -> Generator[bool, None, SetListing]:
+    def _read_from(self, socket: NetlinkSocket) -> Steps[SetListing]:
         sets: dict[SetKey, SetShape] = {}
         entries: dict[SetKey, frozenset[SetEntry]] = {}
         leftovers: set[Leftover] = set()
-        yield True
+        yield Step.EXCLUSIVE
         headers = socket.dump(list_headers(), self._replies.header, "list sets")
         for name, spec in headers:
             key = key_of(name)
@@ -172,9 +172,9 @@ class Ipsets:
 
     def _read_set(
         self, socket: NetlinkSocket, name: str
-    ) -> Generator[bool, None, frozenset[SetEntry] | None]:
+    ) -> Steps[frozenset[SetEntry] | None]:
         """The entries of a set; None if it was destroyed since it was listed."""
-        yield True
+        yield Step.EXCLUSIVE
         try:
             parts = yield from socket.read_in_steps(list_set(name), f"list set {name}")
         except NotFound:
@@ -183,13 +183,13 @@ class Ipsets:
 
     def _entries(
         self, name: str, parts: Sequence[Payload]
-    ) -> Generator[bool, None, frozenset[SetEntry]]:
+    ) -> Steps[frozenset[SetEntry]]:
         found: set[SetEntry] = set()
         others = 0
         for place, part in enumerate(parts):
             if place:
                 # Decoding needs no kernel, but it would keep others from Python.
-                yield True
+                yield Step.EXCLUSIVE
             entries, foreign = self._replies.entries(*part)
             found.update(entries)
             others += foreign

@@ -1,6 +1,6 @@
 """The firewall that is iptables with ipset, as kube-proxy's."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Final, Self
 
@@ -10,6 +10,7 @@ from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import FailedOp, Op
 from ipvsctl.plan.diff.words import FirewallWords
@@ -56,18 +57,16 @@ class IptablesFirewall:
         """See `Firewall`."""
         return self._rules.random_fully
 
-    def read_rules_in_steps(
-        self,
-    ) -> Generator[bool, None, Mapping[IPFamily, Chains]]:
+    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
         """See `Firewall`."""
         # Nobody else changes rules, and iptables takes its time to start.
         chains = {}
         for family in self._rules.families:
-            yield False
+            yield Step.SHARED
             chains[family] = self._rules.read(family)
         return chains
 
-    def read_sets_in_steps(self) -> Generator[bool, None, SetListing]:
+    def read_sets_in_steps(self) -> Steps[SetListing]:
         """See `Firewall`."""
         return self._ipsets.read_in_steps()
 

@@ -6,7 +6,7 @@ are encoded here, in batches.
 
 import errno
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from ipaddress import IPv6Address
 from itertools import groupby
@@ -19,6 +19,7 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
     BindAddress,
@@ -184,9 +185,9 @@ class Links:
             raise KernelError.of(errno.EEXIST, what, reason)
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
-    def read_in_steps(self) -> Generator[bool, None, AddressListing]:
+    def read_in_steps(self) -> Steps[AddressListing]:
         """Every address; see `interface.Reading`."""
-        yield True
+        yield Step.EXCLUSIVE
         vip_link = self.find_vip_link()
         vips = set()
         host = []
@@ -195,7 +196,7 @@ class Links:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
         for place, part in enumerate(parts, 1):
             if place % STEP_DECODED == 0:
-                yield True
+                yield Step.EXCLUSIVE
             item = self._replies.address(*part)
             if item is None or _is_ipv6_link_local(item.address):
                 continue

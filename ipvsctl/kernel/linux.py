@@ -1,7 +1,7 @@
 """The kernel of this node, in the network namespace of whoever opens it."""
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
@@ -117,7 +117,7 @@ class LinuxKernel:
         """See `interface.Kernel`."""
         chains = yield from self._firewall.read_rules_in_steps()
         sockets = yield from read_sockets_in_steps(self._capabilities.families)
-        yield True
+        yield Step.EXCLUSIVE
         sysctls = self._sysctls.read()
         timeouts = self._ipvs.read_timeouts()
         addresses = yield from self._links.read_in_steps()
@@ -125,7 +125,7 @@ class LinuxKernel:
         routes = yield from self._routes.read_in_steps()
         sets = yield from self._firewall.read_sets_in_steps()
         ipvs = yield from self._ipvs.read_in_steps(likely)
-        yield True
+        yield Step.EXCLUSIVE
         flows = self._conntrack.read(ipvs.virtual_servers)
         forget_addresses()
         return Observed(
@@ -155,9 +155,7 @@ class LinuxKernel:
         addresses = finish(self._links.read_in_steps())
         return finish(self._read_host_in_steps(addresses))
 
-    def _read_host_in_steps(
-        self, addresses: AddressListing
-    ) -> Generator[bool, None, HostNetwork]:
+    def _read_host_in_steps(self, addresses: AddressListing) -> Steps[HostNetwork]:
         routes = yield from self._routes.read_main_in_steps()
         resolvers = read_resolvers(self._resolv_conf)
         return host_network(addresses.host, routes, resolvers)

@@ -27,6 +27,10 @@ class ProblemPart(Protocol):
         """Problems of all objects."""
         ...
 
+    def subjects(self) -> AbstractSet[Subject]:
+        """The objects that have any; a copy."""
+        ...
+
     def take_changed(self) -> AbstractSet[Subject]:
         """The objects whose problems may be others than at the last call."""
         ...
@@ -76,6 +80,10 @@ class NotedProblems:
         for by_ref in self._problems.values():
             for problems in by_ref.values():
                 yield from problems
+
+    def subjects(self) -> AbstractSet[Subject]:
+        """See `ProblemPart`."""
+        return {(kind, ref) for kind, refs in self._problems.items() for ref in refs}
 
     def take_changed(self) -> AbstractSet[Subject]:
         """See `ProblemPart`."""
@@ -127,6 +135,10 @@ class ListedProblems(Generic[Item]):
         for ref in self._items:
             yield from self.of((Kind.SERVICE, ref))
 
+    def subjects(self) -> AbstractSet[Subject]:
+        """See `ProblemPart`."""
+        return {(Kind.SERVICE, ref) for ref in self._items}
+
     def take_changed(self) -> AbstractSet[Subject]:
         """See `ProblemPart`."""
         changed, self._changed = self._changed, set()
@@ -152,6 +164,13 @@ class ProblemBook:
     def all(self) -> tuple[Problem, ...]:
         """Problems of all objects, sorted, each once."""
         return tuple(sorted(set(self.each())))
+
+    def subjects(self) -> AbstractSet[Subject]:
+        """The objects that have any problem; a copy."""
+        found: set[Subject] = set()
+        for part in self._parts:
+            found |= part.subjects()
+        return found
 
     def take_changed(self) -> AbstractSet[Subject]:
         """The objects whose problems may be others than at the last call."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from ipvsctl.cli import gc_tuning
+from ipvsctl.cli import interpreter
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.look import see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import ProxyConfig
@@ -46,13 +47,13 @@ def measure(size: Size) -> Figures:
     watch = _Stopwatch()
     figures = watch.figures
     objects = list(raw_objects(size.services, size.endpoints))
-    with gc_tuning.held_back():
+    with interpreter.held_back():
         with node_netns("bench") as netns, inside(netns), recording() as sent:
             kernel = open_kernel(size.config)
             cold = _measure_cold(watch, kernel, objects, size, sent)
-            gc_tuning.settle()
+            interpreter.settle()
             _measure_restart(watch, kernel, objects, size)
-            gc_tuning.settle()
+            interpreter.settle()
             _measure_reading(watch, kernel, sent)
             kernel.close()
         with node_netns("floor") as netns, inside(netns):
@@ -84,7 +85,7 @@ def _measure_cold(
     watch.timed("compile", lambda: reconciler.prepare(host))
     observed = watch.timed("read empty", kernel.observe)
     watch.timed("agree", lambda: reconciler.absorb(observed))
-    plan = watch.timed("diff", lambda: reconciler.plan(observed))
+    plan = watch.timed("diff", lambda: see(reconciler, observed).plan())
     netlink = tuple(o for o in plan if not isinstance(o, ChangeRules | SetSysctl))
     others = tuple(o for o in plan if isinstance(o, ChangeRules | SetSysctl))
     watch.figures["ops"] = len(plan)
@@ -95,7 +96,7 @@ def _measure_cold(
     _require(not report.failed and not rules.failed, report, rules)
     left = reconciler.audit().plan
     _require(not left, left[:3])
-    gc_tuning.settle()
+    interpreter.settle()
     _measure_changes(watch.figures, reconciler, size, sent)
     return cold
 
@@ -125,7 +126,7 @@ def _measure_restart(
 
     def restart() -> Plan:
         again = Reconciler(kernel=kernel, config=size.config, store=store)
-        return again.plan(again.survey())
+        return see(again, again.survey()).plan()
 
     plan = watch.timed("restart", restart)
     _require(not plan, plan[:3])

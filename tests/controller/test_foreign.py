@@ -8,6 +8,7 @@ import pytest
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audit_run import AuditRun
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import (
@@ -20,6 +21,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, SlicePort
 from ipvsctl.model.sets import SetEntry
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddVirtualServer,
@@ -240,19 +242,14 @@ def test_events_that_no_sync_imposes_are_left_out_of_a_running_audit(
     reconciler: Reconciler, kernel: FakeKernel
 ) -> None:
     """What waits for the next audit is compiled, and may be another's."""
-    steps = reconciler.observe_in_steps()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            observed = done.value
-            break
-    reconciler.absorb(observed)
+    run = AuditRun(reconciler)
+    steps = run.between_syncs()
+    while not run.changes:
+        next(steps)
     kernel.preload(KEEPALIVED, ITS_SERVER)
     take(reconciler, has(BALANCED))
     reconciler.prepare()
-    for _ in reconciler.impose_in_steps(observed):
-        pass
+    finish(steps)
     assert keepalived_is_there(kernel)
     assert not reconciler.audit().report.failed
     assert taken(reconciler) == ["tcp 203.0.113.50:443"]

@@ -25,7 +25,7 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, finish
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
@@ -168,11 +168,11 @@ class FakeKernel:
         del likely
         self.reads += 1
         self._check_reading()
-        yield False
+        yield Step.SHARED
         chains = self._rules.read()
-        yield True
+        yield Step.EXCLUSIVE
         sets = self._ipsets.listing()
-        yield True
+        yield Step.EXCLUSIVE
         servers = self._ipvs.observe(self._ipvs.virtual_servers)
         state = NodeState(
             vip_link_up=self._links.vip_link in self._links.names,

@@ -12,6 +12,7 @@ from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.sets import SetRole, set_key
+from ipvsctl.model.steps import finish
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster
@@ -135,12 +136,12 @@ def _in_parts(node: ProxiedNode) -> int:
     parts = 0
     while True:
         with inside(node.netns):
-            report = node.reconciler.sync(node.reconciler.prepare_some())
+            report = node.reconciler.sync(
+                node.reconciler.prepare_some(node.reconciler.take())
+            )
         assert [str(failed) for failed in report.report.failed] == []
         parts += 1
         if node.reconciler.has_large:
-            for work in node.reconciler.compile_large():
-                assert work is not None
-                work()
+            finish(node.reconciler.compile_large())
         elif not node.reconciler.has_parts:
             return parts

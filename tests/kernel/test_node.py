@@ -10,6 +10,7 @@ import pytest
 
 from ipvsctl.cluster.events import Event, Upserted
 from ipvsctl.cluster.manifests.manifest import Manifests, changes
+from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
@@ -248,7 +249,7 @@ def test_a_death_half_way_is_mended(netns: Netns, share: float) -> None:
     with proxied(netns, config=config) as second:
         second.take(*changes(Manifests(), scenario("16-whole-node")))
         with inside(netns):
-            plan = second.reconciler.plan(second.reconciler.survey())
+            plan = see(second.reconciler, second.reconciler.survey()).plan()
         assert len(plan) > 150
         assert not second.apply(plan[: int(len(plan) * share)]).failed
     with proxied(netns, config=config) as third:

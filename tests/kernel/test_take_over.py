@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cli.plan_view import describe
+from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import NodeState
@@ -158,9 +159,8 @@ def migration_report(node: ProxiedNode) -> list[str]:
     """What `ipvsctl diff` says before anything is changed."""
     with inside(node.netns):
         observed = node.reconciler.survey()
-        plan = node.reconciler.plan(observed)
-    reconciler = node.reconciler
-    view = describe(plan, observed.state, reconciler.desired, firewall=reconciler.words)
+        seen = see(node.reconciler, observed)
+    view = describe(seen.plan(), observed.state, seen.desired, firewall=seen.words)
     return [f"{change.action} {change.text}" for change in view.changes]
 
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Deleted, Event
+from ipvsctl.controller.look import see
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
@@ -220,7 +221,7 @@ def test_every_step_of_a_switch_serves(world: Cluster, before: str, after: str) 
         node.audit()
     with serving(world, WAYS[after]) as node, askers(world) as clients:
         with inside(node.netns):
-            plan = node.reconciler.plan(node.reconciler.survey())
+            plan = see(node.reconciler, node.reconciler.survey()).plan()
         assert any(isinstance(op, VIP_OPS) for op in plan)
         for op in plan:
             assert not node.apply((op,)).failed

@@ -77,7 +77,7 @@ def planned(
     for event in changes(Manifests(), found):
         store.apply(event)
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
-    compiler.compile_dirty()
+    compiler.compile_all(store.take())
     hosts = frozenset(map(parse_address, settings.host_addresses))
     compiler.set_host(HostNetwork(addresses=hosts))
     return compiler.desired.state()

@@ -1,5 +1,8 @@
 """What changes have touched since some moment, and which ops that concerns."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.subject import Subject
 from ipvsctl.plan.diff.ops import Op
@@ -24,6 +27,16 @@ class ConcurrentChanges:
     def add(self, change: DesiredChange) -> None:
         """Take note of a change that is about to be imposed."""
         self._subjects.update(change.subjects())
+
+    def add_ops(self, ops: Iterable[Op]) -> None:
+        """Take note of ops that have been done."""
+        self._subjects.update(op.subject for op in ops)
+
+    def take_keys(self, count: int) -> frozenset[VirtualServerKey]:
+        """Some of the virtual servers, which are read again: they count no more."""
+        keys = frozenset(islice(self.keys, count))
+        self._subjects -= keys
+        return keys
 
     def has(self, key: VirtualServerKey) -> bool:
         """Whether a change was about a virtual server."""

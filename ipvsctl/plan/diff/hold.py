@@ -52,6 +52,15 @@ class Known:
         for key, servers in desired.real_servers.items():
             self.real_servers.setdefault(key, set()).update(servers)
 
+    def copy(self) -> "Known":
+        """The same, and nothing more later."""
+        known = Known()
+        known.keys = self.keys.copy()
+        known.entries = {name: held.copy() for name, held in self.entries.items()}
+        known.vips = self.vips.copy()
+        known.real_servers = {k: held.copy() for k, held in self.real_servers.items()}
+        return known
+
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """What may not be taken away.

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -32,14 +32,14 @@ from ipvsctl.model.status import (
 from ipvsctl.plan.diff.plan import Drain, owned_keys
 from ipvsctl.plan.service.endpoints import replaces
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.frozen import DesiredLookups
 
 
 class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
     """The values a status is made from.
 
     Attributes:
-        desired: compiled from `store`.
+        desired: compiled from `objects`.
         observed: the complete kernel state.
         set_name: what operators call a set.
         drain_ages_s: drain -> for how long it has been seen.
@@ -47,9 +47,9 @@ class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     summary: Summary
-    desired: Desired
+    desired: DesiredLookups
     observed: Observed
-    store: Store
+    objects: Objects
     set_name: Callable[[SetKey], str]
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
@@ -92,7 +92,7 @@ class _View:
         self._desired = inputs.desired
         self._observed = inputs.observed
         self._state = inputs.observed.state
-        self._store = inputs.store
+        self._objects = inputs.objects
         self._set_name = inputs.set_name
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
@@ -104,7 +104,7 @@ class _View:
         }
 
     def service(self, program: ServiceProgram) -> ServiceStatus:
-        service = self._store.service(program.ref)
+        service = self._objects.service(program.ref)
         health = program.health_check
         endpoints = self._endpoints(program.ref)
         return ServiceStatus(
@@ -271,7 +271,7 @@ class _View:
             server.key, RealServerStats()
         )
         node_name = endpoint.node_name if endpoint else ""
-        node = self._store.nodes.get(node_name)
+        node = self._objects.node(node_name)
         return RealServerStatus(
             address=str(server.key.address),
             port=server.key.port,
@@ -288,7 +288,7 @@ class _View:
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
         """A Service's endpoints by address, each the one that counts."""
         found: dict[IPAddress, Endpoint] = {}
-        for piece in self._store.slices_of(ref):
+        for piece in self._objects.slices_of(ref):
             for endpoint in piece.endpoints:
                 if endpoint.address not in found or replaces(endpoint):
                     found[endpoint.address] = endpoint

@@ -19,6 +19,7 @@ from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
+from ipvsctl.plan.union.frozen import FrozenDesired
 from ipvsctl.plan.union.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.union.node import NodeProgram
 from ipvsctl.plan.union.node_part import NodePart
@@ -213,11 +214,7 @@ class Desired:
         return state_without(change.desired, out, entries, vips)
 
     def server(self, key: VirtualServerKey) -> ServerProgram | None:
-        """The program of a virtual server, with the Service port it is for.
-
-        A fwmark virtual server is part of the program of its address. None if nobody
-        wants the virtual server, or if it is another's.
-        """
+        """See `DesiredLookups`."""
         return self._servers.find(key)
 
     @property
@@ -277,6 +274,27 @@ class Desired:
             real_servers=servers.real_servers,
             addresses=needs.placement.addresses(self._shared.vips),
             routes=needs.placement.routes(self._shared.vips),
+        )
+
+    def frozen(self) -> FrozenDesired:
+        """The state as it is now, for whoever goes through it later.
+
+        Some copies of dicts: about a millisecond for 10,000 Services.
+        """
+        vips = self._shared.copy_vips()
+        state = self.state()
+        return FrozenDesired(
+            programs=self._programs.copy(),
+            served=dict(self._servers.served),
+            short_circuits=dict(self.short_circuits),
+            foreign=self.foreign,
+            state=msgspec.structs.replace(
+                state,
+                entries=self._shared.copy_entries(),
+                virtual_servers=dict(state.virtual_servers),
+                real_servers=dict(state.real_servers),
+                addresses=self._node.program.placement.addresses(vips),
+            ),
         )
 
     def _withdraw(

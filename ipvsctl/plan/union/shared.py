@@ -71,6 +71,14 @@ class Shared:
         self._room = {key: self._room_for(key) for key in self._entries}
         self._overfull.clear()
 
+    def copy_vips(self) -> AbstractSet[IPAddress]:
+        """The VIPs as they are now."""
+        return self._vips.counts.copy().keys()
+
+    def copy_entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
+        """Set -> the entries that are needed now."""
+        return {key: held.counts.copy().keys() for key, held in self._entries.items()}
+
     def add(self, member: SetMember) -> None:
         """Note that one owner more needs an entry."""
         self._touched.add(member.key)

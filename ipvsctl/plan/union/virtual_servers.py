@@ -99,6 +99,11 @@ class VirtualServers:
         return self._real_servers
 
     @property
+    def served(self) -> Mapping[VirtualServerKey, ServerProgram]:
+        """Address virtual server -> its program; a view that follows changes."""
+        return self._served
+
+    @property
     def short_circuits(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
         """Fwmark virtual server -> the virtual server of the address it is for."""
         return self._short_circuits.addresses

@@ -1,4 +1,4 @@
-"""Facts about reading any object: Nodes, lists, and gc_tuning."""
+"""Facts about reading any object: Nodes, lists, and interpreter."""
 
 import contextlib
 

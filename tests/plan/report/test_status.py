@@ -86,7 +86,7 @@ class Node(msgspec.Struct, frozen=True):
             "summary": SUMMARY,
             "desired": self.desired,
             "observed": observed or Observed(state=self.desired.state()),
-            "store": self.store,
+            "objects": self.store,
             "set_name": set_name,
         }
         return node_status(
