@@ -4,6 +4,7 @@ Each has every field it needs to be proxied; what a test is about, it names.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ipvsctl.model.net import Protocol, family_of, parse_address
@@ -16,6 +17,10 @@ from ipvsctl.model.objects import (
     SlicePort,
 )
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetKey
+from ipvsctl.plan.diff.ops import Op
+from ipvsctl.wire.ipset.sets import key_of
+from ipvsctl.wire.iptables.words import IptablesWords
 
 Raw = dict[str, Any]
 
@@ -153,3 +158,15 @@ def endpoint_slice(
 def node(name: str = "node-0", *addresses: str, **fields: Any) -> Node:
     """A Node value."""
     return Node(name=name, addresses=tuple(map(parse_address, addresses)), **fields)
+
+
+def set_called(name: str) -> SetKey:
+    """The set that operators of iptables know by a name."""
+    key = key_of(name)
+    assert key is not None, name
+    return key
+
+
+def in_words(plan: Iterable[Op]) -> list[str]:
+    """A plan as operators of iptables see it."""
+    return [op.words(IptablesWords()) for op in plan]

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.fields import FIELDS, Field, Treatment
-from ipvsctl.cluster.flags import FLAGS, OWN_KEY
+from ipvsctl.cluster.config.fields import FIELDS, Field, Treatment
+from ipvsctl.cluster.config.flags import FLAGS, OWN_KEY
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.serve.metric_table import (
     KUBE_PROXY_METRICS,

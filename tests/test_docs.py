@@ -13,7 +13,7 @@ import yaml
 from typer.core import TyperGroup
 
 from ipvsctl.cli.app import app
-from ipvsctl.cluster.fields import FIELDS
+from ipvsctl.cluster.config.fields import FIELDS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
 from ipvsctl.plan.union.node import sysctl_names
 from tests.pages import DOCS

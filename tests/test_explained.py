@@ -9,8 +9,10 @@ import yaml
 from typer.testing import CliRunner
 
 from ipvsctl.cli.app import app
-from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES, SET_NAMES
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.rules.chains import OUR_CHAINS
+from ipvsctl.wire.ipset.sets import KUBE_PROXY_SET_NAMES, set_name
 from tests.pictures import hooks, ways
 from tests.test_docs import PAGES, ROOT
 
@@ -30,7 +32,8 @@ _RENDERED = re.compile(r"<!-- rendered: ([a-z ]+) -->\n```\n(.*?)```", re.DOTALL
 def test_chains_and_sets(page: Path) -> None:
     """A chain or set that a page names is one of ours, or known to be another's."""
     ours = {name for names in OUR_CHAINS.values() for name in names}
-    known = ours | SET_NAMES | KUBE_PROXY_SET_NAMES | OTHERS
+    sets = {set_name(set_key(role, family)) for role in SetRole for family in IPFamily}
+    known = ours | sets | KUBE_PROXY_SET_NAMES | OTHERS
     text = page.read_text(encoding="utf-8")
     # "KUBE-6-" alone stands for the beginning of many.
     assert set(_NAME.findall(text)) - known - {"KUBE-6"} == set()

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from ipvsctl.cluster.fields import FIELDS
-from ipvsctl.cluster.flags import OWN_KEY
+from ipvsctl.cluster.config.fields import FIELDS
+from ipvsctl.cluster.config.flags import OWN_KEY
 from ipvsctl.model.config import ConntrackConfig, ProxyConfig, ServeConfig
 from ipvsctl.model.limits import Limits
 from tests.pages import DOCS, PAGES, attribute_docs

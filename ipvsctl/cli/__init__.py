@@ -1,4 +1,21 @@
-"""The commands: the only place that prints or sets an exit status."""
+"""The commands: the only place that prints or sets an exit status.
+
+app                   every command with its options and help
+node_command          what the commands about a node share
+options               options that commands share
+setting_options       settings as options
+inputs, objects       from options to settings, name, and objects
+environment           where the kernel is from
+errors, output, logs  to stderr, to stdout, and to the log
+run                   the daemon
+gc_tuning             garbage collection of a process with many lasting objects
+daemon                asking a daemon that runs
+sync                  apply, diff, cleanup
+plan_view, show_plan  a plan as data, and as lines
+status, show_status   status as data, and as lines
+check, render         the commands of these names
+plain, layout         data without types, and columns of text
+"""
 
 
 def main() -> None:

@@ -1,22 +1,19 @@
-# ruff: noqa: PLC0415, PLR0913
+# ruff: noqa: PLC0415
 # PLC0415: a command imports what it is made of when it runs, so that the others, and
-# every --help, start at once. PLR0913: one parameter for each option.
+# every --help, start at once.
 """The command line: every command with its options and help text."""
 
 from typing import Annotated, Final
 
 import typer
 
-from ipvsctl.cli.environment import environment
-from ipvsctl.cli.errors import ExitStatus, reported
+from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.node_command import NodeInputs, node_command
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
-    ConfigOption,
+    DryRunOption,
     LogFormat,
     LogFormatOption,
-    ManifestsOption,
-    MasterOption,
-    NodeNameOption,
     PlanFormat,
     PlanFormatOption,
     RenderFormat,
@@ -24,9 +21,7 @@ from ipvsctl.cli.options import (
     SocketOption,
     StateFormat,
     StateFormatOption,
-    VerboseOption,
 )
-from ipvsctl.cli.setting_options import NOTHING_GIVEN, Given, takes_settings
 
 _STATUSES: Final = "Exit status: 0 ok, 2 error."
 
@@ -60,43 +55,31 @@ Examples:
 {_STATUSES} It ends on SIGTERM and SIGINT and leaves the kernel state in place.
 """
 )
-@takes_settings()
+@node_command()
 def run(
-    context: typer.Context,
+    node: NodeInputs,
     *,
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
     socket: SocketOption = DEFAULT_SOCKET,
     log_format: LogFormatOption = LogFormat.AUTO,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Run the daemon: keep the kernel as the objects say."""
-    with reported(verbose):
-        from ipvsctl.cli import inputs, objects
-        from ipvsctl.cli.logs import configure_logs
-        from ipvsctl.cli.run import run as run_daemon
-        from ipvsctl.cluster.store import Store
+    from ipvsctl.cli import objects
+    from ipvsctl.cli.logs import configure_logs
+    from ipvsctl.cli.run import run as run_daemon
+    from ipvsctl.cluster.store import Store
 
-        settings = inputs.read_config(config, given)
-        origin = objects.Origin.of(manifests, master, settings)
-        api = None if origin.manifests else objects.open_api(origin)
-        kernel = environment(context).open_kernel(settings, to_change=True)
-        configure_logs(log_format, verbose=verbose)
-        name = inputs.node_name_or_host(node_name or settings.node_name)
-        source = objects.open_source(origin, name, settings, api)
-        status = run_daemon(
-            kernel,
-            Store(name),
-            settings,
-            source,
-            socket,
-            objects.open_recorder(api, name),
-            None if api is None else api.trace,
-        )
-        raise typer.Exit(status)
+    api = None if node.origin.manifests else objects.open_api(node.origin)
+    kernel = node.open_kernel(to_change=True)
+    configure_logs(log_format, verbose=node.verbose)
+    return run_daemon(
+        kernel,
+        Store(node.name),
+        node.settings,
+        objects.open_source(node.origin, node.name, node.settings, api),
+        socket,
+        objects.open_recorder(api, node.name),
+        None if api is None else api.trace,
+    )
 
 
 @app.command(
@@ -109,36 +92,24 @@ Examples:
 Input that cannot be read, in whole or in part, is one too, and nothing is changed.
 """
 )
-@takes_settings()
+@node_command()
 def apply(
-    context: typer.Context,
+    node: NodeInputs,
     *,
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
-    ] = False,
+    dry_run: DryRunOption = False,
     output: PlanFormatOption = PlanFormat.TABLE,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Make the kernel as the objects say, once."""
-    with reported(verbose):
-        from ipvsctl.cli import inputs, objects, sync
+    from ipvsctl.cli import inputs, sync
 
-        settings = inputs.read_config(config, given)
-        name = inputs.node_name_or_host(node_name or settings.node_name)
-        origin = objects.Origin.of(manifests, master, settings)
-        store = objects.read_store(origin, name, settings, verbose=verbose)
-        inputs.require_whole(store)
-        kernel = environment(context).open_kernel(settings, to_change=not dry_run)
-        if dry_run:
-            answer = sync.compare(kernel, store, settings, output, origin.description)
-            sync.print_diff(answer, output)
-            raise typer.Exit(ExitStatus.OK)
-        raise typer.Exit(sync.apply(kernel, store, settings, output))
+    store = node.read_store()
+    inputs.require_whole(store)
+    kernel = node.open_kernel(to_change=not dry_run)
+    if not dry_run:
+        return sync.apply(kernel, store, node.settings, output)
+    source = node.origin.description
+    sync.print_diff(sync.compare(kernel, store, node.settings, output, source), output)
+    return ExitStatus.OK
 
 
 @app.command(
@@ -152,38 +123,26 @@ Exit status: 0 equal, 1 different, 2 error; 2 also when it is not known for sure
 the source has not been heard for 30 s or could not be read whole: stderr says so.
 """
 )
-@takes_settings()
+@node_command()
 def diff(
-    context: typer.Context,
+    node: NodeInputs,
     *,
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
     socket: SocketOption = DEFAULT_SOCKET,
     output: PlanFormatOption = PlanFormat.TABLE,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Compare what the kernel holds with what it should hold.
 
     Without --manifests the daemon is asked, and if there is none, the API server.
     """
-    with reported(verbose):
-        from ipvsctl.cli import inputs, objects, sync
+    from ipvsctl.cli import sync
 
-        answer = None if manifests else sync.ask_to_compare(socket, output)
-        if answer is None:
-            settings = inputs.read_config(config, given)
-            name = inputs.node_name_or_host(node_name or settings.node_name)
-            origin = objects.Origin.of(manifests, master, settings)
-            because = f", since no ipvsctl run answers on {socket}"
-            store = objects.read_store(
-                origin, name, settings, verbose=verbose, because=because
-            )
-            kernel = environment(context).open_kernel(settings, to_change=False)
-            answer = sync.compare(kernel, store, settings, output, origin.description)
-        raise typer.Exit(sync.print_diff(answer, output))
+    answer = None if node.manifests else sync.ask_to_compare(socket, output)
+    if answer is None:
+        store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
+        kernel = node.open_kernel(to_change=False)
+        source = node.origin.description
+        answer = sync.compare(kernel, store, node.settings, output, source)
+    return sync.print_diff(answer, output)
 
 
 @app.command(
@@ -193,31 +152,25 @@ the rules and chains, and the VIP link. What belongs to others stays, and sysctl
 {_STATUSES}
 """
 )
-@takes_settings("ipvsctl.vipLink")
+@node_command("ipvsctl.vipLink", has_objects=False)
 def cleanup(
-    context: typer.Context,
+    node: NodeInputs,
     *,
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
-    ] = False,
+    dry_run: DryRunOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Even if a daemon is running.")
     ] = False,
     socket: SocketOption = DEFAULT_SOCKET,
     output: PlanFormatOption = PlanFormat.TABLE,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Remove from the kernel exactly what is ours."""
-    with reported(verbose):
-        from ipvsctl.cli import inputs, sync
+    from ipvsctl.cli import sync
 
-        settings = inputs.read_config(config, given)
-        if not (dry_run or force):
-            sync.refuse_beside_daemon(socket)
-        kernel = environment(context).open_kernel(settings, to_change=False)
-        raise typer.Exit(sync.cleanup(kernel, settings, output, dry_run=dry_run))
+    settings = node.settings
+    if not (dry_run or force):
+        sync.refuse_beside_daemon(socket)
+    kernel = node.open_kernel(to_change=False)
+    return sync.cleanup(kernel, settings, output, dry_run=dry_run)
 
 
 @app.command(
@@ -233,11 +186,10 @@ server gives the names.
 {_STATUSES}
 """
 )
-@takes_settings(
+@node_command(
     "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
 )
 def status(
-    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -253,37 +205,28 @@ def status(
             "-n", "--namespace", help="Only this namespace.", show_default=False
         ),
     ] = "",
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
+    node: NodeInputs,
     socket: SocketOption = DEFAULT_SOCKET,
     output: StateFormatOption = StateFormat.TABLE,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Show Services with their virtual servers and real servers."""
-    with reported(verbose):
-        from ipvsctl.cli import status as command
-        from ipvsctl.model.status import Selection
+    from ipvsctl.cli import status as command
+    from ipvsctl.model.status import Selection
 
-        selection = Selection(namespace=namespace, name=name)
-        found = command.ask_for_status(socket, selection)
-        exit_status = ExitStatus.OK
-        if found is None:
-            from ipvsctl.cli import inputs, objects
-            from ipvsctl.cluster.store import Store
+    selection = Selection(namespace=namespace, name=name)
+    found = command.ask_for_status(socket, selection)
+    exit_status = ExitStatus.OK
+    if found is None:
+        from ipvsctl.cli import inputs
+        from ipvsctl.cluster.store import Store
 
-            settings = inputs.read_config(config, given)
-            node = inputs.node_name_or_host(node_name or settings.node_name)
-            origin = objects.Origin.of(manifests, master, settings)
-            known, source = objects.read_if_any(origin, node, settings, verbose=verbose)
-            exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
-            store = Store(node) if known is None else known
-            kernel = environment(context).open_kernel(settings, to_change=False)
-            found = command.read_status(kernel, store, settings, source, selection)
-        command.print_status(found, output)
-        raise typer.Exit(exit_status)
+        known, source = node.read_if_any()
+        exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
+        store = Store(node.name) if known is None else known
+        kernel = node.open_kernel(to_change=False)
+        found = command.read_status(kernel, store, node.settings, source, selection)
+    command.print_status(found, output)
+    return exit_status
 
 
 @app.command(
@@ -298,33 +241,21 @@ Nothing is changed, and no daemon is asked.
 Exit status: 0 no problem, 1 problems found, 2 error.
 """
 )
-@takes_settings()
+@node_command()
 def check(
-    context: typer.Context,
-    *,
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
-    output: PlanFormatOption = PlanFormat.TABLE,
-    verbose: VerboseOption = 0,
-) -> None:
+    node: NodeInputs, *, output: PlanFormatOption = PlanFormat.TABLE
+) -> ExitStatus:
     """Look at this node and the settings, and say what to do about them."""
-    with reported(verbose):
-        from ipvsctl.cli import check as command
-        from ipvsctl.cli import inputs, objects
+    from ipvsctl.cli import check as command
+    from ipvsctl.cli import inputs
 
-        settings = inputs.read_config(config, given)
-        name = inputs.node_name_or_host(node_name or settings.node_name)
-        origin = objects.Origin.of(manifests, master, settings)
-        store, _ = objects.read_if_any(origin, name, settings, verbose=verbose)
-        kernel = environment(context).open_kernel(settings, to_change=False)
-        findings = command.check(kernel, store, settings)
-        exit_status = command.print_findings(findings, output)
-        if store is not None:
-            exit_status = max(exit_status, inputs.status_for(store))
-        raise typer.Exit(exit_status)
+    store, _ = node.read_if_any()
+    kernel = node.open_kernel(to_change=False)
+    findings = command.check(kernel, store, node.settings)
+    exit_status = command.print_findings(findings, output)
+    if store is None:
+        return exit_status
+    return max(exit_status, inputs.status_for(store))
 
 
 @app.command(
@@ -340,14 +271,10 @@ each sorted; problems go to stderr.
 {_STATUSES}
 """
 )
-@takes_settings()
+@node_command()
 def render(
+    node: NodeInputs,
     *,
-    manifests: ManifestsOption = None,
-    master: MasterOption = "",
-    node_name: NodeNameOption = "",
-    config: ConfigOption = None,
-    given: Given = NOTHING_GIVEN,
     node_addresses: Annotated[
         str | None,
         typer.Option(
@@ -359,20 +286,16 @@ def render(
         ),
     ] = None,
     output: RenderFormatOption = RenderFormat.IPVSADM,
-    verbose: VerboseOption = 0,
-) -> None:
+) -> ExitStatus:
     """Print what a node should hold, as the node's own tools would."""
-    with reported(verbose):
-        from ipvsctl.cli import inputs, objects
-        from ipvsctl.cli import render as command
+    from ipvsctl.cli import inputs
+    from ipvsctl.cli import render as command
 
-        settings = inputs.read_config(config, given)
-        addresses = command.parse_addresses(node_addresses)
-        name = inputs.node_name_or_host(node_name or settings.node_name)
-        origin = objects.Origin.of(manifests, master, settings)
-        store = objects.read_store(origin, name, settings, verbose=verbose)
-        command.render(store, settings, addresses, output)
-        raise typer.Exit(inputs.status_for(store))
+    settings = node.settings
+    addresses = command.parse_addresses(node_addresses)
+    store = node.read_store()
+    command.render(store, settings, addresses, output)
+    return inputs.status_for(store)
 
 
 @app.command(epilog=_STATUSES)

@@ -1,4 +1,4 @@
-"""`check`: look at a node and say what is to be done about it."""
+"""`check`: look at a node and give advice."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing

@@ -18,7 +18,7 @@ class DaemonError(IpvsctlError):
 
     Attributes:
         path: its control socket.
-        reason: what it said, or how the conversation ended.
+        reason: what the daemon said, or how the conversation ended.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -32,7 +32,7 @@ def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes
 
     Raises:
         ConfigError: a value of the query is no text.
-        DaemonError: it cannot be asked, or refused.
+        DaemonError: the daemon cannot be asked, or refused.
     """
     words = _encoded({name: value for name, value in (query or {}).items() if value})
     connection = _UnixConnection(path)

@@ -1,4 +1,4 @@
-"""What commands find around them, so that a test can put something else there."""
+"""The surroundings of commands, so that a test can put something else there."""
 
 import errno
 import re
@@ -26,7 +26,7 @@ class OpenKernel(Protocol):
     """Opens the kernel of this node."""
 
     def __call__(self, config: "ProxyConfig", /, *, to_change: bool) -> "Kernel":
-        """The kernel; with `to_change`, what it needs is loaded first.
+        """The kernel; with `to_change`, modules it needs are loaded first.
 
         Raises:
             KernelError: there is no IPVS, a module is missing, or it is not permitted.
@@ -65,7 +65,7 @@ def effective_capabilities(status: str) -> int:
 
 
 def require_capabilities(effective: int) -> None:
-    """Say at once what every socket and tool would say in its own way.
+    """Refuse at once, before every socket and tool does in its own words.
 
     Raises:
         NotPermitted: some are missing; the reason names them.
@@ -81,12 +81,12 @@ def require_capabilities(effective: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What is taken from outside."""
+    """The parts that are taken from outside."""
 
     open_kernel: OpenKernel = open_linux_kernel
 
 
 def environment(context: typer.Context) -> Environment:
-    """Those given with the command, or the real ones."""
+    """The surroundings given with the command, or the real ones."""
     given = context.obj
     return given if isinstance(given, Environment) else Environment()

@@ -12,7 +12,7 @@ from ipvsctl.model.errors import IpvsctlError
 
 
 class ExitStatus(IntEnum):
-    """What commands exit with."""
+    """Exit statuses of commands."""
 
     OK = 0
     DIFFERENT = 1

@@ -7,8 +7,8 @@ from typing import Final
 
 from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.setting_options import NOTHING_GIVEN, Given
-from ipvsctl.cluster.config import GivenText, parse_config, with_given
-from ipvsctl.cluster.settings import text
+from ipvsctl.cluster.config.config_file import GivenText, parse_config, with_given
+from ipvsctl.cluster.config.settings import text
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, UnreadInput
@@ -22,7 +22,7 @@ _MAX_CONFIG_BYTES: Final = 2**20
 def read_config(path: Path | None, given: Given = NOTHING_GIVEN) -> ProxyConfig:
     """The settings of the file, or the defaults, with those given beside it.
 
-    What the file sets in vain is said on stderr.
+    Settings that have no effect are named on stderr.
 
     Raises:
         ConfigError: the file cannot be read, or a setting cannot be used.
@@ -48,7 +48,7 @@ def node_name_or_host(given: str) -> str:
     """The name given, else the host's, lower-cased as the kubelet does.
 
     Raises:
-        ConfigError: it is no text.
+        ConfigError: the name is no text.
     """
     name = text("--node-name", given)
     return name or socket.gethostname().strip().lower()
@@ -58,7 +58,7 @@ def require_whole(store: Store) -> None:
     """Do nothing if everything could be read.
 
     Raises:
-        UnreadInput: it could not: what is missing may be what is wanted.
+        UnreadInput: something could not: an object that is missing may be wanted.
     """
     doubts = store.vouched().doubts
     if doubts:
@@ -66,7 +66,7 @@ def require_whole(store: Store) -> None:
 
 
 def status_for(store: Store) -> ExitStatus:
-    """Of a command that goes by these objects: an error if not all could be read."""
+    """The exit status by these objects: an error, also told, if some are unread."""
     doubts = store.vouched().doubts
     for doubt in doubts:
         complain(f"not known: {doubt}")
@@ -74,6 +74,6 @@ def status_for(store: Store) -> ExitStatus:
 
 
 def tell_problems(problems: Iterable[Problem]) -> None:
-    """Say on stderr, one line each, what cannot be honoured."""
+    """Say problems on stderr, one line each."""
     for problem in problems:
         tell(str(problem))

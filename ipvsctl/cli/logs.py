@@ -41,6 +41,6 @@ def configure_logs(form: LogFormat, *, verbose: int) -> None:
 
 
 def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """What every event has comes first."""
+    """The keys that every event has come first."""
     first = ("timestamp", "level", "event")
     return {**{name: event[name] for name in first}, **event}

@@ -12,7 +12,7 @@ from ipvsctl.cli.errors import complain
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
 from ipvsctl.cluster.events import Synced
-from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ApiError, ConfigError
@@ -29,7 +29,7 @@ _ONCE_READ_TIMEOUT_S: Final = 30.0
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said about where objects are; nothing is "the cluster of this pod".
+    """Where objects come from; empty means in-cluster.
 
     Attributes:
         manifests: files and directories.
@@ -55,7 +55,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         manifests: Sequence[Path] | None, master: str, config: ProxyConfig
     ) -> "Origin":
-        """From the options; manifests come before any API server."""
+        """The origin that options name; manifests come before any API server."""
         if manifests:
             return Origin(manifests=tuple(manifests))
         return Origin(kubeconfig=config.kubeconfig, master=master)
@@ -73,7 +73,7 @@ def open_api(origin: Origin, because: str = "") -> "Api":
 def open_source(
     origin: Origin, node_name: str, config: ProxyConfig, api: "Api | None"
 ) -> "Source":
-    """What a daemon follows: manifests, or without any, `api`."""
+    """The source that a daemon follows: manifests, or without any, `api`."""
     if api is not None:
         return _api_source(api, node_name, config, is_patient=True)
     from ipvsctl.sources.manifests import (  # noqa: PLC0415  # not with an API server
@@ -94,7 +94,7 @@ def read_store(
     """Read all objects once.
 
     Raises:
-        ConfigError: nothing says where objects are, or what does cannot be used.
+        ConfigError: nothing says where objects are, or they cannot be read.
         ApiError: the API server does not tell.
     """
     store = Store(node_name)
@@ -125,7 +125,7 @@ def read_if_any(
     Returns:
         The store, and where its objects come from; None and "" without.
     """
-    from ipvsctl.kube.credentials import (  # noqa: PLC0415  # costs what it imports
+    from ipvsctl.kube.connect.service_account import (  # noqa: PLC0415  # costs what it imports
         is_in_cluster,
     )
 
@@ -159,9 +159,11 @@ def _read_manifests(
 def _api(
     origin: Origin, *, because: str = "", read_timeout_s: float | None = None
 ) -> "Api":
-    from ipvsctl.kube.credentials import (  # noqa: PLC0415  # not with manifests
+    from ipvsctl.kube.connect.access import (  # noqa: PLC0415  # not with manifests
         Access,
         Address,
+    )
+    from ipvsctl.kube.connect.service_account import (  # noqa: PLC0415  # not with manifests
         is_in_cluster,
     )
     from ipvsctl.kube.transport import (  # noqa: PLC0415  # not with manifests
@@ -189,7 +191,7 @@ def _api_source(
 
 
 def open_recorder(api: "Api | None", node_name: str) -> "EventRecorder | None":
-    """What posts Events, if there is an API server to post them to."""
+    """The recorder of Events, if there is an API server to post them to."""
     if api is None:
         return None
     from ipvsctl.kube.recorder import (  # noqa: PLC0415  # not with manifests

@@ -19,7 +19,7 @@ class StateFormat(StrEnum):
 
 
 class PlanFormat(StrEnum):
-    """How a plan, what became of it, or findings are printed."""
+    """How a plan, its outcome, or findings are printed."""
 
     TABLE = "table"
     JSON = "json"
@@ -27,7 +27,7 @@ class PlanFormat(StrEnum):
 
 
 class RenderFormat(StrEnum):
-    """What of a node's state `render` prints, and how."""
+    """The part of a node's state that `render` prints, and how."""
 
     IPVSADM = "ipvsadm"
     IPSET = "ipset"
@@ -113,6 +113,10 @@ VerboseOption = Annotated[
         show_default=False,
         metavar="",
     ),
+]
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
 ]
 
 StateFormatOption = Annotated[

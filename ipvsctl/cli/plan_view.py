@@ -1,15 +1,12 @@
 """A plan for people: every op with the Service it is for, and whether it adds."""
 
 from collections import Counter
-from collections.abc import Mapping
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, assert_never
 
 import msgspec
 
 from ipvsctl.cli.plain import plain
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -17,72 +14,30 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.sets import Leftover, SetKey
 from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.model.subject import (
+    EntrySubject,
+    LinkSubject,
+    RulesSubject,
+    Subject,
+    SysctlSubject,
+    TimeoutsSubject,
+)
+from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
-    AddEntry,
-    AddRealServer,
-    AddRoute,
-    AddVirtualServer,
-    BindAddress,
-    ChangeRules,
-    CreateSet,
-    DeleteEntry,
-    DeleteRealServer,
-    DeleteRoute,
-    DeleteStaleFlows,
-    DeleteVipLink,
-    DeleteVirtualServer,
-    DestroySet,
-    EnsureVipLink,
     Op,
     Plan,
     SetSysctl,
     SetTimeouts,
-    SwapSets,
-    UnbindAddress,
     UpdateRealServer,
-    UpdateRoute,
     UpdateVirtualServer,
 )
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.service.program import SetMember
+from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.plan.union.shared import bound_entry
 from ipvsctl.plan.union.short_circuits import marked_entry
-
-
-class Action(StrEnum):
-    """What an op does to what is there."""
-
-    ADD = "add"
-    CHANGE = "change"
-    DELETE = "delete"
-
-
-ACTIONS: Mapping[type[Op], Action] = MappingProxyType(
-    {
-        SetSysctl: Action.CHANGE,
-        SetTimeouts: Action.CHANGE,
-        EnsureVipLink: Action.ADD,
-        DeleteVipLink: Action.DELETE,
-        CreateSet: Action.ADD,
-        SwapSets: Action.CHANGE,
-        DestroySet: Action.DELETE,
-        ChangeRules: Action.CHANGE,
-        AddEntry: Action.ADD,
-        DeleteEntry: Action.DELETE,
-        AddVirtualServer: Action.ADD,
-        UpdateVirtualServer: Action.CHANGE,
-        DeleteVirtualServer: Action.DELETE,
-        AddRealServer: Action.ADD,
-        UpdateRealServer: Action.CHANGE,
-        DeleteRealServer: Action.DELETE,
-        DeleteStaleFlows: Action.DELETE,
-        BindAddress: Action.ADD,
-        UnbindAddress: Action.DELETE,
-        AddRoute: Action.ADD,
-        UpdateRoute: Action.CHANGE,
-        DeleteRoute: Action.DELETE,
-    }
-)
 
 
 class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +50,7 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
         op: the op as data, its kind in `type`; None unless it was asked for.
     """
 
-    action: Action
+    action: Verb
     service: str | None
     text: str
     op: Any = None
@@ -118,39 +73,41 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def describe(
     plan: Plan,
     observed: NodeState,
-    desired: Desired | None = None,
+    desired: DesiredLookups | None = None,
     *,
+    firewall: FirewallWords,
     as_data: bool = False,
 ) -> PlanView:
     """Describe a plan.
 
     Args:
         plan: the ops.
-        observed: what it was made for, to say what changes were before.
+        observed: the state it was made for, to say which values were before.
         desired: gives names; without it, no Service is known.
+        firewall: what operators call the things of the firewall.
         as_data: with the ops as data, which takes longer than all the rest.
     """
     names = _Names(desired)
-    counts = Counter(ACTIONS[type(op)] for op in plan)
+    counts = Counter(op.verb for op in plan)
     return PlanView(
-        add=counts[Action.ADD],
-        change=counts[Action.CHANGE],
-        delete=counts[Action.DELETE],
+        add=counts[Verb.ADD],
+        change=counts[Verb.CHANGE],
+        delete=counts[Verb.DELETE],
         changes=tuple(
             PlanLine(
-                action=ACTIONS[type(op)],
-                service=names.service_of(op),
-                text=_what(op, observed),
-                op=plain(op) if as_data else None,
+                action=op.verb,
+                service=names.service_of(op.subject),
+                text=_what(op, observed, firewall),
+                op=plain(op, firewall.set_name) if as_data else None,
             )
             for op in plan
         ),
     )
 
 
-def _what(op: Op, observed: NodeState) -> str:
-    """The op without its verb, which its action stands for, and what was before."""
-    text = str(op).partition(" ")[2]
+def _what(op: Op, observed: NodeState, firewall: FirewallWords) -> str:
+    """The op without its verb, which its action stands for, and the value before."""
+    text = op.words(firewall).partition(" ")[2]
     match op:
         case SetSysctl(name, _):
             return f"{text} (was {observed.sysctls.get(name, 'not there')})"
@@ -174,52 +131,51 @@ def _was(
 
 
 class _Names:
-    """Finds the Service an op is for."""
+    """Finds the Service that something is for."""
 
-    def __init__(self, desired: Desired | None) -> None:
+    def __init__(self, desired: DesiredLookups | None) -> None:
         self._desired = desired
-        self._entries: dict[tuple[str, SetEntry], str] = {}
+        self._entries: dict[EntrySubject, str] = {}
         self._addresses: dict[IPAddress, str] = {}
         for ref, program in sorted(desired.programs.items()) if desired else ():
-            for named in (
+            for member in (
                 *program.entries,
                 *(e for server in program.servers for e in server.entries),
             ):
-                self._entries.setdefault((named.set_name, named.entry), str(ref))
+                self._entries.setdefault(_subject(member), str(ref))
             for address in program.addresses:
                 self._addresses.setdefault(address, str(ref))
                 bound = bound_entry(address)
-                self._entries.setdefault((bound.set_name, bound.entry), str(ref))
+                self._entries.setdefault(_subject(bound), str(ref))
         for inside, key in desired.short_circuits.items() if desired else ():
-            named = marked_entry(key, inside)
-            self._entries[named.set_name, named.entry.identity] = self._of_key(key)
+            member = marked_entry(key, inside)
+            self._entries[_subject(member)] = self._of_key(key)
 
-    def service_of(self, op: Op) -> str | None:
-        match op:
-            case AddVirtualServer(server) | UpdateVirtualServer(server):
-                return self._of_key(server.key)
-            case DeleteVirtualServer(key):
-                return self._of_key(key)
+    def service_of(self, subject: Subject) -> str | None:
+        """The Service that wants it; see `PlanLine`."""
+        match subject:
+            case VirtualServerKey():
+                return self._of_key(subject)
+            case EntrySubject():
+                return self._entries.get(subject, "")
+            case IPv4Address() | IPv6Address():
+                return self._addresses.get(subject, "")
             case (
-                AddRealServer(key)
-                | UpdateRealServer(key)
-                | DeleteRealServer(key)
-                | DeleteStaleFlows(key)
+                SysctlSubject()
+                | TimeoutsSubject()
+                | LinkSubject()
+                | SetKey()
+                | Leftover()
+                | RulesSubject()
             ):
-                return self._of_key(key)
-            case AddEntry(name, entry) | DeleteEntry(name, entry):
-                return self._entries.get((name, entry.identity), "")
-            case (
-                BindAddress(address)
-                | UnbindAddress(address)
-                | AddRoute(address)
-                | UpdateRoute(address)
-                | DeleteRoute(address)
-            ):
-                return self._addresses.get(address, "")
-            case _:
                 return None
+            case _:
+                assert_never(subject)
 
     def _of_key(self, key: VirtualServerKey) -> str:
         server = self._desired.server(key) if self._desired else None
         return str(server.port_name.service) if server else ""
+
+
+def _subject(member: SetMember) -> EntrySubject:
+    return EntrySubject(member.key, member.entry.identity)

@@ -1,10 +1,11 @@
-"""`render`: what a node should hold, without a kernel."""
+"""`render`: the desired state of a node, without a kernel."""
 
 from collections.abc import Sequence
 
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat, RenderFormat
 from ipvsctl.cli.output import print_data, print_lines
+from ipvsctl.cli.plain import plain
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
@@ -13,13 +14,11 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.save_text import render_ipset
+from ipvsctl.wire.ipset.sets import set_name
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import (
-    render_addresses,
-    render_ipset,
-    render_ipvsadm,
-    render_routes,
-)
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses, render_routes
 
 
 def render(
@@ -28,17 +27,17 @@ def render(
     addresses: Sequence[IPAddress] | None,
     form: RenderFormat,
 ) -> None:
-    """Print the desired state, and what cannot be honoured on stderr.
+    """Print the desired state, and problems on stderr.
 
     Args:
         store: all objects.
         config: settings.
         addresses: of the node's own links, the primary one of each family first; None
             takes those of its Node object.
-        form: what to print.
+        form: the part of the state to print, and how.
     """
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
-    compiler.compile_dirty()
+    compiler.compile_all(store.take())
     if addresses is None:
         addresses = compiler.context.node_addresses
     # As the host's addresses do, they come in an order: the first is the primary one.
@@ -47,7 +46,7 @@ def render(
     )
     state = compiler.desired.state()
     if form is RenderFormat.JSON:
-        print_data(state, PlanFormat.JSON)
+        print_data(plain(state, set_name), PlanFormat.JSON)
     else:
         print_lines(_lines(state, form, config.vip_link))
     tell_problems(compiler.problems())

@@ -4,17 +4,22 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-import msgspec
 import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli import gc_tuning, status, sync
+from ipvsctl.cli import interpreter
+from ipvsctl.cli.control_answers import ControlAnswers
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.events import EventsObserver, Recorder
@@ -26,14 +31,10 @@ from ipvsctl.controller.metrics import MetricsObserver
 from ipvsctl.controller.observers import Observers
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import RefusedSettings
+from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
-from ipvsctl.model.problem import Problem
-from ipvsctl.model.source_state import SourceState, source_state
-from ipvsctl.model.state import Observed
-from ipvsctl.model.status import LoopStatus, NodeStatus, Selection
-from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
@@ -48,18 +49,11 @@ a prefix of its plan, which is a legal state."""
 _log = structlog.get_logger("ipvsctl")
 
 
-class NotReady(IpvsctlError):
-    """Not every object is known yet, so nothing can be said about any."""
-
-    def __init__(self, watches: Iterable[WatchHealth]) -> None:
-        lost = "".join(f"; {w.kind}: {w.reason}" for w in watches if w.restarts)
-        super().__init__(f"its first audit has not ended yet{lost}")
-
-
 class Daemon:
     """One node's loop, and all that tells others about it.
 
     Attributes:
+        loop: its tasks.
         metrics: to which others may add.
     """
 
@@ -83,43 +77,42 @@ class Daemon:
         metrics.set(BUILD_INFO, __version__, release, to=1)
         self._metrics = MetricsObserver(
             metrics,
-            self._reconciler,
+            self._reconciler.desired,
             capabilities.families,
             config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
         self._observer = Observers(
             (
-                HealthChecksObserver(self._health_checks, self._reconciler, config),
+                HealthChecksObserver(self._health_checks, config),
                 self._metrics,
-                RefusedSettings(self._reconciler),
+                RefusedSettings(self._reconciler.context.name),
                 *(() if recorder is None else (EventsObserver(recorder),)),
-                gc_tuning.SettlingObserver(),
+                interpreter.SettlingObserver(),
             )
         )
-        self._loop = Loop(
+        self._worker = ThreadWorker()
+        self.loop = Loop(
             reconciler=self._reconciler,
+            worker=self._worker,
             source=source,
             config=config,
             observer=self._observer,
         )
+        self._answers = ControlAnswers(self.loop, store, source, config)
         self._endpoints = HttpRoutes(
-            loop=self._loop,
+            loop=self.loop,
             store=store,
             source=source,
             config=config,
             metrics=metrics,
-            gauges=Gauges(metrics, self._loop, self._reconciler, store),
+            gauges=Gauges(metrics, self.loop, self._reconciler, store),
         )
 
     @property
     def answers(self) -> Mapping[str, Answer]:
         """What the control socket answers, by route."""
-        return {
-            "/v1/status": self._status,
-            "/v1/diff": self._diff,
-            "/v1/version": self._version,
-        }
+        return self._answers.by_route
 
     async def run(self) -> None:
         """Keep the kernel as desired, and answer, until cancelled.
@@ -130,80 +123,20 @@ class Daemon:
             ConfigError: it must answer at an address, and cannot.
         """
         try:
-            async with self._endpoints.served(), asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._loop.run(), name="loop")
+            async with (
+                self._worker.running(),
+                self._endpoints.served(),
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(self.loop.run(), name="loop")
                 tasks.create_task(self._metrics.run(), name="metrics")
                 if self._recorder is not None:
                     tasks.create_task(self._recorder.run(), name="events")
         finally:
             await self._health_checks.close()
 
-    async def _status(self, query: Mapping[str, str]) -> bytes:
-        selection = Selection(
-            namespace=query.get("namespace", ""), name=query.get("name", "")
-        )
-        problems, source = self._problems(), self._source_state()
-
-        def view(observed: Observed) -> NodeStatus:
-            return status.describe(
-                self._reconciler,
-                self._store,
-                self._config,
-                observed,
-                source=source,
-                selection=selection,
-                loop=self._loop_status(),
-                problems=problems,
-            )
-
-        return msgspec.json.encode(await self._loop.look(view))
-
-    async def _diff(self, query: Mapping[str, str]) -> bytes:
-        problems, source = self._problems(), self._source_state()
-
-        def view(observed: Observed) -> sync.DiffAnswer:
-            return sync.diff_answer(
-                self._reconciler,
-                observed,
-                problems,
-                source,
-                as_data=query.get("ops") == "data",
-            )
-
-        return msgspec.json.encode(await self._loop.look(view))
-
-    async def _version(self, _query: Mapping[str, str]) -> bytes:
-        return msgspec.json.encode({"version": __version__})
-
-    def _problems(self) -> tuple[Problem, ...]:
-        """All problems, read where events come in: only there no two meet.
-
-        Raises:
-            NotReady: before the first audit.
-        """
-        if not self._loop.state.synced:
-            raise NotReady(self._source.health())
-        return self._loop.problem_book.all()
-
-    def _source_state(self) -> SourceState:
-        return source_state(
-            self._source.description,
-            self._source.health(),
-            doubts=self._store.vouched().doubts,
-        )
-
     def _is_healthy(self) -> bool:
-        return self._loop.is_healthy()
-
-    def _loop_status(self) -> LoopStatus:
-        state = self._loop.state
-        return LoopStatus(
-            audited_s_ago=self._loop.audited_s_ago(),
-            audits=state.audits,
-            syncs=state.syncs,
-            failed_ops=state.failed_ops,
-            sync_period_s=self._config.sync_period_s,
-        )
+        return self.loop.is_healthy()
 
 
 def run(
@@ -229,7 +162,12 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
-    with gc_tuning.held_back(), closing(kernel), _last_resort() as last_resort:
+    with (
+        interpreter.held_back(),
+        interpreter.frequent_switches(),
+        closing(kernel),
+        _last_resort() as last_resort,
+    ):
         capabilities = kernel.capabilities()
         daemon = Daemon(
             kernel=kernel,

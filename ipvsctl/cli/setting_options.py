@@ -1,13 +1,12 @@
 """Settings on the command line and in the environment: one option for each."""
 
 import inspect
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import typer
 
-from ipvsctl.cluster.flags import FLAGS, Flag
+from ipvsctl.cluster.config.flags import FLAGS, Flag
 
 Given = tuple[tuple[Flag, str, str], ...]
 """Settings that were given: which, the name of the flag or variable, and the text."""
@@ -15,48 +14,14 @@ Given = tuple[tuple[Flag, str, str], ...]
 NOTHING_GIVEN: Final[Given] = ()
 
 
-_CONTEXT: Final = inspect.Parameter(
-    "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-)
+def settings_of(paths: tuple[str, ...]) -> tuple[Flag, ...]:
+    """The settings at these paths; all of them without any path."""
+    return tuple(flag for flag in FLAGS if flag.path in paths or not paths)
 
 
-def takes_settings(
-    *paths: str,
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting, instead of its parameter `given`.
-
-    Args:
-        paths: only these settings; none is all of them.
-    """
-    flags = [flag for flag in FLAGS if flag.path in paths or not paths]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command)
-        kept = [
-            p
-            for p in signature.parameters.values()
-            if p.name not in {"context", "given"}
-        ]
-        needs_context = "context" in signature.parameters
-
-        @wraps(command)
-        def run(context: typer.Context, **values: Any) -> None:  # noqa: ANN401  # whatever its options are
-            texts = [(flag, values.pop(_parameter(flag))) for flag in flags]
-            given = _given(context, texts)
-            if needs_context:
-                values["context"] = context
-            command(given=given, **values)
-
-        parameters = [_CONTEXT, *kept, *map(_option, flags)]
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer asks inspect, which looks there
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
-
-    return decorate
-
-
-def _option(flag: Flag) -> inspect.Parameter:
-    option = typer.Option(
+def option(flag: Flag) -> inspect.Parameter:
+    """The parameter of a command that takes this setting."""
+    taken = typer.Option(
         flag.name,
         metavar=flag.metavar,
         envvar=flag.variable,
@@ -68,18 +33,22 @@ def _option(flag: Flag) -> inspect.Parameter:
         _parameter(flag),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[str | None, option],
+        annotation=Annotated[str | None, taken],
+    )
+
+
+def given_settings(
+    context: typer.Context, flags: Iterable[Flag], values: dict[str, Any]
+) -> Given:
+    """The settings among a command's values, which they are taken out of."""
+    texts = ((flag, values.pop(_parameter(flag))) for flag in flags)
+    return tuple(
+        (flag, _source(context, flag), text) for flag, text in texts if text is not None
     )
 
 
 def _parameter(flag: Flag) -> str:
     return flag.variable.lower()
-
-
-def _given(context: typer.Context, texts: Iterable[tuple[Flag, str | None]]) -> Given:
-    return tuple(
-        (flag, _source(context, flag), text) for flag, text in texts if text is not None
-    )
 
 
 def _source(context: typer.Context, flag: Flag) -> str:

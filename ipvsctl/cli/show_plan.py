@@ -1,4 +1,4 @@
-"""A plan, and what became of it, as text."""
+"""A plan, and its outcome, as text."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -6,19 +6,20 @@ from types import MappingProxyType
 import msgspec
 
 from ipvsctl.cli.layout import Line, Span
-from ipvsctl.cli.plan_view import Action, PlanLine, PlanView
+from ipvsctl.cli.plan_view import PlanLine, PlanView
+from ipvsctl.plan.diff.kinds import Verb
 
-_SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
+_SIGNS: Mapping[Verb, tuple[str, str]] = MappingProxyType(
     {
-        Action.ADD: ("+", "green"),
-        Action.CHANGE: ("~", "yellow"),
-        Action.DELETE: ("-", "red"),
+        Verb.ADD: ("+", "green"),
+        Verb.CHANGE: ("~", "yellow"),
+        Verb.DELETE: ("-", "red"),
     }
 )
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a plan.
+    """The outcome of a plan.
 
     Attributes:
         applied: how many ops the kernel accepted.
@@ -39,7 +40,7 @@ def plan_lines(
     Args:
         plan: the changes.
         summary: the last line.
-        nameless: title of those for a Service without a name.
+        nameless: title of changes for Services without a name.
     """
     for title, changes in _groups(plan, nameless):
         yield (Span(title, "bold"),)

@@ -51,7 +51,7 @@ _WIDE_COLUMNS: Final = (
 def status_lines(
     status: NodeStatus, *, wide: bool, width: int | None
 ) -> Iterator[Line]:
-    """What to print, from top to bottom.
+    """The lines to print, from top to bottom.
 
     Args:
         status: the state.

@@ -1,6 +1,5 @@
-"""`status`: every Service with what the kernel holds for it."""
+"""`status`: every Service with its part of the kernel state."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from ipvsctl.cli.options import StateFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
 from ipvsctl.cli.show_status import status_lines
 from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Objects
+from ipvsctl.controller.look import Seen, see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
-from ipvsctl.model.state import Observed
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
 from ipvsctl.plan.report.status import StatusInputs, node_status
 
@@ -27,7 +27,7 @@ def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
     """The daemon's own view; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {"namespace": selection.namespace, "name": selection.name}
     answer = ask(socket, "/v1/status", query)
@@ -54,44 +54,42 @@ def read_status(
         )
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        observed = reconciler.survey()
+        seen = see(reconciler, reconciler.survey())
     state = SourceState(description=source, doubts=store.vouched().doubts)
     return describe(
-        reconciler,
+        seen,
         store,
         config,
-        observed,
         source=state if source else None,
         selection=selection,
+        problems=reconciler.problems(),
     )
 
 
 def describe(
-    reconciler: Reconciler,
-    store: Store,
+    seen: Seen,
+    objects: Objects,
     config: ProxyConfig,
-    observed: Observed,
     *,
     source: SourceState | None,
     selection: Selection,
+    problems: tuple[Problem, ...],
     loop: LoopStatus | None = None,
-    problems: Sequence[Problem] | None = None,
 ) -> NodeStatus:
-    """Put together what a reconciler and its kernel know.
+    """Put together what is known of a node; in any thread.
 
     Args:
-        reconciler: has the desired state.
-        store: what that was compiled from.
+        seen: what is desired, and what the kernel holds.
+        objects: what the desired state was compiled from.
         config: settings.
-        observed: the complete kernel state.
         source: what the objects are worth; None if there are none.
         selection: what to show.
+        problems: those of all objects.
         loop: how the daemon is doing.
-        problems: None asks the reconciler for those of all objects.
     """
-    context = reconciler.context
+    context = seen.context
     if source is not None:
-        source = msgspec.structs.replace(source, held=reconciler.held(observed))
+        source = msgspec.structs.replace(source, held=seen.held())
     return node_status(
         StatusInputs(
             summary=Summary(
@@ -103,14 +101,15 @@ def describe(
                 source=source.description if source else "",
                 source_state=source,
                 loop=loop,
-                pending_ops=len(reconciler.plan(observed)) if source else None,
-                short_circuits=len(reconciler.desired.short_circuits),
+                pending_ops=len(seen.plan()) if source else None,
+                short_circuits=len(seen.desired.short_circuits),
             ),
-            desired=reconciler.desired,
-            observed=observed,
-            store=store,
-            drain_ages_s=reconciler.drain_ages_s(),
-            problems=tuple(reconciler.problems() if problems is None else problems),
+            desired=seen.desired,
+            observed=seen.observed,
+            objects=objects,
+            set_name=seen.words.set_name,
+            drain_ages_s=seen.drain_ages_s,
+            problems=problems,
         ),
         selection,
     )

@@ -14,22 +14,24 @@ from ipvsctl.cli.output import print_data, print_lines, print_styled
 from ipvsctl.cli.plan_view import PlanView, describe
 from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_lines, plan_summary
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.look import Seen, see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.diff.words import FirewallWords
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon answers to `diff`.
+    """A daemon's answer to `diff`.
 
     Attributes:
-        source: what the comparison is worth.
+        source: where objects come from, and what the comparison is worth.
     """
 
     plan: PlanView
@@ -38,7 +40,7 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiffData(PlanView, frozen=True, kw_only=True):
-    """What is printed as data: the plan, and what it is worth."""
+    """A comparison as data: the plan, and what it is worth."""
 
     source: SourceState
 
@@ -46,13 +48,11 @@ class DiffData(PlanView, frozen=True, kw_only=True):
 def compare(
     kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat, source: str
 ) -> DiffAnswer:
-    """What `apply` would do, with what `form` needs; `source` is the objects'."""
+    """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        observed = reconciler.survey()
         return diff_answer(
-            reconciler,
-            observed,
+            see(reconciler, reconciler.survey()),
             reconciler.problems(),
             SourceState(description=source, doubts=store.vouched().doubts),
             as_data=form is not PlanFormat.TABLE,
@@ -60,26 +60,32 @@ def compare(
 
 
 def diff_answer(
-    reconciler: Reconciler,
-    observed: Observed,
-    problems: tuple[Problem, ...],
-    source: SourceState,
-    *,
-    as_data: bool,
+    seen: Seen, problems: tuple[Problem, ...], source: SourceState, *, as_data: bool
 ) -> DiffAnswer:
-    """What `impose` would do with what was observed."""
-    source = msgspec.structs.replace(source, held=reconciler.held(observed))
-    plan = reconciler.plan(observed)
-    desired = reconciler.desired
-    view = describe(plan, observed.state, desired, as_data=as_data)
+    """The plan of an audit for a node as it was seen, described.
+
+    Args:
+        seen: the node.
+        problems: those of all objects.
+        source: what the objects are worth.
+        as_data: see `plan_view.describe`.
+    """
+    source = msgspec.structs.replace(source, held=seen.held())
+    view = describe(
+        seen.plan(),
+        seen.observed.state,
+        seen.desired,
+        firewall=seen.words,
+        as_data=as_data,
+    )
     return DiffAnswer(plan=view, problems=problems, source=source)
 
 
 def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
-    """The same from the daemon; None when there is none.
+    """The daemon's own comparison; None when there is no daemon.
 
     Raises:
-        DaemonError: it cannot say.
+        DaemonError: the daemon cannot say.
     """
     query = {} if form is PlanFormat.TABLE else {"ops": "data"}
     answer = ask(socket, "/v1/diff", query)
@@ -120,9 +126,10 @@ def apply(
             done.plan,
             observed.state,
             reconciler.desired,
+            firewall=reconciler.words,
             as_data=form is not PlanFormat.TABLE,
         )
-        outcome = _outcome(view, done.report, done.duration_s)
+        outcome = _outcome(view, done.report, done.duration_s, reconciler.words)
     if form is PlanFormat.TABLE:
         print_lines([outcome_summary(outcome)])
     else:
@@ -134,19 +141,24 @@ def apply(
 def cleanup(
     kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
 ) -> ExitStatus:
-    """Remove all that is ours, or say what that is."""
+    """Remove all that is ours, or print the plan."""
     begun = time.monotonic()
     with closing(kernel):
         observed = kernel.observe()
         # Sysctls stay: what they were before, nobody knows.
         options = DiffOptions(vip_link=config.vip_link, exclude=config.exclude_cidrs)
         plan = diff(observed, NodeState(), options)
-        view = describe(plan, observed.state, as_data=form is not PlanFormat.TABLE)
+        view = describe(
+            plan,
+            observed.state,
+            firewall=kernel.words,
+            as_data=form is not PlanFormat.TABLE,
+        )
         if dry_run:
             _print_cleanup(view, form, plan_summary(view))
             return ExitStatus.OK
         report = kernel.apply(plan) if plan else Report(applied=0)
-    outcome = _outcome(view, report, time.monotonic() - begun)
+    outcome = _outcome(view, report, time.monotonic() - begun, kernel.words)
     if form is not PlanFormat.TABLE:
         print_data(outcome, form)
     else:
@@ -178,11 +190,13 @@ def _print_cleanup(plan: PlanView, form: PlanFormat, summary: str) -> None:
         print_styled([*plan_lines(plan, summary, nameless="Services")])
 
 
-def _outcome(plan: PlanView, report: Report, duration_s: float) -> Outcome:
+def _outcome(
+    plan: PlanView, report: Report, duration_s: float, firewall: FirewallWords
+) -> Outcome:
     return Outcome(
         plan=plan,
         applied=report.applied,
-        failed=tuple(map(str, report.failed)),
+        failed=tuple(failure.words(firewall) for failure in report.failed),
         duration_s=duration_s,
     )
 

@@ -1,4 +1,4 @@
-"""What a source tells about the cluster, as values."""
+"""News of a source about the cluster, as values."""
 
 import msgspec
 
@@ -10,12 +10,12 @@ Value = Service | EndpointSlice | Node
 
 
 class Upserted(msgspec.Struct, frozen=True, kw_only=True):
-    """An object is there, or has changed; also what parsing one object gives.
+    """An object is there, or has changed; parsing an object makes one of these.
 
     Attributes:
         kind: kind of the object that was read.
         ref: its name, with namespace "" for a Node.
-        values: what the object stands for: one value; none for a slice of no Service;
+        values: the meaning of the object: one value; none for a slice of no Service;
             one slice for each family in each subset of an Endpoints object.
         problems: parts of the object that cannot be honoured.
     """

@@ -1,10 +1,12 @@
-"""What is known of the cluster, and what of it changed since the last look.
+"""The objects of the cluster, and which of them changed since the last look.
 
 The end state depends on the events of each object alone, not on how the events of
 different objects were interleaved. Every event costs what it changes.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TypeVar, cast
 
@@ -21,6 +23,7 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
+from ipvsctl.cluster.taken import Dirty, Taken
 from ipvsctl.cluster.vouched import WHOLE, Vouched, vouch
 from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
@@ -31,24 +34,11 @@ from ipvsctl.model.problem_book import NotedProblems
 T = TypeVar("T", Service, Node)
 
 
-class Dirty(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to be compiled again; false if nothing.
-
-    Attributes:
-        services: these, whether they are still there or not.
-        node_changed: this node's own zone, addresses or pod networks are others, which
-            concerns every Service and the node program.
-    """
-
-    services: frozenset[ObjectRef] = frozenset()
-    node_changed: bool = False
-
-    def __bool__(self) -> bool:
-        return self.node_changed or bool(self.services)
-
-
 class Store:
-    """Holds the last good value of every object; one per node."""
+    """Holds the last good value of every object; one per node.
+
+    For one thread, but for what `Objects` has.
+    """
 
     def __init__(self, node_name: str) -> None:
         self._node_name = node_name
@@ -92,25 +82,34 @@ class Store:
 
     @property
     def api_servers(self) -> ApiServers:
-        """Where the API server is; the same object until that changes."""
+        """The addresses of the API server; the same object until they change."""
         return self._api_servers
 
+    def refs(self) -> AbstractSet[ObjectRef]:
+        """See `Objects`."""
+        # Copying a dict runs no Python, so no other thread comes in between.
+        return self._services.copy().keys()
+
     def claimants(self, addresses: Iterable[IPAddress]) -> frozenset[ObjectRef]:
-        """The Services that ask for one of these addresses."""
+        """See `Objects`."""
         return frozenset(
             ref for address in addresses for ref in self._claimants.get(address, ())
         )
 
     def service(self, ref: ObjectRef) -> Service | None:
-        """One Service."""
+        """See `Objects`."""
         return self._services.get(ref)
 
-    def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
-        """The slices that count for a Service; the one that changed last comes last.
+    def node(self, name: str) -> Node | None:
+        """See `Objects`."""
+        return self._nodes.get(name)
 
-        When that was they say themselves; those that do not come first, by name.
-        Those of plain Endpoints objects count only if the Service has no selector: for
-        the others a controller writes EndpointSlices, and Endpoints may be stale.
+    def slices_of(self, ref: ObjectRef) -> tuple[EndpointSlice, ...]:
+        """See `Objects`.
+
+        A slice says itself when it changed; the slices that do not come first, by name.
+        Slices of plain Endpoints objects count only if the Service has no selector: for
+        other Services a controller writes EndpointSlices, and Endpoints may be stale.
         """
         service = self._services.get(ref)
         return tuple(
@@ -120,28 +119,37 @@ class Store:
         )
 
     def node_context(self) -> NodeContext:
-        """What compiling needs of the Nodes; host addresses are not known here."""
+        """Facts about Nodes that compiling needs; host addresses are not known here."""
         if self._context is None:
             self._context = NodeContext.of(self._node_name, self._nodes)
         return self._context
 
     @property
     def noted_problems(self) -> NotedProblems:
-        """What is wrong with the objects themselves."""
+        """Problems of the objects themselves."""
         return self._problems
 
     def problems(self) -> tuple[Problem, ...]:
-        """The same of all objects, sorted."""
+        """The problems of all objects, sorted."""
         return tuple(sorted(self._problems.each()))
 
     def vouched(self) -> Vouched:
-        """How much of what there is could be read."""
+        """How much of the cluster could be read."""
         if not self._invalid and not self._doubted:
             return WHOLE
         return vouch(self._invalid.values(), self._doubted, self._values)
 
+    def take(self) -> Taken:
+        """What is known now, for whoever compiles; nothing is dirty then."""
+        return Taken(
+            dirty=self.take_dirty(),
+            nodes=self.node_context(),
+            api_servers=self._api_servers,
+            vouched=self.vouched(),
+        )
+
     def take_dirty(self) -> Dirty:
-        """What changed since this was last asked."""
+        """The Services that changed since the last call."""
         dirty = Dirty(
             services=frozenset(self._dirty_services), node_changed=self._node_changed
         )
@@ -153,7 +161,7 @@ class Store:
         """Take in one event.
 
         Returns:
-            Whether one object is not what it was; False for what concerns many.
+            Whether one object changed; False for an event that concerns many.
         """
         match event:
             case Upserted(kind=kind, ref=ref, values=values, problems=problems):
@@ -229,14 +237,16 @@ class Store:
         self, old: Iterable[EndpointSlice], new: Iterable[EndpointSlice]
     ) -> None:
         for piece in old:
-            siblings = [p for p in self._slices[piece.service] if p.ref != piece.ref]
+            siblings = _without(self._slices[piece.service], piece)
             if siblings:
-                self._slices[piece.service] = tuple(siblings)
+                self._slices[piece.service] = siblings
             else:
                 del self._slices[piece.service]
         for piece in new:
-            siblings = [*self._slices.get(piece.service, ()), piece]
-            self._slices[piece.service] = tuple(sorted(siblings, key=_by_age))
+            siblings = self._slices.get(piece.service, ())
+            place = bisect_right(siblings, _by_age(piece), key=_by_age)
+            both = (*siblings[:place], piece, *siblings[place:])
+            self._slices[piece.service] = both
         for piece in (*old, *new):
             service = self._services.get(piece.service)
             if service is not None and service.proxied and _counts(piece, service):
@@ -297,6 +307,17 @@ def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:
 
 def _counts(piece: EndpointSlice, service: Service) -> bool:
     return not (piece.from_endpoints and service.has_selector)
+
+
+def _without(
+    pieces: tuple[EndpointSlice, ...], piece: EndpointSlice
+) -> tuple[EndpointSlice, ...]:
+    """The slices of a Service, by age, but for one of them."""
+    place = bisect_left(pieces, _by_age(piece), key=_by_age)
+    # Plain Endpoints may have the name of a slice.
+    while pieces[place] != piece:
+        place += 1
+    return (*pieces[:place], *pieces[place + 1 :])
 
 
 def _by_age(piece: EndpointSlice) -> tuple[str, ObjectRef]:

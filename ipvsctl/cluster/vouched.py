@@ -1,4 +1,4 @@
-"""How much of the cluster is known for sure: what is not may not be taken for gone."""
+"""How much of the cluster is known for sure: the rest may not be taken for gone."""
 
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -17,17 +17,17 @@ Objects = Mapping[Kind, Mapping[ObjectRef, tuple[Value, ...]]]
 
 
 class Vouched(msgspec.Struct, frozen=True, kw_only=True):
-    """What the input says, as far as it could be read.
+    """How far the input could be read.
 
     Attributes:
         has_all_services: no Service is unknown. Else any virtual server of ours that
             nobody wants may be wanted all the same.
-        has_all_endpoints: likewise for the endpoints of all Services.
+        has_all_endpoints: no endpoint of any Service is unknown.
         unsure: Services with a slice that cannot be understood now: their endpoints
             may be more than is known, even of those that were known.
-        doubts: what could not be read, and why, a line each; none if the input is
-            whole. What is not whole now, but was once, is among them too: its last
-            good state stays in force.
+        doubts: the parts that could not be read, and why, a line each; none if the
+            input is whole. A part that was whole once is among them too: its last good
+            state stays in force.
     """
 
     has_all_services: bool = True
@@ -47,10 +47,10 @@ WHOLE: Final = Vouched()
 def vouch(
     invalid: Collection[Invalid], doubted: Mapping[Kind, Doubted], known: Objects
 ) -> Vouched:
-    """What is known for sure, if anything is not.
+    """How far the input could be read, given all that could not.
 
     Args:
-        invalid: what cannot be understood now.
+        invalid: objects and files that cannot be understood now.
         doubted: the lists that are not believed.
         known: every object's last good state.
     """
@@ -93,7 +93,7 @@ def _doubts(
 
 
 def _line(event: Invalid) -> str:
-    """Its first problem, and how many others there are."""
+    """The first problem of an object or file, and how many others there are."""
     problems = event.problems
     first = str(problems[0]) if problems else f"{event.kind} {event.ref}"
     more = len(problems) - 1

@@ -1,220 +1,184 @@
-"""What is to be compiled next: many small Services at once, large ones part by part.
+"""The one account of what was heard and is not in the kernel yet, by serial numbers.
 
-A Service with thousands of virtual servers takes seconds to compile and to program.
-Its turn is cut into parts, between which all others are served.
+Each event that the loop hears has a serial, and so has each taking: the moment when all
+events before it are compiled, to be imposed together. A taking is over when its sync,
+or an audit that began after it, has imposed it. How long the oldest event waits, what
+is pending, how long changes took and which changes explain the ops of an audit: all of
+it follows from which takings are not over.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.objects import EndpointSlice, NodeContext, Service
-from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.service.allowance import EVERYTHING, Demand, demand_of
-from ipvsctl.plan.service.amounts import ANY_AMOUNTS, Amounts
-from ipvsctl.plan.service.compile import compile_in_steps
-from ipvsctl.plan.service.program import ServiceProgram
-
-SMALL: Final = 100
-"""Services that are compiled at once: some ten milliseconds."""
-
-LARGE_VIRTUAL_SERVERS: Final = 64
-LARGE_ENDPOINTS: Final = 2000
-"""A Service that may have more virtual servers than this, or has slices with more
-endpoints and ports, is a large one: it takes some milliseconds to compile."""
-
-MOST_PARTS: Final = 16
-"""Parts of a large Service that are put into place at once."""
-
-_SLOW_S: Final = 0.02
-_FAST_S: Final = 0.01
-
-Parts = Generator[None, None, None]
+from ipvsctl.cluster.events import Deleted, Event, Upserted
+from ipvsctl.controller.triggers import Trigger, Triggers
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.problem import Kind
+from ipvsctl.plan.union.desired_change import DesiredChange
 
 
-class Limited(NamedTuple):
-    """The limits of one Service's share."""
-
-    own: Amounts
-    namespace: Amounts
-
-
-class Job(msgspec.Struct, eq=False, kw_only=True):
-    """A Service to be compiled, with all that takes, as of one moment.
-
-    Measured first; then, when it is known what is granted to it, compiled. All of it
-    may be done in any thread.
+class Programmed(msgspec.Struct, frozen=True):
+    """A change of an EndpointSlice that is in the kernel.
 
     Attributes:
-        asked: what it asks for of what its namespace may have.
-        granted: set in between.
-        compiling: what is under way.
-        program: the result.
+        duration_s: since the change of the pods that it is about.
     """
 
-    service: Service
-    slices: tuple[EndpointSlice, ...]
-    context: NodeContext
-    config: ProxyConfig
-    limits: Limited
-    demand: Demand | None = None
-    asked: Amounts = Amounts()
-    granted: Amounts = ANY_AMOUNTS
-    compiling: Generator[None, None, ServiceProgram] | None = None
-    program: ServiceProgram | None = None
+    family: IPFamily
+    duration_s: float
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it takes long."""
-        service = self.service
-        vips = len(service.external_ips) + len(service.ingress_vips)
-        if len(service.ports) * (2 + vips) > LARGE_VIRTUAL_SERVERS:
-            return True
-        found = 0
-        for piece in self.slices:
-            found += len(piece.endpoints) + len(piece.ports)
-        return found > LARGE_ENDPOINTS
 
-    def measure(self) -> None:
-        """See `asked`."""
-        if self.service.proxied:
-            demand = demand_of(self.service, self.slices, self.context, self.config)
-            self.demand, self.asked = demand, demand.within(self.limits.own)
+class _Taking(msgspec.Struct):
+    """Events that are imposed together, added up.
 
-    def compile(self) -> ServiceProgram:
-        """What it means; also in `program`."""
-        while self.program is None:
-            self.go_on()
-        return self.program
+    Attributes:
+        first: no event before this serial is among them.
+        since_s: when the oldest of them was heard; None without any.
+        counts: those that changed an object, by its kind.
+        triggers: what some of them were triggered by.
+        change: what they changed in the desired state, once they are compiled.
+    """
 
-    def go_on(self) -> None:
-        """Compile it for some milliseconds more."""
-        if self.compiling is None:
-            self.compiling = self._compile_in_steps()
-        try:
-            next(self.compiling)
-        except StopIteration as done:
-            self.program = done.value
-
-    def _compile_in_steps(self) -> Generator[None, None, ServiceProgram]:
-        allowance = EVERYTHING
-        if self.demand is not None:
-            own, namespace = self.limits
-            allowance = self.demand.allowance(own, self.granted, namespace)
-        return compile_in_steps(
-            self.service, self.slices, self.context, self.config, allowance
-        )
+    first: int
+    since_s: float | None = None
+    counts: Counter[Kind] = msgspec.field(default_factory=Counter)
+    triggers: list[Trigger] = msgspec.field(default_factory=list)
+    change: DesiredChange | None = None
 
 
 class Backlog:
-    """Services that are to be compiled, each once.
+    """See above. Holds as much as is not imposed, and no clock: times are given.
 
-    Large ones have their turn one at a time, those of one namespace after those of
-    another.
+    Steady times are seconds on any clock that does not jump; wall times are seconds
+    since the epoch. Until everything has been imposed once nothing is late: the start
+    of a large node takes as long as it takes.
+    Source: kube-proxy pkg/proxy/healthcheck/proxy_health.go.
+
+    Args:
+        limit_s: for how long an event may wait.
 
     Attributes:
-        small: in the order they came.
+        heard_to: the last serial given; 0 is none.
+        taken_to: the serial of the last taking.
+        changed_at_s: when the last change of an object was heard, on the wall clock.
     """
 
-    def __init__(self) -> None:
-        self.small: OrderedDict[ObjectRef, None] = OrderedDict()
-        self._large: dict[str, dict[ObjectRef, None]] = {}
-        self._current: ObjectRef | None = None
-        self._job: Job | None = None
-        self._parts: Parts | None = None
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self.heard_to = 0
+        self.taken_to = 0
+        self.changed_at_s: float | None = None
+        self._totals: Counter[Kind] = Counter()
+        self._triggers = Triggers()
+        self._has_begun = False
+        self._waiting = _Taking(first=1)
+        self._taken: dict[int, _Taking] = {}
+        self._unasked: list[DesiredChange] = []
 
     @property
-    def has_parts(self) -> bool:
-        """Whether something can be done at once."""
-        return bool(self.small) or self._parts is not None
+    def imposed_to(self) -> int:
+        """Everything up to this serial is in the kernel."""
+        for taking in self._taken.values():
+            return taking.first - 1
+        return self.taken_to
 
     @property
-    def has_large(self) -> bool:
-        """Whether a large Service's turn can begin."""
-        return self._current is None and bool(self._large)
+    def totals(self) -> Mapping[Kind, int]:
+        """How many changes of objects were ever heard."""
+        return self._totals
 
     @property
-    def current(self) -> ObjectRef | None:
-        """The large Service whose turn it is."""
-        return self._current
+    def pending(self) -> Mapping[Kind, int]:
+        """How many of these are not in the kernel yet."""
+        return sum((taking.counts for taking in self._open()), Counter())
 
-    def add(self, refs: Iterable[ObjectRef]) -> None:
-        """These are to be compiled."""
-        self.small.update(dict.fromkeys(refs))
+    @property
+    def changes(self) -> tuple[DesiredChange, ...]:
+        """What was desired anew and is not imposed yet."""
+        changes = (taking.change for taking in self._taken.values())
+        return (*(c for c in changes if c is not None), *self._unasked)
 
-    def is_taken(self, ref: ObjectRef) -> bool:
-        """Whether a Service waits among the large ones, or has its turn."""
-        return ref == self._current or ref in self._large.get(ref.namespace, ())
-
-    def postpone(self, ref: ObjectRef) -> None:
-        """Have a Service wait among the large ones."""
-        self._large.setdefault(ref.namespace, {})[ref] = None
-
-    def begin(self, age_if_gone: Callable[[ObjectRef], str | None]) -> ObjectRef:
-        """Give the next large Service its turn.
-
-        Those that are gone come first, the youngest before the others: it is the older
-        one that has what both want, and what it leaves would be put into place for the
-        younger one, only to be taken away again.
+    def heard(
+        self, event: Event, now_s: float, wall_s: float, *, is_change: bool
+    ) -> int:
+        """An event came in.
 
         Args:
-            age_if_gone: when a Service was created that is no more; None of others.
+            event: what it says.
+            now_s: steady time.
+            wall_s: wall time.
+            is_change: it has changed an object.
+
+        Returns:
+            Its serial.
         """
-        namespace, refs = next(iter(self._large.items()))
-        gone = [(age, ref) for ref in refs if (age := age_if_gone(ref)) is not None]
-        ref = max(gone)[1] if gone else next(iter(refs))
-        del refs[ref], self._large[namespace]
-        if refs:
-            self._large[namespace] = refs
-        self._current = ref
-        return ref
+        self.heard_to += 1
+        waiting = self._waiting
+        if waiting.since_s is None:
+            waiting.since_s = now_s
+        if is_change:
+            self.changed_at_s = wall_s
+            if isinstance(event, Upserted | Deleted):
+                self._totals[event.kind] += 1
+                waiting.counts[event.kind] += 1
+                waiting.triggers += self._triggers.of(event)
+        return self.heard_to
 
-    def hold(self, job: Job) -> None:
-        """Its turn begins with this job."""
-        self._job = job
+    def take(self) -> int:
+        """All that came in so far is being imposed; the serial of this taking."""
+        self.heard_to += 1
+        self.taken_to = self.heard_to
+        self._taken[self.taken_to] = self._waiting
+        self._waiting = _Taking(first=self.taken_to + 1)
+        return self.taken_to
 
-    def is_held(self, job: Job) -> bool:
-        """Whether a job is still wanted."""
-        return job is self._job
+    def compiled(self, taken: int, change: DesiredChange) -> None:
+        """A taking has changed the desired state by this much."""
+        self._taken[taken].change = change
 
-    def put(self, parts: Parts) -> None:
-        """Its turn ends with these parts."""
-        self._job, self._parts = None, parts
+    def absorbed(self, changes: Iterable[DesiredChange]) -> None:
+        """An audit has changed the desired state, of which no event is the reason."""
+        self._unasked += changes
 
-    def work(self, parts: int) -> None:
-        """Do so many of its parts."""
-        for _ in range(parts):
-            if self._parts is None:
-                return
-            try:
-                next(self._parts)
-            except StopIteration:
-                self._current = self._parts = None
+    def imposed(self, taken: int, wall_s: float) -> tuple[Programmed, ...]:
+        """A taking is in the kernel, but not those before it that failed."""
+        return tuple(_programmed(self._taken.pop(taken), wall_s))
 
-    def abandon_job(self) -> ObjectRef | None:
-        """Forget the job of the Service whose turn it is; it has no turn then."""
-        if self._job is None:
-            return None
-        ref, self._current, self._job = self._current, None, None
-        return ref
+    def imposed_all_to(self, taken: int, wall_s: float) -> tuple[Programmed, ...]:
+        """A taking is in the kernel, and all before it: an audit has ended."""
+        self._has_begun = True
+        self._unasked.clear()
+        self._triggers.begin(wall_s)
+        over = [serial for serial in self._taken if serial <= taken]
+        return tuple(
+            programmed
+            for serial in over
+            for programmed in _programmed(self._taken.pop(serial), wall_s)
+        )
+
+    def pending_s(self, now_s: float) -> float | None:
+        """For how long the oldest event has been waiting; None without one."""
+        for taking in self._open():
+            if taking.since_s is not None:
+                return now_s - taking.since_s
+        return None
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether an event has been waiting for too long."""
+        pending_s = self.pending_s(now_s)
+        if pending_s is None or not self._has_begun:
+            return False
+        return pending_s >= self._limit_s
+
+    def _open(self) -> Iterator[_Taking]:
+        """What is not imposed, the oldest first."""
+        yield from self._taken.values()
+        yield self._waiting
 
 
-class Pace:
-    """How many parts of a large Service are imposed at once.
-
-    Others wait for them, and how long they take is the kernel's business: adding a real
-    server goes through all deleted of late (ip_vs_ctl.c:ip_vs_trash_get_dest).
-    """
-
-    def __init__(self) -> None:
-        self.parts = 1
-
-    def note(self, took_s: float) -> None:
-        """So long took what was imposed last."""
-        if took_s > _SLOW_S:
-            self.parts = max(1, self.parts // 2)
-        elif took_s < _FAST_S:
-            self.parts = min(MOST_PARTS, self.parts * 2)
+def _programmed(taking: _Taking, wall_s: float) -> Iterator[Programmed]:
+    for trigger in taking.triggers:
+        # The control plane's clock may be ahead of this node's.
+        yield Programmed(trigger.family, max(0.0, wall_s - trigger.at_s))

@@ -1,33 +1,32 @@
 """From objects to the desired state: compile what is dirty, without a kernel."""
 
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
 
-import msgspec
-
-from ipvsctl.cluster.store import Dirty, Store
-from ipvsctl.controller.backlog import (
+from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Objects, Taken
+from ipvsctl.controller.compilation import (
     LARGE_VIRTUAL_SERVERS,
-    MOST_PARTS,
-    SMALL,
-    Backlog,
-    Job,
+    Compilation,
     Limited,
 )
-from ipvsctl.controller.turns import Steps, run_steps
+from ipvsctl.controller.compile_queue import MOST_PARTS, SMALL, CompileQueue
+from ipvsctl.controller.node_context import (
+    Sources,
+    context_of,
+    guarded_differences,
+    is_other_node,
+)
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.host import ApiServers, HostNetwork
-from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook
 from ipvsctl.model.state import Observed
+from ipvsctl.model.steps import Step, Steps, finish
+from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.service.amounts import namespace_limit, service_limit
-from ipvsctl.plan.service.guards import api_ports, guarded_addresses
-from ipvsctl.plan.service.node_addresses import node_port_problems, standing_addresses
+from ipvsctl.plan.service.node_addresses import node_port_problems
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.host_ports import taken_ports
@@ -35,20 +34,16 @@ from ipvsctl.plan.union.node import NodeProgram, compile_node
 from ipvsctl.plan.union.shares import Shares
 
 
-class _Known(NamedTuple):
-    """What a context is made of."""
-
-    nodes: NodeContext
-    api: ApiServers
-    host: HostNetwork
-
-
 class Compiler:
     """Keeps one node's desired state up with the store.
 
-    Either everything that is dirty is compiled (`compile_dirty`), or as much as keeps
-    nobody waiting (`compile_some`, while `has_parts`), and beside that the large
-    Services (`compile_large`, while `has_large`).
+    `take` says what is dirty. Then either everything that is to be compiled is
+    (`compile_in_steps`), or as much as keeps nobody waiting (`compile_some`, while
+    `has_parts`), and beside that the large Services (`compile_large`, while
+    `has_large`).
+
+    For one thread, which need not be the store's: after it is made it asks the store
+    for nothing but what `Objects` has.
     """
 
     def __init__(
@@ -59,27 +54,27 @@ class Compiler:
         capabilities: Capabilities,
     ) -> None:
         self._config = config
-        self._store = store
+        self._objects: Objects = store
         self._capabilities = capabilities
-        self._known = _Known(store.node_context(), store.api_servers, HostNetwork())
-        self._context = self._context_of(self._known)
+        self._sources = Sources(
+            store.node_context(), store.api_servers, HostNetwork(), config, capabilities
+        )
+        self._context = context_of(self._sources)
         self._desired = Desired(self._compile_node())
         self._limits = Limited(
             service_limit(config.limits), namespace_limit(config.limits)
         )
         self._shares = Shares(self._limits.namespace)
-        self._backlog = Backlog()
+        self._queue = CompileQueue()
         self._is_parts_turn = True
         self._node_problems = NotedProblems()
         self._taken_ports = NotedProblems()
-        self._book = ProblemBook(
-            (
-                store.noted_problems,
-                *self._desired.problem_parts,
-                self._node_problems,
-                self._taken_ports,
-            )
+        self.compiled_problems = ProblemBook(
+            (*self._desired.problem_parts, self._node_problems, self._taken_ports)
         )
+        """What is wrong with objects as they were compiled."""
+        self.problem_book = ProblemBook((store.noted_problems, self.compiled_problems))
+        """The same, and what is wrong with them as read; for the store's own thread."""
 
     @property
     def desired(self) -> Desired:
@@ -91,30 +86,46 @@ class Compiler:
         """What is known of this node."""
         return self._context
 
-    @property
-    def problem_book(self) -> ProblemBook:
-        """Everything wrong with any object: as read, and as compiled."""
-        return self._book
-
     def problems(self) -> tuple[Problem, ...]:
-        """The same of all objects, sorted."""
-        return self._book.all()
+        """Everything in the `problem_book`, sorted."""
+        return self.problem_book.all()
 
-    def compile_dirty(self, host: HostNetwork | None = None) -> DesiredChange:
-        """Compile what is dirty; return what that changed.
+    def compile_all(
+        self, taken: Taken, host: HostNetwork | None = None
+    ) -> DesiredChange:
+        """Take what is dirty and compile all there is; return what that changed.
 
         Args:
+            taken: of the store.
+            host: see `take`.
+        """
+        self.take(taken, host)
+        return finish(self.compile_in_steps())
+
+    def take(self, taken: Taken, host: HostNetwork | None = None) -> None:
+        """Have to compile what is dirty, and what another context concerns.
+
+        Args:
+            taken: of the store, after what was taken before.
             host: the node's own network; None is the one known of. Other addresses
                 have everything compiled.
         """
-        return run_steps(self.compile_in_steps(host))
+        known = self._sources
+        self._enter(
+            known._replace(
+                nodes=taken.nodes,
+                api=taken.api_servers,
+                host=known.host if host is None else host,
+            ),
+            taken.dirty.services,
+            node_changed=taken.dirty.node_changed,
+        )
 
-    def compile_in_steps(self, host: HostNetwork | None = None) -> Steps[DesiredChange]:
-        """The same in steps, between which the store may change.
+    def compile_in_steps(self) -> Steps[DesiredChange]:
+        """Compile everything that there is to do; return what that changed.
 
         No other call meanwhile, but for steps of `compile_large` that has begun.
         """
-        self._take_dirty(self._store.take_dirty(), host)
         yield from self._compile_rest()
         return self._take_change()
 
@@ -124,81 +135,78 @@ class Compiler:
         Args:
             parts: how many of a large Service.
         """
-        self._take_dirty(self._store.take_dirty(), None)
-        is_idle = not self._backlog.small
+        is_idle = not self._queue.small
         self._compile_small()
         # Others' changes are not to wait for a part as well, but every second time.
         if is_idle or self._is_parts_turn:
-            self._backlog.work(parts)
+            self._queue.work(parts)
         self._is_parts_turn = not self._is_parts_turn
         return self._take_change()
 
     @property
     def has_parts(self) -> bool:
         """Whether another `compile_some` would have something to do."""
-        return self._backlog.has_parts or self._desired.has_marks_to_give
+        return self._queue.has_parts or self._desired.has_marks_to_give
 
     @property
     def has_large(self) -> bool:
         """Whether `begin_large` would have something to do."""
-        return self._backlog.has_large
+        return self._queue.has_large
 
     @property
     def unfinished(self) -> ObjectRef | None:
         """The large Service that is compiled or put into place just now."""
-        return self._backlog.current
+        return self._queue.current
 
     def compile_large(self) -> Steps[None]:
-        """Compile the next large Service; `compile_some` puts it into place."""
-        ref = self._backlog.begin(self._age_if_gone)
-        job = self._job(ref)
-        if job is None:
-            self._backlog.put(self._desired.remove_in_steps(ref))
+        """Compile the next large Service; `compile_some` puts it into place.
+
+        Long steps are shared: they look at nothing that changes.
+        """
+        if not self.has_large:
             return
-        self._backlog.hold(job)
-        yield job.measure
-        if self._backlog.is_held(job):
-            self._grant(job)
-            while job.program is None:
-                yield job.go_on
-        if self._backlog.is_held(job) and job.program is not None:
-            self._backlog.put(self._desired.put_in_steps(job.program))
+        ref = self._queue.begin(self._age_if_gone)
+        turn = self._begin(ref)
+        if turn is None:
+            self._queue.put(self._desired.remove_in_steps(ref))
+            return
+        self._queue.hold(turn)
+        yield Step.SHARED
+        turn.measure()
+        yield Step.EXCLUSIVE
+        if not self._queue.is_held(turn):
+            return
+        self._grant(turn)
+        while turn.program is None:
+            yield Step.SHARED
+            turn.go_on()
+        yield Step.EXCLUSIVE
+        if self._queue.is_held(turn):
+            self._queue.put(self._desired.put_in_steps(turn.program))
 
     def set_host(self, host: HostNetwork) -> None:
         """Compile what another network of the host concerns."""
-        run_steps(self._move_in_steps(host))
-
-    def absorb(
-        self,
-        observed: Observed,
-        touched: AbstractSet[VirtualServerKey],
-        *,
-        keeps_unwanted: bool = False,
-    ) -> DesiredChange:
-        """Take note of what is the kernel's to say: the host's network, others' things.
-
-        Args:
-            observed: the complete state.
-            touched: virtual servers that syncs have changed since it was read.
-            keeps_unwanted: see `Marks.agree`.
-
-        Returns:
-            What that changed; the whole state is to be compared next all the same.
-        """
-        return run_steps(
-            self.absorb_in_steps(observed, touched, keeps_unwanted=keeps_unwanted)
-        )
+        finish(self._move_in_steps(host))
 
     def absorb_in_steps(
         self,
         observed: Observed,
-        touched: AbstractSet[VirtualServerKey],
+        touched: ConcurrentChanges,
         *,
         keeps_unwanted: bool = False,
     ) -> Steps[DesiredChange]:
-        """The same in steps; see `compile_in_steps`."""
+        """Take note of what is the kernel's to say: the host's network, others' things.
+
+        Args:
+            observed: the complete state.
+            touched: what syncs have changed since it was read; follows them.
+            keeps_unwanted: see `FwmarkAllocator.agree`.
+
+        Returns:
+            What that changed; the whole state is to be compared next all the same.
+        """
         yield from self._move_in_steps(observed.host)
-        self._desired.agree(observed, touched, keeps_unwanted=keeps_unwanted)
+        self._desired.agree(observed, touched.keys, keeps_unwanted=keeps_unwanted)
         self._taken_ports.replace(
             taken_ports(observed.sockets, observed.host_addresses, self._desired.server)
         )
@@ -206,7 +214,7 @@ class Compiler:
 
     def _move_in_steps(self, host: HostNetwork) -> Steps[None]:
         before = self._context
-        self._take_dirty(Dirty(), host)
+        self._enter(self._sources._replace(host=host), frozenset(), node_changed=False)
         if self._context is not before:
             yield from self._compile_rest()
 
@@ -217,119 +225,85 @@ class Compiler:
             self._node_problems.replace(node_port_problems(self._context, choice, lost))
         return self._desired.take_change()
 
-    def _know(self, host: HostNetwork) -> None:
-        """Have a context of what is known now; the same one if that is the same."""
-        known = _Known(self._store.node_context(), self._store.api_servers, host)
-        if known != self._known:
-            self._known = known
-            self._context = self._context_of(known)
-
-    def _context_of(self, known: _Known) -> NodeContext:
-        host = known.host
-        hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
-        named = known.nodes.node_addresses
-        if self._config.node_address is not None:
-            # The first address of a family is the one that stands for the node.
-            named = (self._config.node_address, *named)
-        return msgspec.structs.replace(
-            known.nodes,
-            node_addresses=standing_addresses(named, (*host.primary, *hosts)),
-            host_addresses=hosts,
-            guarded=guarded_addresses(host, known.api),
-            api_ports=api_ports(known.api),
-            families=self._capabilities.families,
-            schedulers=self._capabilities.schedulers,
-        )
-
     def _compile_node(self) -> NodeProgram:
         return compile_node(self._context, self._config, self._capabilities)
 
-    def _take_dirty(self, dirty: Dirty, host: HostNetwork | None) -> None:
-        """Put in what is dirty, and what another network of the host concerns."""
+    def _enter(
+        self,
+        sources: Sources,
+        services: AbstractSet[ObjectRef],
+        *,
+        node_changed: bool,
+    ) -> None:
+        """Have to compile these Services, and those that other sources concern."""
         before = self._context
-        services = dirty.services
-        self._know(self._known.host if host is None else host)
-        if self._context is not before:
+        if sources != self._sources:
+            self._sources = sources
+            self._context = context_of(sources)
             # Peers' addresses concern the Services that claim one, which are dirty.
-            services |= self._store.claimants(_differences(before, self._context))
-        if dirty.node_changed or _is_other_node(before, self._context):
-            self._add_all()
+            moved = guarded_differences(before, self._context)
+            services = services | self._objects.claimants(moved)
+        if node_changed or is_other_node(before, self._context):
+            self._desired.set_node(self._compile_node())
+            self._queue.add({*self._objects.refs(), *self._desired.programs})
         else:
             # The same order on all nodes.
-            self._backlog.add(sorted(services))
-
-    def _add_all(self) -> None:
-        self._desired.set_node(self._compile_node())
-        self._backlog.add({*self._store.services, *self._desired.programs})
+            self._queue.add(sorted(services))
 
     def _compile_rest(self) -> Steps[None]:
         """Everything that there is to do."""
         # Whoever compiles it may not come to an end before this does.
-        abandoned = self._backlog.abandon_job()
+        abandoned = self._queue.abandon()
         if abandoned is not None:
-            self._backlog.postpone(abandoned)
-        while self._backlog.has_parts or self._backlog.has_large:
+            self._queue.postpone(abandoned)
+        while self._queue.has_parts or self._queue.has_large:
             self._compile_small()
-            self._backlog.work(MOST_PARTS)
-            yield None
-            if self._backlog.has_large:
-                yield from self.compile_large()
+            self._queue.work(MOST_PARTS)
+            yield Step.EXCLUSIVE
+            yield from self.compile_large()
 
     def _compile_small(self) -> None:
-        small = self._backlog.small
+        small = self._queue.small
         for _ in range(min(SMALL, len(small))):
             ref, _ = small.popitem(last=False)
-            if self._backlog.is_taken(ref):
-                self._backlog.postpone(ref)
+            if self._queue.is_taken(ref):
+                self._queue.postpone(ref)
                 continue
             known = self._desired.programs.get(ref)
             is_large = known is not None and len(known.servers) > LARGE_VIRTUAL_SERVERS
-            job = self._job(ref)
-            if is_large or (job is not None and job.is_large):
-                self._backlog.postpone(ref)
-            elif job is None:
+            turn = self._begin(ref)
+            if is_large or (turn is not None and turn.is_large):
+                self._queue.postpone(ref)
+            elif turn is None:
                 self._desired.remove(ref)
             else:
-                job.measure()
-                self._grant(job)
-                self._desired.put(job.compile())
+                turn.measure()
+                self._grant(turn)
+                self._desired.put(turn.compile())
 
     def _age_if_gone(self, ref: ObjectRef) -> str | None:
         known = self._desired.programs.get(ref)
-        if known is None or self._store.service(ref) is not None:
+        if known is None or self._objects.service(ref) is not None:
             return None
         return known.created
 
-    def _job(self, ref: ObjectRef) -> Job | None:
+    def _begin(self, ref: ObjectRef) -> Compilation | None:
         """What it takes to compile a Service as it is now; None if it is gone."""
-        service = self._store.service(ref)
+        service = self._objects.service(ref)
         if service is None:
-            self._backlog.add(self._shares.remove(ref))
+            self._queue.add(self._shares.remove(ref))
             self._taken_ports.put(Kind.SERVICE, ref, ())
             return None
-        return Job(
+        return Compilation(
             service=service,
-            slices=self._store.slices_of(ref),
+            slices=self._objects.slices_of(ref),
             context=self._context,
             config=self._config,
             limits=self._limits,
         )
 
-    def _grant(self, job: Job) -> None:
+    def _grant(self, turn: Compilation) -> None:
         """Give a measured Service its share; others that have another one come next."""
-        ref = job.service.ref
-        self._backlog.add(self._shares.put(ref, job.service.created, job.asked))
-        job.granted = self._shares.granted(ref)
-
-
-def _is_other_node(before: NodeContext, after: NodeContext) -> bool:
-    """Whether node ports, or the source of the node's connections, are others."""
-    return (
-        before.host_addresses != after.host_addresses
-        or before.node_addresses != after.node_addresses
-    )
-
-
-def _differences(before: NodeContext, after: NodeContext) -> Iterable[IPAddress]:
-    """The addresses that are guarded in one of two contexts, or for another reason."""
-    return {address for address, _ in before.guarded.items() ^ after.guarded.items()}
+        ref = turn.service.ref
+        self._queue.add(self._shares.put(ref, turn.service.created, turn.asked))
+        turn.granted = self._shares.granted(ref)

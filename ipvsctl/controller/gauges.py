@@ -1,7 +1,7 @@
 """What metrics say of the moment: read when they are asked for.
 
-On the event loop, where nothing changes meanwhile but between steps, and without asking
-the kernel.
+Without asking the kernel or the worker, which may be waiting for the kernel: what the
+worker changes is looked up as `DesiredLookups` says.
 """
 
 from collections.abc import Generator
@@ -25,8 +25,8 @@ class Gauges:
     Args:
         metrics: where to.
         loop: its state.
-        reconciler: its desired state and drains.
-        store: what that was compiled from.
+        reconciler: what may be asked of it in any thread.
+        store: what was heard.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Gauges:
         self._metrics.set(table.OLDEST_CHANGE, to=self._loop.pending_s() or 0)
         for metric, time_s in (
             (table.LAST_SYNC, state.imposed_at_s),
-            (table.LAST_QUEUED, self._loop.changes.queued_at_s),
+            (table.LAST_QUEUED, self._loop.backlog.changed_at_s),
         ):
             for family in self._reconciler.context.families:
                 self._metrics.set(metric, family.label, to=time_s or 0)
 
     def _set_changes(self) -> None:
-        totals, pending = self._loop.changes.totals, self._loop.changes.pending
+        totals, pending = self._loop.backlog.totals, self._loop.backlog.pending
         services = totals.get(Kind.SERVICE, 0)
         endpoints = sum(totals.get(kind, 0) for kind in _ENDPOINTS)
         metrics = self._metrics

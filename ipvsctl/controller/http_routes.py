@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiohttp import web
 
-from ipvsctl.cluster.effective import effective_config
+from ipvsctl.cluster.config.effective import effective_config
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
@@ -126,7 +126,7 @@ class HttpRoutes:
         return route
 
     async def _scrape(self) -> web.Response:
-        # One at a time, so that many scrapers take no more threads from the kernel's.
+        # One at a time: many scrapers take no more from others than one does.
         async with self._scraping:
             for _ in self._gauges.refresh_in_steps(self._source.health()):
                 await asyncio.sleep(0)

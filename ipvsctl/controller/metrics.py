@@ -11,14 +11,15 @@ from errno import errorcode
 from typing import Final
 
 from ipvsctl.controller.observers import AuditDone, SyncDone
-from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Problem
-from ipvsctl.plan.diff.ops import ChangeRules, DeleteVirtualServer, FailedOp
+from ipvsctl.model.subject import RulesSubject
+from ipvsctl.plan.diff.ops import DeleteVirtualServer, FailedOp
 from ipvsctl.plan.report.counts import count_foreign
-from ipvsctl.plan.report.drift import OBJECT_KINDS, find_drift
+from ipvsctl.plan.report.drift import DRIFTING_KINDS, find_drift
 from ipvsctl.plan.report.traffic import Traffic, TrafficLedger
+from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
 
@@ -32,7 +33,7 @@ class MetricsObserver:
 
     Args:
         metrics: where to.
-        reconciler: whose audits and syncs these are.
+        desired: what says which Service has a virtual server.
         families: those of the kernel.
         alone: how many Services have traffic metrics of their own; 0 is no traffic
             metrics.
@@ -41,17 +42,17 @@ class MetricsObserver:
     def __init__(
         self,
         metrics: Metrics,
-        reconciler: Reconciler,
+        desired: DesiredLookups,
         families: Collection[IPFamily],
         alone: int,
     ) -> None:
         self._metrics = metrics
-        self._reconciler = reconciler
+        self._desired = desired
         self._families = frozenset(families)
         self._ledger = TrafficLedger(alone) if alone else None
         self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
         self._tried: frozenset[str] = frozenset()
-        for kind in sorted(set(OBJECT_KINDS.values())):
+        for kind in sorted(DRIFTING_KINDS):
             metrics.add(table.DRIFT_FOUND, kind, by=0)
             metrics.add(table.DRIFT_REPAIRED, kind, by=0)
         for family in self._families:
@@ -111,8 +112,8 @@ class MetricsObserver:
             await self._count_sync(done)
 
     async def _count_audit(self, done: AuditDone) -> None:
-        desired = self._reconciler.desired
-        foreign = await asyncio.to_thread(count_foreign, done.report.observed, desired)
+        observed = done.report.observed
+        foreign = await asyncio.to_thread(count_foreign, observed, self._desired)
         self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
         if not done.is_first:
             found, repaired = await asyncio.to_thread(_drift, done, self._tried)
@@ -127,7 +128,7 @@ class MetricsObserver:
         if self._ledger is not None:
             report = done.report
             self._ledger.keep(report.observed.traffic.keys() | report.touched)
-            self._publish(self._ledger.choose(desired.programs.keys()))
+            self._publish(self._ledger.choose(dict(self._desired.programs).keys()))
 
     async def _count_sync(self, done: SyncDone) -> None:
         self._tried |= self._count_failed(done.report.report.failed)
@@ -143,9 +144,9 @@ class MetricsObserver:
             name = type(failure.op).__name__
             error = errorcode.get(failure.errno, str(failure.errno))
             self._metrics.add(table.FAILED_OPS, _snake_case(name), error)
-            if isinstance(failure.op, ChangeRules):
-                family = failure.op.change.family.label
-                self._metrics.add(table.RESTORE_FAILURES, family)
+            subject = failure.op.subject
+            if isinstance(subject, RulesSubject):
+                self._metrics.add(table.RESTORE_FAILURES, subject.family.label)
         return frozenset(str(failure.op) for failure in failed)
 
     async def _count_traffic(self, done: AuditDone | SyncDone) -> None:
@@ -161,7 +162,7 @@ class MetricsObserver:
                 if key in done.report.touched:
                     # The sync has told a later count, or that it is gone.
                     continue
-                program = self._reconciler.desired.server(key)
+                program = self._desired.server(key)
                 owner = program.port_name.service if program is not None else None
                 count(key, owner, stats)
             await asyncio.sleep(0)
@@ -191,8 +192,8 @@ def _drift(
     failed = {str(failure.op) for failure in report.report.failed}
     repaired = [op for op in found if not (failed and str(op) in failed)]
     return (
-        Counter(OBJECT_KINDS[type(op)] for op in found),
-        Counter(OBJECT_KINDS[type(op)] for op in repaired),
+        Counter(op.kind for op in found),
+        Counter(op.kind for op in repaired),
     )
 
 

@@ -1,14 +1,17 @@
 """Who is told what the loop has done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from ipvsctl.controller.programming_latency import Programmed
-from ipvsctl.controller.reconciler import SyncReport
+from ipvsctl.controller.backlog import Programmed
+from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.state import EMPTY
 from ipvsctl.plan.union.desired_change import DesiredChange
+from ipvsctl.plan.union.health_checks import ServiceHealth
 
 
 class AuditDone(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,9 +22,13 @@ class AuditDone(msgspec.Struct, frozen=True, kw_only=True):
             any other op of the plan is a repair.
         is_first: nothing of this daemon's was in the kernel before.
         programmed: the endpoint changes that are in the kernel now.
+        context: of this node, as everything was compiled for it.
+        health_checks: what every health-check node port answers.
     """
 
     report: SyncReport
+    context: NodeContext
+    health_checks: Mapping[int, ServiceHealth] = EMPTY
     changes: tuple[DesiredChange, ...] = ()
     is_first: bool = False
     programmed: tuple[Programmed, ...] = ()
@@ -40,7 +47,12 @@ class SyncDone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """Who tells others what this node serves. Called between two syncs."""
+    """Who tells others what this node serves.
+
+    Called in the event loop, in the order in which audits and syncs were done. The next
+    sync waits meanwhile. All that is to be known of the desired state comes with the
+    call: it may have changed since.
+    """
 
     async def audited(self, done: AuditDone) -> None:
         """Everything that is desired has been imposed."""
@@ -51,7 +63,7 @@ class Observer(Protocol):
         ...
 
     def problems(self) -> tuple[Problem, ...]:
-        """What cannot be told."""
+        """Problems of this observer itself."""
         ...
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:

@@ -1,11 +1,18 @@
 """Tells problems as they appear: to the log, and to whoever else wants to hear."""
 
+from collections.abc import Iterator, Mapping
+
 import structlog
 
 from ipvsctl.controller.observers import Observer
 from ipvsctl.controller.problem_log import ProblemLog
 from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.model.problem_book import NotedProblems, ProblemBook
+from ipvsctl.model.problem_book import (
+    NotedProblems,
+    ProblemBook,
+    ProblemPart,
+    Subject,
+)
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -14,16 +21,28 @@ class ProblemTeller:
     """Looks at what changed since it was last asked, and at nothing else.
 
     Args:
-        book: of the objects themselves.
+        noted: of the objects as they were read.
         observer: has problems of its own, which are few, and hears of all.
     """
 
-    def __init__(self, book: ProblemBook, observer: Observer) -> None:
+    def __init__(self, noted: ProblemPart, observer: Observer) -> None:
         self._observer = observer
         self._of_observer = NotedProblems()
+        # As the last job left them: the worker changes its own while others look.
+        self._compiled = NotedProblems()
+        self._uncompiled = ProblemBook((noted, self._of_observer))
         self._seen: tuple[Problem, ...] = ()
-        self.book = ProblemBook((book, self._of_observer))
+        self.book = ProblemBook((self._uncompiled, self._compiled))
         self._new = ProblemLog(self.book.of)
+
+    def note(self, compiled: Mapping[Subject, tuple[Problem, ...]]) -> None:
+        """These objects have these compiled problems now."""
+        for (kind, ref), problems in compiled.items():
+            self._compiled.put(kind, ref, problems)
+
+    def uncompiled(self) -> Iterator[Problem]:
+        """What is wrong with objects as they were read, or with telling of them."""
+        return self._uncompiled.each()
 
     def tell(self, now_s: float, unfinished: ObjectRef | None) -> None:
         """Log what is new.

@@ -4,7 +4,6 @@ from errno import EACCES, ENOENT, EPERM, EROFS
 from typing import Final
 
 from ipvsctl.controller.observers import AuditDone, SyncDone
-from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.plan.diff.ops import FailedOp, Report, SetSysctl
 
@@ -20,11 +19,21 @@ def is_lasting(failure: FailedOp) -> bool:
     return isinstance(failure.op, SetSysctl) and failure.errno in _LASTING
 
 
-class RefusedSettings:
-    """See `Observer`; tells nobody, but has a problem for each such sysctl."""
+def to_try_again(report: Report) -> tuple[FailedOp, ...]:
+    """The failed ops that an audit is to try again soon."""
+    failed = report.failed
+    return tuple(f for f in failed if not is_lasting(f)) if failed else failed
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+
+class RefusedSettings:
+    """See `Observer`; tells nobody, but has a problem for each such sysctl.
+
+    Args:
+        node: the name of this node.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = ObjectRef("", node)
         self._reasons: dict[SetSysctl, str] = {}
 
     async def audited(self, done: AuditDone) -> None:
@@ -40,11 +49,10 @@ class RefusedSettings:
 
     def problems(self) -> tuple[Problem, ...]:
         """See `Observer`."""
-        node = ObjectRef("", self._reconciler.context.name)
         return tuple(
             Problem(
                 kind=Kind.NODE,
-                ref=node,
+                ref=self._node,
                 field=f"sysctl {op.name}",
                 value=op.value,
                 reason=f"cannot be set: {reason}",

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from ipvsctl.controller.programming_latency import Programmed
-from ipvsctl.controller.reconciler import SyncReport
+from ipvsctl.controller.backlog import Programmed
+from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.plan.diff.ops import FailedOp
+from ipvsctl.plan.diff.words import FirewallWords
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -44,9 +45,14 @@ class _Sums(msgspec.Struct):
 
 
 class SyncLog:
-    """One line for each sync, however many parts it has; its ops at debug."""
+    """One line for each sync, however many parts it has; its ops at debug.
 
-    def __init__(self) -> None:
+    Args:
+        firewall: what operators call the things of the firewall.
+    """
+
+    def __init__(self, firewall: FirewallWords) -> None:
+        self._firewall = firewall
         self._sums: _Sums | None = None
 
     def add(
@@ -61,9 +67,10 @@ class SyncLog:
         self._sums.add(report, len(failed), programmed)
         if _log.is_enabled_for(logging.DEBUG):
             for op in report.plan:
-                _log.debug("op", op=str(op))
+                _log.debug("op", op=op.words(self._firewall))
         for failure in failed:
-            _log.error("op failed", op=str(failure.op), reason=failure.reason)
+            words = failure.op.words(self._firewall)
+            _log.error("op failed", op=words, reason=failure.reason)
 
     def end(self, what: str) -> None:
         """That was the last one; nothing is said if there was none."""

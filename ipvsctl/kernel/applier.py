@@ -3,17 +3,18 @@
 Nothing is decided here: an op is a request, and the kernel's answer is its outcome.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Protocol
 
 from ipvsctl.model.errors import describe_errno
+from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import FailedOp, Op, Plan, Report
 from ipvsctl.wire.netlink.messages import Ack
 
 
 class Transport(Protocol):
-    """One way to the kernel, for some kinds of op."""
+    """One way to the kernel, for ops about some kinds of object."""
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """Run ops in order, each whether or not others failed; those that failed.
@@ -28,15 +29,15 @@ class Applier:
     """Runs plans.
 
     Args:
-        transports: how each kind of op reaches the kernel; kinds that share one are
-            sent together.
+        transport_for: how an op about a kind of object reaches the kernel; ops that
+            share a way are sent together.
     """
 
-    def __init__(self, transports: Mapping[type[Op], Transport]) -> None:
-        self._transports = transports
+    def __init__(self, transport_for: Callable[[ObjectKind], Transport]) -> None:
+        self._transports = {kind: transport_for(kind) for kind in ObjectKind}
 
     def apply(self, plan: Plan) -> Report:
-        """See `seam.Kernel.apply`.
+        """See `interface.Kernel.apply`.
 
         Raises:
             KernelError: a socket is dead; ops may or may not have run.
@@ -47,7 +48,7 @@ class Applier:
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def _transport(self, op: Op) -> Transport:
-        return self._transports[type(op)]
+        return self._transports[op.kind]
 
 
 def failed_op(op: Op, ack: Ack) -> FailedOp:

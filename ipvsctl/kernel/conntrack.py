@@ -13,18 +13,10 @@ from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.diff.ops import DeleteStaleFlows, FailedOp, Op
-from ipvsctl.wire.conntrack.flows import (
-    Flow,
-    FlowReplies,
-    delete_flow,
-    list_udp_flows,
-    pack_host_port,
-    unpack_host_port,
-)
+from ipvsctl.wire.conntrack.flows import Flow, pack_host_port, unpack_host_port
+from ipvsctl.wire.conntrack.replies import FlowReplies
+from ipvsctl.wire.conntrack.requests import delete_flow, list_udp_flows
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-
-CONNTRACK_OPS: Final = (DeleteStaleFlows,)
-"""The kinds of op that `Conntrack.run` takes."""
 
 _READ_FLOWS: Final = "list UDP flows"
 
@@ -56,10 +48,10 @@ class Conntrack:
     def read(
         self, keys: Iterable[VirtualServerKey]
     ) -> Mapping[VirtualServerKey, AbstractSet[RealServerKey]]:
-        """Where the flows of those of these virtual servers that are UDP lead.
+        """For each UDP virtual server, the real servers its flows point to.
 
         Raises:
-            KernelError: they cannot be read.
+            KernelError: flows cannot be read.
         """
         wanted = {_packed(key): key for key in keys if key.protocol is Protocol.UDP}
         found: dict[VirtualServerKey, set[bytes]] = {}

@@ -7,8 +7,7 @@ from typing import Final
 
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, family_of, parse_address
-from ipvsctl.wire.route.addresses import LinkAddress
-from ipvsctl.wire.route.main_routes import MainRoute
+from ipvsctl.wire.route.replies import LinkAddress, MainRoute
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 

@@ -4,7 +4,7 @@
 contract.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from ipvsctl.model.capabilities import Capabilities
@@ -12,19 +12,24 @@ from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import Steps
 from ipvsctl.plan.diff.ops import Plan, Report
+from ipvsctl.plan.diff.words import FirewallWords
 
-Reading = Generator[bool, None, Observed]
-"""Reads the complete state step by step, each some milliseconds long.
+Reading = Steps[Observed]
+"""Reads the complete state step by step.
 
-It yields, before each step, whether that step must have the kernel for itself; between
-steps, and beside the others, other calls may be made. What they change may be in the
-result as it was or as it is.
+What other calls change between two steps may be in the result as it was or as it is.
 """
 
 
 class Kernel(Protocol):
     """A kernel that holds a node's state. Calls block; one at a time."""
+
+    @property
+    def words(self) -> FirewallWords:
+        """What operators call the things of its firewall."""
+        ...
 
     def capabilities(self) -> Capabilities:
         """What this kernel and its tools can do; read once, then remembered."""

@@ -1,17 +1,26 @@
 """ipsets: a listing of headers, then the entries of those that matter; changes."""
 
 import errno
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 import structlog
 
 from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.netlink import NetlinkSocket, Payload
 from ipvsctl.model.errors import NotFound
-from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.model.sets import (
+    Leftover,
+    SetEntry,
+    SetKey,
+    SetShape,
+)
+from ipvsctl.model.steps import Step, Steps, parts
+from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     CreateSet,
@@ -19,8 +28,9 @@ from ipvsctl.plan.diff.ops import (
     DestroySet,
     FailedOp,
     Op,
-    SwapSets,
+    RebuildSet,
 )
+from ipvsctl.wire.ipset.errors import describe_ipset_error
 from ipvsctl.wire.ipset.replies import IpsetReplies
 from ipvsctl.wire.ipset.requests import (
     add_entries,
@@ -31,10 +41,17 @@ from ipvsctl.wire.ipset.requests import (
     list_set,
     swap_sets,
 )
+from ipvsctl.wire.ipset.sets import (
+    KUBE_PROXY_SET_NAMES,
+    TEMPORARY_NAMES,
+    key_of,
+    leftover_of,
+    set_name,
+    set_spec,
+    shape_of,
+    temporary_name,
+)
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-
-IPSET_OPS: Final = (CreateSet, SwapSets, DestroySet, AddEntry, DeleteEntry)
-"""The kinds of op that `Ipsets.run` takes."""
 
 ENTRIES_PER_MESSAGE: Final = 500
 """Entries of one set in one message: a nested attribute ends at 64 KiB, and the
@@ -43,25 +60,16 @@ longest entry, an IPv6 `hash:ip,port,net` one, takes 76 bytes."""
 _log = structlog.get_logger(__name__)
 
 
-class IpsetListing(NamedTuple):
-    """Sets and their entries, by name."""
-
-    sets: dict[str, SetSpec]
-    entries: dict[str, frozenset[SetEntry]]
-
-
 class Ipsets:
     """The ipsets of the caller's network namespace.
 
-    Args:
-        names: the only sets that are read; others may be large and are not ours.
+    Sets of other agents are not read, for they may be large.
 
     Raises:
         KernelError: the socket cannot be opened.
     """
 
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = names
+    def __init__(self) -> None:
         self._socket = NetlinkSocket.open(NetlinkProtocol.NETFILTER)
         self._replies = IpsetReplies()
 
@@ -70,7 +78,17 @@ class Ipsets:
         self._socket.close()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
-        """See `applier.Transport`.
+        """See `applier.Transport`."""
+        failed: list[FailedOp] = []
+        for is_rebuild, group in groupby(ops, key=_is_rebuild):
+            if is_rebuild:
+                failed += (refusal for op in group for refusal in self._rebuild(op))
+            else:
+                failed += self._run(tuple(group))
+        return failed
+
+    def _run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """Run ops that are one request each.
 
         Entries for one set travel together. When the kernel refuses one of them it
         stops there and names none, so all of that message go again one by one: those
@@ -86,14 +104,36 @@ class Ipsets:
             else:
                 outcome = self._socket.apply(_message([op]) for op in group)
             failed += (
-                failed_op(group[index], reason)
+                _failed(group[index], reason)
                 for index, reason in sorted(outcome.items())
                 if not _is_fine(group[index], reason)
             )
         return failed
 
-    def read_in_steps(self) -> Generator[bool, None, IpsetListing]:
-        """The sets of our names with their entries; see `seam.Reading`.
+    def _rebuild(self, op: Op) -> Iterator[FailedOp]:
+        """Build a set aside and swap it in, so that no packet meets it empty.
+
+        A set cannot grow in place. One that could not be filled is not swapped in.
+        """
+        if not isinstance(op, RebuildSet):
+            raise TypeError(op)
+        aside = temporary_name(op.key)
+        spec = msgspec.structs.replace(set_spec(op.key, op.room), name=aside)
+        build = [create_set(spec)]
+        build += (
+            add_entries(aside, some) for some in parts(op.entries, ENTRIES_PER_MESSAGE)
+        )
+        refused = self._socket.apply(build)
+        if not refused:
+            swap = swap_sets(aside, set_name(op.key))
+            refused = self._socket.apply([swap])
+        # What is aside now is the old set, or what could not take its place.
+        left = self._socket.apply([destroy_set(aside)])
+        if refused or left:
+            yield _failed(op, min((refused or left).items())[1])
+
+    def read_in_steps(self) -> Steps[SetListing]:
+        """The sets of our names with their entries; see `interface.Reading`.
 
         A set of a type that is not in use here is left out, and so are entries that
         have no value here (see `IpsetReplies.entries`); both are logged. The kernel
@@ -105,37 +145,51 @@ class Ipsets:
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
             return (yield from self._read_from(socket))
 
-    def _read_from(self, socket: NetlinkSocket) -> Generator[bool, None, IpsetListing]:
-        listing = IpsetListing({}, {})
-        yield True
+    def _read_from(self, socket: NetlinkSocket) -> Steps[SetListing]:
+        sets: dict[SetKey, SetShape] = {}
+        entries: dict[SetKey, frozenset[SetEntry]] = {}
+        leftovers: set[Leftover] = set()
+        yield Step.EXCLUSIVE
         headers = socket.dump(list_headers(), self._replies.header, "list sets")
-        for header in headers:
-            if header.name not in self._names:
+        for name, spec in headers:
+            key = key_of(name)
+            if name in TEMPORARY_NAMES:
+                leftovers.add(leftover_of(name))
                 continue
-            if header.spec is None:
-                _log.warning("set has a foreign type", set=header.name)
+            if key is None and name not in KUBE_PROXY_SET_NAMES:
                 continue
-            yield True
-            try:
-                parts = yield from socket.read_in_steps(
-                    list_set(header.name), f"list set {header.name}"
-                )
-            except NotFound:
-                # It was destroyed since the headers were listed.
+            if spec is None:
+                _log.warning("set has a foreign type", set=name)
                 continue
-            listing.sets[header.name] = header.spec
-            listing.entries[header.name] = yield from self._entries(header.name, parts)
-        return listing
+            found = yield from self._read_set(socket, name)
+            if found is None:
+                continue
+            if key is None:
+                leftovers.add(leftover_of(name, found))
+            else:
+                sets[key], entries[key] = shape_of(key, spec), found
+        return SetListing(sets, entries, leftovers)
+
+    def _read_set(
+        self, socket: NetlinkSocket, name: str
+    ) -> Steps[frozenset[SetEntry] | None]:
+        """The entries of a set; None if it was destroyed since it was listed."""
+        yield Step.EXCLUSIVE
+        try:
+            parts = yield from socket.read_in_steps(list_set(name), f"list set {name}")
+        except NotFound:
+            return None
+        return (yield from self._entries(name, parts))
 
     def _entries(
         self, name: str, parts: Sequence[Payload]
-    ) -> Generator[bool, None, frozenset[SetEntry]]:
+    ) -> Steps[frozenset[SetEntry]]:
         found: set[SetEntry] = set()
         others = 0
         for place, part in enumerate(parts):
             if place:
                 # Decoding needs no kernel, but it would keep others from Python.
-                yield True
+                yield Step.EXCLUSIVE
             entries, foreign = self._replies.entries(*part)
             found.update(entries)
             others += foreign
@@ -153,30 +207,39 @@ def _groups(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
             yield group[start : start + size]
 
 
-def _target(op: Op) -> tuple[type[Op], str] | None:
+def _target(op: Op) -> tuple[Verb, SetKey] | None:
     if isinstance(op, AddEntry | DeleteEntry):
-        return type(op), op.set_name
+        return op.verb, op.key
     return None
+
+
+def _is_rebuild(op: Op) -> bool:
+    return isinstance(op, RebuildSet)
 
 
 def _message(group: Sequence[Op]) -> bytes:
     match group[0]:
-        case CreateSet(spec):
-            return create_set(spec)
-        case SwapSets(first, second):
-            return swap_sets(first, second)
-        case DestroySet(name):
+        case CreateSet(key, room):
+            return create_set(set_spec(key, room))
+        case DestroySet(Leftover(name=name)):
             return destroy_set(name)
-        case AddEntry(set_name):
-            return add_entries(set_name, _entries(group))
-        case DeleteEntry(set_name):
-            return delete_entries(set_name, _entries(group))
+        case DestroySet(SetKey() as key):
+            return destroy_set(set_name(key))
+        case AddEntry(key):
+            return add_entries(set_name(key), _entries(group))
+        case DeleteEntry(key):
+            return delete_entries(set_name(key), _entries(group))
         case op:
             raise TypeError(op)
 
 
 def _entries(group: Sequence[Op]) -> Iterator[SetEntry]:
     return (op.entry for op in group if isinstance(op, AddEntry | DeleteEntry))
+
+
+def _failed(op: Op, ack: Ack) -> FailedOp:
+    words = ack.reason or describe_ipset_error(ack.errno)
+    return failed_op(op, ack._replace(reason=words))
 
 
 def _is_fine(op: Op, ack: Ack) -> bool:

@@ -7,7 +7,6 @@ import errno
 from collections.abc import (
     Callable,
     Container,
-    Generator,
     Iterable,
     Mapping,
     Sequence,
@@ -31,6 +30,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -73,9 +73,6 @@ _REQUESTS: Final[Mapping[type[Op], Callable[[IpvsRequests, Any], bytes]]] = {
     DeleteRealServer: lambda requests, op: requests.del_dest(op.virtual_server, op.key),
     SetTimeouts: lambda requests, op: requests.set_config(op.timeouts),
 }
-
-IPVS_OPS: Final = tuple(_REQUESTS)
-"""The kinds of op that `IpvsTable.run` takes."""
 
 
 class IpvsListing(NamedTuple):
@@ -133,42 +130,44 @@ class IpvsTable:
                 others |= _others(sent, refused)
         return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
-    def read_in_steps(self, likely: NodeState) -> Generator[bool, None, IpvsListing]:
-        """Every virtual server with its real servers and counters; see `seam.Reading`.
+    def read_in_steps(self, likely: NodeState) -> Steps[IpvsListing]:
+        """Every virtual server with its real servers and counters.
+
+        See `interface.Reading`.
 
         Args:
             likely: its real servers are the result's where they are what is read.
         """
         listed = yield from self._list_in_steps()
         if listed:
-            yield True
+            yield Step.EXCLUSIVE
             found = {server.key for server, _ in listed}
             missed = (key for key in likely.virtual_servers if key not in found)
             listed += self._list_some(islice(missed, _MOST_MISSED))
         listing = IpvsListing({}, {}, {}, {})
         for place, (virtual_server, traffic) in enumerate(listed):
             if place % _STEP == 0:
-                yield True
+                yield Step.EXCLUSIVE
             self._add(listing, virtual_server, traffic, likely.real_servers)
         return listing
 
     def _list_in_steps(
         self,
-    ) -> Generator[bool, None, list[tuple[VirtualServer, TrafficStats]]]:
+    ) -> Steps[list[tuple[VirtualServer, TrafficStats]]]:
         """Every virtual server that does not come or go meanwhile, but for a few.
 
         The kernel goes on at the place it has come to: when one before that is gone,
         it passes over another (ip_vs_ctl.c:ip_vs_genl_dump_services).
         """
         listed: list[tuple[VirtualServer, TrafficStats]] = []
-        yield True
+        yield Step.EXCLUSIVE
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.GENERIC)) as socket:
             request = self._requests.get_services()
             for item in socket.stream(request, self._replies.service, _READ_TABLE):
                 listed.append(item)
                 if len(listed) % _STEP_LISTED == 0:
-                    yield True
+                    yield Step.EXCLUSIVE
         return listed
 
     def read_some(self, keys: Iterable[VirtualServerKey]) -> IpvsListing:

@@ -6,7 +6,7 @@ are encoded here, in batches.
 
 import errno
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from ipaddress import IPv6Address
 from itertools import groupby
@@ -19,6 +19,8 @@ from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.steps import Step, Steps
+from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
     BindAddress,
     DeleteVipLink,
@@ -28,17 +30,13 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
 )
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-from ipvsctl.wire.route.addresses import (
-    LinkAddress,
-    RtnetlinkReplies,
+from ipvsctl.wire.route.replies import AddressReplies, LinkAddress
+from ipvsctl.wire.route.requests import (
     bind_address,
     get_address,
     list_addresses,
     unbind_address,
 )
-
-LINK_OPS: Final = (EnsureVipLink, DeleteVipLink, BindAddress, UnbindAddress)
-"""The kinds of op that `Links.run` takes."""
 
 NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
 """What an op is refused with that needs the VIP link."""
@@ -87,7 +85,7 @@ class Links:
     def __init__(self, vip_link: str) -> None:
         self._vip_link = vip_link
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
-        self._replies = RtnetlinkReplies()
+        self._replies = AddressReplies()
         self._ip: Any = IPRoute()
 
     def close(self) -> None:
@@ -187,9 +185,9 @@ class Links:
             raise KernelError.of(errno.EEXIST, what, reason)
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
-    def read_in_steps(self) -> Generator[bool, None, AddressListing]:
-        """Every address; see `seam.Reading`."""
-        yield True
+    def read_in_steps(self) -> Steps[AddressListing]:
+        """Every address; see `interface.Reading`."""
+        yield Step.EXCLUSIVE
         vip_link = self.find_vip_link()
         vips = set()
         host = []
@@ -198,7 +196,7 @@ class Links:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
         for place, part in enumerate(parts, 1):
             if place % STEP_DECODED == 0:
-                yield True
+                yield Step.EXCLUSIVE
             item = self._replies.address(*part)
             if item is None or _is_ipv6_link_local(item.address):
                 continue
@@ -223,7 +221,7 @@ def _is_ipv6_link_local(address: IPAddress) -> bool:
 
 
 def _is_address(op: Op) -> bool:
-    return isinstance(op, BindAddress | UnbindAddress)
+    return op.kind is ObjectKind.ADDRESS
 
 
 def _message(op: Op, ifindex: int) -> bytes:

@@ -5,12 +5,12 @@ returns; the time limit only ends a wait for an answer that was lost.
 """
 
 import errno
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Self, TypeVar
 
 from ipvsctl.kernel.socket import RawSocket, open_socket
 from ipvsctl.model.errors import DumpInterrupted, KernelError
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.wire.netlink.messages import (
     NLM_F_DUMP_INTR,
     Ack,
@@ -150,9 +150,7 @@ class NetlinkSocket:
                 return payloads
         raise DumpInterrupted(errno=errno.EINTR, op=what)
 
-    def read_in_steps(
-        self, request: bytes, what: str
-    ) -> Generator[bool, None, list[Payload]]:
+    def read_in_steps(self, request: bytes, what: str) -> Steps[list[Payload]]:
         """`read` in steps; at once if the table changed between two of them.
 
         Until it is done the socket takes no other request.
@@ -235,7 +233,7 @@ class NetlinkSocket:
 
     def _read_dump(
         self, request: bytes, what: str
-    ) -> Generator[bool, None, tuple[list[Payload], bool]]:
+    ) -> Steps[tuple[list[Payload], bool]]:
         """Where the messages of a dump are, and whether the table changed meanwhile."""
         payloads: list[Payload] = []
         wanted = self._ask_for_dump(request)
@@ -253,7 +251,7 @@ class NetlinkSocket:
                 return payloads, bool(all_flags & NLM_F_DUMP_INTR)
             received += 1
             if received % _STEP_DATAGRAMS == 0:
-                yield True
+                yield Step.EXCLUSIVE
 
     def _ask_for_dump(self, request: bytes) -> int:
         wanted = self._next_sequences(1)

@@ -1,7 +1,7 @@
 """Routes to VIPs: reading and changing them; as hot as addresses, so encoded here."""
 
 import errno
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -10,21 +10,23 @@ from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
-from ipvsctl.wire.route.main_routes import MainRoute, MainRouteReplies, list_main_routes
-from ipvsctl.wire.route.routes import (
+from ipvsctl.wire.route.attributes import RouteProtocol
+from ipvsctl.wire.route.replies import (
     LocalRoute,
-    RouteProtocol,
-    RouteReplies,
+    LocalRouteReplies,
+    MainRoute,
+    MainRouteReplies,
+)
+from ipvsctl.wire.route.requests import (
     add_route,
     delete_route,
+    list_main_routes,
     list_routes,
     update_route,
 )
-
-ROUTE_OPS: Final = (AddRoute, UpdateRoute, DeleteRoute)
-"""The kinds of op that `Routes.run` takes."""
 
 _LOOPBACK: Final = 1
 """Of every network namespace (net/flow.h: LOOPBACK_IFINDEX)."""
@@ -54,7 +56,7 @@ class Routes:
         self._links = links
         self._families = families
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
-        self._replies = RouteReplies()
+        self._replies = LocalRouteReplies()
         self._main_replies = MainRouteReplies()
 
     def close(self) -> None:
@@ -85,26 +87,26 @@ class Routes:
                 refused.setdefault(place, ack)
         return [failed_op(ops[place], ack) for place, ack in sorted(refused.items())]
 
-    def read_in_steps(self) -> Generator[bool, None, RouteListing]:
-        """Every route of ours; see `seam.Reading`."""
-        yield True
+    def read_in_steps(self) -> Steps[RouteListing]:
+        """Every route of ours; see `interface.Reading`."""
+        yield Step.EXCLUSIVE
         routes: dict[IPAddress, IPAddress | None] = {}
         vip_link = self._links.find_vip_link()
         if vip_link is not None:
             for family in self._families:
                 listed = yield from self._list(family, vip_link.ifindex)
                 routes.update(_ours(listed))
-                yield True
+                yield Step.EXCLUSIVE
         stand_ins = yield from self._list(
             IPFamily.IPV4, _LOOPBACK, RouteProtocol.IPVSCTL
         )
         return RouteListing(routes, frozenset(item.address for item in stand_ins))
 
-    def read_main_in_steps(self) -> Generator[bool, None, tuple[MainRoute, ...]]:
-        """The main table of every family; see `seam.Reading`."""
+    def read_main_in_steps(self) -> Steps[tuple[MainRoute, ...]]:
+        """The main table of every family; see `interface.Reading`."""
         found: list[MainRoute] = []
         for family in self._families:
-            yield True
+            yield Step.EXCLUSIVE
             with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
                 try:
                     parts = yield from socket.read_in_steps(
@@ -115,7 +117,7 @@ class Routes:
                     continue
             for place, part in enumerate(parts, 1):
                 if place % STEP_DECODED == 0:
-                    yield True
+                    yield Step.EXCLUSIVE
                 route = self._main_replies.route(*part)
                 if route is not None:
                     found.append(route)
@@ -126,7 +128,7 @@ class Routes:
         family: IPFamily,
         ifindex: int,
         protocol: RouteProtocol = RouteProtocol.UNSPEC,
-    ) -> Generator[bool, None, list[LocalRoute]]:
+    ) -> Steps[list[LocalRoute]]:
         request = list_routes(family, ifindex, protocol)
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
@@ -134,7 +136,7 @@ class Routes:
         found = []
         for place, part in enumerate(parts, 1):
             if place % STEP_DECODED == 0:
-                yield True
+                yield Step.EXCLUSIVE
             item = self._replies.route(*part)
             # A kernel before 4.20 does not filter.
             if (

@@ -1,6 +1,6 @@
 """The API's own words around objects: watch lines, list pages, Status.
 
-Objects stay raw here; what of them is read is what listing and watching need.
+Objects stay raw here, but for the fields that listing and watching need.
 """
 
 from enum import StrEnum
@@ -23,7 +23,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Meta(msgspec.Struct, rename="camel", gc=False):
-    """What listing and watching need of `metadata`."""
+    """The fields of `metadata` that listing and watching need."""
 
     name: str | None = None
     namespace: str | None = None
@@ -77,7 +77,7 @@ def watch_line(line: bytes) -> WatchLine:
     """Take a watch line apart.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: the bytes are no such line.
     """
     return _lines.decode(line)
 
@@ -86,7 +86,7 @@ def page_of(body: bytes) -> Page:
     """Take a list apart.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: the bytes are no list.
     """
     return _pages.decode(body)
 
@@ -95,13 +95,13 @@ def status_of(body: bytes | msgspec.Raw) -> Status:
     """Read a Status.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: the bytes are no Status.
     """
     return _statuses.decode(body)
 
 
 def meta_of(raw: bytes | msgspec.Raw) -> Meta:
-    """What can be told of an object's metadata; nothing of metadata that is broken."""
+    """An object's metadata; empty if it cannot be read."""
     try:
         return _heads.decode(raw).metadata or Meta()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether a list that lacks much of what was known is believed.
+"""Whether a list that lacks many known objects is believed.
 
 An API server may list nothing although all is there: its etcd was restored from
 somewhere, the load balancer before it leads elsewhere, it serves an aggregated API

@@ -1,4 +1,4 @@
-"""How many may be told: a bucket of tokens for each object, and one for all."""
+"""How many Events may be told: a bucket of tokens for each object, and one for all."""
 
 from collections.abc import Hashable
 from typing import Final, NamedTuple
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Rate(NamedTuple):
-    """How many at once, and after how many seconds one more."""
+    """How many Events at once, and after how many seconds one more."""
 
     burst: int
     refill_s: float
@@ -31,7 +31,7 @@ class _Bucket(msgspec.Struct):
 
 
 class Budget:
-    """Says whether one more may be told. Times are seconds on any steady clock."""
+    """Says whether one more Event may be told. Times: seconds on any steady clock."""
 
     def __init__(
         self, of_one: Rate = EVENTS_OF_ONE, of_all: Rate = EVENTS_OF_ALL

@@ -1,4 +1,4 @@
-"""Problems as Events of `events.k8s.io/v1`: what `kubectl describe` shows."""
+"""Problems as Events of `events.k8s.io/v1`, which `kubectl describe` shows."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What is told of a watch: since when it is there or away, and why."""
+"""The health of a watch: since when it is there or away, and why."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class HealthRecord:
         return self._is_away
 
     def connected(self) -> None:
-        """The server answers."""
+        """Take note that the server answers."""
         self.heard()
         if not self._is_connected:
             self._is_connected = True
@@ -36,19 +36,19 @@ class HealthRecord:
         self._reason = ""
 
     def heard(self) -> None:
-        """Something came."""
+        """Take note that something came."""
         self._heard_at_s = self._clock()
 
     def completed(self) -> None:
-        """Every object has been told."""
+        """Take note that every object has been told."""
         self._is_complete = True
 
     def ended(self, word: str) -> None:
-        """A watch has to be opened again."""
+        """Take note that a watch has to be opened again."""
         self._restarts[word] += 1
 
     def lost(self, reason: str) -> bool:
-        """The server is away; whether that, or the reason, is news."""
+        """Take note that the server is away; returns whether that, or why, is news."""
         is_news = self._reason != reason
         if self._is_connected:
             self._is_connected = False
@@ -58,7 +58,7 @@ class HealthRecord:
         return is_news
 
     def health(self) -> WatchHealth:
-        """As of now."""
+        """The health as of now."""
         now = self._clock()
         heard = self._heard_at_s
         return WatchHealth(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 LINE_MAX_BYTES: Final = 64 * 2**20
-"""No object is longer; what is would only fill the memory."""
+"""No object is longer; a longer line would only fill the memory."""
 
 
 class LineTooLong(ValueError):
@@ -20,7 +20,7 @@ async def lines(
 ) -> AsyncIterator[bytes]:
     """Every complete line without its end, not the empty ones.
 
-    What follows the last line break is no line: it was cut off.
+    The bytes after the last line break are no line: it was cut off.
 
     Raises:
         LineTooLong: a line has more bytes than the limit.

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Invalid
-from ipvsctl.cluster.parse import parse_object
-from ipvsctl.cluster.slices import service_of
+from ipvsctl.cluster.objects.parse import parse_versioned
+from ipvsctl.cluster.objects.slices import service_of
 from ipvsctl.kube.api_messages import (
     INITIAL_EVENTS_END,
     ChangeType,
@@ -44,21 +44,21 @@ _MARK: Final = "-"
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """Everything there is has been told; what follows are changes."""
+    """Every object has been told; changes follow."""
 
 
 Told = Event | Listed
 
 
 class Listener(Protocol):
-    """Is told how it goes."""
+    """Is told how a watch goes."""
 
     def connected(self) -> object:
         """The server has begun to answer."""
         ...
 
     def heard(self) -> None:
-        """Something came."""
+        """A line or an answer came."""
         ...
 
 
@@ -77,10 +77,10 @@ class ListWatch:
         self._listed: set[ObjectRef] = set()
 
     async def events(self) -> AsyncGenerator[Told, None]:
-        """What changes from here on, until the server ends it; first a list if needed.
+        """Changes from here on, until the server ends it; first a list if needed.
 
         Raises:
-            ApiError: it broke off, or could not be had. When called again it goes on.
+            ApiError: the watch broke off, or could not be had. The next call goes on.
             ConfigError: the credentials cannot be used.
         """
         if not self._version and self._can_stream:
@@ -149,10 +149,10 @@ class ListWatch:
             raise
 
     def _take(self, line: WatchLine) -> Iterator[Told]:
-        """What a line of a watch says.
+        """The news in a line of a watch.
 
         Raises:
-            ApiError: it ends the watch.
+            ApiError: the line ends the watch.
         """
         if line.type is ChangeType.ERROR:
             status = status_of(line.object)
@@ -163,20 +163,21 @@ class ListWatch:
                 reason=status.message or "the server ended the watch",
                 word="" if code else "ended",
             )
-        meta = meta_of(line.object)
         if line.type is ChangeType.BOOKMARK:
-            yield from self._bookmark(meta)
+            yield from self._bookmark(meta_of(line.object))
             return
-        ref = self._ref(meta)
         if line.type is ChangeType.DELETED:
+            meta = meta_of(line.object)
+            version = meta.resource_version or ""
+            ref = self._ref(meta)
             self._listed.discard(ref)
             if meta.name:
                 yield Deleted(kind=self._resource.kind, ref=ref)
         else:
-            self._listed.add(ref)
-            yield self._parse(line.object, ref)
-        if self._version and meta.resource_version:
-            self._version = meta.resource_version
+            event, version = self._parse(line.object)
+            yield event
+        if self._version and version:
+            self._version = version
 
     def _bookmark(self, meta: Meta) -> Iterator[Told]:
         if not meta.resource_version:
@@ -214,9 +215,7 @@ class ListWatch:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise self._garbage(str(error)) from error
             for raw in page.items or ():
-                ref = self._ref(meta_of(raw))
-                self._listed.add(ref)
-                yield self._parse(raw, ref)
+                yield self._parse(raw)[0]
             token = (page.metadata and page.metadata.continue_) or ""
             if not token:
                 version = page.metadata and page.metadata.resource_version
@@ -232,11 +231,16 @@ class ListWatch:
         yield from self._resource.listed(refs)
         yield Listed()
 
-    def _parse(self, raw: msgspec.Raw, ref: ObjectRef) -> Event:
+    def _parse(self, raw: msgspec.Raw) -> tuple[Event, str]:
+        """One object that is there, noted as listed, and its resource version."""
         kind = self._resource.kind
         try:
-            return parse_object(kind, raw, self._proxy_name)
+            found, version = parse_versioned(kind, raw, self._proxy_name)
         except BadObject as error:
+            # Of an object that cannot be read, metadata may be left.
+            meta = meta_of(raw)
+            ref = self._ref(meta)
+            self._listed.add(ref)
             problem = Problem(
                 kind=kind,
                 ref=ref,
@@ -246,7 +250,10 @@ class ListWatch:
             )
             is_slice = kind is Kind.ENDPOINT_SLICE
             service = service_of(raw, ref.namespace) if is_slice else None
-            return Invalid(kind=kind, ref=ref, problems=(problem,), service=service)
+            invalid = Invalid(kind=kind, ref=ref, problems=(problem,), service=service)
+            return invalid, meta.resource_version or ""
+        self._listed.add(found.ref)
+        return found, version
 
     def _ref(self, meta: Meta) -> ObjectRef:
         namespace = "" if self._resource.kind is Kind.NODE else meta.namespace

@@ -24,7 +24,7 @@ PERIOD_S: Final = 300.0
 """Least seconds between two lists."""
 
 PERIOD_S_A_NODE: Final = 1.0
-"""The same for each Node there is, so that all nodes together list a Node at most as
+"""Seconds for each Node there is, so that all nodes together list a Node at most as
 often in a second as there are nodes, whatever the size of the cluster."""
 
 _log = structlog.get_logger("ipvsctl")

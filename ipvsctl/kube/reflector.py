@@ -69,15 +69,15 @@ class Pacing:
 
 
 class Reflector:
-    """Tells what there is of a resource, and every change.
+    """Tells every object of a resource, and every change.
 
     Args:
         put: takes the events; waits while nobody reads them.
-        is_patient: false ends it with the first error instead of asking again.
+        is_patient: false has the first error end it, instead of asking again.
 
     Attributes:
-        complete: is set once everything has been told.
-        settled: is set then too, and when it is not to be had: forbidden.
+        complete: set once every object has been told.
+        settled: set with `complete`, or when access is forbidden.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class Reflector:
 
     @property
     def resource(self) -> Resource:
-        """What it follows."""
+        """The resource it follows."""
         return self._resource
 
     def health(self) -> WatchHealth:
-        """How it goes."""
+        """How the watch is doing."""
         return self._record.health()
 
     def connected(self) -> None:
@@ -185,7 +185,7 @@ class Reflector:
     async def _take_for_a_while(
         self, events: AsyncGenerator[Told, None]
     ) -> bool | None:
-        """The same, while a list is in doubt; None when it is time for another."""
+        """As `_take`, while a list is in doubt; None when another one is due."""
         taking = asyncio.ensure_future(self._take(events))
         pause = asyncio.ensure_future(self._sleep(self._chance(*CONFIRM_S)))
         try:

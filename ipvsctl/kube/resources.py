@@ -1,7 +1,7 @@
-"""What is watched, and by what it is selected.
+"""The resources that are watched, and their selectors.
 
-The selectors are those of kube-proxy's informers (cmd/kube-proxy/app/server.go): what
-another proxy is to serve, and headless Services, are not even sent. EndpointSlices
+The selectors are those of kube-proxy's informers (cmd/kube-proxy/app/server.go):
+Services of another proxy, and headless ones, are not even sent. EndpointSlices
 have their Service's labels, since their controller copies them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Replaced
-from ipvsctl.cluster.services import HEADLESS_LABEL, PROXY_NAME_LABEL
+from ipvsctl.cluster.objects.services import HEADLESS_LABEL, PROXY_NAME_LABEL
 from ipvsctl.model.problem import Kind, ObjectRef
 
 Refs = frozenset[ObjectRef]
@@ -23,7 +23,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         plural: the API's word for them, `endpointslices`.
         path: where they are listed, `/api/v1/services`.
         selectors: query parameters that choose among them.
-        listed: what a complete list says beyond its objects.
+        listed: events that a complete list means beyond its objects.
         is_confirmed: a list that lacks much is asked for again before it is believed.
         has_kubernetes: the API server's own object, default/kubernetes, is among them.
     """

@@ -1,7 +1,7 @@
 """The addresses through which the API server is reached, which no VIP may be.
 
-The URL may name a host, and what that name stands for changes: it is looked up now and
-then, in a thread. What was found stays in force while nothing can be found.
+The URL may name a host, whose addresses change: its name is looked up now and then, in
+a thread. The addresses that were found stay in force while none can be found.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ PERIOD_S: Final = 60.0
 """Seconds between two looks; names of API servers change when the cluster is moved."""
 
 RETRY_S: Final = 5.0
-"""The same after a name could not be looked up."""
+"""Seconds to the next look after a name could not be looked up."""
 
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -34,10 +34,10 @@ _log = structlog.get_logger("ipvsctl")
 
 
 async def resolve(host: str, port: int) -> tuple[IPAddress, ...]:
-    """What a host name stands for.
+    """The addresses of a host name.
 
     Raises:
-        OSError: it cannot be said.
+        OSError: there are none, or nobody can say.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -53,7 +53,7 @@ class Servers:
     """Tells where the API server is, for as long as the process lives.
 
     Attributes:
-        settled: is set once it has been told.
+        settled: set once the addresses have been told.
     """
 
     def __init__(

@@ -73,11 +73,11 @@ class ApiSource:
 
     @property
     def description(self) -> str:
-        """What it reads, for logs."""
+        """The server that is read, for logs."""
         return self._api.description
 
     def health(self) -> tuple[WatchHealth, ...]:
-        """How each watch is doing; that of Nodes is this node's."""
+        """How each watch is doing; the one of Nodes is that of this node's Node."""
         answered_s, reason = self._pulse.answered_s, self._pulse.reason
         needed = (
             msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""One request to the API server, and what can become of it."""
+"""One request to the API server, and its errors."""
 
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from ipvsctl.kube.api_messages import status_of
-from ipvsctl.kube.credentials import Access
+from ipvsctl.kube.connect.access import Access
 from ipvsctl.model.errors import ApiError
 
 Query = Sequence[tuple[str, str]]
@@ -48,7 +48,7 @@ class Answer(Protocol):
 
 
 class Api:
-    """Asks one API server; every request has a client of its own, see `access`."""
+    """Asks one API server; every request has a client of its own, see `connect`."""
 
     def __init__(
         self, access: Access, *, read_timeout_s: float = READ_TIMEOUT_S
@@ -102,21 +102,14 @@ class Api:
         """
         client = await self._access.client()
         if self._trace is not None:
-            client.rest_client.pool_manager.trace_configs.append(self._trace)
-        url = f"{client.configuration.host}{path}"
-        timeout = aiohttp.ClientTimeout(
+            client.trace(self._trace)
+        url = client.url(path)
+        patience = aiohttp.ClientTimeout(
             total=None, connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
         )
         try:
-            response: aiohttp.ClientResponse = await client.call_api(
-                path,
-                method,
-                query_params=list(query),
-                header_params={"Accept": accept},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
+            response = await client.send(
+                method, path, query, body=body, accept=accept, patience=patience
             )
             try:
                 _notice_death(response)
@@ -148,7 +141,7 @@ def _notice_death(response: aiohttp.ClientResponse) -> None:
     """Have the kernel ask whether the other end is there while nothing comes.
 
     A watch whose server lost its power, or its address to another member, would be
-    silent for `READ_TIMEOUT_S`, and what it does not tell would count as known.
+    silent for `READ_TIMEOUT_S`, and the state it told last would count as fresh.
     """
     connection = response.connection
     if connection is None or connection.transport is None:

@@ -1,4 +1,4 @@
-"""What a kernel and its tools can do, as far as it changes what is asked of them."""
+"""Abilities of a kernel and its tools on which the requests to them depend."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         release: major and minor of `uname -r`.
         families: address families the kernel has (IPv6 can be switched off).
-        random_fully: `MASQUERADE --random-fully` is understood.
+        random_fully: the firewall can choose ports at random where it masquerades.
         schedulers: IPVS schedulers the kernel has, loaded or on its own demand.
         cpus: how many it has; limits may be given for each.
         has_conntrack_limit: the limit of connection tracking can be set from here. It

@@ -45,7 +45,7 @@ class DetectLocalMode(StrEnum):
 
 
 class LocalFallback(StrEnum):
-    """What a Local address leads to on a node without endpoints of its own."""
+    """Where a Local address leads on a node without endpoints of its own."""
 
     NONE = "none"
     CLUSTER = "cluster"
@@ -72,7 +72,7 @@ class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MOST_BY_CPUS: Final = 1 << 20
-"""What a machine of many CPUs would ask for beyond this costs memory for nothing."""
+"""A machine of many CPUs would ask for more, which costs memory for nothing."""
 
 
 class ConntrackConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +151,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What shapes the kernel state and the pace of syncs.
+    """The settings that shape the kernel state and the pace of syncs.
 
     Attributes:
         node_name: name of this node's Node object; the host name in lower case, as for

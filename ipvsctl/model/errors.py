@@ -6,6 +6,7 @@
     |- UnreadInput(doubts)                    part of what is desired is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
+    |- TraceError(reason, path)               a traced packet met what is not modelled
     '- KernelError(errno, op)                 the kernel said no
        |- NotFound                            ENOENT, ESRCH, EADDRNOTAVAIL, ENODEV
        |- Exists                              EEXIST
@@ -21,7 +22,6 @@ import errno
 _NOT_FOUND = frozenset(
     {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV},
 )
-_IPSET_ERR_BUSY = frozenset({4100, 4108})
 
 
 class IpvsctlError(Exception):
@@ -154,11 +154,25 @@ class WireError(IpvsctlError):
         self.reason = reason
 
 
+class TraceError(IpvsctlError):
+    """A traced packet met a rule, set or server that is missing or not modelled.
+
+    Attributes:
+        reason: what it met.
+        path: the steps up to there, as text.
+    """
+
+    def __init__(self, reason: str, *, path: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
 class KernelError(IpvsctlError):
     """The kernel refused a request.
 
     Attributes:
-        errno: positive errno (ipset's private codes start at 4096).
+        errno: positive errno; ipset has codes of its own beyond those.
         op: what was asked, in words.
     """
 
@@ -176,7 +190,7 @@ class KernelError(IpvsctlError):
             kind = NotFound
         elif code == errno.EEXIST:
             kind = Exists
-        elif code == errno.EBUSY or code in _IPSET_ERR_BUSY:
+        elif code == errno.EBUSY:
             kind = Busy
         elif code in {errno.EPERM, errno.EACCES}:
             kind = NotPermitted
@@ -194,7 +208,7 @@ class Exists(KernelError):
 
 
 class Busy(KernelError):
-    """The object is in use, e.g. a set that a rule refers to."""
+    """The object is in use, e.g. a lock that another process holds."""
 
 
 class NotPermitted(KernelError):
@@ -204,27 +218,6 @@ class NotPermitted(KernelError):
 class DumpInterrupted(KernelError):
     """The table changed during a dump (NLM_F_DUMP_INTR); read it again."""
 
-
-# uapi/linux/netfilter/ipset/ip_set.h and ip_set_hash.h; ipset's codes are above the
-# errno range.
-_IPSET_ERRORS = {
-    4097: "ipset protocol error",
-    4098: "set type not supported by this kernel",
-    4099: "no room for more sets",
-    4100: "set is in use",
-    4101: "second set does not exist",
-    4102: "sets are of different types",
-    4103: "entry is there already, or is not there",
-    4104: "invalid CIDR",
-    4105: "invalid netmask",
-    4106: "invalid address family",
-    4107: "set has no timeout support",
-    4108: "set is in use",
-    4109: "invalid IPv4 address",
-    4110: "invalid IPv6 address",
-    4114: "set has no skbinfo support",
-    4352: "set is full (maxelem), or port out of range",
-}
 
 # What an operator most often meets, in words.
 _ERRNO_WORDS = {
@@ -243,9 +236,7 @@ _ERRNO_WORDS = {
 
 
 def describe_errno(code: int) -> str:
-    """`ENOENT (not there)`, or ipset's own codes in words."""
-    if code in _IPSET_ERRORS:
-        return f"ipset error {code} ({_IPSET_ERRORS[code]})"
+    """`ENOENT (not there)`; a code that is no errno as its number."""
     name = errno.errorcode.get(code, f"errno {code}")
     words = _ERRNO_WORDS.get(code)
     return f"{name} ({words})" if words else name

@@ -1,4 +1,4 @@
-"""What this host says of itself: addresses, networks, and whom it depends on."""
+"""This host as a value: addresses, networks, and the hosts it depends on."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ class HostNetwork(msgspec.Struct, frozen=True, kw_only=True):
         addresses: on its links, without loopback and IPv6 link-local ones.
         primary: what its own connections go out from, one address of each family that
             has a default route.
-        networks: those that its addresses are in.
+        networks: the networks of its addresses.
         gateways: next hops of routes in its main table.
         resolvers: name servers in its resolv.conf.
     """
@@ -50,8 +50,8 @@ class ApiServers(msgspec.Struct, frozen=True, kw_only=True):
     """Every place at which this node may have to reach the API server.
 
     Attributes:
-        used: where this process asks it, host names resolved; also a cluster IP.
-        endpoints: those of the Service `default/kubernetes`; never cluster IPs.
+        used: where this process asks the server, names resolved; also a cluster IP.
+        endpoints: of the Service `default/kubernetes`; never cluster IPs.
     """
 
     used: frozenset[ApiServer] = frozenset()
@@ -59,12 +59,12 @@ class ApiServers(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all(self) -> frozenset[ApiServer]:
-        """Both."""
+        """The used ones and the endpoints."""
         return self.used | self.endpoints
 
 
 class Guard(StrEnum):
-    """What makes an address nobody's VIP, as a clause."""
+    """The reason why an address is nobody's VIP, as a clause."""
 
     API_SERVER = "is an address of the API server"
     API_ENDPOINT = "is an address of the API server, an endpoint of default/kubernetes"

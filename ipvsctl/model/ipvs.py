@@ -48,7 +48,7 @@ class ForwardingMethod(IntEnum):
 class VirtualServerKey(
     msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True, cache_hash=True
 ):
-    """What finds a virtual server: an address, protocol and port, or a fwmark.
+    """The key that finds a virtual server: address, protocol and port, or a fwmark.
 
     It keeps its hash: that of an address runs Python code.
 
@@ -71,7 +71,7 @@ class VirtualServerKey(
 
 
 class RealServerKey(msgspec.Struct, gc=False, frozen=True, order=True, cache_hash=True):
-    """What finds a real server inside its virtual server; it keeps its hash."""
+    """The key that finds a real server in its virtual server; it keeps its hash."""
 
     address: IPAddress
     port: int

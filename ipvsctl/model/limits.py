@@ -6,7 +6,7 @@ import msgspec
 
 
 class Resource(StrEnum):
-    """What is limited; the value is how problems call it."""
+    """The things that are limited; the value is their name in problems."""
 
     VIRTUAL_SERVERS = "virtual servers"
     REAL_SERVERS = "real servers"

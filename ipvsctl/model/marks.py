@@ -14,8 +14,8 @@ class MarkRange(msgspec.Struct, frozen=True):
     """Marks that are alike in some bits and numbered by the others.
 
     Attributes:
-        value: what every mark has in the bits of `mask`, and 0 elsewhere; never 0 as a
-            whole, since that is a packet without a mark.
+        value: the bits that every mark has in `mask`, and 0 elsewhere; never 0 as a
+            whole, since a packet without a mark has 0.
         mask: the bits that are the same in all of them.
     """
 
@@ -41,5 +41,5 @@ class MarkRange(msgspec.Struct, frozen=True):
         return mark
 
     def without(self, bits: int) -> "MarkRange":
-        """Those of the marks that have none of these bits."""
+        """The marks that have none of these bits."""
         return MarkRange(self.value, self.mask | bits)

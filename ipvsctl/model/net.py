@@ -66,9 +66,9 @@ def parse_address(text: str) -> IPAddress:
 
     Leading zeros are idle (`010.0.0.1` is 10.0.0.1), since objects are stored that
     have them. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 address it
-    maps. The cache is for what is read again soon: a changed slice, nodes. It keeps
-    twice as much memory for an address as the address takes, so one of every endpoint
-    would cost more than it shares.
+    maps. The cache is for addresses that are read again soon: of a changed slice, of
+    nodes. It keeps twice as much memory for an address as the address takes, so one of
+    every endpoint would cost more than it shares.
 
     Raises:
         ValueError: not an address, or one with a zone (`fe80::1%eth0`), which means

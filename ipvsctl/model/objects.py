@@ -48,7 +48,7 @@ class ServicePort(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class ServicePortName(msgspec.Struct, gc=False, frozen=True, order=True):
-    """What a virtual server is for: one port of one Service."""
+    """The name of one port of one Service, for which a virtual server is."""
 
     service: ObjectRef
     port: str
@@ -69,8 +69,8 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             ExternalName, given to another proxy by label); such a Service has no
             other meaning here.
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
-        lost_families: those of cluster IPs that cannot be used; the Service has every
-            other way in of theirs.
+        lost_families: the families of cluster IPs that cannot be used; the Service has
+            every other way in of these families.
         ingress_vips: `status.loadBalancer.ingress[].ip` with ipMode VIP or unset.
         source_ranges: `loadBalancerSourceRanges`, or its annotation; of a family
             without any, everyone may use the ingress VIPs.
@@ -181,8 +181,8 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         name: this node's name.
         zone: this node's zone, "" when unknown.
         pod_cidrs: this node's `spec.podCIDRs`.
-        node_addresses: those that stand for this node, in order: of its Node object,
-            and see `plan.node_addresses.standing_addresses`.
+        node_addresses: the addresses of this node, in order: of its Node object,
+            and see `plan.service.node_addresses.standing_addresses`.
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.

@@ -1,7 +1,7 @@
-"""Problems: what is wrong with one object, as a value.
+"""Problems of one object, as values.
 
-An object of some kilobytes can have a hundred thousand of them. Some of each reason are
-kept in words, the rest is one problem that counts them.
+An object of some kilobytes can have a hundred thousand problems. Some of each reason
+are kept in words, the rest is one problem that counts them.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class ObjectRef(msgspec.Struct, gc=False, frozen=True, order=True):
 
 
 class Kind(StrEnum):
-    """The kinds of object that are read, and the files they may come from."""
+    """The kinds of object that are read, and the kind of their files."""
 
     SERVICE = "Service"
     ENDPOINT_SLICE = "EndpointSlice"
@@ -83,7 +83,7 @@ class Tally:
         self._first: dict[str, Problem] = {}
 
     def add(self, problem: Problem) -> None:
-        """One more."""
+        """Count one more problem."""
         reason = problem.reason
         if reason not in self._first:
             if len(self._first) >= WORDED:

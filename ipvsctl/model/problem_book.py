@@ -1,6 +1,6 @@
-"""What is wrong with every object: found by object, and followed by what changed.
+"""Problems of every object: found by object, and followed by the objects that changed.
 
-Nothing here costs what all problems are, but for `ProblemBook.each`.
+Nothing here takes the time of all problems, but for `ProblemBook.each`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,11 +20,15 @@ class ProblemPart(Protocol):
     """Problems that are alike in how they come and go."""
 
     def of(self, subject: Subject) -> tuple[Problem, ...]:
-        """Those of an object, see `in_words`."""
+        """Problems of an object, see `in_words`."""
         ...
 
     def each(self) -> Iterator[Problem]:
-        """Those of all objects."""
+        """Problems of all objects."""
+        ...
+
+    def subjects(self) -> AbstractSet[Subject]:
+        """The objects that have any; a copy."""
         ...
 
     def take_changed(self) -> AbstractSet[Subject]:
@@ -42,7 +46,7 @@ class NotedProblems:
         self._changed: set[Subject] = set()
 
     def put(self, kind: Kind, ref: ObjectRef, problems: tuple[Problem, ...]) -> None:
-        """An object has these, and no others."""
+        """Have an object's problems be these, and no others."""
         held = self._problems[kind]
         if problems:
             if held.get(ref) != problems:
@@ -53,7 +57,7 @@ class NotedProblems:
             self._changed.add((kind, ref))
 
     def replace(self, problems: Iterable[Problem]) -> None:
-        """These are all that there are; few, whatever object they are of."""
+        """Have all problems be these; few, whatever objects they are of."""
         found: dict[Subject, list[Problem]] = {}
         for kind, by_ref in self._problems.items():
             found.update(((kind, ref), []) for ref in by_ref)
@@ -63,7 +67,7 @@ class NotedProblems:
             self.put(kind, ref, tuple(some))
 
     def refs(self, kind: Kind) -> AbstractSet[ObjectRef]:
-        """The objects of a kind that have any."""
+        """The objects of a kind that have problems."""
         return self._problems[kind].keys()
 
     def of(self, subject: Subject) -> tuple[Problem, ...]:
@@ -76,6 +80,10 @@ class NotedProblems:
         for by_ref in self._problems.values():
             for problems in by_ref.values():
                 yield from problems
+
+    def subjects(self) -> AbstractSet[Subject]:
+        """See `ProblemPart`."""
+        return {(kind, ref) for kind, refs in self._problems.items() for ref in refs}
 
     def take_changed(self) -> AbstractSet[Subject]:
         """See `ProblemPart`."""
@@ -98,12 +106,12 @@ class ListedProblems(Generic[Item]):
         self._changed: set[Subject] = set()
 
     def add(self, ref: ObjectRef, item: Item) -> None:
-        """A Service has this problem; fine if it has it already."""
+        """Add a problem of a Service; fine if the Service has it already."""
         self._items.setdefault(ref, {})[item] = None
         self._changed.add((Kind.SERVICE, ref))
 
     def discard(self, ref: ObjectRef, item: Item) -> None:
-        """A Service has it no longer; fine if it had not."""
+        """Take a problem from a Service; fine if the Service does not have it."""
         items = self._items.get(ref)
         if items is None or item not in items:
             return
@@ -127,6 +135,10 @@ class ListedProblems(Generic[Item]):
         for ref in self._items:
             yield from self.of((Kind.SERVICE, ref))
 
+    def subjects(self) -> AbstractSet[Subject]:
+        """See `ProblemPart`."""
+        return {(Kind.SERVICE, ref) for ref in self._items}
+
     def take_changed(self) -> AbstractSet[Subject]:
         """See `ProblemPart`."""
         changed, self._changed = self._changed, set()
@@ -140,18 +152,25 @@ class ProblemBook:
         self._parts = tuple(parts)
 
     def of(self, subject: Subject) -> tuple[Problem, ...]:
-        """What is wrong with an object, each thing once."""
+        """Problems of an object, each once."""
         found = dict.fromkeys(p for part in self._parts for p in part.of(subject))
         return tuple(found)
 
     def each(self) -> Iterator[Problem]:
-        """What is wrong with all objects; their counts add up."""
+        """Problems of all objects; their counts add up."""
         for part in self._parts:
             yield from part.each()
 
     def all(self) -> tuple[Problem, ...]:
-        """The same, sorted, each thing once."""
+        """Problems of all objects, sorted, each once."""
         return tuple(sorted(set(self.each())))
+
+    def subjects(self) -> AbstractSet[Subject]:
+        """The objects that have any problem; a copy."""
+        found: set[Subject] = set()
+        for part in self._parts:
+            found |= part.subjects()
+        return found
 
     def take_changed(self) -> AbstractSet[Subject]:
         """The objects whose problems may be others than at the last call."""

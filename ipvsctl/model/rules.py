@@ -1,4 +1,6 @@
-"""iptables rules as values: just the matches and targets that are used.
+"""Rules of the firewall as values: just the matches and targets that are used.
+
+The words are those of netfilter; how iptables spells a value stands beside it.
 
 A rule that is not one of ours, or one of ours that somebody edited, is an
 `UnknownRule` and therefore never equal to a desired one.
@@ -9,10 +11,11 @@ from enum import StrEnum
 import msgspec
 
 from ipvsctl.model.net import IPFamily, IPNetwork, Protocol
+from ipvsctl.model.sets import SetKey
 
 
 class Table(StrEnum):
-    """The iptables tables with rules of ours."""
+    """The tables with rules of ours; a table is a priority at each hook."""
 
     FILTER = "filter"
     NAT = "nat"
@@ -37,14 +40,17 @@ class ChainRef(msgspec.Struct, frozen=True, order=True):
         """True for PREROUTING, INPUT, ...: kernel hooks, shared with others."""
         return self.name in BUILTIN_CHAINS
 
+    def __str__(self) -> str:
+        return f"{self.table} {self.name}"
+
 
 BUILTIN_CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
 class MatchSet(msgspec.Struct, frozen=True, tag=True):
-    """`-m set --match-set NAME dst,dst`."""
+    """The packet has an entry in a set: `-m set --match-set NAME dst,dst`."""
 
-    set_name: str
+    key: SetKey
     sides: tuple[Side, ...]
 
 
@@ -156,7 +162,7 @@ class MapMark(msgspec.Struct, frozen=True, tag=True):
     mangle only (xt_set.c:set_target_v3_checkentry).
     """
 
-    set_name: str
+    key: SetKey
     sides: tuple[Side, ...]
 
 
@@ -186,7 +192,7 @@ Chains = dict[ChainRef, tuple[Rule | UnknownRule, ...]]
 
 
 class RulesChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One `iptables-restore --noflush` run for one family.
+    """What is to change in the rules of one family; other agents' rules stay.
 
     Attributes:
         write: chains of ours to (create and) replace whole.

@@ -1,4 +1,4 @@
-"""How well it is known what is desired: how fresh, and whether it could all be read."""
+"""How well the desired state is known: how fresh, and whether all could be read."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,14 +14,14 @@ API server is asked before (`kube.pulse`), and files are looked at every 10 s.""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where objects come from, and what that is worth now.
+    """A source of objects, and what its word is worth now.
 
     Attributes:
         description: `API server of https://10.0.0.1:6443`, `manifests in /etc/m`.
         age_s: seconds since it was heard; None if it never was.
         error: why it is not heard, a clause; "" while it is.
-        doubts: what of it could not be read, and why, a line each.
-        held: how many ops are not done for that reason.
+        doubts: the parts that could not be read, and why, a line each.
+        held: how many ops are not done because of doubts.
     """
 
     description: str
@@ -32,12 +32,12 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_fresh(self) -> bool:
-        """It was heard a moment ago."""
+        """The source was heard a moment ago."""
         return self.age_s is not None and self.age_s <= STALE_S
 
     @property
     def is_sure(self) -> bool:
-        """What is desired is what is wanted: fresh, and all of it."""
+        """The desired state is what users want: it is fresh, and nothing is missing."""
         return self.is_fresh and not self.doubts
 
     @property
@@ -71,7 +71,7 @@ def source_state(
     doubts: tuple[str, ...] = (),
     held: int = 0,
 ) -> SourceState:
-    """What a source is worth, which is what its worst watch is.
+    """The state of a source, which is that of its worst watch.
 
     Args:
         description: see `SourceState`.

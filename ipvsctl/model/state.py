@@ -1,4 +1,4 @@
-"""The state of a node: what the kernel holds, or should hold, as one value."""
+"""The state of a node, held by the kernel or desired of it, as one value."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from ipvsctl.model.host import HostNetwork, HostSocket
-from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -20,6 +19,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -33,8 +33,9 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
             Desired: those that matter. Observed: those that could be read.
         timeouts: desired: 0 leaves the kernel's. Observed: 0 for a protocol that the
             kernel does not balance.
-        sets: by name; observed holds only sets in our catalogue.
-        entries: by set name; a set without entries may be absent.
+        sets: those that are there, or should be.
+        entries: of the sets; one without entries may be absent.
+        leftovers: other sets that are to go; desired: those that are to stay for now.
         chains: by family, chains of ours and our jumps.
         virtual_servers: observed holds foreign ones as well.
         real_servers: by virtual server; one without real servers may be absent.
@@ -50,8 +51,9 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     vip_link_up: bool = False
     sysctls: Mapping[str, str] = EMPTY
     timeouts: Timeouts = Timeouts()
-    sets: Mapping[str, SetSpec] = EMPTY
-    entries: Mapping[str, AbstractSet[SetEntry]] = EMPTY
+    sets: Mapping[SetKey, SetShape] = EMPTY
+    entries: Mapping[SetKey, AbstractSet[SetEntry]] = EMPTY
+    leftovers: AbstractSet[Leftover] = frozenset()
     chains: Mapping[IPFamily, Chains] = EMPTY
     virtual_servers: Mapping[VirtualServerKey, VirtualServer] = EMPTY
     real_servers: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]] = EMPTY
@@ -61,7 +63,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read from the kernel: the state, and facts that are not state.
+    """The kernel as it was read: the state, and facts that are not state.
 
     Attributes:
         connections: counters of each real server, by virtual server.

@@ -1,4 +1,4 @@
-"""What a node serves, as values for people and scripts.
+"""The Services of a node as it serves them, as values for people and scripts.
 
 Plain text and numbers, so that they can leave the process as JSON and come back.
 """
@@ -13,7 +13,7 @@ from ipvsctl.model.source_state import SourceState
 
 
 class Standing(StrEnum):
-    """How something in the kernel stands to what is desired."""
+    """How something in the kernel stands to the desired state."""
 
     OK = "ok"
     TERMINATING = "terminating"
@@ -85,7 +85,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         health_check_node_port: 0 when there is none.
-        local_endpoints: what the health check answers; 0 without one.
+        local_endpoints: how many the health check tells; 0 without a check.
     """
 
     namespace: str
@@ -120,12 +120,12 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the head of a status says.
+    """The head of a status.
 
     Attributes:
         source: where the objects come from, "" when none were read: nothing has a
             name then.
-        source_state: what that is worth now; None when none were read.
+        source_state: what the source's word is worth now; None when none were read.
         loop: None when no daemon answered.
         pending_ops: how many ops would make the kernel equal to what is known, None
             when nothing is. Those that are held are not among them.

@@ -34,7 +34,7 @@ class WatchHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def age_s(self) -> float | None:
-        """How old what is known may be; None if nothing is.
+        """Seconds in which changes may have gone untold; None before the first word.
 
         A watch that is open and silent is as fresh as the server's last sign of life.
         """

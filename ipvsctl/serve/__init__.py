@@ -1,1 +1,1 @@
-"""What the daemon offers to others on this node."""
+"""Servers of the daemon: probes, metrics, health-check node ports, control socket."""

@@ -1,4 +1,4 @@
-"""Which connections are let in: so many a second from each client, and from all.
+"""Admission of connections: so many a second from each client, and from all.
 
 Ports for probes are open to whoever reaches the node. A connection that is let in
 costs some 0.3 ms, and one that is refused as soon as it is accepted a quarter of that,
@@ -34,8 +34,8 @@ SCRAPE_RATE: Final = Rate(per_s=5, burst=20)
 large node."""
 
 LOCAL_RATE: Final = Rate(per_s=100, burst=200)
-"""Of the node itself, the kubelet's probes first of all: what others do costs it
-nothing of this."""
+"""Of the node itself, the kubelet's probes first of all: a rate that others do not
+use up."""
 
 
 class Bucket:
@@ -123,7 +123,7 @@ def is_local(client: str, server: str) -> bool:
 
 
 def _network(client: str) -> str | bytes:
-    """What stands for a client: of IPv6 the /64, of which each host has as many."""
+    """The network that counts as one client: of IPv6 the /64, which a host may fill."""
     if ":" not in client or client.startswith("::ffff:"):
         return client
     return socket.inet_pton(socket.AF_INET6, client.partition("%")[0])[:8]

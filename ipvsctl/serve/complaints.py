@@ -1,4 +1,4 @@
-"""What clients do wrong, in one line of the log a minute and in no word of theirs."""
+"""Misdeeds of clients, in one line of the log a minute and in no word of theirs."""
 
 import time
 import traceback
@@ -18,7 +18,7 @@ _log = structlog.get_logger("ipvsctl")
 
 
 class Complaints:
-    """Counts what is wrong with the clients of one server.
+    """Counts misdeeds of the clients of one server.
 
     Args:
         field: the setting, or the port, that says which server.
@@ -35,7 +35,7 @@ class Complaints:
         """Count one; say so if nothing was said lately.
 
         Args:
-            what: a word of ours, `refused`.
+            what: the misdeed, in a word of ours: `refused`.
         """
         self._counts[what] += 1
         if self._may_say():

@@ -48,8 +48,8 @@ class HttpServer:
     """Answers at the sockets it is given.
 
     Args:
-        answer: what to say to a request.
-        field: what to call the server in the log.
+        answer: answers a request.
+        field: name of the server in the log.
         limit_s: for how long a connection may last.
         rate, shared: see `Admission`.
         clock: seconds, never backwards.
@@ -191,10 +191,10 @@ class _Server(web.Server):
 
 
 class _Handler(web.RequestHandler):
-    """Says to a client that what it asks is wrong, and to nobody else.
+    """Says to a client that its request is wrong, and to nobody else.
 
     The library logs such requests with their words and a traceback, and answers with
-    both: what is for the log comes from whoever reaches the node.
+    both, so whoever reaches the node could write into the log.
     """
 
     __slots__ = ("_complaints",)

@@ -1,6 +1,6 @@
 """The control socket: live answers for root on this node, as JSON over HTTP.
 
-What is answered is given by whoever owns the state; here is only the way there.
+The owner of the state gives the answers; here is only the way to them.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ Answer = Callable[[Mapping[str, str]], Awaitable[bytes]]
 
 _BACKLOG: Final = 16
 _PROBE_S: Final = 1.0
+_PIECE_BYTES: Final = 1 << 16
 _SHUTDOWN_S: Final = 0.5
 """How long an answer under way may keep the daemon from ending."""
 
@@ -58,13 +59,20 @@ async def control_socket(
         listener.close()
 
 
-def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
+def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
             body = await answer(request.query)
         except IpvsctlError as error:
             return web.Response(status=503, text=str(error))
-        return web.Response(body=body, content_type="application/json")
+        response = web.StreamResponse()
+        response.content_type = "application/json"
+        response.content_length = len(body)
+        await response.prepare(request)
+        # Several who are sent the same answer share it, and others have their turn.
+        for start in range(0, len(body), _PIECE_BYTES):
+            await response.write(body[start : start + _PIECE_BYTES])
+        return response
 
     return handle
 

@@ -1,7 +1,7 @@
 """Health-check node ports: where load balancers ask whether to send traffic here.
 
-One server for each port, at the node's addresses. What is answered, and where, is
-decided by others; here are only the sockets.
+One server for each port, at the node's addresses. Others decide about answers and
+addresses; here are only the sockets.
 """
 
 import json
@@ -63,7 +63,7 @@ class HealthCheckServer:
     async def replace(
         self, checks: Mapping[int, ServiceHealth], addresses: Sequence[IPAddress]
     ) -> None:
-        """Answer these and no others, and try again what was refused.
+        """Answer these checks and no others, and try refused addresses again.
 
         Args:
             checks: by port.
@@ -117,7 +117,7 @@ class HealthCheckServer:
 
 
 def health_response(check: ServiceHealth, *, is_healthy: bool) -> web.Response:
-    """What a port answers, whatever it is asked.
+    """The answer of a port, whatever the request.
 
     Source: kube-proxy pkg/proxy/healthcheck/service_health.go (`ServeHTTP`).
     """
@@ -163,7 +163,7 @@ class _Port:
         """Be open at these addresses and no others.
 
         Returns:
-            Why not at some of them; "" if at all.
+            Why it is not open at some of them; "" if it is at all of them.
         """
         for address in self._sockets.keys() - set(addresses):
             self._server.leave(self._sockets.pop(address))

@@ -24,7 +24,7 @@ from ipvsctl.serve.connections import CONNECTION_LIMIT_S, HttpServer
 from ipvsctl.serve.listen import listen
 
 Route = Callable[[], Awaitable[web.Response]]
-"""What answers GET and HEAD of a path."""
+"""Answers GET and HEAD of a path."""
 
 _SHUTDOWN_S: Final = 0.3
 """How long an answer under way may keep the daemon from ending."""
@@ -57,7 +57,7 @@ async def http_server(
         sleep: between tries.
 
     Raises:
-        ConfigError: it cannot be bound, and must be.
+        ConfigError: the address cannot be bound, and must be.
     """
     if not listener.port:
         yield

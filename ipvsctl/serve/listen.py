@@ -9,8 +9,8 @@ from ipvsctl.model.config import Listener
 from ipvsctl.model.net import IPAddress, family_of, parse_address
 
 BACKLOG: Final = 4096
-"""Clients that wait until they are accepted; what others fill is lost to the kubelet's
-probes, while those beyond a rate cost little once they are accepted (`connections`).
+"""Clients that wait until they are accepted; places that others fill are lost to the
+kubelet's probes, while clients beyond a rate cost little once accepted (`connections`).
 The kernel caps it at its somaxconn."""
 
 _ANY_V6: Final = parse_address("::")
@@ -21,7 +21,7 @@ def listen(listener: Listener) -> socket.socket:
     """Listen at one address, or at all of both families if it is unspecified.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the address cannot be bound.
     """
     if not listener.address.is_unspecified:
         return listen_at(listener.address, listener.port)
@@ -42,7 +42,7 @@ def listen_at(address: IPAddress, port: int, *, v6_only: bool = True) -> socket.
         v6_only: False has an unspecified IPv6 address stand for both families.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the address cannot be bound.
     """
     opened = socket.socket(family_of(address), socket.SOCK_STREAM)
     try:

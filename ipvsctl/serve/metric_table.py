@@ -1,7 +1,7 @@
-"""Every metric there is: name, type, labels, help. What sets them is elsewhere.
+"""Every metric there is: name, type, labels, help. Others set their values.
 
-kube-proxy's have its names, types, labels and buckets, so that dashboards, alerts and
-ClusterLoader2 find what they look for. Source: kube-proxy pkg/proxy/metrics, v1.36;
+kube-proxy's metrics have its names, types, labels and buckets, so that dashboards,
+alerts and ClusterLoader2 find them. Source: kube-proxy pkg/proxy/metrics, v1.36;
 client-go metrics of k8s.io/component-base.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class MetricType(StrEnum):
-    """What Prometheus makes of it."""
+    """Prometheus' types of metrics."""
 
     COUNTER = "counter"
     GAUGE = "gauge"

@@ -1,6 +1,6 @@
 """The metrics as Prometheus reads them: a registry made of the table.
 
-What they say is told by others; here nothing is counted.
+Others tell the values; here nothing is counted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -76,7 +76,7 @@ class Metrics:
         self._counters[metric].remove(*labels)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format, `CONTENT_TYPE`."""
+        """All metrics in Prometheus' text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
     def _register(self, metric: Metric) -> None:

@@ -1,4 +1,4 @@
-"""What probes are answered: JSON bodies, and 200 or 503.
+"""Answers to probes: JSON bodies, and 200 or 503.
 
 Source: kube-proxy pkg/proxy/healthcheck/proxy_health.go, v1.36. Times are RFC 3339.
 """
@@ -23,7 +23,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         is_node_leaving: see `Node.is_leaving`.
         imposed_at_s: when the last audit or sync ended; None before the first.
         now_s: the same wall clock now.
-        source: where objects come from, and what that is worth.
+        source: where objects come from, and what its word is worth.
         watches: see `Source.health`.
         is_holding: something is left in the kernel since it may be wanted.
     """
@@ -56,8 +56,8 @@ def livez(health: Health) -> web.Response:
 def readyz(health: Health) -> web.Response:
     """Whether this node serves what it should, with how the watches are doing.
 
-    A node whose API server is away, or whose input cannot be read whole, serves what
-    it knows, and is ready; the body says it.
+    A node whose API server is away, or whose input cannot be read whole, serves the
+    Services it knows, and is ready; the body tells of both.
     """
     source = health.source
     return _answer(

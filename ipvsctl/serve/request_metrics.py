@@ -10,7 +10,7 @@ from ipvsctl.serve.metrics import Metrics
 
 
 def request_trace(metrics: Metrics) -> aiohttp.TraceConfig:
-    """Count what a session asks: give this to it as one of its `trace_configs`.
+    """Counts the requests of a session: give it to one as one of its `trace_configs`.
 
     A request without an answer has code `<error>`, as in client-go. A watch counts when
     it begins, for as long as that took.

@@ -1,18 +1,18 @@
-"""Large files are read aside, so that what others say does not wait for them."""
+"""Large files are read aside, so that other files do not wait for them."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.cluster.manifest import ManifestFile
+from ipvsctl.cluster.manifests.manifest import ManifestFile
 from ipvsctl.sources.bounded import Fingerprint
 
 ASIDE_BYTES: Final = 2**20
 """Larger files are: reading one takes at most about a second, all others do less."""
 
 Read = Callable[[Path], tuple[Fingerprint | None, ManifestFile]]
-"""Reads a file; the fingerprint is of what was read."""
+"""Reads a file; the fingerprint is that of the content that was read."""
 
 
 class Aside:
@@ -34,7 +34,7 @@ class Aside:
         self._is_running = False
 
     def take(self, path: Path) -> tuple[Fingerprint | None, ManifestFile] | None:
-        """What a file said, once; None while it is being read, which this begins."""
+        """The content of a file, once; None while it is read, which a call begins."""
         with self._lock:
             found = self._found.pop(path, None)
             if found is not None:

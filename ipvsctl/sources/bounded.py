@@ -38,7 +38,7 @@ class CannotRead(Exception):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What was in a file, and its fingerprint then."""
+    """The content of a file, and its fingerprint then."""
 
     raw: bytes
     fingerprint: Fingerprint
@@ -49,7 +49,7 @@ def read_file(
 ) -> Content:
     """Read a regular file, or a pipe that this process was started with.
 
-    The latter is what `/dev/stdin` and a shell's `<(...)` are. Nothing else is opened:
+    `/dev/stdin` and a shell's `<(...)` are such pipes. Nothing else is opened:
     a device may do something when it is. Files of /proc that never end say that they
     are empty, and are believed.
 
@@ -59,8 +59,8 @@ def read_file(
         max_pipe_s: how long a pipe may take to end.
 
     Raises:
-        CannotRead: it is something else, too large, not there, not allowed, or written
-            to meanwhile.
+        CannotRead: the path is something else, too large, not there, not allowed, or
+            written to meanwhile.
     """
     try:
         is_pipe = _check_kind(path, path.stat())
@@ -91,12 +91,12 @@ def shown(path: Path) -> str:
 
 
 def fingerprint(status: os.stat_result) -> Fingerprint:
-    """What changes when a file is written or replaced."""
+    """A file's fingerprint, which changes when it is written or replaced."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def kind_of(status: os.stat_result) -> str:
-    """What it is if it is no regular file: `a FIFO`; else ""."""
+    """The kind of file if it is no regular one: `a FIFO`; else ""."""
     for is_kind, words in _KINDS:
         if is_kind(status.st_mode):
             return words

@@ -1,4 +1,4 @@
-"""Manifest files on disk: which there are, and which were written since.
+"""Manifest files on disk: which ones there are, and which were written since.
 
 Blocking calls; the caller keeps them off the event loop.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.cluster.manifest import (
+from ipvsctl.cluster.manifests.manifest import (
     ManifestFile,
     keep_last_good,
     parse_manifest,
@@ -41,7 +41,7 @@ NO_MANIFESTS: Final = (
 
 
 class FileReader:
-    """Reads files again when they were written; keeps what the others say.
+    """Reads files again when they were written; keeps the content of the others.
 
     A path that is a directory means the manifests directly in it (as for
     `kubectl apply -f`); hidden ones are left out, which also keeps the `..data`
@@ -49,7 +49,7 @@ class FileReader:
 
     A directory without any manifest says nothing: it may be a mount point without its
     volume, or its files are still to come. Only one that is seen to be emptied, and is
-    empty for a minute, withdraws what was in it.
+    empty for a minute, withdraws the objects it had.
 
     Args:
         paths: files and directories.
@@ -77,7 +77,7 @@ class FileReader:
         """Check that every path is there, and can be a file or a directory.
 
         Raises:
-            ConfigError: it names the first that cannot.
+            ConfigError: a path cannot; it is named.
         """
         for path in self._paths:
             try:
@@ -133,7 +133,7 @@ class FileReader:
     def _read_changed(
         self, path: Path, now: Fingerprint | None, aside: Aside | None
     ) -> tuple[Fingerprint | None, ManifestFile]:
-        """What a file says, and the fingerprint of that; None to ask again."""
+        """The content of a file, and its fingerprint; None to ask again."""
         name = shown(path)
         before = self._files.get(name)
         if aside is None or now is None or now[3] <= ASIDE_BYTES:
@@ -152,7 +152,7 @@ class FileReader:
         return was_read, keep_last_good(file, before)
 
     def read_one(self, path: Path) -> tuple[Fingerprint | None, ManifestFile]:
-        """What a file says, and its fingerprint then; None if it cannot be read."""
+        """The content of a file, and its fingerprint then: None if unreadable."""
         name = shown(path)
         try:
             content = read_file(path)
@@ -165,8 +165,8 @@ class FileReader:
         """The files a path means.
 
         Raises:
-            OSError: it is gone, may not be listed, or has no manifests and is not known
-                to have been emptied (see the class).
+            OSError: the path is gone, may not be listed, or has no manifests and is not
+                known to have been emptied (see the class).
         """
         items = _manifests_in(root)
         status = root.stat()

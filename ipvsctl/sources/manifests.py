@@ -7,8 +7,8 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from ipvsctl.cluster.events import Event, Synced
-from ipvsctl.cluster.manifest import ManifestFile, Manifests, changes, merge
-from ipvsctl.cluster.withdrawals import Withdrawals
+from ipvsctl.cluster.manifests.manifest import ManifestFile, Manifests, changes, merge
+from ipvsctl.cluster.manifests.withdrawals import Withdrawals
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.sources.aside import Aside
@@ -21,8 +21,8 @@ def load_manifests(paths: Sequence[Path], proxy_name: str = "") -> Manifests:
     """Read files and directories once; `proxy_name` as for `FileReader`.
 
     Raises:
-        ConfigError: a path is not there. What is wrong inside a file is a problem in
-            the answer.
+        ConfigError: a path is not there. Faults inside a file are problems in the
+            answer.
     """
     reader = FileReader(paths, proxy_name)
     reader.require()
@@ -55,11 +55,11 @@ class ManifestsSource:
 
     @property
     def description(self) -> str:
-        """What it reads, for logs."""
+        """The paths that are read, for logs."""
         return "manifests in " + ", ".join(map(shown, self._paths))
 
     def health(self) -> tuple[WatchHealth, ...]:
-        """One: when the files were looked at last and could all be read."""
+        """One watch: when the files were looked at last and could all be read."""
         now_s = self._clock()
         read_s = self._read_at_s
         return (
@@ -74,7 +74,7 @@ class ManifestsSource:
         )
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """All objects, `Synced`, then what changes in the files.
+        """All objects, `Synced`, then changes of the files.
 
         Raises:
             ConfigError: a path is not there at the start.

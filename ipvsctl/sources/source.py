@@ -1,4 +1,4 @@
-"""What every source of objects offers."""
+"""The interface of every source of objects."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -12,7 +12,7 @@ class Source(Protocol):
 
     @property
     def description(self) -> str:
-        """What it reads, for logs: `manifests in /etc/ipvsctl/manifests`."""
+        """Where it reads, for logs: `manifests in /etc/ipvsctl/manifests`."""
         ...
 
     def health(self) -> tuple[WatchHealth, ...]:
@@ -25,6 +25,6 @@ class Source(Protocol):
         Close it (`contextlib.aclosing`) to stop watching.
 
         Raises:
-            ConfigError: what it should read is not there at the start.
+            ConfigError: there is nothing to read at the start.
         """
         ...

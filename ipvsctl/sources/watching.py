@@ -43,8 +43,8 @@ async def wakeups(
 ) -> AsyncGenerator[Touched, None]:
     """When to look at the files: at once, after a change, and now and then.
 
-    What cannot be watched, such as when other programs have all inotify instances, is
-    looked at every `POLL_S`, until it can be. That is logged once.
+    A directory that cannot be watched, such as when other programs have all inotify
+    instances, is looked at every `POLL_S`, until it can be. That is logged once.
 
     Args:
         paths: absolute, files and directories.
@@ -85,10 +85,10 @@ async def wakeups(
 async def changes_in(
     watched: Iterable[Path], paths: Sequence[Path]
 ) -> AsyncGenerator[Touched, None]:
-    """What inotify tells of some directories.
+    """Paths that change in some directories, as inotify tells.
 
     Raises:
-        OSError, RuntimeError, ValueError: they cannot be watched.
+        OSError, RuntimeError, ValueError: the directories cannot be watched.
     """
     roots = tuple(map(str, paths))
 
@@ -128,11 +128,11 @@ async def changes_in(
 
 
 def _directories(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-    """What to watch for `paths` to be noticed, with device and inode.
+    """Directories to watch for changes of `paths`, with device and inode.
 
-    That is each directory, and the parent of each path, which tells when the path
-    itself is replaced; of a parent that is gone, or may not be watched, the nearest one
-    that can be.
+    These are the directories among the paths, and the parent of each path, which tells
+    when the path itself is replaced; of a parent that is gone, or may not be watched,
+    the nearest one that can be.
     """
     found: dict[Path, tuple[int, int]] = {}
     for path in paths:

@@ -20,7 +20,14 @@ from tests.bench.report import TITLES, Results, lines
 from tests.bench.sizes import Figures
 
 SIZED = ("speed", "memory")
-ONCE = {"churn": 10_000, "hostile": 1_000, "api": 10_000, "list": 10_000, "start": 0}
+ONCE = {
+    "churn": 10_000,
+    "hostile": 1_000,
+    "looplag": 10_000,
+    "api": 10_000,
+    "list": 10_000,
+    "start": 0,
+}
 FIGURES = (*SIZED, *ONCE)
 SERVICES = (1_000, 5_000, 10_000)
 """Those that any lab has room for."""

@@ -4,24 +4,22 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncGenerator
 
-from ipvsctl.cli import gc_tuning
-from ipvsctl.cluster.events import Event, Synced
-from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cli import interpreter
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.observers import AuditDone, Nobody, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState
-from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.union.node import sysctl_names
-from tests.bench.cluster import NODE, change, raw_objects, raw_slice, virtual_server
+from tests.bench.cluster import NODE, raw_slice, virtual_server
 from tests.bench.floor import node_netns
 from tests.bench.sizes import Figures, Size
+from tests.bench.source import BenchSource
 from tests.lab.netns import inside
 
 PER_SECOND = 200
@@ -38,28 +36,6 @@ class NotingKernel(LinuxKernel):
         return super().read_in_steps(likely)
 
 
-class _Source:
-    """The first state, and then what it is told to tell."""
-
-    description = "the bench"
-
-    def __init__(self, size: Size) -> None:
-        self._size = size
-        self.feed: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def health(self) -> tuple[WatchHealth, ...]:
-        """See `Source`."""
-        return ()
-
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """See `Source`."""
-        for kind, raw in raw_objects(self._size.services, self._size.endpoints):
-            yield parse_object(kind, raw)
-        yield Synced()
-        while True:
-            yield change(await self.feed.get())
-
-
 class Watcher(Nobody):
     """The loop's observer: says how long after its event each change was imposed."""
 
@@ -74,7 +50,7 @@ class Watcher(Nobody):
     async def audited(self, done: AuditDone) -> None:
         """See `Observer`."""
         if done.is_first:
-            gc_tuning.settle()
+            interpreter.settle()
             self.first.set()
         elif self.kernel is not None:
             self.audits.append((self.kernel.began_s, time.perf_counter()))
@@ -101,7 +77,7 @@ class Watcher(Nobody):
 
 def measure(size: Size, seconds: float) -> Figures:
     """Latencies in seconds and shares of one CPU."""
-    with node_netns("churn") as netns, inside(netns), gc_tuning.held_back():
+    with node_netns("churn") as netns, inside(netns), interpreter.held_back():
         kernel = NotingKernel.open(
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
         )
@@ -117,12 +93,17 @@ def measure(size: Size, seconds: float) -> Figures:
 async def _measure(
     kernel: NotingKernel, reconciler: Reconciler, size: Size, seconds: float
 ) -> Figures:
-    source, watcher = _Source(size), Watcher()
+    source, watcher = BenchSource(size), Watcher()
     watcher.kernel = kernel
+    worker = ThreadWorker()
     loop = Loop(
-        reconciler=reconciler, source=source, config=size.config, observer=watcher
+        reconciler=reconciler,
+        worker=worker,
+        source=source,
+        config=size.config,
+        observer=watcher,
     )
-    running = asyncio.create_task(loop.run())
+    running = asyncio.create_task(_run(loop, worker))
     first = asyncio.create_task(watcher.first.wait())
     await asyncio.wait({running, first}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
@@ -181,6 +162,11 @@ async def _measure(
         "audit, p99": _part(sorted(during), 0.99),
         "audit, worst": _part(sorted(during), 1),
     }
+
+
+async def _run(loop: Loop, worker: ThreadWorker) -> None:
+    async with worker.running():
+        await loop.run()
 
 
 def _part(ordered: list[float], share: float) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ipvsctl.cluster.events import Event
-from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cluster.objects.parse import parse_object
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address

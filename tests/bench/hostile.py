@@ -12,29 +12,30 @@ import logging
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from ipvsctl.cli import gc_tuning
-from ipvsctl.cluster.events import Deleted, Event, Synced
-from ipvsctl.cluster.parse import parse_object
+from ipvsctl.cli import interpreter
+from ipvsctl.cluster.events import Deleted, Event
+from ipvsctl.cluster.objects.parse import parse_object
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.http_routes import HttpRoutes
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind, ObjectRef
-from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.union.node import sysctl_names
 from ipvsctl.serve.metrics import Metrics
 from tests import builders
 from tests.bench.churn import NotingKernel, Watcher
-from tests.bench.cluster import NODE, raw_objects, raw_slice, virtual_server
+from tests.bench.cluster import NODE, raw_slice, virtual_server
 from tests.bench.floor import node_netns
 from tests.bench.sizes import Figures, Size
+from tests.bench.source import BenchSource
 from tests.lab.netns import inside
 
 PER_SECOND = 50
@@ -42,28 +43,6 @@ PORTS = 1000
 ADDRESSES = 20
 ENDPOINTS = 3
 NAMES = ("mallory-a", "mallory-b")
-
-
-class _Source:
-    """The first state, and then what it is told to tell."""
-
-    description = "the bench"
-
-    def __init__(self, size: Size) -> None:
-        self._size = size
-        self.feed: asyncio.Queue[Event] = asyncio.Queue()
-
-    def health(self) -> tuple[WatchHealth, ...]:
-        """See `Source`."""
-        return ()
-
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """See `Source`."""
-        for kind, raw in raw_objects(self._size.services, self._size.endpoints):
-            yield parse_object(kind, raw)
-        yield Synced()
-        while True:
-            yield await self.feed.get()
 
 
 def raw_pair(number: int) -> bytes:
@@ -126,7 +105,7 @@ def measure(size: Size, seconds: float) -> Figures:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=False,
     )
-    with node_netns("hostile") as netns, inside(netns), gc_tuning.held_back():
+    with node_netns("hostile") as netns, inside(netns), interpreter.held_back():
         netns.link_up("lo")
         kernel = NotingKernel.open(
             vip_link=size.config.vip_link, sysctl_names=sysctl_names()
@@ -144,7 +123,7 @@ class _World:
     """The loop, and those who change Services under it."""
 
     def __init__(
-        self, loop: Loop, reconciler: Reconciler, source: _Source, watcher: Watcher
+        self, loop: Loop, reconciler: Reconciler, source: BenchSource, watcher: Watcher
     ) -> None:
         self.loop = loop
         self.source = source
@@ -196,9 +175,14 @@ class _World:
 async def _measure(
     reconciler: Reconciler, store: Store, size: Size, seconds: float
 ) -> Figures:
-    source, watcher = _Source(size), Watcher()
+    source, watcher = BenchSource(size), Watcher()
+    worker = ThreadWorker()
     loop = Loop(
-        reconciler=reconciler, source=source, config=size.config, observer=watcher
+        reconciler=reconciler,
+        worker=worker,
+        source=source,
+        config=size.config,
+        observer=watcher,
     )
     world = _World(loop, reconciler, source, watcher)
     gone = [
@@ -224,6 +208,7 @@ async def _measure(
     }
     figures: Figures = {}
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(worker.running())
         probe = await stack.enter_async_context(
             _probed(loop, store, source, size.config, reconciler)
         )
@@ -262,7 +247,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
 async def _probed(
     loop: Loop,
     store: Store,
-    source: _Source,
+    source: BenchSource,
     config: ProxyConfig,
     reconciler: Reconciler,
 ) -> AsyncIterator[asyncio.subprocess.Process]:

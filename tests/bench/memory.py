@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from ipvsctl.cli import gc_tuning, run
+from ipvsctl.cli import interpreter, run
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
@@ -17,7 +17,7 @@ def measure(size: Size) -> Figures:
     """RSS in bytes, of a process that is this node's proxy and nothing else."""
     figures: Figures = {"rss, empty": _status("VmRSS")}
     store = Store(NODE)
-    with node_netns("memory") as netns, inside(netns), gc_tuning.held_back():
+    with node_netns("memory") as netns, inside(netns), interpreter.held_back():
         kernel = open_kernel(size.config)
         reconciler = Reconciler(kernel=kernel, config=size.config, store=store)
         fill(store, raw_objects(size.services, size.endpoints))
@@ -26,7 +26,7 @@ def measure(size: Size) -> Figures:
         if done.report.failed:
             raise SystemExit(f"failed: {done.report.failed[:3]}")
         del done
-        gc_tuning.settle()
+        interpreter.settle()
         figures["rss, cold sync"] = _status("VmRSS")
         reconciler.audit()
         figures["rss, audit"] = _status("VmRSS")

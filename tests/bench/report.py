@@ -43,6 +43,7 @@ def lines(results: Results) -> list[Line]:
         *_memory(results.get("memory", {})),
         *_churn(results.get("churn", {})),
         *_hostile(results.get("hostile", {})),
+        *_looplag(results.get("looplag", {})),
         *_api(results.get("api", {})),
         *_list(results.get("list", {})),
         *_start(results.get("start", {})),
@@ -211,6 +212,44 @@ def _hostile(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             holds=not refused,
         )
         yield Line("hostile pair: warnings", size, f"{found['hostile, warnings']:.0f}")
+
+
+def _looplag(by_size: Mapping[int, Figures]) -> Iterator[Line]:
+    phases = {
+        "start": "start",
+        "audit": "an audit",
+        "addresses": "another address of the node",
+        "alone": "20 changes a second",
+        "asked": "the same, 20 clients ask `status` and `diff`",
+    }
+    for services, found in by_size.items():
+        size = f"{services:,}"
+        floor = found["looplag, floor, lag, worst"]
+        for phase, words in phases.items():
+            name = f"event loop not back, {words}"
+            p99 = found[f"looplag, {phase}, lag, p99"]
+            yield Line(f"{name}: p99", size, _ms(p99))
+            worst = found[f"looplag, {phase}, lag, worst"]
+            yield Line(
+                f"{name}: worst",
+                size,
+                _ms(worst),
+                _ms(floor),
+                goal="<= 20 ms more",
+                holds=worst - floor <= 0.02,
+            )
+        for phase in ("alone", "asked"):
+            name = f"event to kernel, {phases[phase]}"
+            yield Line(
+                f"{name}: median", size, _ms(found[f"looplag, {phase}, event, median"])
+            )
+            p99 = found[f"looplag, {phase}, event, p99"]
+            yield Line(
+                f"{name}: p99", size, _ms(p99), goal="<= 50 ms", holds=p99 <= 0.05
+            )
+        worst = found["looplag, answers, worst"]
+        asked = f"{found['looplag, answers, asked']:.0f} answers"
+        yield Line("- slowest answer of 20 at once", size, f"{_s(worst)}, {asked}")
 
 
 def _api(by_size: Mapping[int, Figures]) -> Iterator[Line]:

@@ -7,9 +7,9 @@ import sys
 import time
 import tracemalloc
 
-from ipvsctl.cli import gc_tuning
+from ipvsctl.cli import interpreter
 from ipvsctl.cluster.events import Upserted
-from ipvsctl.cluster.parse import decode_list, parse_object
+from ipvsctl.cluster.objects.parse import decode_list, parse_object
 from ipvsctl.model.problem import Kind
 from tests.bench.cluster import raw_slice_list
 from tests.bench.sizes import Figures, Size
@@ -21,7 +21,7 @@ COMMANDS = {"--help": ("status", "--help"), "version": ("version",)}
 def measure_list(size: Size) -> Figures:
     """Reading one list of slices, from its bytes to values."""
     raw = raw_slice_list(size.services, size.endpoints)
-    with gc_tuning.held_back():
+    with interpreter.held_back():
         times = []
         for _ in range(TRIES):
             begun = time.perf_counter()

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from ipvsctl.cli import gc_tuning
+from ipvsctl.cli import interpreter
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.look import see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import ChangeRules, Plan, SetSysctl
 from ipvsctl.plan.union.node import sysctl_names
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
@@ -45,13 +47,13 @@ def measure(size: Size) -> Figures:
     watch = _Stopwatch()
     figures = watch.figures
     objects = list(raw_objects(size.services, size.endpoints))
-    with gc_tuning.held_back():
+    with interpreter.held_back():
         with node_netns("bench") as netns, inside(netns), recording() as sent:
             kernel = open_kernel(size.config)
             cold = _measure_cold(watch, kernel, objects, size, sent)
-            gc_tuning.settle()
+            interpreter.settle()
             _measure_restart(watch, kernel, objects, size)
-            gc_tuning.settle()
+            interpreter.settle()
             _measure_reading(watch, kernel, sent)
             kernel.close()
         with node_netns("floor") as netns, inside(netns):
@@ -83,7 +85,7 @@ def _measure_cold(
     watch.timed("compile", lambda: reconciler.prepare(host))
     observed = watch.timed("read empty", kernel.observe)
     watch.timed("agree", lambda: reconciler.absorb(observed))
-    plan = watch.timed("diff", lambda: reconciler.plan(observed))
+    plan = watch.timed("diff", lambda: see(reconciler, observed).plan())
     netlink = tuple(o for o in plan if not isinstance(o, ChangeRules | SetSysctl))
     others = tuple(o for o in plan if isinstance(o, ChangeRules | SetSysctl))
     watch.figures["ops"] = len(plan)
@@ -94,7 +96,7 @@ def _measure_cold(
     _require(not report.failed and not rules.failed, report, rules)
     left = reconciler.audit().plan
     _require(not left, left[:3])
-    gc_tuning.settle()
+    interpreter.settle()
     _measure_changes(watch.figures, reconciler, size, sent)
     return cold
 
@@ -104,8 +106,8 @@ def _measure_reading(watch: _Stopwatch, kernel: LinuxKernel, sent: list[Sent]) -
     sent.clear()
     watch.timed("read all", kernel.observe)
     reading = list(sent)
-    tools = kernel._rules
-    watch.timed("read rules", lambda: [tools.read(f) for f in tools.families])
+    firewall = kernel._firewall
+    watch.timed("read rules", lambda: finish(firewall.read_rules_in_steps()))
     floor = replay(reading)
     watch.figures["read floor"] = floor + watch.figures["read rules"]
 
@@ -124,7 +126,7 @@ def _measure_restart(
 
     def restart() -> Plan:
         again = Reconciler(kernel=kernel, config=size.config, store=store)
-        return again.plan(again.survey())
+        return see(again, again.survey()).plan()
 
     plan = watch.timed("restart", restart)
     _require(not plan, plan[:3])

@@ -8,7 +8,10 @@ from tests.chart.values import ROOT
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
 _NAME = re.compile(r"\b(?:ipvsctl|kubeproxy|rest_client|process|python|up)\w*(?=[{\[])")
 _OTHERS: Final = frozenset(
-    ("up", "process_resident_memory_bytes", "process_cpu_seconds_total")
+    (
+        *("up", "process_resident_memory_bytes", "process_cpu_seconds_total"),
+        "process_start_time_seconds",
+    )
 )
 """Made by Prometheus and by its client library; the page names the groups."""
 

@@ -1,5 +1,6 @@
 """What the Dockerfile puts together, as far as it can be seen without an engine."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from ipvsctl import __version__
 from ipvsctl.kernel.iptables import Flavour, choose_flavour
-from tests.chart.values import ROOT
+from tests.chart.values import CHART, ROOT
 
 pytestmark = pytest.mark.chart
 
@@ -67,6 +68,18 @@ def test_the_environment_works_as_it_is(built: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before
     assert not (built / "bin" / "pip").exists()
+
+
+def test_the_charts_scripts_find_what_they_import(built: Path, tmp_path: Path) -> None:
+    """They run with the image's Python, and no other packages than its own."""
+    (tmp_path / "a.yaml").write_text("ipvs: {scheduler: rr, tcpTimeout: 2h}\n")
+    (tmp_path / "b.yaml").write_text("ipvs: {scheduler: lc}\n")
+    files = [tmp_path / name for name in ("a.yaml", "b.yaml", "c.json")]
+    python = built / "bin" / "python"
+    subprocess.run([python, CHART / "files" / "merge.py", *files], env={}, check=True)
+    assert json.loads(files[2].read_text()) == {
+        "ipvs": {"scheduler": "lc", "tcpTimeout": "2h"}
+    }
 
 
 def test_all_of_it_is_compiled(built: Path) -> None:

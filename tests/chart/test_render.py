@@ -7,8 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ipvsctl.cluster.config import parse_config
-from ipvsctl.cluster.flags import FLAGS
+from ipvsctl.cluster.config.config_file import parse_config
+from ipvsctl.cluster.config.flags import FLAGS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
 from tests.chart.rendered import CI_VALUES, Rendered, notes, render, run_helm
 from tests.chart.values import CHART
@@ -202,32 +202,48 @@ def test_a_changed_configuration_is_a_changed_pod() -> None:
         return found
 
     assert checksum(render()) == checksum(render({"verbose": True}))
-    assert checksum(render()) != checksum(render({"config": {"ipvs": {"x": 1}}}))
-    assert checksum(render({"existingConfigMap": {"name": "kube-proxy"}})) is None
+    scheduler = {"config": {"ipvs": {"scheduler": "lc"}}}
+    assert checksum(render()) != checksum(render(scheduler))
+    existing = {"existingConfigMap": {"name": "kube-proxy"}}
+    assert checksum(render(existing)) is None
+    other = {"config": {"ipvs": {"scheduler": "sh"}}}
+    assert checksum(render({**existing, **scheduler})) is not None
+    assert checksum(render({**existing, **scheduler})) != checksum(
+        render({**existing, **other})
+    )
 
 
 def test_kubeadms_configmap_is_used_as_it_is() -> None:
     """Mounted where its own kubeconfig line expects it; no other is made."""
     rendered = render(values_of(CHART / "ci" / "kubeadm-values.yaml"))
     assert not rendered.has("ConfigMap")
+    assert "initContainers" not in rendered.pod
     assert "--config=/var/lib/kube-proxy/config.conf" in rendered.container["args"]
     assert rendered.env["IPVSCTL_KUBECONFIG"] == "/var/lib/kube-proxy/kubeconfig.conf"
 
 
 def test_notes_name_the_next_two_commands() -> None:
-    """And nothing else, where nothing is amiss."""
+    """And the test, and nothing else, where nothing is amiss."""
     said = notes(
         {"apiServer": {"host": "10.0.0.5"}, "config": {"clusterCIDR": "10.0.0.0/8"}}
     )
-    commands = [line.strip() for line in said.splitlines() if "kubectl" in line]
+    commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
     assert commands == [
         "kubectl -n kube-system rollout status daemonset/proxy-ipvsctl",
         (
             "kubectl -n kube-system exec daemonset/proxy-ipvsctl --"
             " ipvsctl status default/kubernetes"
         ),
+        "helm test proxy --namespace kube-system --logs",
     ]
     assert "WARNING" not in said
+
+
+def test_notes_name_selectors_as_kubectl_takes_them() -> None:
+    """Words for `-l`, not JSON."""
+    first = notes({"nodeSelector": {"pool": "a"}}).splitlines()[0]
+    assert "every node with kubernetes.io/os=linux,pool=a. Next" in first
+    assert "every node. Next" in notes({"nodeSelector": None})
 
 
 @pytest.mark.parametrize(
@@ -237,7 +253,14 @@ def test_notes_name_the_next_two_commands() -> None:
         ({}, "config.clusterCIDR is not set"),
         ({"privileged": True}, "the container is privileged"),
         ({"hostSysctls": False}, "hostSysctls is false"),
-        ({"existingConfigMap": {"name": "kube-proxy"}}, "must have port 10256"),
+        ({"existingConfigMap": {"name": "kube-proxy"}}, "Probes ask port 10256"),
+        (
+            {
+                "existingConfigMap": {"name": "kube-proxy"},
+                "config": {"ipvs": {"scheduler": "lc"}},
+            },
+            "and over it what `config` says",
+        ),
         (TRIAL, "service.kubernetes.io/service-proxy-name=ipvsctl"),
     ],
 )
@@ -253,6 +276,7 @@ def test_notes_warn(values: Any, warning: str) -> None:
         ({"existingConfigMap": {"name": "kube-proxy"}}, "apiServer.host"),
         ({"existingConfigMap": {"name": "kube-proxy"}}, "config.clusterCIDR"),
         ({"config": {"detectLocalMode": "NodeCIDR"}}, "config.clusterCIDR"),
+        ({"config": {"clusterCIDR": "10.0.0.0/8"}}, "config.clusterCIDR"),
     ],
 )
 def test_notes_do_not_warn_in_vain(values: Any, warning: str) -> None:

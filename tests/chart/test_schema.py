@@ -7,11 +7,12 @@ import jsonschema
 import pytest
 
 from tests.chart.rendered import Refused, render, tree
-from tests.chart.values import CHART, values
+from tests.chart.schema import FILE, made
+from tests.chart.values import values
 
 pytestmark = pytest.mark.chart
 
-SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(FILE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,14 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         ("apiServer.port", 65536, "/apiServer/port"),
         ("config.healthzBindAddress", "0.0.0.0", "/config/healthzBindAddress"),
         ("config.metricsBindAddress", "::1:10249", "/config/metricsBindAddress"),
+        ("config.healthzBindAddress", "0.0.0.0:0", "/config/healthzBindAddress"),
         ("config.mode", "ipvs", "/config/mode"),
+        ("config.clusterCidr", "10.0.0.0/8", "additional properties 'clusterCidr'"),
+        ("config.ipvs.sheduler", "lc", "/config/ipvs': additional properties"),
+        ("config.ipvs.scheduler", "lcc", "/config/ipvs/scheduler"),
+        ("config.ipvs.syncPeriod", 30, "/config/ipvs/syncPeriod"),
+        ("config.ipvsctl.drainTimeout", "15", "/config/ipvsctl/drainTimeout"),
+        ("config.conntrack.min", "1", "/config/conntrack/min"),
         ("serviceProxyName", "-x", "/serviceProxyName"),
         ("modules", ["ip_vs; reboot"], "/modules/0"),
         ("privileged", "yes", "/privileged"),
@@ -38,7 +46,15 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         ("updateStrategy.maxUnavailable", "0%", "/updateStrategy/maxUnavailable"),
         ("dnsPolicy", "ClusterFirst", "/dnsPolicy"),
         ("extraEnv", [{"value": "x"}], "/extraEnv/0"),
+        ("extraVolumes", [{"emptyDir": {}}], "/extraVolumes/0"),
+        ("extraVolumeMounts", [{"name": "a", "mountPath": "b"}], "/mountPath"),
         ("podMonitor.interval", 30, "/podMonitor/interval"),
+        ("podMonitor.relabelings", [{"target": "a"}], "'target' not allowed"),
+        ("alerts.IpvsctlLate", {"treshold": 9}, "'treshold' not allowed"),
+        ("alerts.IpvsctlLate", {"threshold": "9"}, "/alerts/IpvsctlLate/threshold"),
+        ("alerts.IpvsctlDown", {"threshold": 9}, "'threshold' not allowed"),
+        ("alerts.IpvsctlDown", {"for": "5"}, "/alerts/IpvsctlDown/for"),
+        ("alerts.IpvsctlUp", {"enabled": True}, "'IpvsctlUp' not allowed"),
         ("livenessProbe.periodSeconds", 0, "/livenessProbe/periodSeconds"),
     ],
 )
@@ -62,6 +78,13 @@ def test_a_wrong_value_is_named(path: str, value: Any, says: str) -> None:
                 "config": {"metricsBindAddress": "[::1]:10249"},
             },
             "config.metricsBindAddress: [::1]:10249 cannot be scraped",
+        ),
+        (
+            {
+                "podMonitor": {"enabled": True},
+                "config": {"metricsBindAddress": "0.0.0.0:0"},
+            },
+            "config.metricsBindAddress: 0.0.0.0:0 is nowhere",
         ),
         (
             {
@@ -116,11 +139,17 @@ def test_nothing_unknown_is_let_in() -> None:
     def check(schema: Any, path: str) -> None:
         if "properties" not in schema:
             return
-        # The configuration has ipvsctl's own check, which knows all of its fields.
-        assert path == "/config" or schema["additionalProperties"] is False, path
+        # What a volume is made of, the API server knows.
+        if path != "/extraVolumes":
+            assert schema["additionalProperties"] is False, path
         for key, inner in schema["properties"].items():
             assert inner["description"], f"{path}/{key}"
             check(inner, f"{path}/{key}")
             check(inner.get("items", {}), f"{path}/{key}")
 
     check(SCHEMA, "")
+
+
+def test_what_is_made_is_up_to_date() -> None:
+    """`python -m tests.chart.schema` writes it."""
+    assert made() == SCHEMA

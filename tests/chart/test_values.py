@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.chart.rendered import Raw, Rendered, merged, render, tree
-from tests.chart.values import CHART, readme, values
+from tests.chart.values import ALERTS, CHART, readme, values
 
 pytestmark = pytest.mark.chart
 
@@ -159,7 +159,49 @@ def monitor_rows(value: str, kind: str, base: Raw) -> list[Row]:
             expected="3s",
             base=base,
         ),
+        Row(
+            path=f"{value}.relabelings",
+            value=[{"action": "labeldrop", "regex": "pod"}],
+            look=lambda seen: scrape(kind, "relabelings")(seen)[2:],
+            expected=[{"action": "labeldrop", "regex": "pod"}],
+            base=base,
+        ),
+        Row(
+            path=f"{value}.metricRelabelings",
+            value=[{"action": "drop", "sourceLabels": ["service"], "regex": "_other"}],
+            look=scrape(kind, "metricRelabelings"),
+            expected=[
+                {"action": "drop", "sourceLabels": ["service"], "regex": "_other"}
+            ],
+            base=base,
+        ),
     ]
+
+
+def alert_rows() -> list[Row]:
+    """The values of each alert; test_alerts.py has the others of its parts."""
+    return [
+        Row(
+            path=value.path,
+            value={"enabled": not value.default["enabled"]},
+            look=has_alert(value.path.removeprefix(f"{ALERTS}.")),
+            expected=not value.default["enabled"],
+            base=RULE,
+        )
+        for value in values()
+        if value.path.startswith(f"{ALERTS}.")
+    ]
+
+
+def has_alert(alert: str) -> Callable[[Rendered], Any]:
+    """Whether there is an alert of a name."""
+    return lambda seen: alert in {rule["alert"] for rule in rules_of(seen)}
+
+
+def rules_of(seen: Rendered) -> Any:
+    """All alerts of the PrometheusRule."""
+    (group,) = seen.of("PrometheusRule")["spec"]["groups"]
+    return group["rules"]
 
 
 AFFINITY = {
@@ -238,8 +280,6 @@ ROWS = (
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
             "mode": "ipvs",
-            "healthzBindAddress": "0.0.0.0:10256",
-            "metricsBindAddress": "127.0.0.1:10249",
             "clusterCIDR": "10.0.0.0/8",
             "ipvs": {"scheduler": "sh"},
         },
@@ -371,6 +411,19 @@ ROWS = (
         expected="UTC",
     ),
     Row(
+        path="extraVolumes",
+        value=[{"name": "certs", "hostPath": {"path": "/etc/ssl/certs"}}],
+        look=lambda seen: seen.pod["volumes"][-1],
+        expected={"name": "certs", "hostPath": {"path": "/etc/ssl/certs"}},
+    ),
+    Row(
+        path="extraVolumeMounts",
+        value=[{"name": "certs", "mountPath": "/etc/ssl/certs", "readOnly": True}],
+        look=lambda seen: seen.container["volumeMounts"][-1],
+        expected={"name": "certs", "mountPath": "/etc/ssl/certs", "readOnly": True},
+        base={"extraVolumes": [{"name": "certs", "emptyDir": {}}]},
+    ),
+    Row(
         path="podAnnotations",
         value={"a": "b"},
         look=pod_metadata("annotations", "a"),
@@ -446,6 +499,14 @@ ROWS = (
         expected="prometheus",
         base=RULE,
     ),
+    Row(
+        path="prometheusRule.runbookUrl",
+        value="https://docs.example.net/{alert}/",
+        look=lambda seen: rules_of(seen)[0]["annotations"]["runbook_url"],
+        expected="https://docs.example.net/IpvsctlDown/",
+        base=RULE,
+    ),
+    *alert_rows(),
     Row(
         path="grafanaDashboard.enabled",
         value=True,

@@ -14,6 +14,8 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "ipvsctl"
+ALERTS: Final = "alerts"
+"""The value that has a mapping for each alert."""
 
 _KEY = re.compile(r"( *)([A-Za-z]+):")
 _BEGIN, _END = "<!-- values -->\n", "<!-- end of values -->\n"

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from ipvsctl.cli.app import app
 from ipvsctl.cli.environment import Environment
-from ipvsctl.cluster.config import API_VERSION, KIND
+from ipvsctl.cluster.config.config_file import API_VERSION, KIND
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig

@@ -57,6 +57,7 @@ def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:
         "timeouts",
         "sets",
         "entries",
+        "leftovers",
         "chains",
         "virtual_servers",
         "real_servers",

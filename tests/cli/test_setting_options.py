@@ -9,8 +9,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from ipvsctl.cli.app import app
-from ipvsctl.cluster.config import API_VERSION, KIND
-from ipvsctl.cluster.flags import FLAGS
+from ipvsctl.cluster.config.config_file import API_VERSION, KIND
+from ipvsctl.cluster.config.flags import FLAGS
 from tests.cli.conftest import Invoke
 
 ARP = "net/ipv4/conf/all/arp_ignore"

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ipvsctl.cluster.config import parse_config
-from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
+from ipvsctl.cluster.config.config_file import parse_config
+from ipvsctl.cluster.manifests.manifest import Manifests, changes, merge, parse_manifest
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.errors import ConfigError
 from tests.work import calls_of

@@ -16,7 +16,8 @@ from ipvsctl.cluster.events import (
     Upserted,
     Value,
 )
-from ipvsctl.cluster.store import Dirty, Store
+from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Dirty
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import EndpointSlice, Node, Service
 from ipvsctl.model.problem import Kind, ObjectRef, Problem

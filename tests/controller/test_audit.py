@@ -9,17 +9,20 @@ import pytest
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audit_run import AuditRun
+from ipvsctl.controller.look import see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
-from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import (
     DeleteEntry,
     DeleteRealServer,
     DeleteRoute,
     DeleteVirtualServer,
     Op,
+    Plan,
     UnbindAddress,
 )
 from tests import builders
@@ -74,6 +77,10 @@ class World:
         assert not change.needs_audit
         assert not self.reconciler.sync(change).report.failed
 
+    def plan(self) -> Plan:
+        """What an audit would do now."""
+        return see(self.reconciler, self.reconciler.observe()).plan()
+
     def walk(self, steps: Generator[Any, None, T], between: Callable[[], None]) -> T:
         """Do steps, and something else between some of them."""
         while True:
@@ -123,33 +130,28 @@ def test_syncs_between_its_steps_do_no_harm(seed: int) -> None:
     world = World(seed)
     reconciler = world.reconciler
     world.drift()
-    observed = world.walk(reconciler.observe_in_steps(), world.sync)
-    touched = reconciler._touched
-    assert isinstance(touched, ConcurrentChanges)
-    reconciler.absorb(observed)
-    report = world.walk(reconciler.impose_in_steps(observed), world.sync)
-    assert report is not None
-    assert not report.report.failed
-    assert report.plan
-    left = reconciler.plan(reconciler.observe())
-    assert [str(op) for op in left if not touched.concerns(op)] == []
+    run = AuditRun(reconciler)
+    outcome = world.walk(run.between_syncs(), world.sync)
+    assert outcome is not None
+    assert not outcome.report.report.failed
+    assert outcome.report.plan
+    left = world.plan()
+    assert [str(op) for op in left if not run.touched.concerns(op)] == []
 
     assert not reconciler.audit().report.failed
-    assert reconciler.plan(reconciler.observe()) == ()
+    assert world.plan() == ()
 
 
 def test_it_repairs_what_audits_at_once_do() -> None:
     """Without syncs in between, the plan is the same."""
     world = World(0)
     world.drift()
-    expected = world.reconciler.plan(world.reconciler.survey())
-    observed = world.walk(world.reconciler.observe_in_steps(), lambda: None)
-    world.reconciler.absorb(observed)
-    report = world.walk(world.reconciler.impose_in_steps(observed), lambda: None)
-    assert report is not None
-    assert report.plan == expected
-    assert len(report.plan) > 400, "it takes several steps"
-    assert world.reconciler.plan(world.reconciler.observe()) == ()
+    expected = see(world.reconciler, world.reconciler.survey()).plan()
+    outcome = finish(AuditRun(world.reconciler).between_syncs())
+    assert outcome is not None
+    assert outcome.report.plan == expected
+    assert len(expected) > 400, "it takes several steps"
+    assert world.plan() == ()
 
 
 def test_a_set_is_not_made_while_syncs_run() -> None:
@@ -157,10 +159,7 @@ def test_a_set_is_not_made_while_syncs_run() -> None:
     world = World(0)
     world.kernel.reboot()
     before = len(world.kernel.log)
-    observed = world.walk(world.reconciler.observe_in_steps(), lambda: None)
-    world.reconciler.absorb(observed)
-    steps = world.reconciler.impose_in_steps(observed)
-    assert world.walk(steps, lambda: None) is None
+    assert finish(AuditRun(world.reconciler).between_syncs()) is None
     assert len(world.kernel.log) == before
     assert not world.reconciler.audit().report.failed
-    assert world.reconciler.plan(world.reconciler.observe()) == ()
+    assert world.plan() == ()

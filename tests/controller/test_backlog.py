@@ -1,229 +1,272 @@
-"""Large Services have their turn part by part, and end where small ones do."""
+"""What was heard and is not in the kernel: how late, how much, how long, and why."""
 
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
 
-import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvsctl.cluster.events import Deleted, Event
-from ipvsctl.cluster.store import Store
-from ipvsctl.controller.backlog import LARGE_VIRTUAL_SERVERS, MOST_PARTS, Pace
-from ipvsctl.controller.compiler import Compiler
-from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.limits import Limits
-from ipvsctl.model.net import Protocol, parse_address
-from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.cluster.events import Deleted, Event, Synced, Upserted
+from ipvsctl.controller.backlog import Backlog, Programmed
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Kind
-from ipvsctl.plan.union.desired import PART
-from tests import builders
-from tests.controller.cluster import has, has_not
-from tests.plan.union.test_desired import plain
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.union.desired_change import DesiredChange
+from tests.builders import endpoint_slice, service
+from tests.controller.cluster import has, has_slice
 
-PARTS = 4
-
-LIMITED = ProxyConfig(limits=Limits(namespace_virtual_servers=400))
-
-
-def large(name: str = "large", ports: int = 400, **fields: Any) -> Service:
-    """A Service with so many ports, at an external IP that all of them want."""
-    usual = {
-        "ports": tuple(
-            ServicePort(name=f"p{port}", protocol=Protocol.TCP, port=port)
-            for port in range(1, ports + 1)
-        ),
-        "external_ips": (parse_address("203.0.113.1"),),
-    }
-    return builders.service(name, **{**usual, **fields})
+LIMIT_S = 60.0
+BEGUN_S = 100.0
 
 
-def compiler(*events: Event, config: ProxyConfig = LIMITED) -> tuple[Store, Compiler]:
-    """One that has heard of some objects, and compiled nothing."""
-    store = Store("node-0")
-    for event in events:
-        store.apply(event)
-    return store, Compiler(config=config, store=store, capabilities=Capabilities())
+def told(time: str, name: str = "web-1") -> Upserted:
+    """A slice whose pods changed at that time of 1970."""
+    piece = endpoint_slice(name, trigger_time=f"1970-01-01T{time}Z" if time else "")
+    return Upserted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref, values=(piece,))
 
 
-def turns(made: Compiler) -> list[int]:
-    """Compile all there is, in turns; how many virtual servers each looked at."""
-    looked_at = [len(made.compile_some(PARTS).keys)]
-    while made.has_parts or made.has_large:
-        if made.has_large:
-            for work in made.compile_large():
-                assert work is not None
-                work()
-        looked_at.append(len(made.compile_some(PARTS).keys))
-    return looked_at
+def hear(backlog: Backlog, event: Event, now_s: float = 0) -> int:
+    """An event that changes its object; steady and wall time are the same."""
+    return backlog.heard(event, now_s, now_s, is_change=True)
 
 
-def test_no_turn_is_long() -> None:
-    """Each part is a change of its own, and nothing is left out."""
-    config = ProxyConfig()
-    _, made = compiler(has(large()), has(builders.service("web")), config=config)
-    looked_at = turns(made)
-    assert looked_at[0] == 1, "the small one is first"
-    assert sum(looked_at) == 801
-    assert max(looked_at) <= PART * PARTS
+def after(steps: str) -> Backlog:
+    """A backlog after steps, ten seconds apart, the first at 0.
+
+    `q` an event comes in, `t` all are taken, `i` what was taken is imposed, `a`
+    everything is, `.` nothing happens.
+    """
+    backlog = Backlog(LIMIT_S)
+    for number, step in enumerate(steps):
+        now_s = number * 10.0
+        match step:
+            case "q":
+                hear(backlog, Synced(), now_s)
+            case "t":
+                backlog.take()
+            case "i":
+                backlog.imposed(backlog.taken_to, now_s)
+            case "a":
+                backlog.imposed_all_to(backlog.taken_to, now_s)
+            case _:
+                assert step == "."
+    return backlog
 
 
-def test_a_large_service_that_goes_takes_as_many_turns() -> None:
-    """What it had is taken away part by part, too."""
-    store, made = compiler(has(large()), config=ProxyConfig())
-    turns(made)
-    store.apply(has_not(large()))
-    looked_at = turns(made)
-    assert sum(looked_at) == 800
-    assert max(looked_at) <= PART * PARTS
-    assert not made.desired.state().virtual_servers
-
-
-def test_one_that_shrinks_is_large_for_once() -> None:
-    """What it had has to go."""
-    store, made = compiler(has(large()), config=ProxyConfig())
-    turns(made)
-    store.apply(has(builders.service("large")))
-    looked_at = turns(made)
-    assert max(looked_at) <= PART * PARTS
-    assert len(made.desired.state().virtual_servers) == 1
-
-
-def test_everything_at_once_ends_a_turn_under_way() -> None:
-    """An audit needs the whole, and whoever was at it finds its job outdated."""
-    other = large("other", cluster_ips=(parse_address("10.96.0.11"),))
-    store, made = compiler(has(large()), has(other), config=ProxyConfig())
-    made.compile_some(PARTS)
-    steps = made.compile_large()
-    work = next(steps)
-    made.compile_dirty()
-    assert not made.has_parts
-    assert len(made.desired.state().virtual_servers) == 1200
-    assert work is not None
-    work()
-    assert [*steps] == []
-    assert not made.has_parts
-    store.apply(has_not(large()))
-    store.apply(has_not(other))
-    made.compile_dirty()
-    assert not made.desired.state().virtual_servers
-
-
-def test_two_that_go_leave_nothing_to_each_other() -> None:
-    """The one that had nothing goes first, so that nothing is put into its place."""
-    old = large("z-old", 200, created="2025")
-    young = large(
-        "a-young", 200, created="2026", cluster_ips=(parse_address("10.96.0.11"),)
-    )
-    store, made = compiler(has(old), has(young), config=ProxyConfig())
-    turns(made)
-    store.apply(has_not(old))
-    store.apply(has_not(young))
-    changes = [made.compile_some(PARTS)]
-    while made.has_parts or made.has_large:
-        if made.has_large:
-            assert [*made.compile_large()] == []
-        changes.append(made.compile_some(PARTS))
-    assert not any(change.desired.virtual_servers for change in changes)
-    assert not made.desired.state().virtual_servers
-
-
-def test_a_namespace_that_is_full() -> None:
-    """The oldest Services have what there is; who goes makes room."""
-    old = large("old", 150, external_ips=(), created="2025")
-    young = large(
-        "young",
-        300,
-        external_ips=(),
-        created="2026",
-        cluster_ips=(parse_address("10.96.0.11"),),
-    )
-    store, made = compiler(has(young), has(old))
-    made.compile_dirty()
-    served = {ref.name: len(p.servers) for ref, p in made.desired.programs.items()}
-    assert served == {"old": 150, "young": 250}
-    (problem,) = made.problems()
-    assert problem.ref == young.ref
-    assert "namespaceVirtualServers" in problem.reason
-    store.apply(has_not(old))
-    made.compile_dirty()
-    assert len(made.desired.programs[young.ref].servers) == 300
-    assert made.problems() == ()
-
-
-SERVICES = tuple(
-    large(name, ports, created=created, cluster_ips=(parse_address(address),))
-    for name, ports, created, address in (
-        ("a", 3, "2026", "10.96.0.1"),
-        ("b", LARGE_VIRTUAL_SERVERS, "2025", "10.96.0.2"),
-        ("c", 300, "", "10.96.0.3"),
-        ("d", 120, "2024", "10.96.0.4"),
-    )
+@pytest.mark.parametrize(
+    ("fact", "steps", "late_at_s"),
+    [
+        ("nothing is late at the start", "qt", None),
+        ("nothing is late that never came", "ta", None),
+        ("nothing is late once it is imposed", "taqti", None),
+        ("an event waits from when it came", "taq", 80.0),
+        ("later events do not make it younger", "taqq", 80.0),
+        ("being taken is not yet being imposed", "taqt", 80.0),
+        ("an event that comes meanwhile waits on its own", "taqtqi", 100.0),
+        ("what failed is older than what came then", "taqtqt", 80.0),
+        ("a sync does not impose what failed before it", "taqtqti", 80.0),
+        ("an audit does", "taqtqta", None),
+        ("an event during the first audit waits after it", "tqa", 70.0),
+    ],
 )
+def test_when_an_event_is_late(fact: str, steps: str, late_at_s: float | None) -> None:
+    """It is late as soon as it has waited for the limit."""
+    backlog = after(steps)
+    if late_at_s is None:
+        assert not backlog.is_late(1e9), fact
+    else:
+        assert not backlog.is_late(late_at_s - 0.1), fact
+        assert backlog.is_late(late_at_s), fact
 
 
-def _gone(service: Service) -> Event:
-    return Deleted(kind=Kind.SERVICE, ref=service.ref)
+def test_how_long_the_oldest_has_been_waiting() -> None:
+    """Whether it waits for its turn, is being imposed, or has failed."""
+    backlog = Backlog(LIMIT_S)
+    assert backlog.pending_s(5) is None
+    hear(backlog, Synced(), 10)
+    hear(backlog, Synced(), 12)
+    assert backlog.pending_s(15) == 5
+    backlog.take()
+    hear(backlog, Synced(), 20)
+    second = backlog.take()
+    assert backlog.pending_s(21) == 11
+    backlog.imposed(second, 21)
+    assert backlog.pending_s(21) == 11
+    backlog.imposed_all_to(second, 21)
+    assert backlog.pending_s(21) is None
 
 
-def _small(service: Service) -> Event:
-    return has(msgspec.structs.replace(service, ports=service.ports[:1]))
+@pytest.fixture
+def begun() -> Backlog:
+    """A backlog after the first audit, a hundred seconds after 1970 began."""
+    made = Backlog(LIMIT_S)
+    made.imposed_all_to(made.take(), BEGUN_S)
+    return made
 
 
-EVENTS: tuple[Callable[[Service], Event], ...] = (has, _gone, _small)
+def durations(backlog: Backlog, wall_s: float, *events: Event) -> list[float]:
+    """How long these took, imposed now."""
+    for event in events:
+        hear(backlog, event, wall_s)
+    imposed = backlog.imposed(backlog.take(), wall_s)
+    return [programmed.duration_s for programmed in imposed]
+
+
+def test_what_is_pending(begun: Backlog) -> None:
+    """A change is pending until an audit, or the sync that took it, has imposed it."""
+    hear(begun, has(service()))
+    hear(begun, has_slice(endpoint_slice()))
+    begun.take()
+    assert begun.pending == {Kind.SERVICE: 1, Kind.ENDPOINT_SLICE: 1}
+    hear(begun, Deleted(kind=Kind.SERVICE, ref=service().ref))
+    begun.imposed(begun.take(), BEGUN_S)
+    assert begun.pending == {Kind.SERVICE: 1, Kind.ENDPOINT_SLICE: 1}
+    begun.imposed_all_to(begun.take(), BEGUN_S)
+    assert begun.pending == {}
+    assert begun.totals == {Kind.SERVICE: 2, Kind.ENDPOINT_SLICE: 1}
+
+
+def test_an_event_that_changes_nothing_is_no_change(begun: Backlog) -> None:
+    """It waits to be imposed like any other, but is not counted."""
+    begun.heard(has(service()), 5, BEGUN_S, is_change=False)
+    assert (begun.pending, begun.totals, begun.changed_at_s) == ({}, {}, None)
+    assert begun.pending_s(7) == 2
+
+
+def test_how_long_it_took(begun: Backlog) -> None:
+    """From the time in the annotation, with Go's nanoseconds, for each slice."""
+    hear(begun, told("00:02:20.500000001"), 150)
+    hear(begun, told("00:02:29", "web-2"), 150)
+    assert durations(begun, 152) == [pytest.approx(11.5), pytest.approx(3)]
+    assert begun.changed_at_s == 150
+    hear(begun, told("00:02:31"), 152)
+    assert begun.imposed(begun.take(), 152) == (Programmed(IPFamily.IPV4, 1.0),)
+
+
+def test_what_a_failed_sync_took_is_told_by_the_audit(begun: Backlog) -> None:
+    """It was not in the kernel before."""
+    hear(begun, told("00:01:45"), 110)
+    begun.take()
+    assert durations(begun, 110, told("00:01:50", "web-2")) == [0]
+    imposed = begun.imposed_all_to(begun.take(), 120)
+    assert [programmed.duration_s for programmed in imposed] == [15]
+
+
+def test_what_was_before_the_first_audit_is_not_told() -> None:
+    """Nobody knows how long it took: an earlier daemon may have served it."""
+    backlog = Backlog(LIMIT_S)
+    hear(backlog, told("00:01:39"), 100)
+    assert backlog.imposed_all_to(backlog.take(), 110) == ()
+    assert durations(backlog, 110, told("00:01:45", "web-2")) == []
+    assert durations(backlog, 110, told("00:01:50", "web-3")) == []
+    assert durations(backlog, 111, told("00:01:51", "web-4")) == [0]
+
+
+def test_only_a_new_trigger_counts(begun: Backlog) -> None:
+    """Not a change of something else of the slice, nor its deletion."""
+    assert durations(begun, 200, told("00:03:00")) == [20]
+    assert durations(begun, 300, told("00:03:00")) == []
+    gone = Deleted(kind=Kind.ENDPOINT_SLICE, ref=endpoint_slice("web-1").ref)
+    assert durations(begun, 300, gone) == []
+
+
+@pytest.mark.parametrize("time", ["", "soon", "1970-01-01T00:05:00"])
+def test_no_time(begun: Backlog, time: str) -> None:
+    """An annotation that is missing or no time is no trigger."""
+    piece = endpoint_slice("web-1", trigger_time=time)
+    assert durations(begun, 100, has_slice(piece)) == []
+
+
+def test_a_clock_that_is_ahead(begun: Backlog) -> None:
+    """The control plane's may be; no duration is negative."""
+    assert durations(begun, 100, told("00:02:00")) == [0]
+
+
+def change() -> DesiredChange:
+    """One that can be told from all others by what it is."""
+    return DesiredChange(
+        keys=frozenset(), desired=NodeState(), presumed=NodeState(), needs_audit=False
+    )
+
+
+def ids(changes: Iterable[DesiredChange]) -> list[int]:
+    """Which these are."""
+    return [id(one) for one in changes]
+
+
+class Model:
+    """The same facts, event by event, without any number being clever.
+
+    Attributes:
+        takings: each with its events and its change, as long as it is not over.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[int, Kind | None, float]] = []
+        self.takings: dict[int, tuple[list[tuple[int, Kind | None, float]], int]] = {}
+        self.absorbed: list[int] = []
+
+    def check(self, backlog: Backlog, now_s: float) -> None:
+        """The backlog says the same."""
+        events = [e for taking, _ in self.takings.values() for e in taking]
+        events += self.waiting
+        times = [at_s for _, _, at_s in events]
+        expected = now_s - min(times) if times else None
+        assert backlog.pending_s(now_s) == expected
+        assert backlog.pending == Counter(k for _, k, _ in events if k is not None)
+        made = [changed for _, changed in self.takings.values()]
+        assert ids(backlog.changes) == made + self.absorbed
+        taken = [s for taking, _ in self.takings.values() for s, *_ in taking]
+        assert all(serial > backlog.imposed_to for serial in taken)
+        assert backlog.imposed_to <= backlog.taken_to <= backlog.heard_to
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(SERVICES), st.sampled_from(EVENTS), st.integers(0, 4)
+            st.sampled_from(["hear", "hear", "take", "impose", "absorb", "audit"]),
+            st.sampled_from([Kind.SERVICE, Kind.ENDPOINT_SLICE, None]),
+            st.integers(0, 9),
         ),
-        max_size=8,
+        max_size=60,
     )
 )
-def test_the_way_there_does_not_matter(
-    steps: list[tuple[Service, Callable[[Service], Event], int]],
+def test_figures_are_those_of_each_event(
+    steps: list[tuple[str, Kind | None, int]],
 ) -> None:
-    """Whatever comes between two turns, the end is that of compiling all at once.
+    """Whichever takings are imposed, in whatever order, and when audits begin.
 
-    Problems and shares of the namespace are too.
+    What is held is no more than what is not imposed.
     """
-    store, made = compiler()
-    for service, event, some in steps:
-        store.apply(event(service))
-        for _ in range(some):
-            made.compile_some(PARTS)
-            if made.has_large:
-                for work in made.compile_large():
-                    if work is not None:
-                        work()
-    turns(made)
-    _, again = compiler(*(has(service) for service in store.services.values()))
-    again.compile_dirty()
-    assert plain(made.desired.state()) == plain(again.desired.state())
-    assert made.desired.programs == again.desired.programs
-    assert _counts(made) == _counts(again)
-
-
-def _counts(made: Compiler) -> dict[object, int]:
-    found: dict[object, int] = {}
-    for problem in made.problem_book.each():
-        found[problem.ref] = found.get(problem.ref, 0) + problem.count
-    return found
-
-
-def test_the_pace_is_the_kernels() -> None:
-    """What takes long is done in fewer parts at once, down to one."""
-    pace = Pace()
-    assert pace.parts == 1
-    for _ in range(10):
-        pace.note(0.001)
-    assert pace.parts == MOST_PARTS
-    pace.note(0.015)
-    assert pace.parts == MOST_PARTS
-    pace.note(0.03)
-    assert pace.parts == MOST_PARTS // 2
-    for _ in range(10):
-        pace.note(1)
-    assert pace.parts == 1
+    backlog, model = Backlog(LIMIT_S), Model()
+    kept = []
+    for now_s, (what, kind, number) in enumerate(steps):
+        match what:
+            case "hear":
+                event = (
+                    Synced() if kind is None else Deleted(kind=kind, ref=service().ref)
+                )
+                serial = hear(backlog, event, now_s)
+                model.waiting.append((serial, kind, now_s))
+            case "take":
+                kept.append(made := change())
+                taken = backlog.take()
+                backlog.compiled(taken, made)
+                model.takings[taken] = (model.waiting, id(made))
+                model.waiting = []
+            case "impose" if model.takings:
+                taken = list(model.takings)[number % len(model.takings)]
+                backlog.imposed(taken, now_s)
+                del model.takings[taken]
+            case "absorb":
+                kept.append(made := change())
+                backlog.absorbed((made,))
+                model.absorbed.append(id(made))
+            case "audit":
+                upto = max((t for t in model.takings if t % 2 == number % 2), default=0)
+                backlog.imposed_all_to(upto, now_s)
+                model.takings = {t: v for t, v in model.takings.items() if t > upto}
+                model.absorbed = []
+        model.check(backlog, now_s)
+        assert len(backlog._taken) == len(model.takings)

@@ -39,7 +39,7 @@ def networks(*texts: str) -> NodePortAddresses:
 def compiler(store: Store) -> Compiler:
     """A compiler that has seen what is in the store."""
     made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
-    made.compile_dirty()
+    made.compile_all(store.take())
     return made
 
 
@@ -51,11 +51,11 @@ def test_a_peer_that_takes_a_vip_as_its_address_has_it_refused() -> None:
     made = compiler(store)
     assert VIP in made.desired.state().addresses
     put(store, node("node-1", str(VIP)))
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert VIP not in made.desired.state().addresses
     assert [problem.value for problem in made.problems()] == [str(VIP)]
     store.apply(Deleted(kind=Kind.NODE, ref=ObjectRef("", "node-1")))
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert VIP in made.desired.state().addresses
     assert made.problems() == ()
 
@@ -75,7 +75,7 @@ def test_host_addresses_are_sorted_and_kept() -> None:
     hosts = [parse_address(a) for a in ("fd00:10::10", "10.0.0.10", "10.0.0.9")]
     made.set_host(on(*hosts))
     put(store, node("node-0", "10.0.0.10", zone="zone-a"))
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert made.context.host_addresses == tuple(reversed(hosts))
     assert made.context.zone == "zone-a"
 
@@ -87,7 +87,7 @@ def test_the_configured_address_stands_for_the_node() -> None:
     put(store, service(external_ips=(VIP,)))
     config = ProxyConfig(node_address=VIP)
     made = Compiler(config=config, store=store, capabilities=Capabilities())
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert [str(a) for a in made.context.node_addresses] == [
         str(VIP),
         "10.0.0.10",
@@ -102,7 +102,7 @@ def test_a_scheduler_the_kernel_lacks_is_not_used() -> None:
     put(store, service(annotations=(("ipvsctl.io/scheduler", "mh"),)))
     capabilities = Capabilities(schedulers=frozenset({"rr", "wlc"}))
     made = Compiler(config=ProxyConfig(), store=store, capabilities=capabilities)
-    made.compile_dirty()
+    made.compile_all(store.take())
     servers = made.desired.state().virtual_servers.values()
     assert {server.scheduler for server in servers} == {"rr"}
     assert [problem.reason for problem in made.problems()] == [
@@ -116,10 +116,10 @@ def test_host_addresses_can_be_known_when_all_is_compiled_first() -> None:
     put(store, node("node-0"))
     put(store, service(external_ips=(VIP,)))
     made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
-    made.compile_dirty(on(VIP))
+    made.compile_all(store.take(), on(VIP))
     assert VIP not in made.desired.state().addresses
-    assert made.compile_dirty(on(VIP)).keys == frozenset()
-    assert made.compile_dirty(on()).keys
+    assert made.compile_all(store.take(), on(VIP)).keys == frozenset()
+    assert made.compile_all(store.take(), on()).keys
     assert VIP in made.desired.state().addresses
 
 
@@ -145,7 +145,7 @@ def test_something_stands_for_a_node_without_addresses(
     claimed = tuple(map(parse_address, ("10.0.0.10", "203.0.113.50")))
     put(store, service(external_ips=claimed))
     made = Compiler(config=ProxyConfig(), store=store, capabilities=Capabilities())
-    made.compile_dirty(on(*map(parse_address, hosts)))
+    made.compile_all(store.take(), on(*map(parse_address, hosts)))
     assert [problem.value for problem in made.problems()] == [refused]
 
 
@@ -157,15 +157,15 @@ def test_only_claimants_of_a_guarded_address_are_compiled() -> None:
     put(store, service("other", cluster_ips=(parse_address("10.96.0.11"),)))
     made = compiler(store)
     hosts = frozenset({parse_address("10.0.0.10")})
-    made.compile_dirty(HostNetwork(addresses=hosts))
+    made.compile_all(store.take(), HostNetwork(addresses=hosts))
     untouched = made.desired.programs[ref("other")]
     for host in (
         HostNetwork(addresses=hosts, gateways=frozenset({VIP})),
         HostNetwork(addresses=hosts, resolvers=frozenset({VIP})),
     ):
-        made.compile_dirty(host)
+        made.compile_all(store.take(), host)
         assert [problem.value for problem in made.problems()] == [str(VIP)]
-        made.compile_dirty(HostNetwork(addresses=hosts))
+        made.compile_all(store.take(), HostNetwork(addresses=hosts))
         assert made.problems() == ()
     store.apply(ApiServersFound(frozenset({ApiServer(VIP, 6443)})))
     assert store.take_dirty().services == {ref("web")}
@@ -189,10 +189,10 @@ def test_the_api_servers_addresses_are_those_in_use_and_its_own_services() -> No
         ),
     ):
         store.apply(there)
-        assert made.compile_dirty().keys
+        assert made.compile_all(store.take()).keys
         assert [problem.value for problem in made.problems()] == [str(VIP)]
         store.apply(gone)
-        made.compile_dirty()
+        made.compile_all(store.take())
         assert made.problems() == ()
         assert VIP in made.desired.state().addresses
 
@@ -204,9 +204,9 @@ def test_a_node_port_that_becomes_the_api_servers_is_given_up() -> None:
     port = ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=6443)
     put(store, service(type=ServiceType.NODE_PORT, ports=(port,)))
     made = compiler(store)
-    made.compile_dirty(on(own))
+    made.compile_all(store.take(), on(own))
     store.apply(ApiServersFound(frozenset({ApiServer(own, 6443)})))
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert [problem.value for problem in made.problems()] == ["10.0.0.10:6443"]
 
 
@@ -216,10 +216,10 @@ def test_another_primary_address_stands_for_a_nameless_node() -> None:
     put(store, service(external_ips=(VIP,)))
     made = compiler(store)
     hosts = frozenset({VIP, parse_address("203.0.113.60")})
-    made.compile_dirty(HostNetwork(addresses=hosts))
+    made.compile_all(store.take(), HostNetwork(addresses=hosts))
     assert [problem.value for problem in made.problems()] == [str(VIP)]
     main = (parse_address("203.0.113.60"),)
-    made.compile_dirty(HostNetwork(addresses=hosts, primary=main))
+    made.compile_all(store.take(), HostNetwork(addresses=hosts, primary=main))
     assert made.problems() == ()
 
 
@@ -251,7 +251,7 @@ def test_node_ports_that_no_address_serves(
     made = Compiler(config=config, store=store, capabilities=Capabilities())
     both = (parse_address("10.96.0.10"), parse_address("fd00:96::10"))
     put(store, service("plain", cluster_ips=both))
-    made.compile_dirty(on(*map(parse_address, hosts)))
+    made.compile_all(store.take(), on(*map(parse_address, hosts)))
     assert made.problems() == ()
     for number in range(12):
         port = ServicePort(
@@ -266,7 +266,7 @@ def test_node_ports_that_no_address_serves(
                 ports=(msgspec.structs.replace(port, node_port=30000 + number),),
             ),
         )
-    made.compile_dirty()
+    made.compile_all(store.take())
     found = made.problems()
     assert [p.kind for p in found] == [Kind.NODE] * len(lost)
     assert [str(p) for p in found] == [
@@ -276,5 +276,5 @@ def test_node_ports_that_no_address_serves(
     ]
     for number in range(12):
         store.apply(Deleted(kind=Kind.SERVICE, ref=ref(f"s{number}")))
-    made.compile_dirty()
+    made.compile_all(store.take())
     assert made.problems() == ()

@@ -8,9 +8,9 @@ import pytest
 
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.audit_run import AuditRun
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -20,18 +20,21 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, SlicePort
+from ipvsctl.model.sets import SetEntry
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddVirtualServer,
     BindAddress,
-    CreateSet,
     DeleteEntry,
     EnsureVipLink,
     Op,
 )
 from ipvsctl.plan.report.counts import count_foreign
 from ipvsctl.plan.union.foreign import TAKEN
+from ipvsctl.wire.ipset.sets import SetSpec, SetType, set_name
 from tests import builders
+from tests.builders import set_called
 from tests.controller.cluster import (
     WEB,
     has,
@@ -194,7 +197,7 @@ def test_who_adds_it_while_we_do_has_it(
     assert not reconciler.audit().report.failed
     assert keepalived_is_there(kernel)
     assert taken(reconciler) == ["tcp 203.0.113.50:443"]
-    owning = kernel.observe().state.entries["KUBE-EXTERNAL-IP"]
+    owning = kernel.observe().state.entries[set_called("KUBE-EXTERNAL-IP")]
     assert [entry.port for entry in owning] == [80]
 
 
@@ -239,19 +242,14 @@ def test_events_that_no_sync_imposes_are_left_out_of_a_running_audit(
     reconciler: Reconciler, kernel: FakeKernel
 ) -> None:
     """What waits for the next audit is compiled, and may be another's."""
-    steps = reconciler.observe_in_steps()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            observed = done.value
-            break
-    reconciler.absorb(observed)
+    run = AuditRun(reconciler)
+    steps = run.between_syncs()
+    while not run.changes:
+        next(steps)
     kernel.preload(KEEPALIVED, ITS_SERVER)
     take(reconciler, has(BALANCED))
     reconciler.prepare()
-    for _ in reconciler.impose_in_steps(observed):
-        pass
+    finish(steps)
     assert keepalived_is_there(kernel)
     assert not reconciler.audit().report.failed
     assert taken(reconciler) == ["tcp 203.0.113.50:443"]
@@ -271,9 +269,9 @@ def test_flushed_sets_make_nobody_foreign(
         entries = kernel.observe().state.entries
         kernel.apply(
             tuple(
-                DeleteEntry(name, entry)
-                for name, held in entries.items()
-                if not flushed or name in flushed
+                DeleteEntry(key, entry)
+                for key, held in entries.items()
+                if not flushed or set_name(key) in flushed
                 for entry in held
             )
         )
@@ -292,11 +290,10 @@ def test_on_a_node_of_kube_proxys(kernel: FakeKernel) -> None:
     stranger = VirtualServer(key=key(NODE, 30443), scheduler="rr", netmask_bits=32)
     name = "KUBE-NODE-PORT-TCP"
     bitmap = SetSpec(name=name, type=SetType.BITMAP_PORT)
+    kernel.preload_set(bitmap, [SetEntry(port=30080)])
     kernel.apply(
         (
             EnsureVipLink("kube-ipvs0"),
-            CreateSet(bitmap),
-            AddEntry(name, SetEntry(port=30080)),
             AddVirtualServer(http),
             AddVirtualServer(cluster_ip),
             BindAddress(parse_address("10.96.0.10")),
@@ -311,4 +308,4 @@ def test_on_a_node_of_kube_proxys(kernel: FakeKernel) -> None:
     assert state.real_servers[stranger.key] == {ITS_SERVER.key: ITS_SERVER}
     assert real_servers(kernel, http.key) == {"172.16.0.1:8080": 1}
     assert real_servers(kernel) == {"172.16.0.1:8080": 1}
-    assert name not in state.sets
+    assert not state.leftovers

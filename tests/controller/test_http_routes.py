@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ipvsctl.cluster.config import parse_config
+from ipvsctl.cluster.config.config_file import parse_config
 from ipvsctl.cluster.events import Invalid
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.gauges import Gauges
@@ -25,6 +25,7 @@ from tests.builders import node
 from tests.cluster.test_store import put
 from tests.controller.cluster import FIRST, ListSource
 from tests.fakes.clock import FakeClock
+from tests.fakes.inline import InlineWorker
 from tests.fakes.kernel import FakeKernel
 from tests.serve.test_metrics import samples
 
@@ -63,6 +64,7 @@ class World:
         source = LostSource(FIRST)
         self.loop = Loop(
             reconciler=reconciler,
+            worker=InlineWorker(),
             source=source,
             config=self.config,
             observer=Nobody(),

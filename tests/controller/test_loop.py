@@ -30,6 +30,7 @@ from ipvsctl.model.net import Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.steps import Step
 from ipvsctl.plan.diff.ops import AddVirtualServer, BindAddress, Plan, Report, SetSysctl
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.sources.source import Source
@@ -45,7 +46,7 @@ from tests.controller.cluster import (
     real_servers,
 )
 from tests.fakes.clock import FakeClock
-from tests.fakes.inline import run_inline
+from tests.fakes.inline import InlineWorker, idle, run_inline
 from tests.fakes.kernel import FakeKernel
 
 CONFIG = ProxyConfig(sync_period_s=30, min_sync_period_s=1)
@@ -97,6 +98,7 @@ class World:
         )
         self.loop = Loop(
             reconciler=self.reconciler,
+            worker=InlineWorker(),
             source=source,
             config=CONFIG,
             observer=self.told,
@@ -115,8 +117,7 @@ class World:
 
     async def idle(self) -> None:
         """Let tasks run until all of them wait for time or events."""
-        for _ in range(200):
-            await self._turn()
+        await idle()
 
     async def _turn(self) -> None:
         await asyncio.sleep(0)
@@ -475,7 +476,7 @@ async def test_an_event_does_not_wait_for_an_audit() -> None:
                 end = time.monotonic() + 60
                 changes = len(self.log)
                 while len(self.log) == changes and time.monotonic() < end:
-                    yield True
+                    yield Step.EXCLUSIVE
             return (yield from super().read_in_steps(likely))
 
     loop = asyncio.get_running_loop()
@@ -508,7 +509,7 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
                 self.fail_on(lambda _: True, errno.ENOMEM)
                 end = time.monotonic() + 60
                 while not world.loop.state.syncs and time.monotonic() < end:
-                    yield True
+                    yield Step.EXCLUSIVE
                 self.stop_failing()
             return (yield from super().read_in_steps(likely))
 

@@ -19,7 +19,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.state import NodeState
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, finish
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.diff.ops import AddVirtualServer, ChangeRules, UnbindAddress
 from ipvsctl.serve.metrics import Metrics
@@ -34,7 +34,7 @@ from tests.controller.cluster import (
     has_slice,
 )
 from tests.fakes.clock import FakeClock
-from tests.fakes.inline import run_inline
+from tests.fakes.inline import InlineWorker, run_inline
 from tests.fakes.kernel import FakeKernel
 from tests.serve.test_metrics import samples
 
@@ -56,9 +56,12 @@ class World:
             kernel=self.kernel, config=CONFIG, store=store, clock=self.clock
         )
         families = self.kernel.capabilities().families
-        self.observer = MetricsObserver(self.metrics, reconciler, families, alone)
+        self.observer = MetricsObserver(
+            self.metrics, reconciler.desired, families, alone
+        )
         self.loop = Loop(
             reconciler=reconciler,
+            worker=InlineWorker(),
             source=self.source,
             config=CONFIG,
             observer=self.observer,
@@ -220,7 +223,7 @@ async def test_pending_changes() -> None:
         await world.until(lambda: len(world.clock.sleeping) > 1)
         world.kernel.break_reading(errno.ENOBUFS)
         world.source.tell(has(service("b")), endpoints("172.16.0.2"))
-        await world.until(lambda: world.loop.changes.totals[Kind.SERVICE] == 2)
+        await world.until(lambda: world.loop.backlog.totals[Kind.SERVICE] == 2)
         world.clock.advance(2)
         found = await world.scrape()
     rules = "kubeproxy_sync_proxy_rules"
@@ -271,7 +274,7 @@ async def test_traffic_of_a_sync_during_an_audit() -> None:
                 loop.call_soon_threadsafe(world.source.tell, endpoints("172.16.0.2"))
                 end = time.monotonic() + 60
                 while not world.loop.state.syncs and time.monotonic() < end:
-                    yield True
+                    yield Step.EXCLUSIVE
             return read
 
     loop = asyncio.get_running_loop()

@@ -3,7 +3,8 @@
 import pytest
 
 from ipvsctl.controller.observers import AuditDone, Nobody, Observers, SyncDone
-from ipvsctl.controller.reconciler import SyncReport
+from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import Report
@@ -50,7 +51,7 @@ async def test_each_is_told_everything(listeners: int) -> None:
     """And what each cannot tell is told together."""
     heard = [Listener() for _ in range(listeners)]
     everyone = Observers((*heard, Nobody()))
-    audit = AuditDone(report=REPORT)
+    audit = AuditDone(report=REPORT, context=NodeContext(name="node-0"))
     sync = SyncDone(report=REPORT, change=CHANGE)
     await everyone.audited(audit)
     await everyone.synced(sync)

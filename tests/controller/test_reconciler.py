@@ -72,7 +72,7 @@ def synced(reconciler: Reconciler) -> list[str]:
     """Sync what changed; the ops as text."""
     report = reconciler.sync(reconciler.prepare())
     assert not report.report.failed
-    return [str(op) for op in report.plan]
+    return builders.in_words(report.plan)
 
 
 def test_a_second_audit_has_nothing_to_do(reconciler: Reconciler) -> None:
@@ -124,6 +124,7 @@ def test_rules_do_not_change_with_services(
     assert len(changes) == 2, "one for each family"
 
 
+SHORT_CIRCUIT = builders.set_called("KUBE-SHORT-CIRCUIT")
 LOCAL = builders.service(
     external_traffic_policy=TrafficPolicy.LOCAL,
     external_ips=(IPv4Address("203.0.113.50"),),
@@ -148,7 +149,7 @@ def test_a_sync_keeps_off_a_strangers_fwmark(
     state = kernel.observe().state
     assert state.virtual_servers[STRANGER.key] == STRANGER
     assert not state.real_servers.get(STRANGER.key)
-    assert not state.entries.get("KUBE-SHORT-CIRCUIT")
+    assert not state.entries.get(SHORT_CIRCUIT)
     assert tcp_key("203.0.113.50", 80) in state.virtual_servers
     # Another event may come before that audit.
     take(reconciler, endpoints("172.16.0.2"))
@@ -157,7 +158,7 @@ def test_a_sync_keeps_off_a_strangers_fwmark(
     assert not reconciler.audit().report.failed
     state = kernel.observe().state
     assert state.virtual_servers[STRANGER.key] == STRANGER
-    assert list(map(str, state.entries["KUBE-SHORT-CIRCUIT"])) == [
+    assert list(map(str, state.entries[SHORT_CIRCUIT])) == [
         "203.0.113.50,tcp:80 skbmark 0x20001"
     ]
     assert reconciler.audit().plan == ()
@@ -186,9 +187,9 @@ def test_flushed_sets_leave_the_fwmarks(
     """Who lives on knows its own virtual servers, and puts the entries back."""
     take(reconciler, has(LOCAL))
     synced(reconciler)
-    marked = kernel.observe().state.entries["KUBE-SHORT-CIRCUIT"]
-    kernel.apply(tuple(DeleteEntry("KUBE-SHORT-CIRCUIT", entry) for entry in marked))
-    assert [str(op) for op in reconciler.audit().plan] == [
+    marked = kernel.observe().state.entries[SHORT_CIRCUIT]
+    kernel.apply(tuple(DeleteEntry(SHORT_CIRCUIT, entry) for entry in marked))
+    assert builders.in_words(reconciler.audit().plan) == [
         "add entry KUBE-SHORT-CIRCUIT 203.0.113.50,tcp:80 skbmark 0x20000"
     ]
 
@@ -299,7 +300,7 @@ def test_a_failed_op_stops_nothing_else(
     served = {str(key) for key in kernel.observe().state.virtual_servers}
     assert "tcp 10.96.0.77:80" in served
     kernel.stop_failing()
-    assert [str(op) for op in reconciler.audit().plan] == [
+    assert builders.in_words(reconciler.audit().plan) == [
         "add virtual server tcp 10.96.0.66:80 rr"
     ]
 

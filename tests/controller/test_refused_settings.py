@@ -40,10 +40,12 @@ async def problems_of(
     kernel.fail_on(refuse, code)
     reconciler = Reconciler(kernel=kernel, config=ProxyConfig(), store=Store("node-0"))
     take(reconciler, *FIRST, Synced())
-    settings = RefusedSettings(reconciler)
+    settings = RefusedSettings("node-0")
     said = []
     for _ in range(2):
-        await settings.audited(AuditDone(report=reconciler.audit()))
+        await settings.audited(
+            AuditDone(report=reconciler.audit(), context=reconciler.context)
+        )
         said.append([str(problem) for problem in settings.problems()])
         kernel.stop_failing()
     return said[0], said[1]
@@ -81,8 +83,10 @@ async def test_a_sync_that_sets_one_tells_too() -> None:
     kernel.fail_on(is_arp, errno.EROFS)
     reconciler = Reconciler(kernel=kernel, config=ProxyConfig(), store=Store("node-0"))
     take(reconciler, *FIRST, Synced())
-    settings = RefusedSettings(reconciler)
-    await settings.audited(AuditDone(report=reconciler.audit()))
+    settings = RefusedSettings("node-0")
+    await settings.audited(
+        AuditDone(report=reconciler.audit(), context=reconciler.context)
+    )
     assert settings.problems() == ()
     balancer = builders.service(
         "lb",

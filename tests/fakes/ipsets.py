@@ -1,15 +1,34 @@
 """ipsets in memory: what Linux does with an op about a set, and what it refuses."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
+from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.model.net import family_of
-from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
+from ipvsctl.model.sets import Leftover, SetEntry, SetKey
+from ipvsctl.plan.diff.ops import (
+    AddEntry,
+    CreateSet,
+    DeleteEntry,
+    DestroySet,
+    RebuildSet,
+)
+from ipvsctl.wire.ipset.sets import (
+    KUBE_PROXY_SET_NAMES,
+    TEMPORARY_NAMES,
+    SetSpec,
+    SetType,
+    key_of,
+    leftover_of,
+    set_name,
+    set_spec,
+    shape_of,
+    temporary_name,
+)
 from tests.fakes.refusal import Refusal
 
 IPSET_ERR_PROTOCOL: Final = 4097
@@ -20,7 +39,7 @@ IPSET_ERR_INVALID_CIDR: Final = 4104
 IPSET_ERR_SKBINFO: Final = 4114
 IPSET_ERR_HASH_FULL: Final = 4352
 
-SetOp = CreateSet | SwapSets | DestroySet | AddEntry | DeleteEntry
+SetOp = CreateSet | RebuildSet | DestroySet | AddEntry | DeleteEntry
 
 
 @dataclass(slots=True)
@@ -46,41 +65,64 @@ class FakeIpsets:
         self.by_name: dict[str, FakeSet] = {}
         self._is_used = is_used
 
-    def specs(self) -> dict[str, SetSpec]:
-        """Every set without its entries."""
-        return {
-            name: msgspec.structs.replace(found.spec, name=name)
-            for name, found in self.by_name.items()
-        }
+    def listing(self) -> SetListing:
+        """Every set that is ours or of no use."""
+        held = {key_of(name): found for name, found in self.by_name.items()}
+        ours = {key: found for key, found in held.items() if key is not None}
+        names = self.by_name.keys() & (TEMPORARY_NAMES | KUBE_PROXY_SET_NAMES)
+        return SetListing(
+            {key: shape_of(key, found.spec) for key, found in ours.items()},
+            {key: frozenset(found.entries.values()) for key, found in ours.items()},
+            {leftover_of(name, self.by_name[name].entries) for name in names},
+        )
 
-    def entries(self) -> dict[str, frozenset[SetEntry]]:
-        """The entries of every set."""
-        return {
-            name: frozenset(found.entries.values())
-            for name, found in self.by_name.items()
-        }
+    def put(self, spec: SetSpec, entries: Iterable[SetEntry] = ()) -> None:
+        """Have a set as it is, whoever made it."""
+        self.by_name[spec.name] = FakeSet(spec, {e.identity: e for e in entries})
 
     def run(self, op: SetOp) -> None:
         """Run one op, or raise Refusal."""
         match op:
-            case CreateSet(spec):
-                if spec.name in self.by_name:
-                    raise Refusal(errno.EEXIST)
-                self.by_name[spec.name] = FakeSet(spec)
-            case SwapSets(first, second):
-                self._swap(first, second)
-            case DestroySet(name):
-                if name in self.by_name and self._is_used(name):
-                    raise Refusal(IPSET_ERR_BUSY)
-                self.by_name.pop(name, None)
-            case AddEntry(set_name, entry):
-                found = self._set_for(set_name, entry)
-                is_full = len(found.entries) >= found.spec.maxelem > 0
-                if is_full and entry.identity not in found.entries:
-                    raise Refusal(IPSET_ERR_HASH_FULL)
-                found.entries[entry.identity] = entry
-            case DeleteEntry(set_name, entry):
-                self._set_for(set_name, entry).entries.pop(entry.identity, None)
+            case CreateSet(key, room):
+                self._create(set_spec(key, room))
+            case RebuildSet(key, room, entries):
+                self._rebuild(key, room, entries)
+            case DestroySet(Leftover(name=name)):
+                self._destroy(name)
+            case DestroySet(SetKey() as key):
+                self._destroy(set_name(key))
+            case AddEntry(key, entry):
+                self._add(set_name(key), entry)
+            case DeleteEntry(key, entry):
+                held = self._set_for(set_name(key), entry).entries
+                held.pop(entry.identity, None)
+
+    def _create(self, spec: SetSpec) -> None:
+        if spec.name in self.by_name:
+            raise Refusal(errno.EEXIST)
+        self.by_name[spec.name] = FakeSet(spec)
+
+    def _add(self, name: str, entry: SetEntry) -> None:
+        found = self._set_for(name, entry)
+        is_full = len(found.entries) >= found.spec.maxelem > 0
+        if is_full and entry.identity not in found.entries:
+            raise Refusal(IPSET_ERR_HASH_FULL)
+        found.entries[entry.identity] = entry
+
+    def _destroy(self, name: str) -> None:
+        if name in self.by_name and self._is_used(name):
+            raise Refusal(IPSET_ERR_BUSY)
+        self.by_name.pop(name, None)
+
+    def _rebuild(self, key: SetKey, room: int, entries: Iterable[SetEntry]) -> None:
+        aside = temporary_name(key)
+        try:
+            self._create(msgspec.structs.replace(set_spec(key, room), name=aside))
+            for entry in entries:
+                self._add(aside, entry)
+            self._swap(aside, set_name(key))
+        finally:
+            self.by_name.pop(aside, None)
 
     def _swap(self, first: str, second: str) -> None:
         if first not in self.by_name:

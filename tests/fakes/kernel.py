@@ -23,8 +23,9 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish
+from ipvsctl.model.steps import Step, finish
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
@@ -41,14 +42,17 @@ from ipvsctl.plan.diff.ops import (
     FailedOp,
     Op,
     Plan,
+    RebuildSet,
     Report,
     SetSysctl,
     SetTimeouts,
-    SwapSets,
     UpdateRealServer,
     UpdateRoute,
     UpdateVirtualServer,
 )
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.wire.ipset.sets import SetSpec
+from ipvsctl.wire.iptables.words import IptablesWords
 from tests.fakes.conntrack import FakeConntrack
 from tests.fakes.ipsets import FakeIpsets
 from tests.fakes.ipvs import FakeIpvs
@@ -146,31 +150,37 @@ class FakeKernel:
         """Whether packets to an address are for this host."""
         return self._links.is_local(address)
 
+    @property
+    def words(self) -> FirewallWords:
+        """See `interface.Kernel`."""
+        return IptablesWords()
+
     def capabilities(self) -> Capabilities:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         return self._capabilities
 
     def observe(self) -> Observed:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         return finish(self.read_in_steps(NodeState()))
 
     def read_in_steps(self, likely: NodeState) -> Reading:
-        """See `seam.Kernel`; objects are never those of `likely`."""
+        """See `interface.Kernel`; objects are never those of `likely`."""
         del likely
         self.reads += 1
         self._check_reading()
-        yield False
+        yield Step.SHARED
         chains = self._rules.read()
-        yield True
-        sets, entries = self._ipsets.specs(), self._ipsets.entries()
-        yield True
+        yield Step.EXCLUSIVE
+        sets = self._ipsets.listing()
+        yield Step.EXCLUSIVE
         servers = self._ipvs.observe(self._ipvs.virtual_servers)
         state = NodeState(
             vip_link_up=self._links.vip_link in self._links.names,
             sysctls=dict(self._sysctls),
             timeouts=self._ipvs.timeouts,
-            sets=sets,
-            entries=entries,
+            sets=sets.sets,
+            entries=sets.entries,
+            leftovers=sets.leftovers,
             chains=chains,
             virtual_servers=servers.state.virtual_servers,
             real_servers=servers.state.real_servers,
@@ -187,24 +197,24 @@ class FakeKernel:
         )
 
     def read_host(self) -> HostNetwork:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         return self.host
 
     def read_vips(self) -> frozenset[IPAddress]:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         self._check_reading()
         ours = self._links.ours().keys() | self._links.stand_ins()
         return frozenset(self._links.addresses) | ours
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         wanted = frozenset(keys)
         self.partial_reads.append(wanted)
         self._check_reading()
         return self._ipvs.observe(wanted)
 
     def apply(self, plan: Plan) -> Report:
-        """See `seam.Kernel`.
+        """See `interface.Kernel`.
 
         Raises:
             KilledError: see `stop_after`.
@@ -230,7 +240,7 @@ class FakeKernel:
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def close(self) -> None:
-        """See `seam.Kernel`."""
+        """See `interface.Kernel`."""
         self.is_closed = True
 
     def fail_on(self, predicate: Callable[[Op], bool], code: int) -> None:
@@ -257,6 +267,10 @@ class FakeKernel:
     def withdraw(self, key: VirtualServerKey) -> None:
         """Have somebody take his virtual server away again."""
         del self._ipvs.virtual_servers[key], self._ipvs.real_servers[key]
+
+    def preload_set(self, spec: SetSpec, entries: Iterable[SetEntry] = ()) -> None:
+        """Have a set as it is, whoever made it."""
+        self._ipsets.put(spec, entries)
 
     def preload_chains(self, family: IPFamily, chains: Chains) -> None:
         """Have these rules as they are, whoever made or edited them."""
@@ -300,7 +314,7 @@ class FakeKernel:
                 self._ipvs.run_virtual_server(op)
             case AddRealServer() | UpdateRealServer() | DeleteRealServer():
                 self._ipvs.run_real_server(op)
-            case CreateSet() | SwapSets() | DestroySet() | AddEntry() | DeleteEntry():
+            case CreateSet() | RebuildSet() | DestroySet() | AddEntry() | DeleteEntry():
                 self._ipsets.run(op)
             case DeleteStaleFlows():
                 self.flows.run(op)

@@ -1,6 +1,7 @@
 """What a part of the fake kernel raises when it refuses an op."""
 
 from ipvsctl.model.errors import describe_errno
+from ipvsctl.wire.ipset.errors import describe_ipset_error
 
 
 class Refusal(Exception):
@@ -12,6 +13,6 @@ class Refusal(Exception):
     """
 
     def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(reason or describe_errno(code))
         self.code = code
-        self.reason = reason or describe_errno(code)
+        self.reason = reason or describe_ipset_error(code) or describe_errno(code)
+        super().__init__(self.reason)

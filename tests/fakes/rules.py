@@ -15,6 +15,7 @@ from ipvsctl.model.rules import (
     Table,
     UnknownRule,
 )
+from ipvsctl.wire.ipset.sets import set_name
 
 _ORDER: Final = (Table.MANGLE, Table.NAT, Table.FILTER)
 
@@ -120,4 +121,6 @@ def _check(ref: ChainRef, rule: Rule, chains: Chains, sets: Container[str]) -> N
 def _sets_of(rule: Rule) -> list[str]:
     """The sets that a rule refers to."""
     parts = (*rule.matches, rule.target)
-    return [part.set_name for part in parts if isinstance(part, MatchSet | MapMark)]
+    return [
+        set_name(part.key) for part in parts if isinstance(part, MatchSet | MapMark)
+    ]

@@ -6,32 +6,47 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.sets import (
+    Leftover,
+    SetEntry,
+    SetKey,
+    SetRole,
+    SetShape,
+    set_key,
+)
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
+from ipvsctl.plan.diff.ops import (
+    AddEntry,
+    CreateSet,
+    DeleteEntry,
+    DestroySet,
+    RebuildSet,
+)
 from tests.kernel.contract import Row
 
 IPSET_ERR_PROTOCOL: Final = 4097
 IPSET_ERR_EXIST_SETNAME2: Final = 4101
-IPSET_ERR_TYPE_MISMATCH: Final = 4102
 IPSET_ERR_INVALID_CIDR: Final = 4104
 IPSET_ERR_SKBINFO: Final = 4114
 IPSET_ERR_HASH_FULL: Final = 4352
 
 VIP: Final = IPv4Address("10.96.0.10")
 VIP6: Final = IPv6Address("fd00:96::10")
-CLUSTER_IP: Final = "KUBE-CLUSTER-IP"
 
 
 def spec(
-    name: str = CLUSTER_IP,
-    kind: SetType = SetType.HASH_IP_PORT,
-    family: IPFamily | None = IPFamily.IPV4,
-    maxelem: int = 262144,
-) -> SetSpec:
-    """A set."""
-    return SetSpec(name=name, type=kind, family=family, maxelem=maxelem)
+    role: SetRole = SetRole.CLUSTER_IP,
+    family: IPFamily = IPFamily.IPV4,
+    room: int = 262144,
+) -> CreateSet:
+    """A set is made."""
+    return CreateSet(set_key(role, family), room)
+
+
+def shapes(*made: CreateSet) -> dict[SetKey, SetShape]:
+    """What is to be seen of sets that were made."""
+    return {op.key: SetShape(op.room) for op in made}
 
 
 def entry(
@@ -54,40 +69,25 @@ def with_network(network: IPv4Network | IPv6Network) -> SetEntry:
 
 
 SPEC: Final = spec()
-SPEC6: Final = spec("KUBE-6-CLUSTER-IP", family=IPFamily.IPV6)
-TEMPORARY: Final = spec("KTMP-CLUSTER-IP", maxelem=4)
-SMALL: Final = spec(maxelem=1)
-BITMAP: Final = SetSpec(name="KUBE-HEALTH-CHECK-NODE-PORT", type=SetType.BITMAP_PORT)
-IPS: Final = spec("KUBE-IPVS-IPS", SetType.HASH_IP)
-IPS6: Final = spec("KUBE-6-IPVS-IPS", SetType.HASH_IP, IPFamily.IPV6)
-LOOP_BACK: Final = spec("KUBE-LOOP-BACK", SetType.HASH_IP_PORT_IP)
-LOOP_BACK6: Final = spec("KUBE-6-LOOP-BACK", SetType.HASH_IP_PORT_IP, IPFamily.IPV6)
-SOURCE: Final = spec("KUBE-LOAD-BALANCER-SOURCE-CIDR", SetType.HASH_IP_PORT_NET)
-SOURCE6: Final = spec(
-    "KUBE-6-LOAD-BALANCER-SOURCE-CID", SetType.HASH_IP_PORT_NET, IPFamily.IPV6
-)
-
-MARKING: Final = SetSpec(
-    name="KUBE-SHORT-CIRCUIT",
-    type=SetType.HASH_IP_PORT,
-    family=IPFamily.IPV4,
-    maxelem=1,
-    skbinfo=True,
-)
-MARKING6: Final = SetSpec(
-    name="KUBE-6-SHORT-CIRCUIT",
-    type=SetType.HASH_IP_PORT,
-    family=IPFamily.IPV6,
-    maxelem=262144,
-    skbinfo=True,
-)
-PLAIN: Final = msgspec.structs.replace(MARKING, skbinfo=False)
-ASIDE: Final = msgspec.structs.replace(MARKING, name="KTMP-SHORT-CIRCUIT")
+SPEC6: Final = spec(family=IPFamily.IPV6)
+SMALL: Final = spec(room=1)
+BITMAP: Final = spec(SetRole.HEALTH_CHECK_NODE_PORT, room=65536)
+IPS: Final = spec(SetRole.IPVS_IPS)
+IPS6: Final = spec(SetRole.IPVS_IPS, IPFamily.IPV6)
+LOOP_BACK: Final = spec(SetRole.LOOP_BACK)
+LOOP_BACK6: Final = spec(SetRole.LOOP_BACK, IPFamily.IPV6)
+SOURCE: Final = spec(SetRole.LOAD_BALANCER_SOURCE_CIDR)
+SOURCE6: Final = spec(SetRole.LOAD_BALANCER_SOURCE_CIDR, IPFamily.IPV6)
+MARKING: Final = spec(SetRole.SHORT_CIRCUIT, room=1)
+MARKING6: Final = spec(SetRole.SHORT_CIRCUIT, IPFamily.IPV6)
 
 LOOP: Final = SetEntry(address=VIP, protocol=Protocol.UDP, port=53, second_address=VIP)
 LOOP6: Final = SetEntry(
     address=VIP6, protocol=Protocol.SCTP, port=53, second_address=VIP6
 )
+
+
+MANY: Final = frozenset(entry(port=port) for port in range(1, 1200))
 
 
 def marked(
@@ -101,28 +101,29 @@ def marked(
 
 def sets(state: NodeState) -> object:
     """Look at all sets and entries."""
+    assert not state.leftovers
     return dict(state.sets), {
-        name: set(entries) for name, entries in state.entries.items() if entries
+        key: set(entries) for key, entries in state.entries.items() if entries
     }
 
 
-def _taken(what: str, given: SetSpec, added: SetEntry) -> Row:
+def _taken(what: str, given: CreateSet, added: SetEntry) -> Row:
     return Row(
         fact=f"a set takes {what}",
-        given=(CreateSet(given),),
-        op=AddEntry(given.name, added),
+        given=(given,),
+        op=AddEntry(given.key, added),
         look=sets,
-        then=({given.name: given}, {given.name: {added}}),
+        then=(shapes(given), {given.key: {added}}),
     )
 
 
 SET_ROWS: Final = (
     *(
         Row(
-            fact=f"a set is created: {made.type} {made.family}",
-            op=CreateSet(made),
+            fact=f"a set is created: {made.key}",
+            op=made,
             look=sets,
-            then=({made.name: made}, {}),
+            then=(shapes(made), {}),
         )
         for made in (
             *(SPEC, SPEC6, BITMAP, IPS, IPS6),
@@ -132,75 +133,61 @@ SET_ROWS: Final = (
     ),
     Row(
         fact="a set that is there is not created, though it be the same",
-        given=(CreateSet(SPEC),),
-        op=CreateSet(SPEC),
+        given=(SPEC,),
+        op=SPEC,
         code=errno.EEXIST,
     ),
     Row(
-        fact="a swap exchanges sizes and entries, and names stay",
-        given=(
-            CreateSet(SPEC),
-            CreateSet(TEMPORARY),
-            AddEntry(SPEC.name, entry()),
-            AddEntry(TEMPORARY.name, entry(port=80)),
-        ),
-        op=SwapSets(TEMPORARY.name, SPEC.name),
+        fact="a set is rebuilt with more room and other entries",
+        given=(SMALL, AddEntry(SMALL.key, entry())),
+        op=RebuildSet(SMALL.key, 4, frozenset({entry(port=80), entry(port=81)})),
         look=sets,
         then=(
-            {
-                SPEC.name: spec(SPEC.name, maxelem=TEMPORARY.maxelem),
-                TEMPORARY.name: spec(TEMPORARY.name, maxelem=SPEC.maxelem),
-            },
-            {SPEC.name: {entry(port=80)}, TEMPORARY.name: {entry()}},
+            {SMALL.key: SetShape(4)},
+            {SMALL.key: {entry(port=80), entry(port=81)}},
         ),
     ),
     Row(
-        fact="a swap needs its first set",
-        given=(CreateSet(SPEC),),
-        op=SwapSets(TEMPORARY.name, SPEC.name),
-        code=errno.ENOENT,
+        fact="a set of marks is rebuilt with its marks",
+        given=(MARKING,),
+        op=RebuildSet(MARKING.key, 4, frozenset({marked(7)})),
+        look=sets,
+        then=({MARKING.key: SetShape(4)}, {MARKING.key: {marked(7)}}),
     ),
     Row(
-        fact="a swap needs its second set",
-        given=(CreateSet(TEMPORARY),),
-        op=SwapSets(TEMPORARY.name, SPEC.name),
+        fact="a set is rebuilt with more entries than fit into one message",
+        given=(SPEC,),
+        op=RebuildSet(SPEC.key, 4096, MANY),
+        look=sets,
+        then=({SPEC.key: SetShape(4096)}, {SPEC.key: set(MANY)}),
+    ),
+    Row(
+        fact="a set stays as it was if what is to be in it does not fit",
+        given=(SPEC, AddEntry(SPEC.key, entry())),
+        op=RebuildSet(SPEC.key, 1, frozenset({entry(port=80), entry(port=81)})),
+        code=IPSET_ERR_HASH_FULL,
+    ),
+    Row(
+        fact="a set that is not there is not rebuilt",
+        op=RebuildSet(SPEC.key, 4, frozenset({entry()})),
         code=IPSET_ERR_EXIST_SETNAME2,
     ),
     Row(
-        fact="a set with marks takes the place of one without",
-        given=(CreateSet(PLAIN), CreateSet(ASIDE), AddEntry(ASIDE.name, marked(7))),
-        op=SwapSets(ASIDE.name, PLAIN.name),
+        fact="a set that was left and is gone is destroyed already",
+        op=DestroySet(Leftover(name="KTMP-CLUSTER-IP", is_half_built=True)),
         look=sets,
-        then=(
-            {
-                MARKING.name: MARKING,
-                ASIDE.name: msgspec.structs.replace(PLAIN, name=ASIDE.name),
-            },
-            {MARKING.name: {marked(7)}},
-        ),
-    ),
-    Row(
-        fact="types do not swap",
-        given=(CreateSet(SPEC), CreateSet(IPS)),
-        op=SwapSets(SPEC.name, IPS.name),
-        code=IPSET_ERR_TYPE_MISMATCH,
-    ),
-    Row(
-        fact="families do not swap",
-        given=(CreateSet(SPEC), CreateSet(SPEC6)),
-        op=SwapSets(SPEC.name, SPEC6.name),
-        code=IPSET_ERR_TYPE_MISMATCH,
+        then=({}, {}),
     ),
     Row(
         fact="a set is destroyed with its entries",
-        given=(CreateSet(SPEC), CreateSet(IPS), AddEntry(SPEC.name, entry())),
-        op=DestroySet(SPEC.name),
+        given=(SPEC, IPS, AddEntry(SPEC.key, entry())),
+        op=DestroySet(SPEC.key),
         look=sets,
-        then=({IPS.name: IPS}, {}),
+        then=(shapes(IPS), {}),
     ),
     Row(
         fact="a set that is not there is destroyed already",
-        op=DestroySet(SPEC.name),
+        op=DestroySet(SPEC.key),
         look=sets,
         then=({}, {}),
     ),
@@ -223,88 +210,88 @@ ENTRY_ROWS: Final = (
     _taken("no mark where there may be one", MARKING, entry()),
     Row(
         fact="an entry that is there gets another mark though the set is full",
-        given=(CreateSet(MARKING), AddEntry(MARKING.name, marked(0x20001))),
-        op=AddEntry(MARKING.name, marked(0x20002)),
+        given=(MARKING, AddEntry(MARKING.key, marked(0x20001))),
+        op=AddEntry(MARKING.key, marked(0x20002)),
         look=sets,
-        then=({MARKING.name: MARKING}, {MARKING.name: {marked(0x20002)}}),
+        then=(shapes(MARKING), {MARKING.key: {marked(0x20002)}}),
     ),
     Row(
         fact="an entry is deleted whatever its mark",
-        given=(CreateSet(MARKING), AddEntry(MARKING.name, marked(0x20001))),
-        op=DeleteEntry(MARKING.name, marked(0x20002)),
+        given=(MARKING, AddEntry(MARKING.key, marked(0x20001))),
+        op=DeleteEntry(MARKING.key, marked(0x20002)),
         look=sets,
-        then=({MARKING.name: MARKING}, {}),
+        then=(shapes(MARKING), {}),
     ),
     Row(
         fact="a set without marks takes no entry with one",
-        given=(CreateSet(SPEC),),
-        op=AddEntry(SPEC.name, marked(0x20001)),
+        given=(SPEC,),
+        op=AddEntry(SPEC.key, marked(0x20001)),
         code=IPSET_ERR_SKBINFO,
     ),
     Row(
         fact="an entry that is there is added already",
-        given=(CreateSet(SPEC), AddEntry(SPEC.name, entry())),
-        op=AddEntry(SPEC.name, entry()),
+        given=(SPEC, AddEntry(SPEC.key, entry())),
+        op=AddEntry(SPEC.key, entry()),
         look=sets,
-        then=({SPEC.name: SPEC}, {SPEC.name: {entry()}}),
+        then=(shapes(SPEC), {SPEC.key: {entry()}}),
     ),
     Row(
         fact="a full set takes no more",
-        given=(CreateSet(SMALL), AddEntry(SMALL.name, entry())),
-        op=AddEntry(SMALL.name, entry(port=80)),
+        given=(SMALL, AddEntry(SMALL.key, entry())),
+        op=AddEntry(SMALL.key, entry(port=80)),
         code=IPSET_ERR_HASH_FULL,
     ),
     Row(
         fact="a full set takes what it has",
-        given=(CreateSet(SMALL), AddEntry(SMALL.name, entry())),
-        op=AddEntry(SMALL.name, entry()),
+        given=(SMALL, AddEntry(SMALL.key, entry())),
+        op=AddEntry(SMALL.key, entry()),
         look=sets,
-        then=({SMALL.name: SMALL}, {SMALL.name: {entry()}}),
+        then=(shapes(SMALL), {SMALL.key: {entry()}}),
     ),
     Row(
         fact="a set that is not there takes no entry",
-        op=AddEntry(SPEC.name, entry()),
+        op=AddEntry(SPEC.key, entry()),
         code=errno.ENOENT,
     ),
     Row(
         fact="a set takes no address of the other family",
-        given=(CreateSet(SPEC),),
-        op=AddEntry(SPEC.name, entry(VIP6)),
+        given=(SPEC,),
+        op=AddEntry(SPEC.key, entry(VIP6)),
         code=IPSET_ERR_PROTOCOL,
     ),
     Row(
         fact="a set of addresses and ports takes no bare port",
-        given=(CreateSet(SPEC),),
-        op=AddEntry(SPEC.name, SetEntry(port=80)),
+        given=(SPEC,),
+        op=AddEntry(SPEC.key, SetEntry(port=80)),
         code=IPSET_ERR_PROTOCOL,
     ),
     Row(
         fact="the network of every client is no entry",
-        given=(CreateSet(SOURCE),),
-        op=AddEntry(SOURCE.name, with_network(IPv4Network("0.0.0.0/0"))),
+        given=(SOURCE,),
+        op=AddEntry(SOURCE.key, with_network(IPv4Network("0.0.0.0/0"))),
         code=IPSET_ERR_INVALID_CIDR,
     ),
     Row(
         fact="an entry is deleted",
         given=(
-            CreateSet(SPEC),
-            AddEntry(SPEC.name, entry()),
-            AddEntry(SPEC.name, entry(port=80)),
+            SPEC,
+            AddEntry(SPEC.key, entry()),
+            AddEntry(SPEC.key, entry(port=80)),
         ),
-        op=DeleteEntry(SPEC.name, entry()),
+        op=DeleteEntry(SPEC.key, entry()),
         look=sets,
-        then=({SPEC.name: SPEC}, {SPEC.name: {entry(port=80)}}),
+        then=(shapes(SPEC), {SPEC.key: {entry(port=80)}}),
     ),
     Row(
         fact="an entry that is not there is deleted already",
-        given=(CreateSet(SPEC),),
-        op=DeleteEntry(SPEC.name, entry()),
+        given=(SPEC,),
+        op=DeleteEntry(SPEC.key, entry()),
         look=sets,
-        then=({SPEC.name: SPEC}, {}),
+        then=(shapes(SPEC), {}),
     ),
     Row(
         fact="a set that is not there has no entry to delete",
-        op=DeleteEntry(SPEC.name, entry()),
+        op=DeleteEntry(SPEC.key, entry()),
         code=errno.ENOENT,
     ),
 )

@@ -16,20 +16,21 @@ from ipvsctl.model.rules import (
     Table,
     Verdict,
 )
+from ipvsctl.model.sets import SetShape
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     BindAddress,
     ChangeRules,
-    CreateSet,
     DeleteVipLink,
     DestroySet,
     EnsureVipLink,
+    RebuildSet,
     SetSysctl,
     SetTimeouts,
     UnbindAddress,
 )
 from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Row
-from tests.kernel.contract_ipsets import SPEC
+from tests.kernel.contract_ipsets import SPEC, entry, sets
 
 IPSET_ERR_BUSY: Final = 4100
 
@@ -169,7 +170,7 @@ SERVICES: Final = ChainRef(Table.NAT, "KUBE-SERVICES")
 PREROUTING: Final = ChainRef(Table.NAT, "PREROUTING")
 JUMP: Final = Rule(target=Jump(SERVICES.name))
 IN_SET: Final = Rule(
-    matches=(MatchSet(SPEC.name, (Side.DST, Side.DST)),), target=Verdict.ACCEPT
+    matches=(MatchSet(SPEC.key, (Side.DST, Side.DST)),), target=Verdict.ACCEPT
 )
 RETURN: Final = Rule(target=Verdict.RETURN)
 
@@ -193,14 +194,14 @@ def chains(state: NodeState) -> object:
 RULES_ROWS: Final = (
     Row(
         fact="a chain is written and linked",
-        given=(CreateSet(SPEC),),
+        given=(SPEC,),
         op=change(IN_SET, RETURN, linked=True),
         look=chains,
         then={SERVICES: (IN_SET, RETURN), PREROUTING: (JUMP,)},
     ),
     Row(
         fact="a chain is replaced whole, and jumps to it stay",
-        given=(CreateSet(SPEC), change(IN_SET, linked=True)),
+        given=(SPEC, change(IN_SET, linked=True)),
         op=change(RETURN),
         look=chains,
         then={SERVICES: (RETURN,), PREROUTING: (JUMP,)},
@@ -235,9 +236,16 @@ RULES_ROWS: Final = (
         code=errno.EINVAL,
     ),
     Row(
+        fact="a set that a rule refers to is rebuilt",
+        given=(SPEC, change(IN_SET)),
+        op=RebuildSet(SPEC.key, 8, frozenset({entry()})),
+        look=sets,
+        then=({SPEC.key: SetShape(8)}, {SPEC.key: {entry()}}),
+    ),
+    Row(
         fact="a set that a rule refers to is not destroyed",
-        given=(CreateSet(SPEC), change(IN_SET)),
-        op=DestroySet(SPEC.name),
+        given=(SPEC, change(IN_SET)),
+        op=DestroySet(SPEC.key),
         code=IPSET_ERR_BUSY,
     ),
 )

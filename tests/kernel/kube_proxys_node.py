@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from ipvsctl.cluster.events import Event
-from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
+from ipvsctl.cluster.manifests.manifest import Manifests, changes, merge, parse_manifest
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.kernel.load import Way

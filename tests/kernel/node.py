@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from ipvsctl.cluster.events import Deleted, Event, Upserted
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller.reconciler import Reconciler, SyncReport
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import IPFamily, parse_network

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ipvsctl.wire.conntrack.flows import ConntrackCmd
+from ipvsctl.wire.conntrack.attributes import ConntrackCmd
 from ipvsctl.wire.ipset.attributes import NFNL_SUBSYS_IPSET, IpsetCmd
 from ipvsctl.wire.ipvs.attributes import IpvsCmd
 from ipvsctl.wire.netlink.messages import NetlinkProtocol, iter_messages

@@ -7,6 +7,7 @@ from ipaddress import IPv4Interface, IPv4Network
 import msgspec
 import pytest
 
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import VipBinding
 from ipvsctl.model.errors import Exists
@@ -117,7 +118,11 @@ def test_no_link_but_a_dummy_becomes_the_vip_link(netns: Netns, link: str) -> No
     netns.ip.link("add", ifname="veth0", kind="veth", peer="veth1")
     netns.add_address("br0", IPv4Interface("10.9.9.9/24"))
     with pytest.raises(Exists, match=link):
-        LinuxKernel(vip_link=link, sysctl_names=(), rules={})
+        LinuxKernel(vip_link=link, sysctl_names=(), firewall=IptablesFirewall({}))
     netns.add_dummy("kube-ipvs0")
-    with closing(LinuxKernel(vip_link="kube-ipvs0", sysctl_names=(), rules={})) as own:
+    with closing(
+        LinuxKernel(
+            vip_link="kube-ipvs0", sysctl_names=(), firewall=IptablesFirewall({})
+        )
+    ) as own:
         assert parse_address("10.9.9.9") in own.read_host().addresses

@@ -11,7 +11,8 @@ from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetRole, set_key
+from ipvsctl.model.steps import finish
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster
@@ -20,7 +21,7 @@ from tests.lab.traffic import Servers, ask
 pytestmark = pytest.mark.kernel
 
 FIRST, SECOND = "203.0.113.20", "203.0.113.21"
-DROPPED = set_name(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
+DROPPED = set_key(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
 TCP = {"http": 8080}
 
 
@@ -135,12 +136,12 @@ def _in_parts(node: ProxiedNode) -> int:
     parts = 0
     while True:
         with inside(node.netns):
-            report = node.reconciler.sync(node.reconciler.prepare_some())
+            report = node.reconciler.sync(
+                node.reconciler.prepare_some(node.reconciler.take())
+            )
         assert [str(failed) for failed in report.report.failed] == []
         parts += 1
         if node.reconciler.has_large:
-            for work in node.reconciler.compile_large():
-                assert work is not None
-                work()
+            finish(node.reconciler.compile_large())
         elif not node.reconciler.has_parts:
             return parts

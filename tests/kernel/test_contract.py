@@ -10,11 +10,12 @@ import pytest
 
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.kernel.iptables import Iptables
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.kernel.rules import RulesTool
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import (
@@ -23,7 +24,6 @@ from ipvsctl.plan.diff.ops import (
     AddRoute,
     AddVirtualServer,
     BindAddress,
-    CreateSet,
     DeleteStaleFlows,
     EnsureVipLink,
     Op,
@@ -63,7 +63,7 @@ ROWS = (
     *ROUTE_ROWS,
 )
 
-SMALL = spec(maxelem=600)
+SMALL = spec(room=600)
 OTHER = changed_real(REAL, key=RealServerKey(POD, 9))
 
 
@@ -72,7 +72,9 @@ def _open_linux(*, with_rules: bool) -> Kernel:
     if with_rules:
         tools[IPFamily.IPV4] = Iptables(IPFamily.IPV4)
     return LinuxKernel(
-        vip_link=VIP_LINK, sysctl_names=(CONNTRACK, MISSING_SYSCTL), rules=tools
+        vip_link=VIP_LINK,
+        sysctl_names=(CONNTRACK, MISSING_SYSCTL),
+        firewall=IptablesFirewall(tools),
     )
 
 
@@ -231,8 +233,8 @@ def test_a_refused_op_stops_no_other(kernel: Kernel) -> None:
     assert len(state.virtual_servers) == 500
     assert sum(map(len, state.real_servers.values())) == 500
     assert {name: len(entries) for name, entries in state.entries.items()} == {
-        SMALL.name: SMALL.maxelem,
-        IPS.name: 500,
+        SMALL.key: SMALL.room,
+        IPS.key: 500,
     }
     assert len(state.addresses) == 500
 
@@ -321,15 +323,15 @@ def long_plan() -> tuple[Plan, list[Op]]:
     Every tenth virtual server is there already, every real server with weight -1 is
     refused, and SMALL is full in the middle of a message of entries.
     """
-    ops: list[Op] = [CreateSet(SMALL), CreateSet(IPS), EnsureVipLink(VIP_LINK)]
+    ops: list[Op] = [SMALL, IPS, EnsureVipLink(VIP_LINK)]
     refused: list[Op] = []
     for number in range(1000):
         address = VIP + number
-        op: Op = AddEntry(SMALL.name, entry(address))
+        op: Op = AddEntry(SMALL.key, entry(address))
         ops.append(op)
-        if number >= SMALL.maxelem:
+        if number >= SMALL.room:
             refused.append(op)
-    ops += (AddEntry(IPS.name, SetEntry(address=VIP + number)) for number in range(500))
+    ops += (AddEntry(IPS.key, SetEntry(address=VIP + number)) for number in range(500))
     for number in range(500):
         server = changed(SERVER, key=key_of(VIP + number))
         ops.append(AddVirtualServer(server))

@@ -15,14 +15,15 @@ import msgspec
 import pytest
 
 from ipvsctl.cli.daemon import DaemonError, ask
-from ipvsctl.cluster.services import parse_service
+from ipvsctl.cluster.objects.services import parse_service
 from ipvsctl.model.config import ProxyConfig, VipBinding
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import NodeStatus
 from tests import builders
+from tests.builders import set_called
 from tests.fakes.apiserver import SERVICES, Door, FakeApiServer
 from tests.fakes.apiserver.large import large_cluster
 from tests.kernel.node import ProxiedNode, has, proxied
@@ -279,7 +280,7 @@ def is_taken(node: ProxiedNode) -> bool:
     return (
         API in state.addresses
         or API in state.routes
-        or SetEntry(address=API) in state.entries["KUBE-IPVS-IPS"]
+        or SetEntry(address=API) in state.entries[set_called("KUBE-IPVS-IPS")]
         or any(key.address == API or key.fwmark for key in state.virtual_servers)
     )
 

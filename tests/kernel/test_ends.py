@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from ipvsctl.controller.look import see
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
@@ -203,7 +204,7 @@ def test_a_death_before_flows_are_deleted_is_mended(
     with connected_to(cluster, address, 53, "pod-0-0") as moving:
         endpoints(node, DNS, local_pods(cluster)[1:])
         with inside(node.netns):
-            plan = node.reconciler.plan(node.reconciler.survey())
+            plan = see(node.reconciler, node.reconciler.survey()).plan()
         first = next(
             place for place, op in enumerate(plan) if isinstance(op, DeleteStaleFlows)
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.net import parse_network
 from ipvsctl.plan.diff.ops import Plan

@@ -22,9 +22,10 @@ from ipvsctl.model.rules import (
     Table,
     Verdict,
 )
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.diff.rules import plan_rules
-from ipvsctl.plan.rules.catalogue import SetRole, set_spec
 from ipvsctl.plan.rules.filter_mangle import desired_chains
+from ipvsctl.wire.ipset.sets import set_name, set_spec
 from tests.lab.netns import Netns
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
@@ -43,7 +44,7 @@ def make_sets() -> None:
     lines = []
     for family in IPFamily:
         for role in SetRole:
-            spec = set_spec(role, family, maxelem=1024)
+            spec = set_spec(set_key(role, family), 1024)
             options = "range 0-65535"
             if spec.family is not None:
                 options = "family inet" if family is V4 else "family inet6"
@@ -163,13 +164,18 @@ def test_a_chain_in_use_by_others_keeps_nothing_else(tables: Iptables) -> None:
 @pytest.mark.kernel
 def test_a_refused_line_is_quoted(tables: Iptables) -> None:
     """A rule on a set that is not there changes nothing, and the error shows it."""
-    settle(tables, chains(tables.family))
+    only_user = ChainRef(Table.NAT, "KUBE-POSTROUTING")
+    settle(tables, {**chains(tables.family), only_user: ()})
     before = tables.read()
     ref = ChainRef(Table.NAT, "KUBE-SERVICES")
-    rule = Rule(matches=(MatchSet("NOWHERE", (Side.DST,)),), target=Verdict.ACCEPT)
+    nowhere = set_key(SetRole.LOOP_BACK, tables.family)
+    subprocess.run(["ipset", "destroy", set_name(nowhere)], check=True)
+    rule = Rule(matches=(MatchSet(nowhere, (Side.DST,)),), target=Verdict.ACCEPT)
     bad = RulesChange(family=tables.family, write=((ref, (rule,)),))
 
-    with pytest.raises(KernelError, match=r"at '-A KUBE-SERVICES .* NOWHERE") as caught:
+    with pytest.raises(
+        KernelError, match=r"at '-A KUBE-SERVICES .*-LOOP-BACK"
+    ) as caught:
         tables.restore(bad)
 
     assert caught.value.op.startswith(COMMANDS[tables.family])

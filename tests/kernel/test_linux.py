@@ -21,20 +21,21 @@ from typing import Any
 import pytest
 
 from ipvsctl.kernel.host import RESOLV_CONF
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.errors import NotPermitted
 from ipvsctl.model.host import HostNetwork, HostSocket
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     AddRealServer,
     AddVirtualServer,
     BindAddress,
-    CreateSet,
     EnsureVipLink,
     Plan,
 )
+from ipvsctl.wire.ipset.sets import set_name
 from tests.kernel.contract import CONNTRACK, VIP_LINK
 from tests.kernel.contract_ipsets import IPS, SPEC, entry
 from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
@@ -55,7 +56,7 @@ def opened(resolv_conf: Path = RESOLV_CONF) -> LinuxKernel:
     return LinuxKernel(
         vip_link=VIP_LINK,
         sysctl_names=(CONNTRACK,),
-        rules={},
+        firewall=IptablesFirewall({}),
         resolv_conf=resolv_conf,
     )
 
@@ -87,10 +88,10 @@ def test_other_agents_sets_are_not_read(kernel: LinuxKernel) -> None:
         "add KUBE-CLUSTER-IP 10.96.0.10,icmp:8/0",
     )
     state = kernel.observe().state
-    assert {name: set(entries) for name, entries in state.entries.items()} == {
+    assert {set_name(key): set(entries) for key, entries in state.entries.items()} == {
         "KUBE-CLUSTER-IP": {entry()}
     }
-    assert set(state.sets) == {"KUBE-CLUSTER-IP"}
+    assert set(map(set_name, state.sets)) == {"KUBE-CLUSTER-IP"}
 
 
 def test_a_set_larger_than_one_datagram(kernel: LinuxKernel) -> None:
@@ -100,9 +101,9 @@ def test_a_set_larger_than_one_datagram(kernel: LinuxKernel) -> None:
         for number in range(3000)
         for protocol in Protocol
     }
-    plan: Plan = (CreateSet(SPEC), *(AddEntry(SPEC.name, item) for item in entries))
+    plan: Plan = (SPEC, *(AddEntry(SPEC.key, item) for item in entries))
     assert kernel.apply(plan).failed == ()
-    assert kernel.observe().state.entries == {SPEC.name: entries}
+    assert kernel.observe().state.entries == {SPEC.key: entries}
 
 
 def test_a_virtual_server_larger_than_one_datagram(kernel: LinuxKernel) -> None:
@@ -154,8 +155,8 @@ def test_without_privileges_nothing_changes(kernel: LinuxKernel) -> None:
     """Every op is refused, and says that it is for want of a privilege."""
     plan = (
         EnsureVipLink(VIP_LINK),
-        CreateSet(SPEC),
-        CreateSet(IPS),
+        SPEC,
+        IPS,
         AddVirtualServer(SERVER),
         AddRealServer(KEY, REAL),
     )

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Event, Upserted
-from ipvsctl.cluster.manifest import Manifests, changes
+from ipvsctl.cluster.manifests.manifest import Manifests, changes
+from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
@@ -18,8 +19,10 @@ from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.sources.manifests import load_manifests
+from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
@@ -246,7 +249,7 @@ def test_a_death_half_way_is_mended(netns: Netns, share: float) -> None:
     with proxied(netns, config=config) as second:
         second.take(*changes(Manifests(), scenario("16-whole-node")))
         with inside(netns):
-            plan = second.reconciler.plan(second.reconciler.survey())
+            plan = see(second.reconciler, second.reconciler.survey()).plan()
         assert len(plan) > 150
         assert not second.apply(plan[: int(len(plan) * share)]).failed
     with proxied(netns, config=config) as third:

@@ -13,12 +13,13 @@ from ipvsctl.kernel.iptables import Iptables
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.rules import plan_rules
-from ipvsctl.wire.save_text import render_ipset, render_ipvsadm
+from ipvsctl.plan.trace.outcome import Fate, Outcome
+from ipvsctl.wire.ipset.save_text import render_ipset
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import VIP_NETWORKS, Cluster, Host
 from tests.lab.traffic import ANSWER_S, Servers, ask
 from tests.plan.trace.one_node import BOTH, SERVED, address, node_state, send
-from tests.plan.trace.packets import Fate, Outcome
 
 pytestmark = pytest.mark.kernel
 

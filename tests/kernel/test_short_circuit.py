@@ -17,6 +17,7 @@ from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPoli
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from tests.builders import set_called
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster
@@ -121,7 +122,7 @@ def met(client: Host, times: int = 4) -> set[str]:
 
 def marks(node: ProxiedNode) -> dict[str, int]:
     """The mark of each external address and port, as the kernel has it."""
-    entries = node.observe().state.entries["KUBE-SHORT-CIRCUIT"]
+    entries = node.observe().state.entries[set_called("KUBE-SHORT-CIRCUIT")]
     return {str(entry.identity): entry.mark for entry in entries}
 
 

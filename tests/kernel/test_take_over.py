@@ -16,12 +16,13 @@ import msgspec
 import pytest
 
 from ipvsctl.cli.plan_view import describe
+from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff
-from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES
+from ipvsctl.wire.ipset.sets import KUBE_PROXY_SET_NAMES
 from tests.kernel.keepalived import Balanced, keepalived
 from tests.kernel.kube_proxys_node import (
     GONE,
@@ -158,8 +159,8 @@ def migration_report(node: ProxiedNode) -> list[str]:
     """What `ipvsctl diff` says before anything is changed."""
     with inside(node.netns):
         observed = node.reconciler.survey()
-        plan = node.reconciler.plan(observed)
-    view = describe(plan, observed.state, node.reconciler.desired)
+        seen = see(node.reconciler, observed)
+    view = describe(seen.plan(), observed.state, seen.desired, firewall=seen.words)
     return [f"{change.action} {change.text}" for change in view.changes]
 
 

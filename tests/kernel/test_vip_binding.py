@@ -17,6 +17,8 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Deleted, Event
+from ipvsctl.controller.look import see
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
@@ -32,7 +34,7 @@ from ipvsctl.plan.diff.ops import (
     UpdateRoute,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
-from ipvsctl.wire.save_text import render_routes
+from ipvsctl.wire.route.show_text import render_routes
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, Host
@@ -219,7 +221,7 @@ def test_every_step_of_a_switch_serves(world: Cluster, before: str, after: str) 
         node.audit()
     with serving(world, WAYS[after]) as node, askers(world) as clients:
         with inside(node.netns):
-            plan = node.reconciler.plan(node.reconciler.survey())
+            plan = see(node.reconciler, node.reconciler.survey()).plan()
         assert any(isinstance(op, VIP_OPS) for op in plan)
         for op in plan:
             assert not node.apply((op,)).failed
@@ -351,7 +353,9 @@ def test_a_new_ipv6_address_does_not_hide_its_route(netns: Netns) -> None:
     netns.add_dummy("eth0")
     netns.add_address("eth0", ip_interface("fd00:10::10/64"))
     netns.link_up("eth0")
-    linux = LinuxKernel(vip_link="kube-ipvs0", sysctl_names=(), rules={})
+    linux = LinuxKernel(
+        vip_link="kube-ipvs0", sysctl_names=(), firewall=IptablesFirewall({})
+    )
     with closing(linux) as kernel:
         kernel.apply((EnsureVipLink("kube-ipvs0"),))
         for number in range(30):

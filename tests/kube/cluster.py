@@ -8,7 +8,7 @@ from typing import Any
 
 from ipvsctl.cluster.events import Event, Invalid
 from ipvsctl.cluster.store import Store
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.source import ApiSource
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.problem import ObjectRef

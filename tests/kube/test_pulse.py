@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.pulse import LOOK_S, SILENT_S, Pulse
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.problem import Kind

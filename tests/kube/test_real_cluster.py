@@ -19,7 +19,7 @@ import pytest
 from ipvsctl.cluster.events import Replaced, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.list_watch import ListWatch
 from ipvsctl.kube.recorder import EventRecorder
 from ipvsctl.kube.resources import endpoint_slices, services

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipvsctl.kube.budget import EVENTS_OF_ONE
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.event_body import event_of, reason_of
 from ipvsctl.kube.recorder import QUEUE_MAX, EventRecorder
 from ipvsctl.kube.transport import Api

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipvsctl.cluster.events import ApiServersFound, Event
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.servers import PERIOD_S, Servers, resolve
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.host import ApiServer

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipvsctl.cluster.events import Replaced, Synced
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.source import ApiSource
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError

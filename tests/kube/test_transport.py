@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ipvsctl.kube.credentials import Access, Address
+from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.transport import KEEPALIVE, Api
 from ipvsctl.model.errors import ApiError
 from ipvsctl.model.source_state import STALE_S

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ipvsctl.cluster.manifest import Manifests, changes, merge, parse_manifest
+from ipvsctl.cluster.manifests.manifest import Manifests, changes, merge, parse_manifest
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
@@ -15,8 +15,10 @@ from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPFamily, parse_address, parse_network
 from ipvsctl.model.state import NodeState
+from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
-from ipvsctl.wire.save_text import render_addresses, render_ipset, render_ipvsadm
+from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.route.show_text import render_addresses
 from tests.peer.differences import (
     Difference,
     as_hashed,
@@ -75,7 +77,7 @@ def planned(
     for event in changes(Manifests(), found):
         store.apply(event)
     compiler = Compiler(config=config, store=store, capabilities=Capabilities())
-    compiler.compile_dirty()
+    compiler.compile_all(store.take())
     hosts = frozenset(map(parse_address, settings.host_addresses))
     compiler.set_host(HostNetwork(addresses=hosts))
     return compiler.desired.state()

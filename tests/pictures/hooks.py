@@ -20,6 +20,7 @@ from ipvsctl.model.rules import (
     Table,
 )
 from ipvsctl.plan.rules.filter_mangle import desired_chains
+from ipvsctl.wire.ipset.sets import set_name
 from tests.clusters import CONFIG
 from tests.pictures.drawing import HEAD, IPVS_COLOUR, LOOK, Picture, table
 
@@ -108,8 +109,8 @@ def sets(planned: Chains, chain: ChainRef) -> tuple[str, ...]:
     for rule in planned[chain]:
         if isinstance(rule, Rule):
             found.update(
-                (m.set_name, None) for m in rule.matches if isinstance(m, MatchSet)
+                (set_name(m.key), None) for m in rule.matches if isinstance(m, MatchSet)
             )
             if isinstance(rule.target, MapMark):
-                found[rule.target.set_name] = None
+                found[set_name(rule.target.key)] = None
     return tuple(found)

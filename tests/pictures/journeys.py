@@ -24,9 +24,11 @@ from ipvsctl.model.objects import (
     TrafficPolicy,
 )
 from ipvsctl.model.state import NodeState
+from ipvsctl.plan.trace.outcome import Fate, Step
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 from tests import builders
 from tests.clusters import CONFIG, Cluster
-from tests.plan.trace.packets import Fate, Packet, Step, trace
 
 CLIENT: Final = parse_address("10.0.0.100")
 OUTSIDER: Final = parse_address("10.0.0.175")
@@ -218,22 +220,14 @@ def branches(way: Way, lane: Lane) -> Iterator[Branch]:
         port=way.port,
         in_interface="" if lane.is_host else "eth0",
     )
-    whole = trace(state, packet, host_addresses={NODE})
-    if whole.fate is not Fate.BALANCED:
-        yield Branch(steps=whole.steps, endpoints=(), fate=whole.fate)
-    for delivery in whole.deliveries:
-        # One real server at a time, or the steps of all would be in one row.
-        alone = msgspec.structs.replace(
-            state,
-            real_servers={
-                key: {k: v for k, v in servers.items() if k == delivery.endpoint}
-                for key, servers in state.real_servers.items()
-            },
-        )
-        outcome = trace(alone, packet, host_addresses={NODE})
+    outcome = trace(state, packet, host_addresses={NODE})
+    if outcome.fate is not Fate.BALANCED:
+        yield Branch(steps=outcome.steps, endpoints=(), fate=outcome.fate)
+        return
+    for delivery in outcome.deliveries:
         yield Branch(
-            steps=outcome.steps,
+            steps=(*outcome.steps, *delivery.steps),
             endpoints=(delivery.endpoint.address,),
-            fate=outcome.fate,
+            fate=delivery.fate,
             is_masqueraded=delivery.masqueraded,
         )

@@ -14,7 +14,7 @@ import msgspec
 from tests.pictures.drawing import HEAD, LOOK, ROOT, Picture
 
 _PACKAGE: Final = "ipvsctl"
-_HOUSES: Final = frozenset({"plan", "wire"})
+_HOUSES: Final = frozenset({"cluster", "kube", "plan", "wire"})
 """Packages that have rooms of their own."""
 _WIDTH: Final = 26
 """Characters in a line of a room's description."""

@@ -21,6 +21,7 @@ from ipvsctl.model.rules import (
     Side,
     Verdict,
 )
+from ipvsctl.wire.ipset.sets import set_name
 
 
 def condition(rule: Rule, config: ProxyConfig) -> tuple[str, ...]:
@@ -36,8 +37,8 @@ def effect(rule: Rule) -> str:
         case SetXMark(value, mask):
             # Bits that are not cleared before are turned over, and only set ones come.
             return f"mark {value:#x}" if value & mask else "take the mark off"
-        case MapMark(set_name, _):
-            return f"mark from set {set_name}"
+        case MapMark(key, _):
+            return f"mark from set {set_name(key)}"
         case Masquerade():
             return "MASQUERADE"
         case Reject():
@@ -50,9 +51,9 @@ def _match(  # noqa: PLR0911 - one case for each kind of match
     match: Match, config: ProxyConfig
 ) -> str:
     match match:
-        case MatchSet(set_name, sides):
+        case MatchSet(key, sides):
             asks_client = sides[-1] is Side.SRC
-            return f"in set {set_name}" + (" with client" if asks_client else "")
+            return f"in set {set_name(key)}" + (" with client" if asks_client else "")
         case MatchSource(network, negated):
             who = "a pod" if network in config.cluster_cidrs else str(network)
             return f"not from {who}" if negated else f"from {who}"

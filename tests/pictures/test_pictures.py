@@ -8,12 +8,12 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.rules import Chains
 from ipvsctl.plan.rules.filter_mangle import desired_chains
+from ipvsctl.plan.trace.outcome import Fate
 from tests.clusters import CONFIG
 from tests.pictures import hooks, journeys, ways
 from tests.pictures.__main__ import PICTURES
 from tests.pictures.drawing import DOCS, HEAD, Picture
 from tests.pictures.journeys import FAR, NEAR, RANGED, WAYS, Lane, Way, branches
-from tests.plan.trace.packets import Fate
 
 _NAME = re.compile(r"KUBE-[-A-Z]+")
 

@@ -7,13 +7,15 @@ written here.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 import msgspec
 
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.rules import Jump, MapMark, Table, Verdict
+from ipvsctl.model.rules import ChainRef, Jump, MapMark, Table, Verdict
+from ipvsctl.plan.trace.outcome import Fate, RuleStep, ServerStep, Step
 from tests.clusters import CONFIG
 from tests.pictures.drawing import HEAD, IPVS_COLOUR, LOOK, Picture, table
 from tests.pictures.journeys import (
@@ -33,8 +35,6 @@ from tests.pictures.journeys import (
     lanes,
 )
 from tests.pictures.rule_words import condition, effect
-from tests.plan.trace.chain_walk import Matched
-from tests.plan.trace.packets import Fate, Step
 
 Box = tuple[str, ...]
 """Lines of text, the first one bold."""
@@ -114,17 +114,16 @@ def _boxes(way: Way, lane: Lane, branch: Branch) -> Iterator[Box]:
     """The boxes of a branch from top to bottom, each a tuple of lines."""
     yield (lane.title, f"sends to {_NAMES[way.address]}, port {way.port}")
     passed_input = False
-    before = 0
-    for step in branch.steps:
-        if isinstance(step.place, VirtualServerKey):
-            yield _ipvs(step.place, passed_input=passed_input)
+    for place, steps in groupby(branch.steps, key=_place):
+        if isinstance(place, VirtualServerKey):
+            yield _ipvs(place, passed_input=passed_input)
             continue
-        if step.place.name == "INPUT" and not passed_input:
+        if place.name == "INPUT" and not passed_input:
             passed_input = True
             yield _routing(way)
-        if rows := tuple(_rows(step, before)):
-            yield (f"{step.place.table} {step.place.name}", *rows)
-        before = step.packet.mark
+        matched = [step for step in steps if isinstance(step, RuleStep)]
+        if rows := tuple(_rows(matched)):
+            yield (f"{place.table} {place.name}", *rows)
     if branch.fate is Fate.BALANCED:
         yield _arrival(lane, branch)
         yield _answer(way, lane, branch)
@@ -169,20 +168,24 @@ def _answer(way: Way, lane: Lane, branch: Branch) -> Box:
     return (f"answer, to {lane.client}", f"passes this node, where {near}", *ipvs)
 
 
-def _rows(step: Step, before: int) -> Iterator[str]:
-    """Rules that matched and did something, indented by how they were reached.
+def _place(step: Step) -> ChainRef | VirtualServerKey:
+    """The table at a hook that a step is in, or the virtual server that it is."""
+    if isinstance(step, ServerStep):
+        return step.virtual_server
+    return ChainRef(step.chain.table, step.hook)
 
-    Args:
-        step: a table that the packet passed.
-        before: its mark when it came there.
-    """
+
+def _rows(steps: Sequence[RuleStep]) -> Iterator[str]:
+    """Rules of a table that did something, indented by how they were reached."""
     open_chains: list[str] = []
-    for ref, rule in _with_effect(step, before):
-        if ref.name in open_chains:
-            del open_chains[open_chains.index(ref.name) + 1 :]
+    for step in _with_effect(steps):
+        name = step.chain.name
+        if name in open_chains:
+            del open_chains[open_chains.index(name) + 1 :]
         else:
-            open_chains.append(ref.name)
+            open_chains.append(name)
         indent = " " * (_INDENT * (len(open_chains) - 1))
+        rule = step.rule
         yield from (
             indent + line for line in _lines(effect(rule), condition(rule, CONFIG))
         )
@@ -198,16 +201,16 @@ def _lines(done: str, conditions: tuple[str, ...]) -> tuple[str, ...]:
     return (done, *(" " * (2 * _INDENT) + part for part in parts))
 
 
-def _with_effect(step: Step, before: int) -> tuple[Matched, ...]:
+def _with_effect(steps: Sequence[RuleStep]) -> tuple[RuleStep, ...]:
     """Without jumps of which nothing came, and marks that a set did not have."""
-    kept: list[Matched] = []
-    for ref, rule in reversed(step.matched):
-        match rule.target:
-            case Jump(chain) if not kept or kept[-1][0].name != chain:
+    kept: list[RuleStep] = []
+    for step in reversed(steps):
+        match step.rule.target:
+            case Jump(chain) if not kept or kept[-1].chain.name != chain:
                 continue
-            case MapMark() if before == step.packet.mark:
+            case MapMark() if not step.found:
                 continue
-            case Verdict.RETURN if ref.table is Table.MANGLE:
+            case Verdict.RETURN if step.chain.table is Table.MANGLE:
                 continue
-        kept.append((ref, rule))
+        kept.append(step)
     return tuple(reversed(kept))

@@ -1,1 +1,1 @@
-"""Tests of the pure planning layer, and what they trace packets with."""
+"""Tests of the pure planning layer."""

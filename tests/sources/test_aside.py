@@ -4,7 +4,7 @@ import queue
 import threading
 from pathlib import Path
 
-from ipvsctl.cluster.manifest import ManifestFile
+from ipvsctl.cluster.manifests.manifest import ManifestFile
 from ipvsctl.sources.aside import Aside
 
 ONE, TWO = Path("one"), Path("two")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ipvsctl.cluster.events import Upserted
-from ipvsctl.cluster.manifest import ManifestFile, merge
+from ipvsctl.cluster.manifests.manifest import ManifestFile, merge
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.objects import Service
 from ipvsctl.model.problem import Kind

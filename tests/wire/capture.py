@@ -14,6 +14,7 @@ from pathlib import Path
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ipvsctl.kernel.family import generic_family_id
+from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.plan.diff.ops import (
@@ -26,7 +27,7 @@ from ipvsctl.plan.diff.ops import (
     EnsureVipLink,
     Op,
 )
-from ipvsctl.wire.conntrack.flows import list_udp_flows
+from ipvsctl.wire.conntrack.requests import list_udp_flows
 from ipvsctl.wire.ipset.requests import create_set, list_headers, list_set
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from ipvsctl.wire.ipvs.requests import IpvsRequests
@@ -36,8 +37,8 @@ from ipvsctl.wire.netlink.messages import (
     iter_messages,
     numbered,
 )
-from ipvsctl.wire.route.addresses import bind_address, list_addresses
-from ipvsctl.wire.route.routes import list_routes
+from ipvsctl.wire.route.requests import bind_address, list_addresses, list_routes
+from tests.builders import set_called
 from tests.lab.flows import track
 from tests.wire.samples import (
     FLOWS,
@@ -64,9 +65,12 @@ def make_samples() -> None:
     ops += (AddVirtualServer(server) for server in VIRTUAL_SERVERS)
     ops += (AddRealServer(first, server) for server in REAL_SERVERS)
     for spec, entries in SETS.items():
-        ops.append(CreateSet(spec))
-        ops += (AddEntry(spec.name, entry) for entry in entries)
-    kernel = LinuxKernel(vip_link=VIP_LINK, sysctl_names=(), rules={})
+        key = set_called(spec.name)
+        ops.append(CreateSet(key, spec.maxelem))
+        ops += (AddEntry(key, entry) for entry in entries)
+    kernel = LinuxKernel(
+        vip_link=VIP_LINK, sysctl_names=(), firewall=IptablesFirewall({})
+    )
     report = kernel.apply(tuple(ops))
     kernel.close()
     if report.failed:

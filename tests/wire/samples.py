@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -15,6 +14,8 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.sets import SetEntry
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.lab.flows import Flow
 
 VIP: Final = IPv4Address("10.96.0.10")

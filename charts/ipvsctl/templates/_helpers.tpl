@@ -39,18 +39,51 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Of the chart, never the existing one. */ -}}
+{{- define "ipvsctl.configMap" -}}
+{{- include "ipvsctl.fullname" . }}{{ if .Values.existingConfigMap.name }}-overrides{{ end }}
+{{- end -}}
+
+{{- /* Settings are put over an existing ConfigMap. */ -}}
+{{- define "ipvsctl.isMerged" -}}
+{{- if and .Values.existingConfigMap.name .Values.config }}true{{ end -}}
+{{- end -}}
+
+{{- /* Where ipvsctl listens unless it is told, with its own defaults. */ -}}
+{{- define "ipvsctl.healthzAddress" -}}
+{{- dig "healthzBindAddress" "" (.Values.config | default dict) | default "0.0.0.0:10256" -}}
+{{- end -}}
+
+{{- define "ipvsctl.metricsAddress" -}}
+{{- dig "metricsBindAddress" "" (.Values.config | default dict) | default "127.0.0.1:10249" -}}
+{{- end -}}
+
 {{- /* The schema has seen to it that both end in a port. */ -}}
 {{- define "ipvsctl.healthzPort" -}}
-{{- regexFind "[0-9]+$" .Values.config.healthzBindAddress -}}
+{{- regexFind "[0-9]+$" (include "ipvsctl.healthzAddress" .) | atoi -}}
 {{- end -}}
 
 {{- define "ipvsctl.metricsPort" -}}
-{{- regexFind "[0-9]+$" .Values.config.metricsBindAddress -}}
+{{- regexFind "[0-9]+$" (include "ipvsctl.metricsAddress" .) | atoi -}}
+{{- end -}}
+
+{{- define "ipvsctl.scheduler" -}}
+{{- $ipvs := dig "ipvs" "" (.Values.config | default dict) | default dict -}}
+{{- $ipvs.scheduler | default "rr" -}}
+{{- end -}}
+
+{{- /* Labels as `kubectl -l` takes them. */ -}}
+{{- define "ipvsctl.selector" -}}
+{{- $words := list -}}
+{{- range $key, $value := . -}}
+{{- $words = append $words (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $words -}}
 {{- end -}}
 
 {{- define "ipvsctl.probe" -}}
 {{- $port := int (include "ipvsctl.healthzPort" .root) -}}
-{{- $address := .root.Values.config.healthzBindAddress -}}
+{{- $address := include "ipvsctl.healthzAddress" .root -}}
 httpGet:
   path: {{ .path }}
   port: {{ $port }}
@@ -64,15 +97,20 @@ httpGet:
 
 {{- /* What the schema cannot say, since it is about two values. */ -}}
 {{- define "ipvsctl.check" -}}
-{{- $metrics := .Values.config.metricsBindAddress -}}
-{{- $isLocal := or (hasPrefix "127." $metrics) (hasPrefix "[::1]" $metrics) -}}
-{{- if and $isLocal (or .Values.podMonitor.enabled .Values.serviceMonitor.enabled) -}}
-{{- fail (printf "config.metricsBindAddress: %s cannot be scraped from elsewhere, as podMonitor and serviceMonitor do; set it to 0.0.0.0:%s or [::]:%s" $metrics (include "ipvsctl.metricsPort" .) (include "ipvsctl.metricsPort" .)) -}}
+{{- $metrics := include "ipvsctl.metricsAddress" . -}}
+{{- $port := include "ipvsctl.metricsPort" . -}}
+{{- if or .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- if eq $port "0" -}}
+{{- fail (printf "config.metricsBindAddress: %s is nowhere, and podMonitor and serviceMonitor scrape it" $metrics) -}}
+{{- else if or (hasPrefix "127." $metrics) (hasPrefix "[::1]" $metrics) -}}
+{{- fail (printf "config.metricsBindAddress: %s cannot be scraped from elsewhere, as podMonitor and serviceMonitor do; set it to 0.0.0.0:%s or [::]:%s" $metrics $port $port) -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.serviceProxyName -}}
-{{- range $field, $port := dict "healthzBindAddress" "10256" "metricsBindAddress" "10249" -}}
-{{- if hasSuffix (printf ":%s" $port) (index $.Values.config $field) -}}
-{{- fail (printf "config.%s: with serviceProxyName ipvsctl runs beside kube-proxy, which has port %s; set another" $field $port) -}}
+{{- $addresses := dict "healthzBindAddress" (list (include "ipvsctl.healthzAddress" .) "10256") "metricsBindAddress" (list $metrics "10249") -}}
+{{- range $field, $pair := $addresses -}}
+{{- if hasSuffix (printf ":%s" (last $pair)) (first $pair) -}}
+{{- fail (printf "config.%s: with serviceProxyName ipvsctl runs beside kube-proxy, which has port %s; set another" $field (last $pair)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

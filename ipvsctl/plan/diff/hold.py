@@ -13,15 +13,21 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.model.sets import (
+    SetCondition,
+    SetEntry,
+    SetKey,
+    SetRole,
+    SetShape,
+    set_key,
+)
 from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.rules.catalogue import KUBE_PROXY_SET_NAMES, SetRole, set_name
 from ipvsctl.plan.union.ownership import OwningEntries
 
 _NOTHING: Final[frozenset[SetEntry]] = frozenset()
@@ -32,19 +38,28 @@ class Known:
 
     def __init__(self) -> None:
         self.keys: set[VirtualServerKey] = set()
-        self.entries: dict[str, set[SetEntry]] = {}
+        self.entries: dict[SetKey, set[SetEntry]] = {}
         self.vips: set[IPAddress] = set()
         self.real_servers: dict[VirtualServerKey, set[RealServerKey]] = {}
 
     def add(self, desired: NodeState) -> None:
         """Take note of what is wanted now."""
         self.keys |= desired.virtual_servers.keys()
-        for name, entries in desired.entries.items():
-            self.entries.setdefault(name, set()).update(entries)
+        for held_in, entries in desired.entries.items():
+            self.entries.setdefault(held_in, set()).update(entries)
         self.vips |= desired.addresses
         self.vips |= desired.routes.keys()
         for key, servers in desired.real_servers.items():
             self.real_servers.setdefault(key, set()).update(servers)
+
+    def copy(self) -> "Known":
+        """The same, and nothing more later."""
+        known = Known()
+        known.keys = self.keys.copy()
+        known.entries = {name: held.copy() for name, held in self.entries.items()}
+        known.vips = self.vips.copy()
+        known.real_servers = {k: held.copy() for k, held in self.real_servers.items()}
+        return known
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +115,7 @@ def _with_real_servers(state: NodeState, desired: NodeState, hold: Hold) -> Node
     if hold.endpoints:
         keys = tuple(desired.virtual_servers)
     real_servers = dict(desired.real_servers)
-    shut = {name: set(held) for name, held in _drops(desired.entries)}
+    shut = {drops: set(held) for drops, held in _drops(desired.entries)}
     for key in keys:
         wanted = real_servers.get(key, EMPTY)
         kept = dict(_kept_real_servers(state, key, wanted, hold))
@@ -108,9 +123,9 @@ def _with_real_servers(state: NodeState, desired: NodeState, hold: Hold) -> Node
             continue
         real_servers[key] = {**wanted, **kept}
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-        for name, entries in shut.items():
+        for drops, entries in shut.items():
             # That no endpoint is on this node is not known either.
-            if entry not in state.entries.get(name, _NOTHING):
+            if entry not in state.entries.get(drops, _NOTHING):
                 entries.discard(entry)
     return msgspec.structs.replace(
         desired, real_servers=real_servers, entries={**desired.entries, **shut}
@@ -135,13 +150,13 @@ def _kept_real_servers(
 
 
 def _drops(
-    entries: Mapping[str, AbstractSet[SetEntry]],
-) -> Iterator[tuple[str, AbstractSet[SetEntry]]]:
+    entries: Mapping[SetKey, AbstractSet[SetEntry]],
+) -> Iterator[tuple[SetKey, AbstractSet[SetEntry]]]:
     """The sets of addresses that are shut while they have no endpoint here."""
     for family in IPFamily:
-        name = set_name(SetRole.NO_LOCAL_ENDPOINTS, family)
-        if name in entries:
-            yield name, entries[name]
+        key = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
+        if key in entries:
+            yield key, entries[key]
 
 
 def _with_services(
@@ -153,15 +168,15 @@ def _with_services(
     state = observed.state
     settled = desired.virtual_servers.keys() | foreign
     entries = {
-        name: _kept_entries(name, state, desired, known, settled)
-        for name in state.entries
+        held_in: _kept_entries(held_in, state, desired, known, settled)
+        for held_in in state.entries
     }
     marks = {
         (family, entry.mark)
         for family in IPFamily
-        for entry in entries.get(set_name(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
     }
-    owning = OwningEntries(state.entries, observed.host_addresses)
+    owning = OwningEntries(state, observed.host_addresses)
     servers = {
         key: server
         for key, server in state.virtual_servers.items()
@@ -170,8 +185,8 @@ def _with_services(
         and ((key.family, key.fwmark) in marks if key.fwmark else key in owning)
     }
     merged = {
-        name: desired.entries.get(name, _NOTHING) | kept
-        for name, kept in entries.items()
+        held_in: desired.entries.get(held_in, _NOTHING) | kept
+        for held_in, kept in entries.items()
         if kept
     }
     vips = desired.addresses | desired.routes.keys() | known.vips
@@ -179,6 +194,8 @@ def _with_services(
         desired,
         sets=_with_room(state.sets, desired.sets, merged),
         entries={**desired.entries, **merged},
+        # They say which virtual servers are a former proxy's, and so ours to keep.
+        leftovers={left for left in state.leftovers if not left.is_half_built},
         virtual_servers={**desired.virtual_servers, **servers},
         real_servers={
             **desired.real_servers,
@@ -193,22 +210,21 @@ def _with_services(
 
 
 def _kept_entries(
-    name: str,
+    key: SetKey,
     state: NodeState,
     desired: NodeState,
     known: Known,
     settled: AbstractSet[VirtualServerKey | None],
 ) -> frozenset[SetEntry]:
-    held = state.entries[name]
-    if name in KUBE_PROXY_SET_NAMES:
-        # Its ports say which virtual servers are its, and so ours to keep.
-        return frozenset(held)
-    spec, found = desired.sets.get(name), state.sets.get(name)
-    if desired.sets and (spec is None or found is None or _is_other(spec, found)):
-        # What is in a set of another type, or one half-built, never owned anything.
+    held = state.entries[key]
+    wanted_set, found = desired.sets.get(key), state.sets.get(key)
+    if desired.sets and (
+        wanted_set is None or found is None or found.condition is SetCondition.ALIEN
+    ):
+        # What is in a set of another kind never owned anything.
         return _NOTHING
-    wanted = {entry.identity for entry in desired.entries.get(name, _NOTHING)}
-    once = known.entries.get(name, _NOTHING)
+    wanted = {entry.identity for entry in desired.entries.get(key, _NOTHING)}
+    once = known.entries.get(key, _NOTHING)
     return frozenset(
         entry
         for entry in held - once
@@ -229,22 +245,18 @@ def _key_of(entry: SetEntry) -> VirtualServerKey | None:
 
 
 def _with_room(
-    held: Mapping[str, SetSpec],
-    wanted: Mapping[str, SetSpec],
-    entries: Mapping[str, AbstractSet[SetEntry]],
-) -> Mapping[str, SetSpec]:
-    """The sets for these entries: kube-proxy's as they are, ours large enough."""
+    held: Mapping[SetKey, SetShape],
+    wanted: Mapping[SetKey, SetShape],
+    entries: Mapping[SetKey, AbstractSet[SetEntry]],
+) -> Mapping[SetKey, SetShape]:
+    """The sets for these entries, large enough."""
     sets = dict(wanted)
-    for name in entries:
-        spec = wanted.get(name, held.get(name))
-        if spec is None:
+    for key in entries:
+        shape = wanted.get(key, held.get(key))
+        if shape is None:
             continue
-        maxelem, needed = spec.maxelem, len(entries[name])
-        while 0 < maxelem < needed:
-            maxelem *= 2
-        sets[name] = msgspec.structs.replace(spec, maxelem=maxelem)
+        room, needed = shape.room, len(entries[key])
+        while 0 < room < needed:
+            room *= 2
+        sets[key] = SetShape(room)
     return sets
-
-
-def _is_other(spec: SetSpec, found: SetSpec) -> bool:
-    return (spec.type, spec.family) != (found.type, found.family)

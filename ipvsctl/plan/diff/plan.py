@@ -18,6 +18,7 @@ from ipvsctl.plan.diff.ops import (
     SetSysctl,
     SetTimeouts,
 )
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.diff.servers import (
     DiffOptions,
@@ -27,7 +28,7 @@ from ipvsctl.plan.diff.servers import (
     without_moved,
 )
 from ipvsctl.plan.diff.sets import NOTHING, add_entries, diff_sets, remove_entries
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
+from ipvsctl.plan.diff.stages import Stage
 from ipvsctl.plan.diff.stale_flows import beside, plan_stale_flows
 from ipvsctl.plan.diff.vips import plan_vips
 from ipvsctl.plan.union.node import AT_LEAST
@@ -82,23 +83,23 @@ def diff_in_steps(
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
-        plan.add(Stage.LINK, EnsureVipLink(options.vip_link))
+        plan.add(EnsureVipLink(options.vip_link))
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
-    for name in tuple(desired.entries):
+    for key in tuple(desired.entries):
         yield
-        add_entries(plan, name, holds.get(name, NOTHING), desired)
-    for name, held in holds.items():
+        add_entries(plan, key, holds.get(key, NOTHING), desired)
+    for key, held in holds.items():
         yield
-        remove_entries(plan, name, held, desired)
+        remove_entries(plan, key, held, desired)
     for some in parts(keys, STEP_KEYS):
         yield
-        for key in some:
-            if key in desired.virtual_servers:
-                diff_virtual_server(plan, key, observed, desired, options)
+        for server in some:
+            if server in desired.virtual_servers:
+                diff_virtual_server(plan, server, observed, desired, options)
         for op in plan_stale_flows(observed, desired, inside, some):
-            plan.add(Stage.STALE_FLOWS, op)
+            plan.add(op)
     yield
     _remove_virtual_servers(plan, observed, desired, options)
     yield
@@ -120,23 +121,23 @@ def _has_routes(state: NodeState, desired: NodeState) -> bool:
 def _remove_virtual_servers(
     plan: PlanBuilder, observed: Observed, desired: NodeState, options: DiffOptions
 ) -> None:
-    owning = OwningEntries(observed.state.entries, observed.host_addresses)
+    owning = OwningEntries(observed.state, observed.host_addresses)
     for key in observed.state.virtual_servers:
         if key in desired.virtual_servers or options.excludes(key):
             continue
         if key in owning:
-            plan.add(Stage.REMOVE_VIRTUAL_SERVERS, DeleteVirtualServer(key))
+            plan.add(DeleteVirtualServer(key))
 
 
 def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
     for name, value in desired.sysctls.items():
         if not _is_enough(name, observed.sysctls.get(name), value):
-            plan.add(Stage.SYSCTLS, SetSysctl(name, value))
+            plan.add(SetSysctl(name, value))
     known = msgspec.structs.astuple(observed.timeouts)
     wanted = msgspec.structs.astuple(desired.timeouts)
     # 0 is no wish.
     if any(new not in {0, old} for old, new in zip(known, wanted, strict=True)):
-        plan.add(Stage.SYSCTLS, SetTimeouts(desired.timeouts))
+        plan.add(SetTimeouts(desired.timeouts))
 
 
 def _is_enough(name: str, held: str | None, wanted: str) -> bool:
@@ -150,8 +151,10 @@ def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> N
         wanted = desired.chains.get(family, {})
         change = plan_rules(family, observed.chains.get(family, {}), wanted)
         if change is not None:
-            stage = Stage.RULES if wanted else Stage.REMOVE_RULES
-            plan.add(stage, ChangeRules(change))
+            if wanted:
+                plan.add(ChangeRules(change))
+            else:
+                plan.place(Stage.REMOVE_RULES, ChangeRules(change))
 
 
 def diff_vips(
@@ -159,19 +162,19 @@ def diff_vips(
 ) -> None:
     """Plan the steps from the observed addresses and routes to the desired ones."""
     steps = plan_vips(state, desired)
-    for address, op in steps.bind:
-        plan.add(Stage.ADDRESSES, op, address)
-    for address, op in steps.routes:
-        plan.add(Stage.ROUTES, op, address)
+    for bind in steps.bind:
+        plan.place(Stage.ADDRESSES, bind, bind.address)
+    for route in steps.routes:
+        plan.place(Stage.ROUTES, route, route.address)
     if state.vip_link_up and not desired.vip_link_up:
         # Its addresses and routes go with it, in one step.
-        plan.add(Stage.UNBIND_ADDRESSES, DeleteVipLink(options.vip_link))
+        plan.add(DeleteVipLink(options.vip_link))
     else:
-        for op in steps.unbind:
-            plan.add(Stage.UNBIND_ADDRESSES, op)
-        for op in steps.delete_routes:
-            plan.add(Stage.REMOVE_ROUTES, op)
-    for op in steps.restore_routes:
-        plan.add(Stage.RESTORE_ROUTES, op)
-    for op in steps.delete_stand_ins:
-        plan.add(Stage.REMOVE_STAND_INS, op)
+        for unbind in steps.unbind:
+            plan.add(unbind)
+        for unroute in steps.delete_routes:
+            plan.add(unroute)
+    for lost in steps.restore_routes:
+        plan.place(Stage.RESTORE_ROUTES, lost)
+    for stand_in in steps.delete_stand_ins:
+        plan.place(Stage.REMOVE_STAND_INS, stand_in)

@@ -15,14 +15,13 @@ import msgspec
 
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import ApiServer, ApiServers, HostNetwork
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import DeleteEntry, DeleteVirtualServer, Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff_vips
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.service.guards import guarded_addresses
 from ipvsctl.plan.service.refusals import guards_vip
 from ipvsctl.plan.union.ownership import OwningEntries
@@ -79,7 +78,7 @@ def plan_recovery(
         config: what is allowed.
     """
     state = observed.state
-    owning = OwningEntries(state.entries, observed.host_addresses)
+    owning = OwningEntries(state, observed.host_addresses)
     own = frozenset(key for key in api_keys(api) if _is_cluster_ip(state, key))
     behind = frozenset(
         ApiServer(real.address, real.port)
@@ -89,7 +88,7 @@ def plan_recovery(
     cluster_ips = {
         entry.address
         for family in IPFamily
-        for entry in state.entries.get(set_name(SetRole.CLUSTER_IP, family), ())
+        for entry in state.entries.get(set_key(SetRole.CLUSTER_IP, family), ())
     }
     asked = {s for s in api if s.address not in {key.address for key in own}}
     servers = ApiServers(used=frozenset(asked) | behind)
@@ -111,9 +110,9 @@ def plan_recovery(
         )
         diff_vips(plan, state, left, options)
     for key in sorted(gone, key=str):
-        plan.add(Stage.REMOVE_VIRTUAL_SERVERS, DeleteVirtualServer(key))
-    for name, entry in _gone_entries(state, lost, gone):
-        plan.add(Stage.REMOVE_ENTRIES, DeleteEntry(name, entry))
+        plan.add(DeleteVirtualServer(key))
+    for held_in, entry in _gone_entries(state, lost, gone):
+        plan.add(DeleteEntry(held_in, entry))
     return plan.build()
 
 
@@ -134,10 +133,8 @@ def _on_the_way(
 
 def _is_cluster_ip(state: NodeState, key: VirtualServerKey) -> bool:
     """Whether a virtual server is there as a cluster IP's, and leads somewhere."""
-    name = set_name(SetRole.CLUSTER_IP, key.family)
-    return _entry(key) in state.entries.get(name, ()) and bool(
-        state.real_servers.get(key)
-    )
+    entries = state.entries.get(set_key(SetRole.CLUSTER_IP, key.family), ())
+    return _entry(key) in entries and bool(state.real_servers.get(key))
 
 
 def _gone_servers(
@@ -150,9 +147,9 @@ def _gone_servers(
     for key in state.virtual_servers:
         if key.fwmark or key.address not in lost or key not in owning:
             continue
-        names = (set_name(role, key.family) for role in _EXTERNAL_ROLES)
+        sets = (set_key(role, key.family) for role in _EXTERNAL_ROLES)
         if key in instead or any(
-            _entry(key) in state.entries.get(name, ()) for name in names
+            _entry(key) in state.entries.get(found, ()) for found in sets
         ):
             yield key
             yield from _inside(state, key)
@@ -160,8 +157,8 @@ def _gone_servers(
 
 def _inside(state: NodeState, key: VirtualServerKey) -> Iterator[VirtualServerKey]:
     """The virtual server that inside clients of another one have."""
-    name = set_name(SetRole.SHORT_CIRCUIT, key.family)
-    for entry in state.entries.get(name, ()):
+    marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
+    for entry in state.entries.get(marking, ()):
         if entry.identity == _entry(key) and entry.mark:
             inside = VirtualServerKey(family=key.family, fwmark=entry.mark)
             if inside in state.virtual_servers:
@@ -172,26 +169,21 @@ def _gone_entries(
     state: NodeState,
     lost: AbstractSet[IPAddress],
     gone: AbstractSet[VirtualServerKey],
-) -> Iterator[tuple[str, SetEntry]]:
+) -> Iterator[tuple[SetKey, SetEntry]]:
     """Entries of what is gone, and of addresses that are not bound any more."""
     served = {_entry(key) for key in gone if not key.fwmark}
-    bound = _names(SetRole.IPVS_IPS)
-    # Those are about endpoints.
-    skipped = _names(SetRole.LOOP_BACK)
-    for name, entries in sorted(state.entries.items()):
-        if name in skipped:
+    for key, entries in sorted(state.entries.items()):
+        if key.role is SetRole.LOOP_BACK:
+            # Those are about endpoints.
             continue
         for entry in sorted(entries, key=str):
             place = SetEntry(
                 address=entry.address, protocol=entry.protocol, port=entry.port
             )
-            if place in served or (name in bound and entry.address in lost):
-                yield name, entry
+            is_vip = key.role is SetRole.IPVS_IPS and entry.address in lost
+            if place in served or is_vip:
+                yield key, entry
 
 
 def _entry(key: VirtualServerKey) -> SetEntry:
     return SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-
-
-def _names(role: SetRole) -> frozenset[str]:
-    return frozenset(set_name(role, family) for family in IPFamily)

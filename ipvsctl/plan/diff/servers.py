@@ -12,6 +12,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.hold import Hold
 from ipvsctl.plan.diff.ops import (
@@ -23,9 +24,9 @@ from ipvsctl.plan.diff.ops import (
     UpdateRealServer,
     UpdateVirtualServer,
 )
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.sets import NOTHING
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.plan.diff.stages import Stage
 
 Drain = tuple[VirtualServerKey, RealServerKey]
 """A real server that is, or is to be, at weight 0 until its connections end."""
@@ -77,9 +78,9 @@ def without_moved(
     state = observed.state
     moved = set()
     for family in IPFamily:
-        name = set_name(SetRole.SHORT_CIRCUIT, family)
-        held = state.entries.get(name, NOTHING)
-        wanted = desired.entries.get(name, NOTHING)
+        marking = set_key(SetRole.SHORT_CIRCUIT, family)
+        held = state.entries.get(marking, NOTHING)
+        wanted = desired.entries.get(marking, NOTHING)
         changed = {entry.identity for entry in wanted - held}
         old = {entry.mark for entry in held if entry.identity in changed}
         old -= {entry.mark for entry in held if entry.identity not in changed}
@@ -88,7 +89,7 @@ def without_moved(
     if not moved:
         return observed
     for key in sorted(moved):
-        plan.add(Stage.MOVED_MARKS, DeleteVirtualServer(key))
+        plan.place(Stage.MOVED_MARKS, DeleteVirtualServer(key))
     servers = {k: v for k, v in state.virtual_servers.items() if k not in moved}
     held_servers = {k: v for k, v in state.real_servers.items() if k not in moved}
     return msgspec.structs.replace(
@@ -110,9 +111,9 @@ def diff_virtual_server(
     server = desired.virtual_servers[key]
     known = observed.state.virtual_servers.get(key)
     if known is None:
-        plan.add(Stage.VIRTUAL_SERVERS, AddVirtualServer(server), key.address)
+        plan.add(AddVirtualServer(server), key.address)
     elif known != server:
-        plan.add(Stage.VIRTUAL_SERVERS, UpdateVirtualServer(server), key.address)
+        plan.add(UpdateVirtualServer(server), key.address)
     wanted = desired.real_servers.get(key, EMPTY)
     held = observed.state.real_servers.get(key, EMPTY)
     # Reading shares what is equal.
@@ -136,7 +137,7 @@ def _add_real_servers(
             op = UpdateRealServer(key, real_server)
         else:
             continue
-        plan.add(Stage.REAL_SERVERS, op, key.address)
+        plan.add(op, key.address)
 
 
 def _remove_real_servers(
@@ -155,9 +156,9 @@ def _remove_real_servers(
         if not is_expired and _must_drain(protocol, connections.get(found)):
             if real_server.weight:
                 drained = msgspec.structs.replace(real_server, weight=0)
-                plan.add(Stage.REMOVE_REAL_SERVERS, UpdateRealServer(key, drained))
+                plan.place(Stage.REMOVE_REAL_SERVERS, UpdateRealServer(key, drained))
         else:
-            plan.add(Stage.REMOVE_REAL_SERVERS, DeleteRealServer(key, found))
+            plan.add(DeleteRealServer(key, found))
 
 
 def _must_drain(protocol: Protocol | None, stats: RealServerStats | None) -> bool:

@@ -2,85 +2,92 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from operator import attrgetter
 
-import msgspec
-
-from ipvsctl.model.ipset import SetEntry, SetSpec
+from ipvsctl.model.sets import SetCondition, SetEntry, SetKey
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.diff.ops import AddEntry, CreateSet, DeleteEntry, DestroySet, SwapSets
-from ipvsctl.plan.diff.stages import PlanBuilder, Stage
-from ipvsctl.plan.rules.catalogue import TEMPORARY_PREFIX, temporary_name
+from ipvsctl.plan.diff.ops import (
+    AddEntry,
+    CreateSet,
+    DeleteEntry,
+    DestroySet,
+    RebuildSet,
+)
+from ipvsctl.plan.diff.plan_builder import PlanBuilder
+from ipvsctl.plan.diff.stages import Stage
 
 NOTHING: frozenset[SetEntry] = frozenset()
 
 
 def diff_sets(
     plan: PlanBuilder, observed: NodeState, desired: NodeState
-) -> Mapping[str, AbstractSet[SetEntry]]:
+) -> Mapping[SetKey, AbstractSet[SetEntry]]:
     """Create, rebuild and destroy sets.
 
     Returns:
-        What each set holds once that is done, by name.
+        What each set holds once that is done.
     """
     holds = dict(observed.entries)
-    for name in observed.sets:
-        if name in desired.sets:
-            continue
-        # Its entries go with it. One half-built by a process that died is in the way
-        # of the next rebuild; no rule refers to it, so it can go first.
-        holds.pop(name, None)
-        is_left_over = name.startswith(TEMPORARY_PREFIX)
-        stage = Stage.SETS if is_left_over else Stage.REMOVE_SETS
-        plan.add(stage, DestroySet(name))
-    for name, spec in desired.sets.items():
-        known = observed.sets.get(name)
+    _remove_sets(plan, observed, desired, holds)
+    for key, wanted in desired.sets.items():
+        known = observed.sets.get(key)
         if known is None:
-            holds.pop(name, None)
-            plan.add(Stage.SETS, CreateSet(spec))
-        elif (known.type, known.family) != (spec.type, spec.family):
-            # Another type cannot be swapped in. A rule that still refers to it makes
-            # this fail; the rules are rewritten next, and the next audit succeeds.
-            holds.pop(name, None)
-            plan.add(Stage.SETS, DestroySet(name))
-            plan.add(Stage.SETS, CreateSet(spec))
-        elif known.maxelem < spec.maxelem or known.skbinfo != spec.skbinfo:
-            wanted = desired.entries.get(name, NOTHING)
-            marked = {entry.identity for entry in wanted if entry.mark}
-            held = holds.get(name, NOTHING)
-            holds[name] = {e for e in held if e.identity not in marked} | wanted
-            _rebuild_set(plan, spec, holds[name])
+            holds.pop(key, None)
+            plan.add(CreateSet(key, wanted.room))
+        elif known.condition is SetCondition.ALIEN:
+            # A rule that still refers to it makes this fail; the rules are rewritten
+            # next, and the next audit succeeds.
+            holds.pop(key, None)
+            plan.place(Stage.SETS, DestroySet(key))
+            plan.add(CreateSet(key, wanted.room))
+        elif known.room < wanted.room or known.condition is SetCondition.OUTDATED:
+            came = desired.entries.get(key, NOTHING)
+            marked = {entry.identity for entry in came if entry.mark}
+            held = holds.get(key, NOTHING)
+            entries = frozenset(e for e in held if e.identity not in marked) | came
+            holds[key] = entries
+            # What is on its way out must fit as well.
+            plan.add(RebuildSet(key, max(wanted.room, len(entries)), entries))
     return holds
 
 
-def _rebuild_set(
-    plan: PlanBuilder, spec: SetSpec, entries: AbstractSet[SetEntry]
+def _remove_sets(
+    plan: PlanBuilder,
+    observed: NodeState,
+    desired: NodeState,
+    holds: dict[SetKey, AbstractSet[SetEntry]],
 ) -> None:
-    """Build a larger set aside and swap it in, so that no packet meets it empty."""
-    aside = msgspec.structs.replace(spec, name=temporary_name(spec.name))
-    plan.add(Stage.SETS, CreateSet(aside))
-    for entry in entries:
-        plan.add(Stage.SETS, AddEntry(aside.name, entry))
-    plan.add(Stage.SETS, SwapSets(aside.name, spec.name))
-    plan.add(Stage.SETS, DestroySet(aside.name))
+    """Destroy the sets that are not wanted; their entries go with them."""
+    gone = observed.leftovers - desired.leftovers
+    gone = observed.leftovers - desired.leftovers
+    for leftover in sorted(gone, key=attrgetter("name")):
+        if leftover.is_half_built:
+            # No rule refers to it, so it can go first, before it is in the way.
+            plan.place(Stage.SETS, DestroySet(leftover))
+        else:
+            plan.add(DestroySet(leftover))
+    for key in sorted(observed.sets.keys() - desired.sets.keys()):
+        holds.pop(key, None)
+        plan.add(DestroySet(key))
 
 
 def add_entries(
-    plan: PlanBuilder, name: str, held: AbstractSet[SetEntry], desired: NodeState
+    plan: PlanBuilder, key: SetKey, held: AbstractSet[SetEntry], desired: NodeState
 ) -> None:
     """Add the entries that a set lacks."""
-    for entry in desired.entries.get(name, NOTHING):
+    for entry in desired.entries.get(key, NOTHING):
         if entry not in held:
-            plan.add(Stage.ENTRIES, AddEntry(name, entry))
+            plan.add(AddEntry(key, entry))
 
 
 def remove_entries(
-    plan: PlanBuilder, name: str, held: AbstractSet[SetEntry], desired: NodeState
+    plan: PlanBuilder, key: SetKey, held: AbstractSet[SetEntry], desired: NodeState
 ) -> None:
     """Remove the entries that a set has for nothing."""
-    wanted = desired.entries.get(name, NOTHING)
+    wanted = desired.entries.get(key, NOTHING)
     gone = held - wanted
     # One that only has another mark was not added but changed.
     marked = {entry.identity for entry in wanted if entry.mark} if gone else ()
     for entry in sorted(gone, key=str):
         if entry.identity not in marked:
-            plan.add(Stage.REMOVE_ENTRIES, DeleteEntry(name, entry))
+            plan.add(DeleteEntry(key, entry))

@@ -21,14 +21,15 @@ from ipvsctl.plan.diff.ops import (
     AddRoute,
     BindAddress,
     DeleteRoute,
-    Op,
     UnbindAddress,
     UpdateRoute,
 )
 
+_RouteOp = AddRoute | UpdateRoute | DeleteRoute
+
 
 class VipSteps(msgspec.Struct, frozen=True, kw_only=True):
-    """Ops with the VIP each is about, in the order of the attributes.
+    """Ops, in the order of the attributes.
 
     Attributes:
         bind: addresses.
@@ -40,29 +41,29 @@ class VipSteps(msgspec.Struct, frozen=True, kw_only=True):
         delete_stand_ins: since no route is missing any more.
     """
 
-    bind: tuple[tuple[IPAddress, Op], ...]
-    routes: tuple[tuple[IPAddress, Op], ...]
-    unbind: tuple[Op, ...]
-    delete_routes: tuple[Op, ...]
-    restore_routes: tuple[Op, ...]
-    delete_stand_ins: tuple[Op, ...]
+    bind: tuple[BindAddress | UnbindAddress, ...]
+    routes: tuple[_RouteOp, ...]
+    unbind: tuple[UnbindAddress, ...]
+    delete_routes: tuple[DeleteRoute, ...]
+    restore_routes: tuple[AddRoute, ...]
+    delete_stand_ins: tuple[DeleteRoute, ...]
 
 
 def plan_vips(state: NodeState, desired: NodeState) -> VipSteps:
     """The steps from the observed addresses and routes to the desired ones."""
     came = desired.addresses - state.addresses
-    bind: list[tuple[IPAddress, Op]] = [(vip, BindAddress(vip)) for vip in _order(came)]
+    bind: list[BindAddress | UnbindAddress] = [BindAddress(vip) for vip in _order(came)]
     for vip in _order(state.routes.keys() - desired.routes.keys()):
         if vip.version == 6 and vip in desired.addresses and vip not in came:
-            bind += ((vip, UnbindAddress(vip)), (vip, BindAddress(vip)))
+            bind += (UnbindAddress(vip), BindAddress(vip))
     lost = _lost_routes(state, desired)
     # Left by a dead process: an update would hit it instead of the route behind it.
     useless = (state.stand_ins & state.routes.keys()) - frozenset(lost)
-    routes: list[tuple[IPAddress, Op]] = [
-        (vip, DeleteRoute(vip, stand_in=True)) for vip in _order(useless)
+    routes: list[_RouteOp] = [
+        DeleteRoute(vip, stand_in=True) for vip in _order(useless)
     ]
     routes += (
-        (vip, AddRoute(vip, desired.routes[vip], stand_in=True))
+        AddRoute(vip, desired.routes[vip], stand_in=True)
         for vip in lost
         if vip not in state.stand_ins
     )
@@ -97,17 +98,17 @@ def _route_changes(
     desired: NodeState,
     came: Iterable[IPAddress],
     lost: frozenset[IPAddress],
-) -> Iterable[tuple[IPAddress, Op]]:
+) -> Iterable[_RouteOp]:
     # The kernel's own route to an IPv6 address that comes is in front of ours.
     hidden = {vip for vip in came if vip.version == 6}
     missing = desired.routes.keys() - state.routes.keys() - lost
     for vip in _order(missing):
-        yield vip, AddRoute(vip, desired.routes[vip])
+        yield AddRoute(vip, desired.routes[vip])
     for vip, source in desired.routes.items():
         if vip in missing or vip in lost:
             continue
         if state.routes[vip] != source or vip in hidden:
-            yield vip, UpdateRoute(vip, source)
+            yield UpdateRoute(vip, source)
 
 
 def _has_ipv4(addresses: Iterable[IPAddress]) -> bool:

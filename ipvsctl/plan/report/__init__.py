@@ -1,1 +1,1 @@
-"""What there is to say about a node: status, counts, drift, traffic, checks."""
+"""Reports about a node: status, counts, drift, traffic, checks."""

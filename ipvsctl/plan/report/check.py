@@ -1,4 +1,4 @@
-"""What there is to say about a node before, or while, it is served."""
+"""Findings about a node, before it is served or meanwhile."""
 
 from enum import StrEnum
 from typing import Final

@@ -1,4 +1,4 @@
-"""How many of what a node has, for metrics."""
+"""Counts of the things a node has, for metrics."""
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import Service, ServicePortName, TrafficPolicy
@@ -16,7 +16,7 @@ from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff.plan import owned_keys
 from ipvsctl.plan.service.program import WayIn
 from ipvsctl.plan.service.refusals import is_refusal
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.frozen import DesiredLookups
 
 _STEP_KEYS: Final = 1000
 
@@ -37,34 +37,39 @@ class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_servers_in_steps(
-    desired: Desired, store: Store
+    desired: DesiredLookups, objects: Objects
 ) -> Generator[None, None, ServerCounts]:
     """Count what is desired, in steps of some milliseconds.
 
     Some 100 ns for each virtual server; those without real servers take more.
     """
-    held = tuple(desired.real_servers.items())
-    empty = [key for key, servers in held if not servers]
+    held = dict(desired.real_servers)
+    real_servers = 0
+    empty: list[VirtualServerKey] = []
+    for keys in parts(held, _STEP_KEYS):
+        yield
+        real_servers += sum(len(held[key]) for key in keys)
+        empty += (key for key in keys if not held[key])
     local: set[tuple[ServicePortName, IPFamily, str]] = set()
     for keys in parts(empty, _STEP_KEYS):
         yield
-        local.update(_without_local(keys, desired, store))
+        local.update(_without_local(keys, desired, objects))
     return ServerCounts(
         virtual_servers=len(held),
-        real_servers=sum(len(servers) for _, servers in held),
+        real_servers=real_servers,
         without_real_servers=len(empty),
         without_local_endpoints=Counter((family, side) for _, family, side in local),
     )
 
 
 def _without_local(
-    keys: Iterable[VirtualServerKey], desired: Desired, store: Store
+    keys: Iterable[VirtualServerKey], desired: DesiredLookups, objects: Objects
 ) -> Iterator[tuple[ServicePortName, IPFamily, str]]:
     for key in keys:
         program = desired.server(key)
         if program is None:
             continue
-        service = store.service(program.port_name.service)
+        service = objects.service(program.port_name.service)
         if service is None:
             continue
         side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
@@ -72,8 +77,8 @@ def _without_local(
             yield program.port_name, key.family, side
 
 
-def count_foreign(observed: Observed, desired: Desired) -> int:
-    """The virtual servers of others.
+def count_foreign(observed: Observed, desired: DesiredLookups) -> int:
+    """How many virtual servers are others'.
 
     One that is desired is ours, with its entry or without.
     """
@@ -90,7 +95,7 @@ def count_foreign(observed: Observed, desired: Desired) -> int:
 
 
 def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int]:
-    """How many each kind of object has, and how many of them are refused VIPs."""
+    """Kind of object -> its number of problems; and how many are refused VIPs."""
     by_kind = dict.fromkeys(Kind, 0)
     refused = {}
     for problem in problems:

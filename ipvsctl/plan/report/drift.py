@@ -1,70 +1,19 @@
-"""Drift: what an audit repairs because somebody else has changed it."""
+"""Drift: changes by others that an audit repairs."""
 
 from collections.abc import Collection, Iterator
-from types import MappingProxyType
 from typing import Final
 
 from ipvsctl.model.state import EMPTY, Observed
-from ipvsctl.plan.diff.ops import (
-    AddEntry,
-    AddRealServer,
-    AddRoute,
-    AddVirtualServer,
-    BindAddress,
-    ChangeRules,
-    CreateSet,
-    DeleteEntry,
-    DeleteRealServer,
-    DeleteRoute,
-    DeleteVipLink,
-    DeleteVirtualServer,
-    DestroySet,
-    EnsureVipLink,
-    Op,
-    Plan,
-    SetSysctl,
-    SetTimeouts,
-    SwapSets,
-    UnbindAddress,
-    UpdateRealServer,
-    UpdateRoute,
-    UpdateVirtualServer,
-)
+from ipvsctl.plan.diff.kinds import ObjectKind
+from ipvsctl.plan.diff.ops import DeleteRealServer, Op, Plan
 from ipvsctl.plan.union.desired_change import DesiredChange
 
-OBJECT_KINDS: Final = MappingProxyType[type[Op], str](
-    {
-        SetSysctl: "sysctl",
-        SetTimeouts: "timeouts",
-        EnsureVipLink: "link",
-        DeleteVipLink: "link",
-        CreateSet: "set",
-        SwapSets: "set",
-        DestroySet: "set",
-        ChangeRules: "rules",
-        AddEntry: "entry",
-        DeleteEntry: "entry",
-        AddVirtualServer: "virtual_server",
-        UpdateVirtualServer: "virtual_server",
-        DeleteVirtualServer: "virtual_server",
-        AddRealServer: "real_server",
-        UpdateRealServer: "real_server",
-        DeleteRealServer: "real_server",
-        BindAddress: "address",
-        UnbindAddress: "address",
-        AddRoute: "route",
-        UpdateRoute: "route",
-        DeleteRoute: "route",
-    }
-)
-"""The kind of kernel object an op is about. Stale flows are nobody's doing, so that op
-is not here."""
+DRIFTING_KINDS: Final = frozenset(ObjectKind) - {ObjectKind.FLOWS}
+"""The kinds of object that somebody can change; that a flow is stale is nobody's
+doing."""
 
-
-_SHARED: Final = (
-    *(CreateSet, SwapSets, DestroySet),
-    *(BindAddress, UnbindAddress, AddRoute, UpdateRoute, DeleteRoute),
-)
+_REMADE_KINDS: Final = frozenset({ObjectKind.SET, ObjectKind.ADDRESS, ObjectKind.ROUTE})
+"""What an audit changes for another way of binding, or for larger sets."""
 
 
 def find_drift(
@@ -81,10 +30,15 @@ def find_drift(
         changes: what was desired anew.
         tried: the ops that failed before, as text.
     """
+    if not plan or any(change.ends_hold for change in changes):
+        return
+    changed = {subject for change in changes for subject in change.subjects()}
+    # What needs an audit is in no state of the change.
+    remade = any(change.needs_audit for change in changes)
     for op in plan:
-        if type(op) not in OBJECT_KINDS or _ends_drain(op, observed):
+        if op.kind not in DRIFTING_KINDS or _ends_drain(op, observed):
             continue
-        if any(_is_reason(change, op) for change in changes):
+        if op.subject in changed or (remade and op.kind in _REMADE_KINDS):
             continue
         if tried and str(op) in tried:
             continue
@@ -97,39 +51,3 @@ def _ends_drain(op: Op, observed: Observed) -> bool:
         return False
     held = observed.state.real_servers.get(op.virtual_server, EMPTY).get(op.key)
     return held is not None and held.weight == 0
-
-
-def _is_reason(change: DesiredChange, op: Op) -> bool:
-    if change.ends_hold:
-        return True
-    states = (change.desired, change.presumed)
-    match op:
-        case AddVirtualServer(server=server) | UpdateVirtualServer(server=server):
-            found = server.key in change.keys
-        case (
-            DeleteVirtualServer(key=key)
-            | AddRealServer(virtual_server=key)
-            | UpdateRealServer(virtual_server=key)
-            | DeleteRealServer(virtual_server=key)
-        ):
-            found = key in change.keys
-        case (
-            AddEntry(set_name=name, entry=entry)
-            | DeleteEntry(set_name=name, entry=entry)
-        ):
-            found = any(entry in state.entries.get(name, ()) for state in states)
-        case BindAddress(address=address) | UnbindAddress(address=address):
-            found = any(address in state.addresses for state in states)
-        case (
-            AddRoute(address=address)
-            | UpdateRoute(address=address)
-            | DeleteRoute(address=address)
-        ):
-            found = any(address in state.routes for state in states)
-        case SetSysctl(name=name, value=value):
-            found = change.presumed.sysctls.get(name) != value
-            found &= change.desired.sysctls.get(name) == value
-        case _:
-            found = False
-    # What needs an audit, another way of binding or larger sets, is in no state of it.
-    return found or (change.needs_audit and isinstance(op, _SHARED))

@@ -1,12 +1,11 @@
-"""What a node serves: what is desired and what the kernel holds, side by side."""
+"""The status of a node: what is desired and what the kernel holds, side by side."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.store import Store
-from ipvsctl.model.ipset import SetEntry
+from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -19,6 +18,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import Endpoint
 from ipvsctl.model.problem import ObjectRef, Problem
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.model.status import (
     NodeStatus,
@@ -30,26 +30,27 @@ from ipvsctl.model.status import (
     VirtualServerStatus,
 )
 from ipvsctl.plan.diff.plan import Drain, owned_keys
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.service.endpoints import replaces
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.frozen import DesiredLookups
 
 
 class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a status is made from.
+    """The values a status is made from.
 
     Attributes:
-        desired: compiled from `store`.
+        desired: compiled from `objects`.
         observed: the complete kernel state.
-        drain_ages_s: for how long each drain has been seen.
-        problems: those of all objects.
+        set_name: what operators call a set.
+        drain_ages_s: drain -> for how long it has been seen.
+        problems: of all objects.
     """
 
     summary: Summary
-    desired: Desired
+    desired: DesiredLookups
     observed: Observed
-    store: Store
+    objects: Objects
+    set_name: Callable[[SetKey], str]
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
 
@@ -61,9 +62,9 @@ def node_status(inputs: StatusInputs, selection: Selection = EVERYTHING) -> Node
     """Put what is desired and what the kernel holds side by side.
 
     Args:
-        inputs: what is known.
-        selection: what to show; what belongs to no Service is shown only if it says
-            nothing.
+        inputs: the values it is made from.
+        selection: the Services to show; virtual servers of no Service are shown only
+            with an empty selection.
     """
     view = _View(inputs)
     programs = inputs.desired.programs
@@ -91,18 +92,19 @@ class _View:
         self._desired = inputs.desired
         self._observed = inputs.observed
         self._state = inputs.observed.state
-        self._store = inputs.store
+        self._objects = inputs.objects
+        self._set_name = inputs.set_name
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
         circuits = inputs.desired.short_circuits.items()
         self._insides = {address: inside for inside, address in circuits}
         self._entries = {
-            name: {entry.identity for entry in entries}
-            for name, entries in sorted(self._state.entries.items())
+            held_in: {entry.identity for entry in entries}
+            for held_in, entries in sorted(self._state.entries.items())
         }
 
     def service(self, program: ServiceProgram) -> ServiceStatus:
-        service = self._store.service(program.ref)
+        service = self._objects.service(program.ref)
         health = program.health_check
         endpoints = self._endpoints(program.ref)
         return ServiceStatus(
@@ -126,7 +128,7 @@ class _View:
     def rest(
         self,
     ) -> tuple[tuple[VirtualServerStatus, ...], tuple[VirtualServerStatus, ...]]:
-        """Virtual servers of no known Service: ours, and foreign ones."""
+        """The virtual servers of no known Service: ours, and foreign ones; sorted."""
         owned = owned_keys(self._state, self._observed.host_addresses)
         owned -= self._desired.foreign
         rest = sorted(
@@ -165,7 +167,7 @@ class _View:
     def _inside(
         self, program: ServerProgram, endpoints: Mapping[IPAddress, Endpoint]
     ) -> Iterator[VirtualServerStatus]:
-        """What clients inside the cluster get instead, if they do."""
+        """The virtual server for clients inside the cluster, if there is one."""
         key = self._insides.get(program.server.key)
         if key is None or program.inside is None:
             return
@@ -269,7 +271,7 @@ class _View:
             server.key, RealServerStats()
         )
         node_name = endpoint.node_name if endpoint else ""
-        node = self._store.nodes.get(node_name)
+        node = self._objects.node(node_name)
         return RealServerStatus(
             address=str(server.key.address),
             port=server.key.port,
@@ -286,7 +288,7 @@ class _View:
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
         """A Service's endpoints by address, each the one that counts."""
         found: dict[IPAddress, Endpoint] = {}
-        for piece in self._store.slices_of(ref):
+        for piece in self._objects.slices_of(ref):
             for endpoint in piece.endpoints:
                 if endpoint.address not in found or replaces(endpoint):
                     found[endpoint.address] = endpoint
@@ -297,15 +299,15 @@ class _View:
 
     def _sets(self, key: VirtualServerKey) -> Iterator[str]:
         if key.fwmark:
-            name = set_name(SetRole.SHORT_CIRCUIT, key.family)
-            marked = self._state.entries.get(name, ())
+            marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
+            marked = self._state.entries.get(marking, ())
             if any(entry.mark == key.fwmark for entry in marked):
-                yield name
+                yield self._set_name(marking)
             return
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-        for name, entries in self._entries.items():
+        for held_in, entries in self._entries.items():
             if entry in entries:
-                yield name
+                yield self._set_name(held_in)
 
 
 def _standing(

@@ -89,7 +89,7 @@ class TrafficLedger:
             self._seen = {k: v for k, v in self._seen.items() if k in keys}
 
     def take(self) -> Traffic:
-        """What was counted since the last call."""
+        """The traffic counted since the last call."""
         added, self._added = self._added, {}
         return Traffic(added)
 
@@ -124,7 +124,7 @@ class TrafficLedger:
 
 
 def _since(before: TrafficStats | None, now: TrafficStats) -> TrafficStats:
-    """What was counted since; all of it if the counters were reset meanwhile."""
+    """The traffic counted since; all of it if the counters were reset meanwhile."""
     if before is None:
         return now
     since = TrafficStats(

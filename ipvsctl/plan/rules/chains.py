@@ -6,7 +6,7 @@ from typing import Final
 
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Match, MatchSet, Rule, Side, Table, Target
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetRole, set_key
 
 SERVICES: Final = "KUBE-SERVICES"
 NODE_PORT: Final = "KUBE-NODE-PORT"
@@ -58,9 +58,9 @@ Rules = tuple[Rule, ...]
 
 
 def in_set(family: IPFamily, role: SetRole, sides: str) -> MatchSet:
-    """Match a set of ours; `sides` as iptables writes them, `dst,dst,src`."""
-    names = tuple(Side(side) for side in sides.split(","))
-    return MatchSet(set_name(role, family), names)
+    """Match a set of ours; `sides` in the order of an entry, `dst,dst,src`."""
+    ends = tuple(Side(side) for side in sides.split(","))
+    return MatchSet(set_key(role, family), ends)
 
 
 def rule(target: Target, *matches: Match, comment: str = "") -> Rule:

@@ -1,8 +1,8 @@
-"""The fixed iptables rules: what a node must have, and the change that gets it there.
+"""The fixed rules: what a node must have, and the change that gets it there.
 
 Their number depends on the configuration and never on the cluster: every rule is
 always there, and a set without entries matches nothing. Services change entries of
-sets only. Names are in `chains`, the nat table in `nat_rules`.
+sets only. Names of chains are in `chains`, the nat table is in `nat`.
 
 Names, comments and order are kube-proxy's, so that a live node is taken over with
 few changes. Differences: node ports are matched by address and port in one set,
@@ -30,7 +30,7 @@ from ipvsctl.model.rules import (
     Table,
     Verdict,
 )
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.rules.chains import (
     CLIENTS,
     FORWARD,
@@ -81,7 +81,7 @@ def desired_chains(
         family: of the rules.
         config: how pods are told apart, what is masqueraded and with which mark.
         node: its pod CIDRs, in NodeCIDR mode.
-        random_fully: the iptables binary knows `MASQUERADE --random-fully`.
+        random_fully: the firewall can choose ports at random, see `Masquerade`.
 
     Returns:
         Our chains, empty ones too, and the built-in chains with jumps of ours.
@@ -195,7 +195,7 @@ def _short_circuit(
     if config.is_kube_proxy:
         return {"OUTPUT": (source_ranges,)}
     to_inside = rule(Jump(INSIDE), comment=_SHORT_CIRCUIT)
-    marked = MapMark(set_name(SetRole.SHORT_CIRCUIT, family), (Side.DST, Side.DST))
+    marked = MapMark(set_key(SetRole.SHORT_CIRCUIT, family), (Side.DST, Side.DST))
     pods = local_clients(family, config, node)
     return {
         "PREROUTING": (rule(Jump(CLIENTS), comment=_SHORT_CIRCUIT),),

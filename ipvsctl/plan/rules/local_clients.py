@@ -11,7 +11,7 @@ LocalClient = MatchSource | MatchInInterface
 def local_clients(
     family: IPFamily, config: ProxyConfig, node: NodeContext
 ) -> tuple[LocalClient, ...]:
-    """What holds, any of it, for packets of pods; empty when that is not configured."""
+    """Matches for pod traffic; any one suffices. Empty when that is not configured."""
     mode = config.detect_local_mode
     if mode is DetectLocalMode.BRIDGE_INTERFACE:
         bridge = config.bridge_interface

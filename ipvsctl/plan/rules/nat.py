@@ -26,7 +26,7 @@ from ipvsctl.model.rules import (
     Side,
     Verdict,
 )
-from ipvsctl.plan.rules.catalogue import SetRole
+from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.rules.chains import (
     CLUSTER_IP_CLIENTS,
     INSIDE,

@@ -1,1 +1,1 @@
-"""What a Service means: its program, made of the objects and the node alone."""
+"""The meaning of a Service: its program, made of the objects and the node alone."""

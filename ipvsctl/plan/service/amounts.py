@@ -20,7 +20,7 @@ class Amounts(NamedTuple):
     health_checks: int = 0
 
     def marks(self, family: IPFamily) -> int:
-        """Those of a family."""
+        """The marks of a family."""
         return self.marks_ipv4 if family is IPFamily.IPV4 else self.marks_ipv6
 
     def fits(self, limit: "Amounts") -> bool:
@@ -39,14 +39,14 @@ RESOURCES: Final = (
     Resource.MARKS,
     Resource.HEALTH_CHECKS,
 )
-"""What each of the amounts is of."""
+"""The resource of each of the `Amounts`, in their order."""
 
 ANY_AMOUNTS: Final = Amounts(*(_ANY,) * 5)
 """No limit."""
 
 
 def service_limit(limits: Limits) -> Amounts:
-    """What one Service may have; a health-check node port it may always have."""
+    """The most that one Service may have; a health-check node port it always may."""
     return _limit(
         limits.service_virtual_servers,
         limits.service_real_servers,
@@ -56,7 +56,7 @@ def service_limit(limits: Limits) -> Amounts:
 
 
 def namespace_limit(limits: Limits) -> Amounts:
-    """What all Services of a namespace may have."""
+    """The most that all Services of a namespace may have together."""
     return _limit(
         limits.namespace_virtual_servers,
         limits.namespace_real_servers,

@@ -1,11 +1,21 @@
 """Which endpoints each traffic policy may use on this node."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.model.objects import Endpoint, EndpointSlice, NodeContext
+from ipvsctl.model.objects import (
+    Endpoint,
+    EndpointSlice,
+    NodeContext,
+    Service,
+    ServicePort,
+)
+
+_FEW_PORTS: Final = 8
+"""A Service with so many ports at most has its slices looked through for each."""
 
 
 class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -25,7 +35,7 @@ class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class UsableEndpoints(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What each traffic policy may use; both sorted by address and port.
+    """The endpoints that each traffic policy may use, sorted by address and port.
 
     Attributes:
         cluster: for policy Cluster.
@@ -134,3 +144,23 @@ def _near(
         if here:
             return here
     return ready
+
+
+def slices_by_port(
+    service: Service, slices: tuple[EndpointSlice, ...]
+) -> Callable[[ServicePort], tuple[EndpointSlice, ...]]:
+    """Sort the slices of a Service by its ports, if it has many.
+
+    Else every port of a Service would be looked for in every port of every slice.
+
+    Returns:
+        Gives the slices of a port: each with that port alone, or all as they are.
+    """
+    if len(service.ports) <= _FEW_PORTS:
+        return lambda _: slices
+    found: dict[tuple[str, Protocol], list[EndpointSlice]] = {}
+    for piece in slices:
+        for port in piece.ports:
+            alone = msgspec.structs.replace(piece, ports=(port,))
+            found.setdefault((port.name, port.protocol), []).append(alone)
+    return lambda port: tuple(found.get((port.name, port.protocol), ()))

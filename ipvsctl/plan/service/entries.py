@@ -4,18 +4,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.net import IPFamily, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.plan.service.endpoints import PortEndpoint
 from ipvsctl.plan.service.node_addresses import node_ip
-from ipvsctl.plan.service.program import NamedEntry
+from ipvsctl.plan.service.program import SetMember
 
 
 def source_range_entries(
     service: Service, vip: SetEntry, family: IPFamily, node: NodeContext
-) -> Iterator[NamedEntry]:
+) -> Iterator[SetMember]:
     """Entries that let only `loadBalancerSourceRanges` reach a VIP.
 
     A client on the node itself has the VIP as its source address, which no range
@@ -24,34 +23,34 @@ def source_range_entries(
     ranges = tuple(of_family(service.source_ranges, family))
     if not ranges:
         return
-    yield NamedEntry(set_name(SetRole.LOAD_BALANCER_FW, family), vip)
-    cidr_set = set_name(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
+    yield SetMember(set_key(SetRole.LOAD_BALANCER_FW, family), vip)
+    ranged = set_key(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
     for network in ranges:
         # A hash set has no room for length 0 (ip_set_hash_ipportnet.c); two halves do.
         halves = [network] if network.prefixlen else list(network.subnets())
         for half in halves:
-            yield NamedEntry(cidr_set, msgspec.structs.replace(vip, network=half))
+            yield SetMember(ranged, msgspec.structs.replace(vip, network=half))
     own = node_ip(node, family)
     if own is not None and any(own in network for network in ranges):
-        yield NamedEntry(
-            set_name(SetRole.LOAD_BALANCER_SOURCE_IP, family),
+        yield SetMember(
+            set_key(SetRole.LOAD_BALANCER_SOURCE_IP, family),
             msgspec.structs.replace(vip, second_address=vip.address),
         )
 
 
 def loop_back_entries(
     endpoints: tuple[PortEndpoint, ...], port: ServicePort, family: IPFamily
-) -> Iterator[NamedEntry]:
+) -> Iterator[SetMember]:
     """Entries that masquerade an endpoint reaching itself.
 
     In any condition: its connections outlive its readiness.
     """
-    name = set_name(SetRole.LOOP_BACK, family)
+    key = set_key(SetRole.LOOP_BACK, family)
     for e in endpoints:
         if e.is_local:
             address = e.endpoint.address
-            yield NamedEntry(
-                name,
+            yield SetMember(
+                key,
                 SetEntry(
                     address=address,
                     protocol=port.protocol,
@@ -63,8 +62,8 @@ def loop_back_entries(
 
 def health_check_entries(
     service: Service, families: tuple[IPFamily, ...]
-) -> Iterator[NamedEntry]:
+) -> Iterator[SetMember]:
     """Entries that keep the health-check node port open, which there must be."""
     for family in families:
-        name = set_name(SetRole.HEALTH_CHECK_NODE_PORT, family)
-        yield NamedEntry(name, SetEntry(port=service.health_check_node_port))
+        key = set_key(SetRole.HEALTH_CHECK_NODE_PORT, family)
+        yield SetMember(key, SetEntry(port=service.health_check_node_port))

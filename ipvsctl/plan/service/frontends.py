@@ -13,7 +13,7 @@ from ipvsctl.model.objects import (
     ServiceType,
     TrafficPolicy,
 )
-from ipvsctl.plan.rules.catalogue import SetRole
+from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.service.node_addresses import node_port_addresses
 from ipvsctl.plan.service.program import WayIn
 

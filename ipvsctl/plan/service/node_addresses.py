@@ -1,4 +1,4 @@
-"""Which of the node's own addresses stand for it."""
+"""The node's own addresses that stand for it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -39,7 +39,7 @@ def node_ip(node: NodeContext, family: IPFamily) -> IPAddress | None:
 
 
 def source_address(node: NodeContext, family: IPFamily) -> IPAddress | None:
-    """What the host's own connections to VIPs of a family come from.
+    """The source of the host's own connections to VIPs of a family.
 
     The node's primary address; None if no link has it, since the kernel takes only an
     address of the host as source (fib_semantics.c:fib_valid_prefsrc).

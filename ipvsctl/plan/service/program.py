@@ -1,11 +1,10 @@
-"""What one Service compiles to."""
+"""The program that one Service compiles to."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -16,7 +15,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 
 
 class WayIn(StrEnum):
@@ -29,7 +28,7 @@ class WayIn(StrEnum):
 
 
 def precedence(way: WayIn) -> int:
-    """Which of two ways in has an address, protocol and port: the lower one.
+    """The rank of a way in; of two, the lower one has an address, protocol and port.
 
     The API server gives a cluster IP and a node port to one Service alone; an external
     IP or an ingress VIP is what somebody wrote down.
@@ -39,22 +38,22 @@ def precedence(way: WayIn) -> int:
     return 1 if way is WayIn.NODE_PORT else 2
 
 
-class NamedEntry(msgspec.Struct, gc=False, frozen=True):
+class SetMember(msgspec.Struct, gc=False, frozen=True):
     """An entry and the set it belongs in."""
 
-    set_name: str
+    key: SetKey
     entry: SetEntry
 
 
 class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What clients inside the cluster have instead of a virtual server.
+    """The virtual server that clients inside the cluster have instead of another.
 
     Its fwmark is not known here: that takes all Services.
 
     Attributes:
         real_servers: in the order they are to be added.
-        is_fallback: whether they are everybody's as long as there is no mark and the
-            virtual server itself has none.
+        is_fallback: whether these real servers are for all clients, as long as there is
+            no mark and the virtual server for the others has no real servers.
     """
 
     scheduler: str
@@ -91,7 +90,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     way: WayIn
     server: VirtualServer
     real_servers: Mapping[RealServerKey, RealServer]
-    entries: tuple[NamedEntry, ...]
+    entries: tuple[SetMember, ...]
     field: str
     inside: InsideProgram | None = None
     is_bound: bool = False
@@ -125,7 +124,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     ref: ObjectRef
     created: str = ""
     servers: tuple[ServerProgram, ...] = ()
-    entries: tuple[NamedEntry, ...] = ()
+    entries: tuple[SetMember, ...] = ()
     has_ingress_vip: bool = False
     lost_node_ports: tuple[IPFamily, ...] = ()
     health_check: HealthCheck | None = None
@@ -142,18 +141,18 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 def without_mark(program: ServerProgram) -> ServerProgram:
-    """What an address is to all clients alike, while no mark tells some of them.
+    """The program of an address that is the same to all clients, for want of a mark.
 
-    Without endpoints on this node it has the cluster's, and drops nobody: clients
-    inside the cluster are served, as with `localFallback: cluster`.
+    Without endpoints on this node the address has the cluster's, and drops nobody:
+    clients inside the cluster are served, as with `localFallback: cluster`.
     """
     inside = program.inside
     if inside is None:
         return program
     entries, real_servers = program.entries, program.real_servers
     if not real_servers and inside.is_fallback:
-        name = set_name(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
-        entries = tuple(named for named in entries if named.set_name != name)
+        shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, program.server.key.family)
+        entries = tuple(member for member in entries if member.key != shut)
         real_servers = inside.real_servers
     return msgspec.structs.replace(
         program, entries=entries, real_servers=real_servers, inside=None

@@ -1,4 +1,4 @@
-"""What of a Service this node does not serve, and why.
+"""The parts of a Service that this node does not serve, and why.
 
 A refusal takes away what its problem names and nothing else: it is taken out of the
 Service before anything is compiled, so that no other part can depend on it.
@@ -14,9 +14,9 @@ from ipvsctl.model.host import API_SERVICE, Guard
 from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port
 from ipvsctl.model.objects import NodeContext, Service, ServicePort, ServiceType
 from ipvsctl.model.problem import Problem
+from ipvsctl.plan.service.families import service_problem
 from ipvsctl.plan.service.frontends import has_node_port
 from ipvsctl.plan.service.guards import ON_THE_WAY_TO_THE_API
-from ipvsctl.plan.service.vips import service_problem
 
 _NODE_ADDRESS: Final = "is the address of a Node"
 _RESERVED: Final = "is reserved for the host (reservedNodePorts)"
@@ -50,7 +50,7 @@ _VIP_REASONS: Final = frozenset(
 
 
 class Admitted(NamedTuple):
-    """What is left of a Service, and a problem for each thing that is not."""
+    """Take out of a Service all that is refused, with a problem for each thing."""
 
     service: Service
     problems: tuple[Problem, ...] = ()

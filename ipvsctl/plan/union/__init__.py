@@ -1,1 +1,1 @@
-"""What the node should hold: the union of all programs and the node's own."""
+"""The state the node should hold: the union of all programs and the node's own."""

@@ -1,4 +1,4 @@
-"""Sets whose members several have put in, and what changed in them."""
+"""Sets whose members several owners have put in, and how such a set changed."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -7,9 +7,12 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Counted(Generic[Item]):
-    """A set whose members stay as long as somebody has put them in.
+    """A set whose members stay as long as an owner that put them in is left.
 
-    It remembers what was in it when `take_change` was last called.
+    The set remembers which members it had when `take_change` was last called.
+
+    Attributes:
+        counts: each member -> how many owners have put it in.
     """
 
     __slots__ = ("_before", "counts")
@@ -19,14 +22,14 @@ class Counted(Generic[Item]):
         self._before: dict[Item, bool] = {}
 
     def add(self, item: Item) -> None:
-        """Put a member in, once more if it is in."""
+        """Put a member in; one owner more if the member is in already."""
         count = self.counts.get(item, 0)
         if not count:
             self._before.setdefault(item, False)
         self.counts[item] = count + 1
 
     def discard(self, item: Item) -> None:
-        """Take a member out once; the last one to do so takes it away."""
+        """Take a member out for one owner; the member goes with its last owner."""
         left = self.counts[item] - 1
         if left:
             self.counts[item] = left
@@ -35,7 +38,7 @@ class Counted(Generic[Item]):
             self._before.setdefault(item, True)
 
     def take_change(self) -> tuple[frozenset[Item], frozenset[Item]]:
-        """What came and what went since the last call."""
+        """The members that came, and those that went, since the last call."""
         if not self._before:
             return frozenset(), frozenset()
         before, self._before = self._before, {}

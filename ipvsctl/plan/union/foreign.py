@@ -23,20 +23,23 @@ class Foreign:
     """The address virtual servers of others, and the desired ones yet to be checked.
 
     Attributes:
-        keys: others', as of the last look at everything.
+        keys: the virtual servers of others, as of the last look at everything.
     """
 
     def __init__(self) -> None:
         self.keys: frozenset[VirtualServerKey] = frozenset()
         self._unconfirmed: set[VirtualServerKey] = set()
+        """Desired, and not known to be ours."""
         self._raced: set[VirtualServerKey] = set()
+        """Those that somebody else added while their owning entries were there."""
         self._left: set[VirtualServerKey] = set()
+        """Ours and no longer desired, but maybe in the kernel still."""
         self._has_agreed = False
 
     def come(self, key: VirtualServerKey) -> None:
-        """It is desired from now on.
+        """Note that a virtual server is desired from now on.
 
-        What has just been ours, and is still in the kernel as such, needs no check.
+        One that has just been ours, and is still in the kernel as such, needs no check.
         """
         if key in self._left:
             self._left.discard(key)
@@ -44,24 +47,27 @@ class Foreign:
             self._unconfirmed.add(key)
 
     def go(self, key: VirtualServerKey) -> None:
-        """It is not desired any more."""
+        """Note that a virtual server is not desired any more."""
         if key in self._unconfirmed:
             self._unconfirmed.discard(key)
         else:
             self._left.add(key)
 
     def take_unconfirmed(self) -> _Keys:
-        """Those that nobody is known to have; what has left until now is forgotten."""
+        """The desired virtual servers that are not known to be ours.
+
+        Forgets which were ours and went, since a sync takes those away now.
+        """
         self._left.clear()
         return self._unconfirmed
 
     def confirm(self, keys: _Keys) -> None:
-        """These were not in the kernel, and have been added."""
+        """Note that these were not in the kernel, and have been added."""
         self._unconfirmed -= keys
         self._raced -= keys
 
     def doubt(self, keys: _Keys) -> None:
-        """These were not in the kernel, and then somebody else added them first.
+        """Note that these were not in the kernel, and somebody else added them first.
 
         So their owning entries, which were put in before, say nothing.
         """
@@ -77,19 +83,19 @@ class Foreign:
     ) -> _Keys:
         """Tell ours from others' in the complete state.
 
-        What has an owning entry is ours. The first time, virtual servers that a process
-        before this one made are recognised without. Later on, one that this process has
-        not imposed is another's.
+        A virtual server with an owning entry is ours. The first time, those that a
+        process before this one made are recognised without an entry. Later on, one that
+        this process has not imposed is another's.
 
         Args:
             observed: what the kernel holds.
             desired: the virtual servers that are desired.
-            wanted: what a Service wants of a virtual server.
-            touched: those that have changed since `observed` was read; nothing new is
-                known of them.
+            wanted: gives the program whose claim to a virtual server is the best.
+            touched: virtual servers that have changed since `observed` was read;
+                nothing new is known of them.
 
         Returns:
-            Those that have become, or ceased to be, others'.
+            The virtual servers that have become, or ceased to be, others'.
         """
         held = observed.state.virtual_servers.keys()
         ownership = Ownership(observed)

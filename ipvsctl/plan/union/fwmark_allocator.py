@@ -14,20 +14,26 @@ from ipvsctl.model.marks import MarkRange
 
 
 class FwmarkAllocator:
-    """Gives each address virtual server that asks a mark, and keeps it stable."""
+    """Gives each address virtual server that asks a mark, and keeps it stable.
+
+    Attributes:
+        foreign: the fwmarks with virtual servers of others, as of the last `agree`.
+    """
 
     def __init__(self, mark_range: MarkRange) -> None:
+        self.foreign: AbstractSet[int] = frozenset()
         self._range = mark_range
         self._mark_of: dict[VirtualServerKey, int] = {}
         self._key_of: dict[int, VirtualServerKey] = {}
         # The first is taken out all the time, which a dict is slow at.
         self._waiting: OrderedDict[VirtualServerKey, None] = OrderedDict()
-        self.foreign: AbstractSet[int] = frozenset()
         self._kept: AbstractSet[int] = frozenset()
-        """FwmarkAllocator of others, as of the last `agree`."""
+        """Marks in the kernel's set that nobody wants and that are not given out."""
         self._given_back: list[int] = []
         self._resting: set[int] = set()
         self._free: list[int] = []
+        self._at_hand: int | None = None
+        """A free mark for the first that waits; looked for only while somebody does."""
         self._next = 0
         self._unchecked: set[int] = set()
         self._raced: set[int] = set()
@@ -35,28 +41,28 @@ class FwmarkAllocator:
 
     @property
     def waiting(self) -> AbstractSet[VirtualServerKey]:
-        """Those that asked while no mark was free."""
+        """The address virtual servers that asked while no mark was free."""
         return self._waiting.keys()
 
+    @property
     def ready(self) -> VirtualServerKey | None:
-        """One that waits and for which a mark is free now."""
-        if not self._waiting:
+        """The first address virtual server that waits, if a mark is free for it now."""
+        if self._at_hand is None or not self._waiting:
             return None
-        mark = self._lowest_free()
-        if mark is None:
-            return None
-        heappush(self._free, mark)
         return next(iter(self._waiting))
 
     def take(self, key: VirtualServerKey) -> int | None:
-        """The mark of `key`, a new one if it has none; None when none is free."""
+        """The mark of `key`, a new one if `key` has none; None when none is free."""
         mark = self._mark_of.get(key)
-        return self._allocate(key) if mark is None else mark
+        if mark is None:
+            mark = self._allocate(key)
+            self._look_ahead()
+        return mark
 
     def release(self, key: VirtualServerKey) -> None:
-        """Give a mark back; fine if there is none.
+        """Give the mark of `key` back; fine if `key` has none.
 
-        It rests until `take_fresh`: in one plan it must not stand for two.
+        The mark rests until `take_fresh`: in one plan it must not stand for two.
         """
         self._waiting.pop(key, None)
         mark = self._mark_of.pop(key, None)
@@ -65,19 +71,23 @@ class FwmarkAllocator:
             self._rest(mark)
 
     def take_fresh(self) -> frozenset[int]:
-        """The marks that are not confirmed; those at rest are free again."""
+        """The marks that are not confirmed; marks at rest are free from now on."""
         for mark in self._given_back:
             heappush(self._free, mark)
         self._given_back.clear()
         self._resting.clear()
+        self._look_ahead()
         return frozenset(self._unchecked)
 
     def confirm(self, marks: AbstractSet[int]) -> None:
-        """Nobody else had these: they are ours for good."""
+        """Take note that nobody else had these marks: they are ours for good."""
         self._unchecked -= marks
 
     def doubt(self, marks: AbstractSet[int]) -> None:
-        """Somebody else has come first, so that an entry in the set says nothing."""
+        """Take note that somebody else had these marks first.
+
+        So their entries in our set do not say that the marks are ours.
+        """
         self._raced |= marks & self._key_of.keys()
         self._unchecked |= self._raced
 
@@ -90,18 +100,17 @@ class FwmarkAllocator:
     ) -> frozenset[VirtualServerKey]:
         """Agree with what the kernel holds.
 
-        The first time, the marks it knows are taken over. A mark that was given out
-        since the last time and not confirmed, and by which somebody else has a virtual
-        server, is changed for another. The others are ours, whatever became of the set
-        meanwhile.
+        The first time, the marks it knows are taken over. A new, unconfirmed mark under
+        which a foreign virtual server exists is replaced. All other marks that were
+        given out are ours, whatever became of the set meanwhile.
 
         Args:
-            held: the marks in the kernel's set.
+            held: address virtual server -> its mark in the kernel's set.
             present: the fwmarks that have virtual servers.
             keeps_unwanted: the marks in the set that nobody wants are not given out.
 
         Returns:
-            Those whose mark is another one now, or their first.
+            The address virtual servers whose mark is another one now, or their first.
         """
         strangers = present - (set(held.values()) - self._raced)
         if self._has_agreed:
@@ -123,7 +132,9 @@ class FwmarkAllocator:
             self.foreign, self._kept = foreign, kept
             self._start_over()
         for key in sorted(keys, key=str):
-            self.take(key)
+            if key not in self._mark_of:
+                self._allocate(key)
+        self._look_ahead()
         self._unchecked.clear()
         self._raced.clear()
         self._has_agreed = True
@@ -134,7 +145,7 @@ class FwmarkAllocator:
         held: Mapping[VirtualServerKey, int],
         wanted: AbstractSet[VirtualServerKey],
     ) -> None:
-        """Take over marks; those of keys nobody wants any more rest."""
+        """Take over the marks of wanted keys; the marks of all others rest."""
         for key, mark in sorted(held.items(), key=lambda pair: str(pair[0])):
             if mark not in self._range or mark in self._key_of:
                 continue
@@ -156,7 +167,15 @@ class FwmarkAllocator:
         self._unchecked.add(mark)
         return mark
 
+    def _look_ahead(self) -> None:
+        """Have a free mark at hand, as long as somebody waits."""
+        if self._waiting:
+            self._at_hand = self._lowest_free()
+
     def _lowest_free(self) -> int | None:
+        if self._at_hand is not None:
+            heappush(self._free, self._at_hand)
+            self._at_hand = None
         while True:
             if self._free:
                 mark = heappop(self._free)
@@ -171,7 +190,7 @@ class FwmarkAllocator:
 
     def _start_over(self) -> None:
         """Look for free marks from the lowest again."""
-        self._free, self._next = [], 0
+        self._free, self._next, self._at_hand = [], 0, None
 
     def _forget(self, mark: int) -> None:
         del self._key_of[mark]

@@ -11,18 +11,16 @@ from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import ListedProblems
 from ipvsctl.plan.service.node_addresses import node_port_addresses
 from ipvsctl.plan.service.program import ServiceProgram
+from ipvsctl.plan.union.claims import Claim, Claims
 
 _ANY: Mapping[IPFamily, IPAddress] = {
     IPFamily.IPV4: parse_address("0.0.0.0"),  # noqa: S104  # load balancers ask from outside
     IPFamily.IPV6: parse_address("::"),
 }
 
-_Claim = tuple[str, ObjectRef]
-"""A Service's `created` and name; the least one has the port."""
-
 
 class ServiceHealth(msgspec.Struct, gc=False, frozen=True):
-    """What a health-check node port answers.
+    """The answer of a health-check node port.
 
     Attributes:
         service: whose port it is.
@@ -34,17 +32,14 @@ class ServiceHealth(msgspec.Struct, gc=False, frozen=True):
 
 
 class HealthChecks:
-    """The health-check node ports of all Services.
+    """The health-check node ports of all Services; the older Service has a port.
 
     Putting or removing a Service costs the same however many there are.
     """
 
     def __init__(self) -> None:
-        self._ports: dict[ObjectRef, tuple[int, _Claim]] = {}
-        self._claims: dict[int, dict[_Claim, ServiceHealth]] = {}
-        self._lost: ListedProblems[int] = ListedProblems(
-            self._lost_problem, "already taken by other Services"
-        )
+        self._ports: dict[ObjectRef, int] = {}
+        self._claims: Claims[int, ServiceHealth] = Claims(_lost_problem)
         self._touched: set[int] = set()
 
     def put(self, program: ServiceProgram) -> None:
@@ -53,41 +48,28 @@ class HealthChecks:
         if check is None:
             self.remove(program.ref)
             return
-        claim = (program.created, program.ref)
-        if self._ports.get(program.ref) != (check.port, claim):
+        if self._ports.get(program.ref, check.port) != check.port:
             self.remove(program.ref)
-            self._ports[program.ref] = check.port, claim
-        claims = self._claims.setdefault(check.port, {})
-        before = min(claims, default=claim)
-        claims[claim] = ServiceHealth(program.ref, check.local_endpoints)
-        winner = min(before, claim)
-        for lost in {before, claim} - {winner}:
-            self._lost.add(lost[1], check.port)
-        self._lost.discard(winner[1], check.port)
-        self._touched.add(check.port)
+        self._ports[program.ref] = check.port
+        health = ServiceHealth(program.ref, check.local_endpoints)
+        if self._claims.put(check.port, Claim(0, program.created, program.ref, health)):
+            self._touched.add(check.port)
 
     def remove(self, ref: ObjectRef) -> None:
         """Forget a Service; fine if it is not known."""
-        if ref not in self._ports:
-            return
-        port, claim = self._ports.pop(ref)
-        claims = self._claims[port]
-        del claims[claim]
-        self._lost.discard(ref, port)
-        self._touched.add(port)
-        if claims:
-            self._lost.discard(min(claims)[1], port)
-        else:
-            del self._claims[port]
+        port = self._ports.pop(ref, None)
+        if port is not None:
+            self._claims.withdraw(port, ref)
+            self._touched.add(port)
 
     def find(self, port: int) -> ServiceHealth | None:
-        """What a port answers; None if it is no health-check node port."""
-        claims = self._claims.get(port)
-        return claims[min(claims)] if claims else None
+        """The answer of a port; None if it is no health-check node port."""
+        claim = self._claims.holder(port)
+        return None if claim is None else claim.value
 
     def all(self) -> Mapping[int, ServiceHealth]:
-        """What each port answers."""
-        return {port: claims[min(claims)] for port, claims in self._claims.items()}
+        """Health-check node port -> the answer."""
+        return self._claims.held()
 
     def take_change(self) -> Mapping[int, ServiceHealth | None]:
         """The ports put or removed since the last call, and what they answer now."""
@@ -97,11 +79,11 @@ class HealthChecks:
     @property
     def lost(self) -> ListedProblems[int]:
         """The Services whose port an older one has."""
-        return self._lost
+        return self._claims.lost
 
-    def _lost_problem(self, ref: ObjectRef, port: int) -> Problem:
-        winner = min(self._claims[port])
-        return port_problem(ref, port, f"already taken by Service {winner[1]}")
+
+def _lost_problem(port: int, claim: Claim[ServiceHealth], reason: str) -> Problem:
+    return port_problem(claim.service, port, reason)
 
 
 def port_problem(service: ObjectRef, port: int, reason: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Node ports on which a program of the host listens too: who asks it meets pods."""
+"""Node ports on which a program of the host listens too: its clients meet pods."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -26,7 +26,7 @@ def taken_ports(
     Args:
         sockets: those that wait for clients.
         hosts: the host's own addresses.
-        server: the program of a virtual server that is desired.
+        server: gives the program of a virtual server that is desired.
     """
     hosts = tuple(hosts)
     found = set()
@@ -53,7 +53,7 @@ def taken_ports(
 
 
 def _addresses(socket: HostSocket, hosts: tuple[IPAddress, ...]) -> Iterator[IPAddress]:
-    """Those of the host that a socket is bound to; all of IPv6 is all of IPv4 too."""
+    """The addresses that a socket hears; all of IPv6 is all of IPv4 too."""
     if not socket.address.is_unspecified:
         yield socket.address
         return

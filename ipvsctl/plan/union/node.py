@@ -1,4 +1,4 @@
-"""What a node needs whatever its Services are: link, sets, rules, sysctls."""
+"""The things a node needs whatever its Services are: rules, sysctls, timeouts."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,19 +1,18 @@
-"""Which virtual servers are ours."""
+"""Which virtual servers are ours: by their entries in sets, or by other evidence."""
 
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import ForwardingMethod, VirtualServerKey
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol
-from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.rules.catalogue import (
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.sets import (
     OWNING_ROLES,
+    FormerNodePort,
+    SetEntry,
     SetRole,
-    kube_proxy_node_ports,
-    set_name,
+    set_key,
 )
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.service.program import ServerProgram, WayIn
 
 
@@ -24,10 +23,10 @@ def owned_keys(
 
     Args:
         state: with all of its entries.
-        host_addresses: this node's own. kube-proxy's node ports have no address, so
-            they tell what is ours only together with these.
+        host_addresses: this node's own. A former proxy's node ports have no address,
+            so they tell what is ours only together with these.
     """
-    owning = OwningEntries(state.entries, host_addresses)
+    owning = OwningEntries(state, host_addresses)
     return frozenset(key for key in state.virtual_servers if key in owning)
 
 
@@ -35,24 +34,25 @@ class OwningEntries:
     """Tells whether a virtual server has an owning entry."""
 
     def __init__(
-        self,
-        entries: Mapping[str, AbstractSet[SetEntry]],
-        host_addresses: AbstractSet[IPAddress],
+        self, state: NodeState, host_addresses: AbstractSet[IPAddress]
     ) -> None:
-        self._entries = entries
+        entries = state.entries
         self._host_addresses = host_addresses
+        self._former_node_ports: AbstractSet[FormerNodePort] = frozenset().union(
+            *(leftover.node_ports for leftover in state.leftovers)
+        )
         self._by_family = {
             family: [
-                entries[name]
-                for name in (set_name(role, family) for role in OWNING_ROLES)
-                if name in entries
+                entries[key]
+                for key in (set_key(role, family) for role in OWNING_ROLES)
+                if key in entries
             ]
             for family in IPFamily
         }
         self._marks = {
             family: {
                 entry.mark
-                for entry in entries.get(set_name(SetRole.SHORT_CIRCUIT, family), ())
+                for entry in entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
                 if entry.mark
             }
             for family in IPFamily
@@ -64,13 +64,13 @@ class OwningEntries:
         if key.fwmark:
             return key.fwmark in self._marks[key.family]
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-        return any(
-            entry in entries for entries in self._by_family[key.family]
-        ) or self._is_kube_proxys_node_port(key, entry)
+        return any(entry in entries for entries in self._by_family[key.family]) or (
+            bool(self._former_node_ports) and self._is_former_node_port(key)
+        )
 
     @cached_property
     def addresses(self) -> AbstractSet[IPAddress]:
-        """Those that an owning entry has."""
+        """The addresses of all owning entries."""
         return {
             entry.address
             for family in IPFamily
@@ -81,49 +81,51 @@ class OwningEntries:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no owning entry at all, not even of kube-proxy's."""
+        """Whether there is no owning entry at all, not even of a former proxy's."""
         held = [entries for found in self._by_family.values() for entries in found]
-        held += (
-            self._entries.get(kube_proxy_node_ports(protocol, family), frozenset())
-            for family in IPFamily
-            for protocol in Protocol
-        )
-        return not any(held)
+        return not (self._former_node_ports or any(held))
 
-    def _is_kube_proxys_node_port(self, key: VirtualServerKey, entry: SetEntry) -> bool:
+    def _is_former_node_port(self, key: VirtualServerKey) -> bool:
         if key.protocol is None:
             return False
-        held = self._entries.get(kube_proxy_node_ports(key.protocol, key.family), ())
-        is_own_address = key.address in self._host_addresses
-        return entry in held or (is_own_address and SetEntry(port=key.port) in held)
+        addresses: tuple[IPAddress | None, ...] = (key.address,)
+        if key.address in self._host_addresses:
+            addresses = (key.address, None)
+        return any(
+            FormerNodePort(key.family, key.protocol, key.port, address)
+            in self._former_node_ports
+            for address in addresses
+        )
 
 
 class Ownership:
     """Tells whose the virtual servers of a complete state are.
 
     Attributes:
-        owning: says which have an owning entry.
+        owning: says which virtual servers have an owning entry.
     """
 
     def __init__(self, observed: Observed) -> None:
         self._state = observed.state
-        self.owning = OwningEntries(observed.state.entries, observed.host_addresses)
+        self.owning = OwningEntries(observed.state, observed.host_addresses)
 
     def is_recognised(self, program: ServerProgram) -> bool:
         """Whether a virtual server without an owning entry is ours all the same.
 
         It may be, since anybody can flush a set. Evidence, the strongest first:
 
-        - A real server that is not masqueraded is none of ours.
-        - With a real server that its Service wants, it does our work; so does another
+        - A virtual server with a real server that is not masqueraded is none of ours.
+        - One with a real server that its Service wants does our work; so does another
           balancer that has the same address on another link for the same real servers
-          (kube-vip's, of the API servers). There it counts only if the sets were
-          flushed.
-        - Else it has at least the scheduler, flags and timeout that are wanted.
+          (kube-vip's, of the API servers). On such an address the real server counts
+          only if the sets were flushed.
+        - One without any such real server must have the scheduler, flags and timeout
+          that are wanted.
         - An address on the VIP link, or with a route of ours, was made local for our
           virtual servers there. While another one of them has its entry, the sets were
-          not flushed, and this one is a stranger beside it.
-        - Elsewhere, after a flush, an empty one is a Service's without endpoints.
+          not flushed, and the one without an entry is a stranger beside it.
+        - At any other address, after a flush, an empty virtual server is that of a
+          Service without endpoints.
 
         Args:
             program: of a virtual server that is in the state.

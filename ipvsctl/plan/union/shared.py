@@ -1,29 +1,37 @@
-"""What several Services may need at once: set entries and VIPs, counted."""
+"""Things that several Services may need at once: set entries and VIPs, counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipset import SetEntry, SetSpec
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
-from ipvsctl.plan.rules.catalogue import DEFAULT_MAXELEM, SetRole, set_name, set_spec
-from ipvsctl.plan.service.program import NamedEntry, ServerProgram
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, SetShape, set_key
+from ipvsctl.plan.service.program import ServerProgram, SetMember
 from ipvsctl.plan.union.counted import Counted
+
+DEFAULT_ROOM: Final = 1 << 16
+"""Entries a set is made for unless more are needed: 65,536, as kube-proxy's.
+
+kube-proxy does not start on sets of another size: `ipset create -exist` accepts a set
+only if it was made alike (ip_set_hash_gen.h:mtype_same_set)."""
+
+_NO_ENTRIES: frozenset[SetEntry] = frozenset()
 
 
 class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What came and what went.
+    """The entries and VIPs that came and went between two looks.
 
     Attributes:
-        came_entries, gone_entries: by set name.
-        is_overfull: a set has not room for what is in it.
+        came_entries, gone_entries: set -> entries, with every set in it.
+        is_overfull: a set has more entries than the last audit gave it room for.
     """
 
-    came_entries: Mapping[str, frozenset[SetEntry]]
-    gone_entries: Mapping[str, frozenset[SetEntry]]
+    came_entries: Mapping[SetKey, frozenset[SetEntry]]
+    gone_entries: Mapping[SetKey, frozenset[SetEntry]]
     came_vips: frozenset[IPAddress]
     gone_vips: frozenset[IPAddress]
     is_overfull: bool
@@ -33,51 +41,72 @@ class Shared:
     """The set entries and VIPs that are needed, each as long as somebody needs it."""
 
     def __init__(self, families: Iterable[IPFamily]) -> None:
-        self._sets = {
-            set_name(role, family): (role, family)
-            for family in families
-            for role in SetRole
+        self._entries: dict[SetKey, Counted[SetEntry]] = {
+            set_key(role, family): Counted() for family in families for role in SetRole
         }
-        self._entries: dict[str, Counted[SetEntry]] = {n: Counted() for n in self._sets}
+        self._touched: set[SetKey] = set()
+        """The sets whose entries may have changed since the last look."""
+        self._room = dict.fromkeys(self._entries, DEFAULT_ROOM)
+        """Set -> for how many entries the last audit makes the set."""
+        self._overfull: set[SetKey] = set()
         self._vips: Counted[IPAddress] = Counted()
         self._foreign: dict[IPAddress | None, set[VirtualServerKey]] = {}
-        self._room = dict.fromkeys(self._sets, DEFAULT_MAXELEM)
+        """Address -> the virtual servers of others there."""
 
     @property
     def vips(self) -> AbstractSet[IPAddress]:
         """The VIPs that are to be bound; a view that follows changes."""
         return self._vips.counts.keys()
 
-    def entries(self) -> Mapping[str, AbstractSet[SetEntry]]:
-        """The entries by set name; views that follow changes."""
-        return {name: held.counts.keys() for name, held in self._entries.items()}
+    def entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
+        """Set -> the entries that are needed; views that follow changes."""
+        return {key: held.counts.keys() for key, held in self._entries.items()}
 
-    def add(self, named: NamedEntry) -> None:
-        """Somebody needs an entry."""
-        self._entries[named.set_name].add(named.entry)
+    def sets(self) -> Mapping[SetKey, SetShape]:
+        """The sets, with room for their entries and for more to come."""
+        return {key: SetShape(self._room_for(key)) for key in self._entries}
 
-    def discard(self, named: NamedEntry) -> None:
-        """He needs it no more."""
-        self._entries[named.set_name].discard(named.entry)
+    def note_room(self) -> None:
+        """Take note that an audit makes the sets as `sets` has them now."""
+        self._room = {key: self._room_for(key) for key in self._entries}
+        self._overfull.clear()
+
+    def copy_vips(self) -> AbstractSet[IPAddress]:
+        """The VIPs as they are now."""
+        return self._vips.counts.copy().keys()
+
+    def copy_entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
+        """Set -> the entries that are needed now."""
+        return {key: held.counts.copy().keys() for key, held in self._entries.items()}
+
+    def add(self, member: SetMember) -> None:
+        """Note that one owner more needs an entry."""
+        self._touched.add(member.key)
+        self._entries[member.key].add(member.entry)
+
+    def discard(self, member: SetMember) -> None:
+        """Note that one owner needs an entry no more."""
+        self._touched.add(member.key)
+        self._entries[member.key].discard(member.entry)
 
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
-        """One virtual server needs what it needs in place of another.
+        """Count the entries and the VIP of one virtual server in place of another's.
 
         What both need never counts as gone.
         """
         if new is not None:
-            for named in _needs(new):
-                self._entries[named.set_name].add(named.entry)
+            for member in _needs(new):
+                self.add(member)
             if (vip := _vip(new)) is not None:
                 self._add_vip(vip)
         if old is not None:
-            for named in _needs(old):
-                self._entries[named.set_name].discard(named.entry)
+            for member in _needs(old):
+                self.discard(member)
             if (vip := _vip(old)) is not None:
                 self._discard_vip(vip)
 
     def set_foreign(self, key: VirtualServerKey, *, is_foreign: bool) -> None:
-        """A virtual server has become, or ceased to be, another's."""
+        """Note that a virtual server has become, or ceased to be, another's."""
         beside = self._foreign.setdefault(key.address, set())
         if is_foreign:
             beside.add(key)
@@ -90,31 +119,36 @@ class Shared:
 
     def needed_alone_by(
         self, servers: Iterable[ServerProgram]
-    ) -> tuple[dict[str, set[SetEntry]], set[IPAddress]]:
-        """The entries and VIPs that nobody but these virtual servers needs."""
+    ) -> tuple[dict[SetKey, set[SetEntry]], set[IPAddress]]:
+        """The entries (by set) and VIPs that only these virtual servers need."""
         servers = tuple(servers)
-        entries: dict[str, set[SetEntry]] = {}
-        for named, count in Counter(n for s in servers for n in _needs(s)).items():
-            if self._entries[named.set_name].counts[named.entry] == count:
-                entries.setdefault(named.set_name, set()).add(named.entry)
+        entries: dict[SetKey, set[SetEntry]] = {}
+        for member, count in Counter(n for s in servers for n in _needs(s)).items():
+            if self._entries[member.key].counts[member.entry] == count:
+                entries.setdefault(member.key, set()).add(member.entry)
         vips = Counter(vip for s in servers if (vip := _vip(s)) is not None)
         alone = {vip for vip, count in vips.items() if self._vips.counts[vip] == count}
         return entries, alone
 
     def take_change(self) -> SharedChange:
-        """What came and went since the last call."""
-        came, gone = {}, {}
-        is_overfull = False
-        for name, held in self._entries.items():
-            came[name], gone[name] = held.take_change()
-            is_overfull |= len(held.counts) > self._room[name]
+        """The entries and VIPs that came and went since the last call."""
+        came = dict.fromkeys(self._entries, _NO_ENTRIES)
+        gone = dict.fromkeys(self._entries, _NO_ENTRIES)
+        for key in self._touched:
+            held = self._entries[key]
+            came[key], gone[key] = held.take_change()
+            if len(held.counts) > self._room[key]:
+                self._overfull.add(key)
+            else:
+                self._overfull.discard(key)
+        self._touched.clear()
         came_vips, gone_vips = self._vips.take_change()
         return SharedChange(
             came_entries=came,
             gone_entries=gone,
             came_vips=came_vips,
             gone_vips=gone_vips,
-            is_overfull=is_overfull,
+            is_overfull=bool(self._overfull),
         )
 
     def _add_vip(self, vip: IPAddress) -> None:
@@ -129,43 +163,38 @@ class Shared:
             for key in self._foreign.get(vip, ()):
                 self.discard(_foreign_entry(key))
 
-    def specs(self) -> Mapping[str, SetSpec]:
-        """The sets with room for what is in them, and for more until they are full."""
-        specs = {}
-        for name, (role, family) in self._sets.items():
-            self._room[name] = _room_for(len(self._entries[name].counts))
-            specs[name] = set_spec(role, family, maxelem=self._room[name])
-        return specs
+    def _room_for(self, key: SetKey) -> int:
+        return _room_for(len(self._entries[key].counts))
 
 
-def bound_entry(vip: IPAddress) -> NamedEntry:
+def bound_entry(vip: IPAddress) -> SetMember:
     """The entry of an address that is a VIP and nothing else."""
-    return NamedEntry(set_name(SetRole.IPVS_IPS, family_of(vip)), SetEntry(address=vip))
+    return SetMember(set_key(SetRole.IPVS_IPS, family_of(vip)), SetEntry(address=vip))
 
 
-def _foreign_entry(key: VirtualServerKey) -> NamedEntry:
+def _foreign_entry(key: VirtualServerKey) -> SetMember:
     entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-    return NamedEntry(set_name(SetRole.FOREIGN, key.family), entry)
+    return SetMember(set_key(SetRole.FOREIGN, key.family), entry)
 
 
 def _vip(server: ServerProgram) -> IPAddress | None:
     return server.server.key.address if server.is_bound else None
 
 
-def _needs(server: ServerProgram) -> Iterator[NamedEntry]:
+def _needs(server: ServerProgram) -> Iterator[SetMember]:
     yield from server.entries
     if (vip := _vip(server)) is not None:
         yield bound_entry(vip)
 
 
 def _room_for(entries: int) -> int:
-    """Entries to create a set for: the default, or a power of two with a quarter free.
+    """For how many entries a set is made: the default, or more with a quarter free.
 
     A set cannot grow in place; the room to spare means it is seldom rebuilt.
     """
-    maxelem = DEFAULT_MAXELEM
-    if entries <= maxelem:
-        return maxelem
-    while maxelem * 3 // 4 < entries:
-        maxelem *= 2
-    return maxelem
+    room = DEFAULT_ROOM
+    if entries <= room:
+        return room
+    while room * 3 // 4 < entries:
+        room *= 2
+    return room

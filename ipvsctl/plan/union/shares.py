@@ -1,4 +1,4 @@
-"""What the Services of a namespace may have of what the namespace may have.
+"""How a namespace's limits are shared out among its Services.
 
 The older Services come first, each with all that it asks for, until one does not fit:
 that one has what is left, and the younger ones nothing. So a new Service takes nothing
@@ -31,7 +31,7 @@ class Shares:
         self._asked: dict[ObjectRef, tuple[_Claim, Amounts]] = {}
 
     def put(self, ref: ObjectRef, created: str, asked: Amounts) -> frozenset[ObjectRef]:
-        """Take note of what a Service asks for.
+        """Take note of the amounts that a Service asks for.
 
         Returns:
             The other Services that may have more or less of something now.
@@ -51,7 +51,7 @@ class Shares:
         return frozenset(other for _, other in changed if other != ref)
 
     def remove(self, ref: ObjectRef) -> frozenset[ObjectRef]:
-        """Forget a Service; fine if it is not known. What it returns see `put`."""
+        """Forget a Service, fine if it is not known; returns the same as `put`."""
         known = self._asked.pop(ref, None)
         if known is None:
             return frozenset()
@@ -59,7 +59,7 @@ class Shares:
         return frozenset(other for _, other in changed if other != ref)
 
     def granted(self, ref: ObjectRef) -> Amounts:
-        """What a Service may have at most; of a known one."""
+        """The most that a Service may have; it must be known."""
         claim, asked = self._asked[ref]
         shares = self._namespaces.get(ref.namespace, ())
         if not any(share.is_over for share in shares):
@@ -109,7 +109,7 @@ class _Share:
         return self._total > self._limit
 
     def granted(self, claim: _Claim, asked: int) -> int:
-        """How much of what it asks for a claim may have."""
+        """How much of the amount it asks for a claim may have."""
         if not self.is_over:
             return asked
         place = bisect_left(self._order, claim)
@@ -118,7 +118,11 @@ class _Share:
         return self._limit - self._granted if place == self._edge else 0
 
     def change(self, claim: _Claim, old: int, new: int) -> set[_Claim]:
-        """Ask for `new` instead of `old`, 0 for nothing; whose grants may be others."""
+        """Ask for `new` instead of `old`; 0 is nothing.
+
+        Returns:
+            The claims whose grants may be others now.
+        """
         was_over = self.is_over
         self._total += new - old
         if new:
@@ -153,7 +157,11 @@ class _Share:
         return set(self._order[self._edge :])
 
     def _move_edge(self) -> set[_Claim]:
-        """Grant as many claims in full as there is room for; those this concerns."""
+        """Grant as many claims in full as there is room for.
+
+        Returns:
+            The claims that are granted in full now and were not, or the other way.
+        """
         moved = set()
         while self._granted > self._limit:
             self._edge -= 1

@@ -10,13 +10,12 @@ server does no harm.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
-from ipvsctl.plan.service.program import NamedEntry
+from ipvsctl.plan.service.program import SetMember
 from ipvsctl.plan.union.fwmark_allocator import FwmarkAllocator
 
 
@@ -27,11 +26,12 @@ class ShortCircuits:
         self._range = mark_range
         self._marks = {family: FwmarkAllocator(mark_range) for family in families}
         self._inside: dict[VirtualServerKey, VirtualServerKey] = {}
+        """Address virtual server -> the fwmark virtual server beside it."""
         self._address: dict[VirtualServerKey, VirtualServerKey] = {}
 
     @property
     def addresses(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
-        """Fwmark virtual server -> the address virtual server it stands beside."""
+        """Fwmark virtual server -> the virtual server of the address it is for."""
         return self._address
 
     def find(self, key: VirtualServerKey) -> VirtualServerKey | None:
@@ -39,9 +39,11 @@ class ShortCircuits:
         return self._inside.get(key)
 
     def open(self, key: VirtualServerKey) -> VirtualServerKey | None:
-        """The fwmark virtual server beside that of an address, made if need be.
+        """Have a fwmark virtual server beside that of an address.
 
-        None when no mark is free; `ready` says when one is.
+        Returns:
+            That fwmark virtual server; None when no mark is free (`ready` says when
+            one is).
         """
         mark = self._marks[key.family].take(key)
         if mark is None:
@@ -55,7 +57,7 @@ class ShortCircuits:
         """Give up the fwmark virtual server beside that of an address.
 
         Returns:
-            What it was; None if there was none.
+            That fwmark virtual server; None if there was none.
         """
         self._marks[key.family].release(key)
         return self._drop(key)
@@ -65,17 +67,20 @@ class ShortCircuits:
         return _keys({family: marks.foreign for family, marks in self._marks.items()})
 
     def take_fresh(self) -> frozenset[VirtualServerKey]:
-        """Those that nobody is known to have; marks given up are free again."""
+        """The fwmark virtual servers that are not confirmed.
+
+        The marks given up until now may be given out again.
+        """
         fresh = {family: marks.take_fresh() for family, marks in self._marks.items()}
         return _keys(fresh)
 
     def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
-        """These were not in the kernel, and have been added."""
+        """Note that these were not in the kernel, and have been added."""
         for family, marks in self._marks.items():
             marks.confirm({key.fwmark for key in keys if key.family is family})
 
     def doubt(self, keys: AbstractSet[VirtualServerKey]) -> None:
-        """These were not in the kernel, and then somebody else added them first."""
+        """Note that these were not in the kernel, and others added them first."""
         for family, marks in self._marks.items():
             marks.doubt({key.fwmark for key in keys if key.family is family})
 
@@ -85,8 +90,8 @@ class ShortCircuits:
         """Agree with the kernel on marks; see `FwmarkAllocator.agree`.
 
         Returns:
-            Address virtual servers that must be opened again, and the fwmark virtual
-            server that each had.
+            Address virtual server that must be opened again -> the fwmark virtual
+            server it had; None if it had none.
         """
         return {
             key: self._drop(key)
@@ -98,12 +103,12 @@ class ShortCircuits:
             )
         }
 
+    @property
     def ready(self) -> VirtualServerKey | None:
         """An address virtual server that can be opened now and could not be before."""
         for marks in self._marks.values():
-            key = marks.ready()
-            if key is not None:
-                return key
+            if marks.ready is not None:
+                return marks.ready
         return None
 
     @property
@@ -118,12 +123,12 @@ class ShortCircuits:
         return inside
 
 
-def marked_entry(key: VirtualServerKey, inside: VirtualServerKey) -> NamedEntry:
+def marked_entry(key: VirtualServerKey, inside: VirtualServerKey) -> SetMember:
     """The entry that marks packets to an address for a fwmark virtual server."""
     entry = SetEntry(
         address=key.address, protocol=key.protocol, port=key.port, mark=inside.fwmark
     )
-    return NamedEntry(set_name(SetRole.SHORT_CIRCUIT, key.family), entry)
+    return SetMember(set_key(SetRole.SHORT_CIRCUIT, key.family), entry)
 
 
 def _keys(
@@ -144,7 +149,7 @@ def _held(state: NodeState, family: IPFamily) -> Mapping[VirtualServerKey, int]:
             address=entry.address,
             port=entry.port or 0,
         ): entry.mark
-        for entry in state.entries.get(set_name(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in state.entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
         if entry.mark
     }
 

@@ -1,8 +1,9 @@
 """Health-check node ports that cannot be heard: a virtual server takes their packets.
 
 A health check is answered by a socket of the host. IPVS takes a packet before any
-socket sees it, so whoever has a virtual server for a node's address and that port has
-it. The API server gives a number to one of the two; manifests may give it to both.
+socket sees it, so whoever has a virtual server for a node's address and that port gets
+the packet. The API server gives a number to one of the two; manifests may give it to
+both.
 """
 
 from collections.abc import Mapping
@@ -12,25 +13,26 @@ from ipvsctl.model.net import Protocol
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import ListedProblems
 from ipvsctl.plan.service.program import ServerProgram, WayIn
+from ipvsctl.plan.union.claims import LOST
 from ipvsctl.plan.union.health_checks import ServiceHealth, port_problem
 
 
 class SilentChecks:
-    """The health-check node ports that are virtual servers' too.
+    """The health-check node ports that virtual servers on the host have, too.
 
-    The cost of a change is that of the virtual servers with its port.
+    A change costs what there are virtual servers with its port.
     """
 
     def __init__(self) -> None:
         self._services: dict[int, ObjectRef] = {}
+        """Health-check node port -> the Service that has it."""
         self._servers: dict[int, dict[VirtualServerKey, ServerProgram]] = {}
-        self.silent: ListedProblems[int] = ListedProblems(
-            self._problem, "already taken by other Services"
-        )
-        """Why each of them is not heard."""
+        """Port -> the virtual servers with that port on the host's own addresses."""
+        self.silent: ListedProblems[int] = ListedProblems(self._problem, LOST)
+        """Why each of these ports is not heard."""
 
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
-        """One virtual server is served in place of another."""
+        """Note that one virtual server is served in place of another."""
         if old is not None and _is_on_the_host(old):
             key = old.server.key
             del self._servers[key.port][key]
@@ -41,7 +43,11 @@ class SilentChecks:
             self._settle(key.port)
 
     def note(self, checks: Mapping[int, ServiceHealth | None]) -> None:
-        """These health-check node ports have come, gone, or may be another's."""
+        """Note health-check node ports that have come, gone, or may be another's.
+
+        Args:
+            checks: port -> what it answers; None if it is gone.
+        """
         for port, health in checks.items():
             known = self._services.pop(port, None)
             if known is not None:

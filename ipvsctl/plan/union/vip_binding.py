@@ -13,11 +13,11 @@ from ipvsctl.plan.service.node_addresses import source_address
 
 
 class VipPlacement(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be in the kernel for each VIP.
+    """The way in which VIPs are to be in the kernel.
 
     Attributes:
         binding: addresses, or routes without addresses.
-        sources: what the host's own connections to VIPs of a family come from; for a
+        sources: family -> the source of the host's own connections to VIPs; for a
             family that is absent, the kernel's choice, which is the VIP itself.
     """
 
@@ -25,11 +25,11 @@ class VipPlacement(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[IPFamily, IPAddress] = EMPTY
 
     def addresses(self, vips: AbstractSet[IPAddress]) -> AbstractSet[IPAddress]:
-        """Those of the VIPs that are to be on the VIP link; a view of `vips`."""
+        """The VIPs to put on the VIP link: all, as a view of `vips`, or none."""
         return vips if self.binding is VipBinding.ADDRESS else frozenset()
 
     def routes(self, vips: Iterable[IPAddress]) -> Mapping[IPAddress, IPAddress | None]:
-        """The routes to the VIPs, see `NodeState`."""
+        """The routes to the VIPs: VIP -> source, see `NodeState.routes`."""
         if self.binding is VipBinding.ADDRESS and not self.sources:
             return EMPTY
         sources = self.sources

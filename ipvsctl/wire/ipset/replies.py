@@ -1,4 +1,4 @@
-"""What the kernel answers about ipsets, as values.
+"""The kernel's answers about ipsets, as values.
 
 A set arrives in one or more messages; the first has its header, all have entries.
 Source: ip_set_core.c:ip_set_dump_do; ip_set_hash_gen.h (`mtype_head`, `mtype_list`).
@@ -9,15 +9,16 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import (
     IpsetAttr,
     IpsetDataAttr,
     IpsetEntryFlag,
     IpsetIpAttr,
 )
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from ipvsctl.wire.netlink.addresses import unpack_ipv4, unpack_ipv6
 from ipvsctl.wire.netlink.attributes import Table, TableReader, iter_attributes, text
 
@@ -61,7 +62,7 @@ class SetHeader(NamedTuple):
 
 
 class IpsetReplies:
-    """Decodes the payloads of ipset messages; keeps what it learned about them.
+    """Decodes the payloads of ipset messages; keeps the layouts it learned.
 
     Every method takes the buffer and where the payload starts and ends in it, and
     raises WireError for anything that is not such a payload.
@@ -109,7 +110,7 @@ class IpsetReplies:
     ) -> tuple[list[SetEntry], int]:
         """The entries in one message, and how many more have no value here.
 
-        Those have a protocol that is not proxied, or exclude what they match
+        Entries without a value have a protocol that is not proxied, or exclude packets
         (`nomatch`); nobody but a stranger puts them into a set of ours. Timeouts,
         counters and comments are passed over.
         """

@@ -4,7 +4,7 @@
                                              | ADT { DATA {entry} DATA {entry} ... }
 
 Numbers are in network order and say so (NLA_F_NET_BYTEORDER), except single bytes.
-What the kernel answers is read in `ipset_decode`.
+The answers are read in `replies`.
 Source: uapi/linux/netfilter/ipset/ip_set.h; ip_set_core.c (`ip_set_create`,
 `ip_set_ad`), ip_set_hash_*.c and ip_set_bitmap_port.c (`*_uadt`).
 """
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.marks import ALL_BITS
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import (
     IPSET_PROTOCOL_MIN,
     NFNL_SUBSYS_IPSET,
@@ -27,6 +27,7 @@ from ipvsctl.wire.ipset.attributes import (
     IpsetEntryFlag,
     IpsetIpAttr,
 )
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from ipvsctl.wire.netlink.attributes import (
     NLA_F_NESTED,
     NLA_F_NET_BYTEORDER,

@@ -1,7 +1,7 @@
 """One iptables rule read from text: the arguments after `-A CHAIN`.
 
-What has no value in the model makes the whole rule an UnknownRule: better a rule that
-is put back to what it should be than one taken for more or less than it is.
+A word that has no value in the model makes the whole rule an UnknownRule: better a rule
+that is needlessly put back than a rule taken for more or less than it is.
 """
 
 import re
@@ -34,7 +34,9 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
-from ipvsctl.wire.iptables.rule_text import REJECT_WITH, match_rank
+from ipvsctl.model.sets import SetKey
+from ipvsctl.wire.ipset.sets import key_of
+from ipvsctl.wire.iptables.rule_render import REJECT_WITH, match_rank
 
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _ARITY: Final = {
@@ -75,7 +77,7 @@ _ICMP_NAMES: Final = {
 
 
 def parse_rule(arguments: str, family: IPFamily) -> Rule | UnknownRule:
-    """Read a rule, tolerating other spellings of what `render_rule` writes."""
+    """Read a rule, tolerating other spellings than those of `render_rule`."""
     words = [_unquoted(word) for word in _WORD.finditer(arguments)]
     try:
         return _read(words, family)
@@ -160,7 +162,15 @@ def _parse_in_interface(values: list[str], *, negated: bool) -> Match:
 def _parse_set(values: list[str], *, negated: bool) -> Match:
     if negated:
         raise ValueError(values)
-    return MatchSet(values[0], tuple(Side(side) for side in values[1].split(",")))
+    return MatchSet(_set(values[0]), tuple(map(Side, values[1].split(","))))
+
+
+def _set(name: str) -> SetKey:
+    """The set of a name; that of another agent is not understood."""
+    key = key_of(name)
+    if key is None:
+        raise LookupError(name)
+    return key
 
 
 def _parse_mark(values: list[str], *, negated: bool) -> Match:
@@ -228,7 +238,7 @@ def _parse_target(name: str, options: dict[str, str], family: IPFamily) -> Targe
     elif name == "SET":
         set_name, _, sides = left.pop("--map-set").partition(" ")
         del left["--map-mark"]
-        target = MapMark(set_name, tuple(Side(side) for side in sides.split(",")))
+        target = MapMark(_set(set_name), tuple(map(Side, sides.split(","))))
     elif name in set(Verdict):
         target = Verdict(name)
     else:

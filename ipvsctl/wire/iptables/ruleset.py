@@ -1,7 +1,7 @@
 """iptables rulesets: `iptables-save` output and `iptables-restore` input.
 
 Both flavours (legacy and nft) and both families write the same language. One rule as
-text is in `iptables_rule` and `iptables_parse`.
+text is in `rule_render` and `rule_parse`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from ipvsctl.model.rules import (
     UnknownRule,
 )
 from ipvsctl.wire.iptables.rule_parse import parse_rule
-from ipvsctl.wire.iptables.rule_text import render_rule
+from ipvsctl.wire.iptables.rule_render import render_rule
 
 _HOOKS: Final = {
     Table.FILTER: ("INPUT", "FORWARD", "OUTPUT"),

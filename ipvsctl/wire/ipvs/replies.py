@@ -1,7 +1,7 @@
-"""What the kernel answers about the IPVS table, as values.
+"""The kernel's answers about the IPVS table, as values.
 
-Reading normalises, so that what was asked for and what is read compare equal: HASHED
-is dropped, and a timeout means nothing without PERSISTENT.
+Reading normalises, so that a server that was made equals the same one that is read:
+HASHED is dropped, and a timeout means nothing without PERSISTENT.
 Source: ip_vs_ctl.c (`ip_vs_genl_fill_service`, `ip_vs_genl_fill_dest`).
 """
 
@@ -81,7 +81,7 @@ _NO_CONNECTIONS: Final = RealServerStats()
 
 
 class IpvsReplies:
-    """Decodes the payloads of IPVS messages; keeps what it learned about them.
+    """Decodes the payloads of IPVS messages; keeps the layouts it learned.
 
     Every method takes the buffer and where the payload starts and ends in it, and
     raises WireError for anything that is not such a payload.

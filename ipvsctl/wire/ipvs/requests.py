@@ -4,7 +4,7 @@
 
 In a request about a real server the first of the two only finds the virtual server.
 Numbers are in host byte order; addresses, ports and the IPv4 netmask in network order.
-What the kernel answers is read in `ipvs_decode`.
+The answers are read in `replies`.
 Source: uapi/linux/ip_vs.h; ip_vs_ctl.c (`ip_vs_genl_parse_service`,
 `ip_vs_genl_parse_dest`, `ip_vs_genl_set_config`).
 """
@@ -127,7 +127,7 @@ class IpvsRequests:
 
 
 def _service_key(key: VirtualServerKey, more_bytes: int) -> bytes:
-    """The SERVICE attribute up to what finds it; `more_bytes` will follow inside."""
+    """The SERVICE attribute with its key alone; `more_bytes` will follow inside."""
     if key.address is None or key.protocol is None:
         return _FWMARK_KEY.pack(
             *(_FWMARK_KEY.size + more_bytes, IpvsCmdAttr.SERVICE),

@@ -1,1 +1,1 @@
-"""What all netlink protocols share: framing, attributes, addresses."""
+"""The common part of netlink protocols: framing, attributes, addresses."""

@@ -188,7 +188,7 @@ def _slots(table: Table, first: int) -> dict[int, int]:
 def _picker(
     places: Sequence[int],
 ) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """What puts values in the order of the table; place -1 is an absent one."""
+    """A function that puts values in the order of the table; place -1 is absent."""
     getter = itemgetter(*places)
     if -1 not in places:
         return getter

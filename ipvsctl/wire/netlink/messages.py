@@ -1,9 +1,9 @@
-"""Netlink framing: message headers, acknowledgements, what ends a dump.
+"""Netlink framing: message headers, acknowledgements, ends of dumps.
 
     0        4      6       8        12       16
     | length | type | flags | sequence | port id | payload ...   [struct nlmsghdr]
 
-Everything is in host byte order. What a payload means is not known here.
+Everything is in host byte order. Payloads are not understood here.
 Source: uapi/linux/netlink.h; net/netlink/af_netlink.c.
 """
 

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import RealServerStats, VirtualServer
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import TrafficPolicy
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     AddEntry,
-    CreateSet,
     DeleteEntry,
     DeleteRealServer,
     DeleteRoute,
@@ -28,8 +27,8 @@ from ipvsctl.plan.diff.ops import (
     UpdateRealServer,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, Hold, Known, diff
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.union.desired import Desired
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.builders import endpoint_slice, service
 from tests.clusters import Cluster, clusters
 from tests.controller.cluster import WEB
@@ -216,8 +215,8 @@ def test_a_known_service_keeps_no_entry_of_its_old_shape() -> None:
     kernel = programmed(local)
     kernel.apply(plan(kernel, one("172.16.0.1", **vip).desired(), everything()))
     entries = kernel.observe().state.entries
-    assert not entries[set_name(SetRole.EXTERNAL_IP_LOCAL, IPFamily.IPV4)]
-    assert entries[set_name(SetRole.EXTERNAL_IP, IPFamily.IPV4)]
+    assert not entries[set_key(SetRole.EXTERNAL_IP_LOCAL, IPFamily.IPV4)]
+    assert entries[set_key(SetRole.EXTERNAL_IP, IPFamily.IPV4)]
 
 
 def test_an_address_is_not_shut_while_endpoints_are_unknown() -> None:
@@ -234,11 +233,11 @@ def test_an_address_is_not_shut_while_endpoints_are_unknown() -> None:
         services=one(**fields).services,
         slices=(msgspec.structs.replace(elsewhere, endpoints=(far,)),),
     )
-    shut = set_name(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
+    shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
     held = plan(kernel, after.desired(), HOLDS["endpoints"])
-    assert not [op for op in held if isinstance(op, AddEntry) and op.set_name == shut]
+    assert not [op for op in held if isinstance(op, AddEntry) and op.key == shut]
     whole = plan(kernel, after.desired(), None)
-    assert [op for op in whole if isinstance(op, AddEntry) and op.set_name == shut]
+    assert [op for op in whole if isinstance(op, AddEntry) and op.key == shut]
 
 
 def test_flows_to_what_is_held_stay() -> None:
@@ -285,7 +284,7 @@ def test_a_mark_that_is_held_is_given_to_nobody_else() -> None:
     union = new.desired()
     kernel.apply(plan(kernel, union, everything()))
     marked = kernel.observe().state.entries[
-        set_name(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
+        set_key(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
     ]
     assert {entry.address for entry in marked} == set(vips)
     assert len({entry.mark for entry in marked}) == 2
@@ -296,19 +295,18 @@ def test_kube_proxys_sets_stay_while_they_own() -> None:
     kernel = new_kernel()
     name = "KUBE-NODE-PORT-TCP"
     spec = SetSpec(name=name, type=SetType.BITMAP_PORT)
-
-    kernel.apply((CreateSet(spec), AddEntry(name, SetEntry(port=30000))))
+    kernel.preload_set(spec, [SetEntry(port=30000)])
     address = parse_address("10.0.0.10")
     key = msgspec.structs.replace(WEB, address=address, port=30000)
     kernel.preload(VirtualServer(key=key, scheduler="rr", netmask_bits=32))
     kernel.apply(plan(kernel, NOBODY.desired(), everything()))
     state = kernel.observe().state
     assert key in state.virtual_servers
-    assert name in state.sets
+    assert [left.name for left in state.leftovers] == [name]
     kernel.apply(plan(kernel, NOBODY.desired(), None))
     state = kernel.observe().state
     assert key not in state.virtual_servers
-    assert name not in state.sets
+    assert not state.leftovers
 
 
 def test_cleanup_holds_nothing() -> None:

@@ -6,7 +6,6 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -26,9 +25,12 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
+from ipvsctl.model.sets import SetCondition, SetEntry, SetShape
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.diff.ops import Op, Plan
+from ipvsctl.plan.diff.ops import Op, Plan, RebuildSet
 from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
+from ipvsctl.wire.ipset.sets import leftover_of
+from tests.builders import in_words, set_called
 
 VIP = IPv4Address("10.96.0.10")
 NODE = IPv4Address("10.0.0.10")
@@ -40,10 +42,9 @@ SERVER = VirtualServer(key=KEY, scheduler="rr", netmask_bits=32)
 POD = RealServer(key=RealServerKey(IPv4Address("172.16.0.5"), 8080))
 OTHER_POD = RealServer(key=RealServerKey(IPv4Address("172.16.0.6"), 8080))
 ENTRY = SetEntry(address=VIP, protocol=Protocol.TCP, port=80)
-SET = "KUBE-CLUSTER-IP"
-SPEC = SetSpec(
-    name=SET, type=SetType.HASH_IP_PORT, family=IPFamily.IPV4, maxelem=262144
-)
+SET = set_called("KUBE-CLUSTER-IP")
+SHAPE = SetShape(262144)
+HALF_BUILT = leftover_of("KTMP-CLUSTER-IP")
 SERVICES = ChainRef(Table.NAT, "KUBE-SERVICES")
 PREROUTING = ChainRef(Table.NAT, "PREROUTING")
 CHAINS: Chains = {
@@ -59,7 +60,7 @@ NOTHING = NodeState()
 FULL = NodeState(
     vip_link_up=True,
     sysctls={"net/ipv4/vs/conntrack": "1"},
-    sets={SET: SPEC},
+    sets={SET: SHAPE},
     entries={SET: frozenset({ENTRY})},
     chains={IPFamily.IPV4: CHAINS},
     virtual_servers={KEY: SERVER},
@@ -92,7 +93,7 @@ def plan(
 
 def text(ops: Plan) -> list[str]:
     """The plan as an operator sees it."""
-    return [str(op) for op in ops]
+    return in_words(ops)
 
 
 def with_pods(*pods: RealServer) -> NodeState:
@@ -110,7 +111,7 @@ def with_dns_pods(*pods: RealServer) -> NodeState:
 
 DRAINED = msgspec.structs.replace(POD, weight=0)
 STICKY = msgspec.structs.replace(SERVER, flags=ServiceFlags.PERSISTENT, timeout_s=10800)
-SMALL = msgspec.structs.replace(SPEC, maxelem=65536)
+SMALL = SetShape(65536)
 ENTRY_443 = msgspec.structs.replace(ENTRY, port=443)
 
 CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
@@ -221,7 +222,7 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
     ),
     (
         "a larger set than asked for is left alone",
-        changed(FULL, sets={SET: msgspec.structs.replace(SPEC, maxelem=1 << 20)}),
+        changed(FULL, sets={SET: SetShape(1 << 20)}),
         FULL,
         [],
     ),
@@ -230,38 +231,27 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         changed(FULL, sets={SET: SMALL}),
         changed(FULL, entries={SET: frozenset({ENTRY, ENTRY_443})}),
         [
-            "create set KTMP-CLUSTER-IP hash:ip,port",
-            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:443",
-            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:80",
-            "swap sets KTMP-CLUSTER-IP KUBE-CLUSTER-IP",
-            "destroy set KTMP-CLUSTER-IP",
+            "rebuild set KUBE-CLUSTER-IP hash:ip,port",
         ],
     ),
     (
         "a half-built set left by a crash is not in the way",
         changed(
             FULL,
-            sets={
-                SET: SMALL,
-                "KTMP-CLUSTER-IP": msgspec.structs.replace(
-                    SPEC, name="KTMP-CLUSTER-IP"
-                ),
-            },
+            sets={SET: SMALL},
+            leftovers=frozenset({HALF_BUILT}),
         ),
         FULL,
         [
             "destroy set KTMP-CLUSTER-IP",
-            "create set KTMP-CLUSTER-IP hash:ip,port",
-            "add entry KTMP-CLUSTER-IP 10.96.0.10,tcp:80",
-            "swap sets KTMP-CLUSTER-IP KUBE-CLUSTER-IP",
-            "destroy set KTMP-CLUSTER-IP",
+            "rebuild set KUBE-CLUSTER-IP hash:ip,port",
         ],
     ),
     (
         "a set of the wrong type is made anew with its entries",
         changed(
             FULL,
-            sets={SET: SetSpec(name=SET, type=SetType.BITMAP_PORT)},
+            sets={SET: SetShape(65536, SetCondition.ALIEN)},
             entries={SET: frozenset({SetEntry(port=80)})},
         ),
         FULL,
@@ -275,16 +265,9 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         "a set of kube-proxy's that is of no use goes whole",
         changed(
             FULL,
-            sets={
-                SET: SPEC,
-                "KUBE-NODE-PORT-TCP": SetSpec(
-                    name="KUBE-NODE-PORT-TCP", type=SetType.BITMAP_PORT
-                ),
-            },
-            entries={
-                SET: frozenset({ENTRY}),
-                "KUBE-NODE-PORT-TCP": frozenset({SetEntry(port=30080)}),
-            },
+            leftovers=frozenset(
+                {leftover_of("KUBE-NODE-PORT-TCP", [SetEntry(port=30080)])}
+            ),
         ),
         FULL,
         ["destroy set KUBE-NODE-PORT-TCP"],
@@ -365,13 +348,22 @@ def test_plan(
     fact: str, observed: NodeState, desired: NodeState, expected: list[str]
 ) -> None:
     """The ops, in order, are what the row says."""
-    ops = text(plan(observed, desired))
-    rebuilt = [op for op in ops if op.startswith("add entry KTMP")]
-    assert [op for op in ops if op not in rebuilt] == [
-        op for op in expected if not op.startswith("add entry KTMP")
-    ], fact
-    # The entries of a set being rebuilt come in no particular order.
-    assert sorted(rebuilt) == [op for op in expected if op.startswith("add entry KTMP")]
+    assert text(plan(observed, desired)) == expected, fact
+
+
+def test_a_set_that_is_rebuilt_has_all_that_is_and_will_be_in_it() -> None:
+    """So no packet misses an entry that is on its way out."""
+    observed = changed(FULL, sets={SET: SMALL})
+    (op, *_) = plan(observed, changed(FULL, entries={SET: frozenset({ENTRY_443})}))
+    assert op == RebuildSet(SET, SHAPE.room, frozenset({ENTRY, ENTRY_443}))
+
+
+def test_a_set_that_is_rebuilt_has_room_for_what_is_on_its_way_out() -> None:
+    """Or the old one would have to stay."""
+    observed = changed(FULL, sets={SET: SetShape(1, SetCondition.OUTDATED)})
+    wanted = {SET: frozenset({ENTRY_443})}
+    (op, *_) = plan(observed, changed(FULL, sets={SET: SetShape(1)}, entries=wanted))
+    assert op == RebuildSet(SET, 2, frozenset({ENTRY, ENTRY_443}))
 
 
 def test_every_kind_of_op_is_planned_somewhere() -> None:
@@ -465,7 +457,9 @@ def test_excluded_virtual_servers_are_not_deleted() -> None:
 
 def test_an_entry_of_a_set_that_owns_nothing_makes_nothing_ours() -> None:
     """Only owning sets say whose a virtual server is."""
-    state = changed(FULL, entries={"KUBE-LOAD-BALANCER-FW": frozenset({ENTRY})})
+    state = changed(
+        FULL, entries={set_called("KUBE-LOAD-BALANCER-FW"): frozenset({ENTRY})}
+    )
     assert owned_keys(state) == frozenset()
 
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvsctl.model.config import ProxyConfig, VipBinding
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServerKey,
     RealServerStats,
@@ -23,10 +22,10 @@ from ipvsctl.model.net import (
     parse_address,
 )
 from ipvsctl.model.rules import MapMark, MatchSet, Rule
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff, owned_keys
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.union.desired import Desired
 from tests.clusters import CONFIG, NODE, Cluster, clusters, configs
 from tests.fakes.kernel import FakeKernel
@@ -259,7 +258,7 @@ def illegal(kernel: FakeKernel, old: NodeState, new: NodeState) -> Iterator[str]
     vips = {
         entry.address
         for family in IPFamily
-        for entry in state.entries.get(set_name(SetRole.IPVS_IPS, family), ())
+        for entry in state.entries.get(set_key(SetRole.IPVS_IPS, family), ())
     }
     for address in bound(state) - vips:
         yield f"{address} is bound, and every port of the host answers on it"
@@ -291,8 +290,8 @@ def dangling_rules(state: NodeState) -> Iterator[str]:
                 for part in (*rule.matches, rule.target):
                     if not isinstance(part, MatchSet | MapMark):
                         continue
-                    if part.set_name not in state.sets:
-                        yield f"a rule refers to {part.set_name}, which is not there"
+                    if part.key not in state.sets:
+                        yield f"a rule refers to {part.key}, which is not there"
 
 
 @given(clusters(), clusters(), st.data())
@@ -362,7 +361,7 @@ def marks_of(state: NodeState) -> dict[SetEntry, VirtualServerKey]:
     return {
         entry.identity: VirtualServerKey(family=family, fwmark=entry.mark)
         for family in IPFamily
-        for entry in state.entries.get(set_name(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in state.entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
     }
 
 
@@ -380,7 +379,7 @@ def test_the_strategies_reach_what_they_should() -> None:
             role.name
             for role in SetRole
             for family in IPFamily
-            if state.entries[set_name(role, family)]
+            if state.entries[set_key(role, family)]
         )
 
     look()

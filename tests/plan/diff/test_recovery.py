@@ -20,6 +20,7 @@ from ipvsctl.model.net import (
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.plan.diff.recovery import plan_recovery
 from ipvsctl.plan.service.guards import api_ports, guarded_addresses
+from ipvsctl.wire.ipset.sets import set_name
 from tests.builders import endpoint_slice, service
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 from tests.fakes.kernel import FakeKernel
@@ -104,8 +105,8 @@ def texts(kernel: FakeKernel) -> set[str]:
             for n, _ in enumerate(k for k in state.virtual_servers if k.fwmark)
         ),
         *(
-            f"{name} {msgspec.structs.replace(entry, mark=0)}"
-            for name, entries in state.entries.items()
+            f"{set_name(key)} {msgspec.structs.replace(entry, mark=0)}"
+            for key, entries in state.entries.items()
             for entry in entries
         ),
         *map(str, state.addresses),

@@ -5,25 +5,31 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from ipvsctl.model.host import HostNetwork
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
 from ipvsctl.model.rules import ChainRef, Rule, Table, UnknownRule, Verdict
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.plan import DiffOptions, diff, owned_keys
+from ipvsctl.wire.ipset.sets import leftover_of
+from tests.builders import in_words
 
 NODE = IPv4Address("10.0.0.10")
 NODE_IPV6 = IPv6Address("fd00:10::10")
 ELSEWHERE = IPv4Address("10.99.0.1")
 HOST_ADDRESSES: frozenset[IPAddress] = frozenset({NODE, NODE_IPV6})
-ENTRIES = {
-    "KUBE-NODE-PORT-TCP": frozenset({SetEntry(port=30080)}),
-    "KUBE-NODE-PORT-UDP": frozenset({SetEntry(port=30053)}),
-    "KUBE-6-NODE-PORT-TCP": frozenset({SetEntry(port=30086)}),
-    "KUBE-NODE-PORT-SCTP-HASH": frozenset(
-        {SetEntry(address=ELSEWHERE, protocol=Protocol.SCTP, port=30099)}
-    ),
-}
+TCP = leftover_of("KUBE-NODE-PORT-TCP", [SetEntry(port=30080)])
+LEFTOVERS = frozenset(
+    {
+        TCP,
+        leftover_of("KUBE-NODE-PORT-UDP", [SetEntry(port=30053)]),
+        leftover_of("KUBE-6-NODE-PORT-TCP", [SetEntry(port=30086)]),
+        leftover_of(
+            "KUBE-NODE-PORT-SCTP-HASH",
+            [SetEntry(address=ELSEWHERE, protocol=Protocol.SCTP, port=30099)],
+        ),
+    }
+)
 
 
 def server(protocol: Protocol, address: IPAddress, port: int) -> VirtualServer:
@@ -61,7 +67,7 @@ def test_kube_proxys_node_ports_are_ours(
     is_ours: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """A bare port in kube-proxy's set makes it ours on the node's own addresses."""
-    state = NodeState(entries=ENTRIES, virtual_servers={held.key: held})
+    state = NodeState(leftovers=LEFTOVERS, virtual_servers={held.key: held})
     expected = {held.key} if is_ours else set()
     assert owned_keys(state, HOST_ADDRESSES) == expected, fact
 
@@ -70,17 +76,15 @@ def test_kube_proxys_sets_go_when_nothing_needs_them() -> None:
     """After the rules that name them, and the virtual servers they show to be ours."""
     chain = ChainRef(Table.NAT, "KUBE-NODE-PORT")
     old = server(Protocol.TCP, NODE, 30080)
-    name = "KUBE-NODE-PORT-TCP"
     observed = NodeState(
-        sets={name: SetSpec(name=name, type=SetType.BITMAP_PORT)},
-        entries={name: ENTRIES[name]},
+        leftovers=frozenset({TCP}),
         chains={IPFamily.IPV4: {chain: (UnknownRule("-p tcp -j KUBE-MARK-MASQ"),)}},
         virtual_servers={old.key: old},
     )
     desired = NodeState(chains={IPFamily.IPV4: {chain: (Rule(target=Verdict.RETURN),)}})
     seen = Observed(state=observed, host=HostNetwork(addresses=HOST_ADDRESSES))
     plan = diff(seen, desired, DiffOptions(vip_link="kube-ipvs0"))
-    assert [str(op) for op in plan] == [
+    assert in_words(plan) == [
         "change iptables rules: write 1 chains",
         "delete virtual server tcp 10.0.0.10:30080",
         "destroy set KUBE-NODE-PORT-TCP",

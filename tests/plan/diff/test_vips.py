@@ -52,8 +52,8 @@ def steps(state: NodeState, desired: NodeState) -> list[Op]:
     """The ops in their order."""
     plan = plan_vips(state, desired)
     return [
-        *(op for _, op in plan.bind),
-        *(op for _, op in plan.routes),
+        *plan.bind,
+        *plan.routes,
         *plan.unbind,
         *plan.delete_routes,
         *plan.restore_routes,

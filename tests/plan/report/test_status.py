@@ -35,6 +35,7 @@ from ipvsctl.plan.report.status import StatusInputs, node_status
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.node import compile_node
+from ipvsctl.wire.ipset.sets import set_name
 from tests.builders import endpoint_slice, node, service
 
 CONTEXT = NodeContext(name="node-0", host_addresses=(parse_address("10.0.0.10"),))
@@ -85,7 +86,8 @@ class Node(msgspec.Struct, frozen=True):
             "summary": SUMMARY,
             "desired": self.desired,
             "observed": observed or Observed(state=self.desired.state()),
-            "store": self.store,
+            "objects": self.store,
+            "set_name": set_name,
         }
         return node_status(
             StatusInputs(**{**usual, **inputs}), selection or Selection()

@@ -17,8 +17,8 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.diff.rules import plan_rules
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.rules.chains import CLUSTER_IP_CLIENTS, OUR_CHAINS
 from tests.plan.trace.one_node import (
     BOTH,
@@ -53,14 +53,14 @@ def test_the_mark_is_the_configured_bit(bit: int) -> None:
 def test_every_set_is_matched(family: IPFamily) -> None:
     """No set of the catalogue is filled for nothing, and no other is needed."""
     matched = {
-        part.set_name
+        part.key
         for rules in chains(family).values()
         for rule in known(rules)
         for part in (*rule.matches, rule.target)
         if isinstance(part, MatchSet | MapMark)
     }
 
-    assert matched == {set_name(role, family) for role in SetRole}
+    assert matched == {set_key(role, family) for role in SetRole}
 
 
 @BOTH

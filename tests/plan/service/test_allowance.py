@@ -20,8 +20,7 @@ from ipvsctl.model.objects import (
     SlicePort,
     TrafficPolicy,
 )
-from ipvsctl.plan.rules.catalogue import SetRole
-from ipvsctl.plan.service.allowance import demand_of
+from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.service.amounts import (
     ANY_AMOUNTS,
     Amounts,
@@ -29,6 +28,7 @@ from ipvsctl.plan.service.amounts import (
     service_limit,
 )
 from ipvsctl.plan.service.compile import compile_service
+from ipvsctl.plan.service.demand import demand_of
 from ipvsctl.plan.service.program import ServiceProgram, WayIn
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 from tests.plan.service import test_compile

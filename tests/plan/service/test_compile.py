@@ -20,7 +20,7 @@ from ipvsctl.model.objects import (
     TrafficPolicy,
 )
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.plan.rules.catalogue import OWNING_ROLES, SetRole, set_name
+from ipvsctl.model.sets import OWNING_ROLES, SetRole, set_key
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.service.program import ServiceProgram, WayIn
 
@@ -93,9 +93,9 @@ def frontends(program: ServiceProgram) -> dict[str, list[str]]:
 
 def entries(program: ServiceProgram, role: SetRole) -> list[str]:
     """Entries of a role's IPv4 or IPv6 set, as text, sorted."""
-    names = {set_name(role, family) for family in IPFamily}
+    keys = {set_key(role, family) for family in IPFamily}
     named = [*program.entries, *(e for s in program.servers for e in s.entries)]
-    return sorted({str(e.entry) for e in named if e.set_name in names})
+    return sorted({str(e.entry) for e in named if e.key in keys})
 
 
 BOTH = ["172.16.0.5:8080", "172.16.1.5:8080"]
@@ -575,7 +575,7 @@ def test_every_virtual_server_has_an_owning_entry(policy: TrafficPolicy) -> None
             external_traffic_policy=policy,
         )
     )
-    owning = {set_name(role, IPFamily.IPV4) for role in OWNING_ROLES}
+    owning = {set_key(role, IPFamily.IPV4) for role in OWNING_ROLES}
     for server in program.servers:
-        assert {e.set_name for e in server.entries} & owning
+        assert {e.key for e in server.entries} & owning
         assert all(e.entry.address == server.server.key.address for e in server.entries)

@@ -15,9 +15,9 @@ from ipvsctl.model.objects import (
     ServiceType,
     TrafficPolicy,
 )
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.plan.service.compile import compile_service
-from ipvsctl.plan.service.program import NamedEntry, ServiceProgram
+from ipvsctl.plan.service.program import ServiceProgram, SetMember
 from ipvsctl.plan.service.refusals import is_refusal
 from tests.builders import endpoint_slice, service
 from tests.clusters import CONFIG, NODE, Cluster, clusters
@@ -42,7 +42,7 @@ def served(program: ServiceProgram) -> set[str]:
     return {str(server.server.key) for server in program.servers}
 
 
-def entries(program: ServiceProgram) -> set[NamedEntry]:
+def entries(program: ServiceProgram) -> set[SetMember]:
     """All of its entries."""
     return {
         *program.entries,
@@ -123,9 +123,9 @@ def test_a_floating_vip_is_served_where_it_is_and_not_bound() -> None:
         assert program.problems == ()
         assert {"tcp 10.9.0.10:80", "tcp 10.9.0.10:30080"} <= served(program)
         assert SECOND not in program.addresses
-        bound = set_name(SetRole.IPVS_IPS, IPFamily.IPV4)
+        bound = set_key(SetRole.IPVS_IPS, IPFamily.IPV4)
         assert not any(
-            named.set_name == bound and named.entry.address == SECOND
+            named.key == bound and named.entry.address == SECOND
             for named in entries(program)
         )
 

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -27,10 +26,12 @@ from ipvsctl.model.rules import (
     Rule,
     UnknownRule,
 )
+from ipvsctl.model.sets import SetEntry, SetRole, SetShape, set_key
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.rules.catalogue import SetRole, set_name, set_spec
 from ipvsctl.plan.rules.filter_mangle import desired_chains
-from tests.plan.trace.packets import Outcome, Packet, trace
+from ipvsctl.plan.trace.outcome import Outcome
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
 BOTH = pytest.mark.parametrize("family", [V4, V6], ids=lambda family: family.label)
@@ -169,7 +170,6 @@ def node_state(
     outside clients get nobody.
     """
     held = entries(family, protocol)
-    specs = [set_spec(role, family, maxelem=1024) for role in SetRole]
     served = {
         VirtualServerKey(
             family=family, protocol=protocol, address=address(family, name), port=port
@@ -181,8 +181,8 @@ def node_state(
         served[inside] = _real_servers(family, f"{name} from inside", frozenset())
     return NodeState(
         vip_link_up=True,
-        sets={spec.name: spec for spec in specs},
-        entries={set_name(role, family): held[role] for role in SetRole},
+        sets={set_key(role, family): SetShape(1024) for role in SetRole},
+        entries={set_key(role, family): held[role] for role in SetRole},
         chains={family: chains(family, settings)},
         virtual_servers={
             key: VirtualServer(key=key, scheduler="rr", netmask_bits=family.bits)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import Compatibility, DetectLocalMode
-from ipvsctl.model.ipset import SetEntry
+from ipvsctl.model.errors import TraceError
 from ipvsctl.model.net import (
     IPFamily,
     Protocol,
@@ -17,9 +17,12 @@ from ipvsctl.model.rules import (
     Table,
     UnknownRule,
 )
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.rules.chains import CLUSTER_IP_CLIENTS
+from ipvsctl.plan.trace.outcome import Fate
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 from tests.plan.trace.one_node import (
     BOTH,
     V4,
@@ -31,7 +34,6 @@ from tests.plan.trace.one_node import (
     node_state,
     send,
 )
-from tests.plan.trace.packets import Fate, Packet, TraceError, trace
 
 
 @BOTH
@@ -248,7 +250,7 @@ def test_source_ranges(
 def test_source_range_covers_the_nodes_own_address(family: IPFamily) -> None:
     """The host is let in by its own address when it is the packet's source."""
     state = node_state(family)
-    name = set_name(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
+    key = set_key(SetRole.LOAD_BALANCER_SOURCE_CIDR, family)
     source = address(family, "node")
     ranged = SetEntry(
         address=address(family, "ranged"),
@@ -256,7 +258,7 @@ def test_source_range_covers_the_nodes_own_address(family: IPFamily) -> None:
         port=80,
         network=parse_network(f"{source}/{family.bits}"),
     )
-    wider = {**state.entries, name: state.entries[name] | {ranged}}
+    wider = {**state.entries, key: state.entries[key] | {ranged}}
     state = msgspec.structs.replace(state, entries=wider)
 
     assert send(state, family, "node", "ranged").fate is Fate.BALANCED

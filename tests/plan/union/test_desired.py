@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import VipBinding
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.model.state import NodeState
-from ipvsctl.plan.rules.catalogue import DEFAULT_MAXELEM, SetRole, set_name
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.service.program import (
     HealthCheck,
-    NamedEntry,
     ServerProgram,
     ServiceProgram,
+    SetMember,
     WayIn,
     precedence,
 )
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.health_checks import ServiceHealth
 from ipvsctl.plan.union.node import STRICT_ARP_SYSCTLS, compile_node
+from ipvsctl.plan.union.shared import DEFAULT_ROOM
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 
 VIP = IPv4Address("203.0.113.50")
-EXTERNAL = set_name(SetRole.EXTERNAL_IP, IPFamily.IPV4)
+EXTERNAL = set_key(SetRole.EXTERNAL_IP, IPFamily.IPV4)
 
 
 def desired() -> Desired:
@@ -62,7 +62,7 @@ def program(
                     netmask_bits=32,
                 ),
                 real_servers={},
-                entries=(NamedEntry(EXTERNAL, entry),),
+                entries=(SetMember(EXTERNAL, entry),),
                 field="spec.externalIPs",
                 is_bound=True,
             ),
@@ -293,18 +293,20 @@ def test_a_full_set_asks_for_an_audit_and_a_larger_set() -> None:
     """A set cannot grow in place; the next audit plans one that is twice as large."""
     union = desired()
     entries = tuple(
-        NamedEntry(EXTERNAL, SetEntry(address=VIP, protocol=Protocol.TCP, port=n))
+        SetMember(EXTERNAL, SetEntry(address=VIP, protocol=Protocol.TCP, port=n))
         for n in range(1, 65536)
     ) + tuple(
-        NamedEntry(EXTERNAL, SetEntry(address=IPv4Address(a), port=n, protocol=p))
+        SetMember(EXTERNAL, SetEntry(address=IPv4Address(a), port=n, protocol=p))
         for a in range(3)
         for p in (Protocol.TCP, Protocol.UDP)
         for n in range(1, 10)
     )
-    assert len(entries) > DEFAULT_MAXELEM
+    assert len(entries) > DEFAULT_ROOM
     union.put(ServiceProgram(ref=ObjectRef("default", "huge"), entries=entries))
     assert union.take_change().needs_audit
-    assert union.state().sets[EXTERNAL].maxelem == 2 * DEFAULT_MAXELEM
+    assert union.state().sets[EXTERNAL].room == 2 * DEFAULT_ROOM
+    assert union.take_change().needs_audit, "whoever only looks makes no set larger"
+    union.agree(Observed(state=NodeState()))
     assert not union.take_change().needs_audit
 
 
@@ -360,6 +362,35 @@ def test_a_change_is_the_difference(before: Cluster, after: Cluster) -> None:
     assert differing <= change.keys
     for key in change.keys:
         assert change.desired.virtual_servers.get(key) == new.virtual_servers.get(key)
+
+
+@given(clusters(), clusters())
+def test_questions_change_nothing(before: Cluster, after: Cluster) -> None:
+    """A union that is asked everything goes on as one that is asked nothing."""
+    asked, other = before.desired(), before.desired()
+    for union in (asked, other):
+        union.take_change()
+        for one in after.desired().programs.values():
+            union.put(one)
+    _ask_everything(asked)
+    change, expected = asked.take_change(), other.take_change()
+    assert change == expected
+    assert asked.without(change, change.fresh) == other.without(change, change.fresh)
+    assert plain(asked.state()) == plain(other.state())
+
+
+def _ask_everything(union: Desired) -> None:
+    keys = union.state().virtual_servers.keys()
+    for key in keys:
+        union.server(key)
+    union.unchanged(keys)
+    union.servers()
+    union.problems()
+    union.health_checks()
+    union.urgent_addresses()
+    for name, value in vars(Desired).items():
+        if isinstance(value, property):
+            getattr(union, name)
 
 
 def test_another_address_of_the_node_asks_for_an_audit() -> None:

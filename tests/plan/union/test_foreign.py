@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -19,6 +18,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import (
     AddEntry,
@@ -33,12 +33,12 @@ from ipvsctl.plan.diff.ops import (
     UpdateVirtualServer,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.foreign import TAKEN
 from ipvsctl.plan.union.node import compile_node
-from tests.builders import endpoint_slice, service
+from ipvsctl.wire.ipset.sets import set_name
+from tests.builders import endpoint_slice, in_words, service, set_called
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 from tests.fakes.kernel import FakeKernel
 
@@ -85,8 +85,8 @@ def with_alien(*keys: VirtualServerKey) -> Observed:
 def entries_of(desired: Desired) -> set[str]:
     """Every desired entry at the external IP."""
     return {
-        f"{name} {entry}"
-        for name, held in desired.state().entries.items()
+        f"{set_name(key)} {entry}"
+        for key, held in desired.state().entries.items()
         for entry in held
         if entry.address == VIP
     }
@@ -171,7 +171,7 @@ def test_inside_clients_of_a_taken_address_are_not_led_away() -> None:
     assert set(desired.short_circuits.values()) == {HTTP, HTTPS}
     desired.agree(with_alien(HTTPS))
     assert set(desired.short_circuits.values()) == {HTTP}
-    marked = desired.state().entries["KUBE-SHORT-CIRCUIT"]
+    marked = desired.state().entries[set_called("KUBE-SHORT-CIRCUIT")]
     assert [entry.port for entry in marked] == [80]
 
 
@@ -220,7 +220,7 @@ def test_who_comes_first_between_looking_and_adding_has_it() -> None:
     desired.agree(observed)
     assert desired.foreign == {HTTPS}
     options = DiffOptions(vip_link="kube-ipvs0", foreign=desired.foreign)
-    assert sorted(map(str, diff(observed, desired.state(), options))) == [
+    assert sorted(in_words(diff(observed, desired.state(), options))) == [
         "add entry KUBE-FOREIGN 203.0.113.50,tcp:443",
         "delete entry KUBE-EXTERNAL-IP 203.0.113.50,tcp:443",
     ]
@@ -251,15 +251,15 @@ def test_a_change_without_what_is_taken() -> None:
     assert VIP in without.addresses
     assert VIP in without.routes
     lost = {
-        f"{name} {entry}"
-        for name, held in change.desired.entries.items()
-        for entry in held - without.entries[name]
+        f"{set_name(key)} {entry}"
+        for key, held in change.desired.entries.items()
+        for entry in held - without.entries[key]
     }
     assert lost == {"KUBE-EXTERNAL-IP 203.0.113.50,tcp:443"}
     without = desired.without(change, frozenset({HTTP, HTTPS}))
     assert VIP not in without.addresses
     assert VIP not in without.routes
-    assert SetEntry(address=VIP) not in without.entries["KUBE-IPVS-IPS"]
+    assert SetEntry(address=VIP) not in without.entries[set_called("KUBE-IPVS-IPS")]
 
 
 def keys_of(op: Op) -> VirtualServerKey | None:
@@ -388,8 +388,8 @@ def test_no_foreign_virtual_server_is_touched(
 def is_let_through(state: NodeState, key: VirtualServerKey) -> bool:
     """Whether our filter rejects nothing that is for a virtual server of another."""
     entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
-    closed = state.entries.get(set_name(SetRole.IPVS_IPS, key.family), ())
-    opened = state.entries.get(set_name(SetRole.FOREIGN, key.family), ())
+    closed = state.entries.get(set_key(SetRole.IPVS_IPS, key.family), ())
+    opened = state.entries.get(set_key(SetRole.FOREIGN, key.family), ())
     return SetEntry(address=key.address) not in closed or entry in opened
 
 
@@ -408,10 +408,10 @@ def test_what_is_ours_is_recognised_without_its_entries(
     is_whole = data.draw(st.booleans())
     kernel.apply(
         tuple(
-            DeleteEntry(name, entry)
-            for name, held in before.entries.items()
+            DeleteEntry(key, entry)
+            for key, held in before.entries.items()
             # FwmarkAllocator have a memory of their own, see `FwmarkAllocator`.
-            if "SHORT-CIRCUIT" not in name
+            if key.role is not SetRole.SHORT_CIRCUIT
             for entry in held
             if is_whole or data.draw(st.booleans())
         )

@@ -79,6 +79,24 @@ def test_when_all_are_out_the_next_waits() -> None:
     assert not marks.waiting
 
 
+def test_the_first_that_waits_is_ready_when_a_mark_is_free() -> None:
+    """However often that is asked; a mark at rest is not free yet."""
+    marks, _ = taken(80, 81, 82, 83, 84, 85)
+    ready = [marks.ready]
+    marks.release(key(83))
+    ready.append(marks.ready)
+    marks.take_fresh()
+    ready += [marks.ready, marks.ready]
+    assert ready == [None, None, key(84), key(84)]
+    marks.release(key(81))
+    marks.take_fresh()
+    assert marks.take(key(84)) == SECOND, "the lowest, though another was free before"
+    assert [marks.ready] == [key(85)]
+    marks.release(key(85))
+    assert [marks.ready] == [None]
+    assert marks.take(key(86)) == LAST
+
+
 def test_one_that_waits_may_go() -> None:
     """Nobody waits for what is not wanted any more."""
     marks, _ = taken(80, 81, 82, 83, 84)

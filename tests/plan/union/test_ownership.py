@@ -4,7 +4,6 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
@@ -14,10 +13,12 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import ServicePortName
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.service.program import ServerProgram, WayIn
 from ipvsctl.plan.union.ownership import Ownership
-from tests.builders import ref
+from ipvsctl.wire.ipset.sets import leftover_of
+from tests.builders import ref, set_called
 
 VIP = IPv4Address("203.0.113.50")
 OTHER = IPv4Address("203.0.113.51")
@@ -59,7 +60,7 @@ def state(
 ) -> NodeState:
     """A kernel with the virtual server, and what it says of us."""
     return NodeState(
-        entries={"KUBE-EXTERNAL-IP": frozenset(entries)},
+        entries={set_called("KUBE-EXTERNAL-IP"): frozenset(entries)},
         virtual_servers={KEY: server},
         real_servers={KEY: {held.key: held for held in real_servers}},
         addresses=addresses | {CLUSTER_IP} if was_served else addresses,
@@ -139,7 +140,7 @@ def test_a_node_port(
 def test_kube_proxys_node_ports_are_entries_that_were_not_flushed() -> None:
     """While its bitmaps have a port, an empty virtual server of another is foreign."""
     held = NodeState(
-        entries={"KUBE-NODE-PORT-TCP": frozenset({SetEntry(port=30000)})},
+        leftovers={leftover_of("KUBE-NODE-PORT-TCP", [SetEntry(port=30000)])},
         virtual_servers={KEY: SERVER},
         addresses=frozenset({CLUSTER_IP}),
     )

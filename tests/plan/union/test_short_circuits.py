@@ -13,7 +13,6 @@ from ipvsctl.model.config import (
     LocalFallback,
     ProxyConfig,
 )
-from ipvsctl.model.ipset import SetEntry
 from ipvsctl.model.ipvs import (
     RealServerStats,
     ServiceFlags,
@@ -24,16 +23,17 @@ from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily, Protocol, parse_network
 from ipvsctl.model.objects import Endpoint, Service, ServicePort, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetCondition, SetEntry, SetRole, SetShape, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.plan import DiffOptions, diff, owned_keys
-from ipvsctl.plan.rules.catalogue import SetRole, set_name
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.service.program import InsideProgram, ServiceProgram, WayIn
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.node import compile_node
+from tests.builders import in_words
 from tests.plan.service.test_compile import HERE, NODE, THERE, entries, service, slices
 
-MARKED = set_name(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
+MARKED = set_key(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
 CONFIG = ProxyConfig(cluster_cidrs=(parse_network("172.16.0.0/12"),))
 EXTERNAL = IPv4Address("203.0.113.50")
 LOCAL: dict[str, Any] = {
@@ -290,7 +290,7 @@ def test_without_a_free_mark_the_service_has_a_problem() -> None:
 ONE_MARK = msgspec.structs.replace(CONFIG, mark_range=MarkRange(7, 0xFFFFFFFF))
 ELSEWHERE = IPv4Address("203.0.113.51")
 OTHER_KEY = msgspec.structs.replace(KEY, address=ELSEWHERE)
-DROPPED = set_name(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
+DROPPED = set_key(SetRole.NO_LOCAL_ENDPOINTS, IPFamily.IPV4)
 
 
 def local(name: str, address: IPv4Address, *endpoints: Endpoint) -> ServiceProgram:
@@ -399,19 +399,17 @@ def test_a_virtual_server_is_ours_if_its_mark_is_in_our_set() -> None:
 def text_of(observed: NodeState, desired: NodeState) -> list[str]:
     """The plan, as an operator sees it."""
     options = DiffOptions(vip_link="kube-ipvs0")
-    return [str(op) for op in diff(Observed(state=observed), desired, options)]
+    return in_words(diff(Observed(state=observed), desired, options))
 
 
-def state_with(mark: int, *, skbinfo: bool = True, maxelem: int = 1 << 18) -> NodeState:
+def state_with(mark: int, *, has_marks: bool = True, room: int = 1 << 18) -> NodeState:
     """The short circuit of one address, and nothing else."""
     key = VirtualServerKey(family=IPFamily.IPV4, fwmark=mark)
     entry = SetEntry(address=EXTERNAL, protocol=Protocol.TCP, port=80, mark=mark)
-    spec = msgspec.structs.replace(
-        union_of().state().sets[MARKED], skbinfo=skbinfo, maxelem=maxelem
-    )
+    condition = SetCondition.SOUND if has_marks else SetCondition.OUTDATED
     return NodeState(
-        sets={MARKED: spec},
-        entries={MARKED: frozenset({entry if skbinfo else entry.identity})},
+        sets={MARKED: SetShape(room, condition)},
+        entries={MARKED: frozenset({entry if has_marks else entry.identity})},
         virtual_servers={key: VirtualServer(key=key, scheduler="rr", netmask_bits=32)},
     )
 
@@ -443,23 +441,17 @@ def state_with(mark: int, *, skbinfo: bool = True, maxelem: int = 1 << 18) -> No
         ),
         (
             "a set that cannot hold marks is rebuilt as one that can",
-            state_with(0x20000, skbinfo=False),
+            state_with(0x20000, has_marks=False),
             [
-                "create set KTMP-SHORT-CIRCUIT hash:ip,port",
-                "add entry KTMP-SHORT-CIRCUIT 203.0.113.50,tcp:80 skbmark 0x20000",
-                "swap sets KTMP-SHORT-CIRCUIT KUBE-SHORT-CIRCUIT",
-                "destroy set KTMP-SHORT-CIRCUIT",
+                "rebuild set KUBE-SHORT-CIRCUIT hash:ip,port",
             ],
         ),
         (
             "a set that is rebuilt has the new mark at once",
-            state_with(0x20005, maxelem=64),
+            state_with(0x20005, room=64),
             [
                 "delete virtual server fwmark 0x20005",
-                "create set KTMP-SHORT-CIRCUIT hash:ip,port",
-                "add entry KTMP-SHORT-CIRCUIT 203.0.113.50,tcp:80 skbmark 0x20000",
-                "swap sets KTMP-SHORT-CIRCUIT KUBE-SHORT-CIRCUIT",
-                "destroy set KTMP-SHORT-CIRCUIT",
+                "rebuild set KUBE-SHORT-CIRCUIT hash:ip,port",
                 "add virtual server fwmark 0x20000 rr",
             ],
         ),

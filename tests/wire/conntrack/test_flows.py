@@ -12,16 +12,10 @@ from pyroute2.netlink.nfnetlink.nfctsocket import (
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
-from ipvsctl.wire.conntrack.flows import (
-    CtaAttr,
-    CtaTuple,
-    Flow,
-    FlowReplies,
-    delete_flow,
-    list_udp_flows,
-    pack_host_port,
-    unpack_host_port,
-)
+from ipvsctl.wire.conntrack.attributes import CtaAttr, CtaTuple
+from ipvsctl.wire.conntrack.flows import Flow, pack_host_port, unpack_host_port
+from ipvsctl.wire.conntrack.replies import FlowReplies
+from ipvsctl.wire.conntrack.requests import delete_flow, list_udp_flows
 from ipvsctl.wire.netlink.attributes import NLA_F_NESTED, attribute
 from tests.wire.golden import each_kernel, payloads
 from tests.wire.samples import CLIENT, CLIENT6, FLOWS, POD, POD6, VIP, VIP6

@@ -10,9 +10,10 @@ from pyroute2.netlink import NLA_F_NET_BYTEORDER
 from pyroute2.netlink.nfnetlink.ipset import ipset_msg
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.ipset import SetEntry, SetSpec, SetType
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import IpsetCmd
+from ipvsctl.wire.ipset.errors import describe_ipset_error
 from ipvsctl.wire.ipset.replies import IpsetReplies, SetHeader
 from ipvsctl.wire.ipset.requests import (
     REVISIONS,
@@ -24,6 +25,7 @@ from ipvsctl.wire.ipset.requests import (
     list_set,
     swap_sets,
 )
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.wire.golden import each_kernel, payloads
 from tests.wire.samples import SETS, STRANGE_SET, VIP
 
@@ -297,3 +299,10 @@ def test_a_prefix_length_beyond_the_family_is_an_error() -> None:
     bad = message[:-4] + b"\x21" + message[-3:]
     with pytest.raises(WireError, match="prefix length 33"):
         IpsetReplies().entries(bad, 16, len(bad))
+
+
+def test_its_own_errors_are_put_into_words() -> None:
+    """They are beyond the errno range; what is within it is not ipset's to say."""
+    full = "ipset error 4352 (set is full (maxelem), or port out of range)"
+    assert describe_ipset_error(4352) == full
+    assert describe_ipset_error(2) == ""

@@ -10,12 +10,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, family_of
 from ipvsctl.wire.netlink.attributes import attribute
-from ipvsctl.wire.route.addresses import (
-    IfaAttr,
-    IfaFlag,
-    LinkAddress,
-    RtmType,
-    RtnetlinkReplies,
+from ipvsctl.wire.route.attributes import IfaAttr, IfaFlag, RtmType
+from ipvsctl.wire.route.replies import AddressReplies, LinkAddress
+from ipvsctl.wire.route.requests import (
     bind_address,
     get_address,
     list_addresses,
@@ -80,7 +77,7 @@ def test_listing_addresses() -> None:
 def test_addresses_survive_the_wire(address: IPAddress) -> None:
     """A request to bind an address reads as that address."""
     message = bind_address(IFINDEX, address)
-    assert RtnetlinkReplies().address(message, 16, len(message)) == LinkAddress(
+    assert AddressReplies().address(message, 16, len(message)) == LinkAddress(
         IFINDEX, address, address.max_prefixlen, usable=True
     )
 
@@ -88,7 +85,7 @@ def test_addresses_survive_the_wire(address: IPAddress) -> None:
 @each_kernel
 def test_addresses_of_a_kernel(kernel: str) -> None:
     """The VIPs are on the VIP link, the loopback addresses on their own."""
-    replies = RtnetlinkReplies()
+    replies = AddressReplies()
     read = [replies.address(*found) for found in payloads(kernel, "addresses")]
     (vip_link,) = {item.ifindex for item in read if item and item.address == VIP}
     addresses = {
@@ -139,13 +136,13 @@ PEER = attribute(IfaAttr.ADDRESS, (VIP + 1).packed)
 )
 def test_address(payload: bytes, address: LinkAddress | None) -> None:
     """The local end of a link is its address; flags are where the kernel has them."""
-    assert RtnetlinkReplies().address(payload, 0, len(payload)) == address
+    assert AddressReplies().address(payload, 0, len(payload)) == address
 
 
 @each_kernel
 def test_truncated_replies(kernel: str) -> None:
     """A prefix of a reply is an error, or has the address in it."""
-    learned = RtnetlinkReplies()
+    learned = AddressReplies()
     for buffer, start, end in payloads(kernel, "addresses"):
         whole = learned.address(buffer, start, end)
         assert whole is not None

@@ -1,4 +1,4 @@
-"""`wire.main_routes`: next hops, in all the forms that the kernel has for them.
+"""`wire.route`: next hops, in all the forms that the kernel has for them.
 
 That they are what Linux says is tested with a kernel (tests/kernel/test_linux.py).
 """
@@ -11,8 +11,9 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.wire.netlink.attributes import attribute
 from ipvsctl.wire.netlink.messages import NLMSG_HDRLEN
-from ipvsctl.wire.route.main_routes import MainRoute, MainRouteReplies, list_main_routes
-from ipvsctl.wire.route.routes import RTMSG, RtaAttr
+from ipvsctl.wire.route.attributes import RTMSG, RtaAttr
+from ipvsctl.wire.route.replies import MainRoute, MainRouteReplies
+from ipvsctl.wire.route.requests import list_main_routes
 
 OIF = attribute(RtaAttr.OIF, struct.pack("=I", 7))
 GATEWAY = attribute(RtaAttr.GATEWAY, parse_address("10.0.0.1").packed)

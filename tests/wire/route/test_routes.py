@@ -10,12 +10,9 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.wire.netlink.attributes import attribute
 from ipvsctl.wire.netlink.messages import iter_messages
-from ipvsctl.wire.route.routes import (
-    LocalRoute,
-    RouteMessage,
-    RouteProtocol,
-    RouteReplies,
-    RtaAttr,
+from ipvsctl.wire.route.attributes import RouteProtocol, RtaAttr, RtmType
+from ipvsctl.wire.route.replies import LocalRoute, LocalRouteReplies
+from ipvsctl.wire.route.requests import (
     add_route,
     delete_route,
     list_routes,
@@ -33,7 +30,7 @@ each_route = pytest.mark.parametrize(
 
 
 def by_pyroute2(
-    kind: RouteMessage,
+    kind: RtmType,
     message_flags: int,
     family: IPFamily,
     *attributes: tuple[str, Any],
@@ -48,7 +45,7 @@ def by_pyroute2(
 
 
 def route_by_pyroute2(
-    kind: RouteMessage,
+    kind: RtmType,
     message_flags: int,
     address: IPAddress,
     source: IPAddress | None = None,
@@ -73,7 +70,7 @@ def test_adding(address: IPAddress, source: IPAddress | None) -> None:
     """An IPv4 route comes before all others, an IPv6 one replaces one of ours."""
     flags = 0x405 if address.version == 4 else 0x505
     assert add_route(IFINDEX, address, source) == route_by_pyroute2(
-        RouteMessage.NEW, flags, address, source
+        RtmType.NEWROUTE, flags, address, source
     )
 
 
@@ -81,7 +78,7 @@ def test_adding(address: IPAddress, source: IPAddress | None) -> None:
 def test_updating(address: IPAddress, source: IPAddress | None) -> None:
     """Only what is there is replaced."""
     assert update_route(IFINDEX, address, source) == route_by_pyroute2(
-        RouteMessage.NEW, 0x105, address, source
+        RtmType.NEWROUTE, 0x105, address, source
     )
 
 
@@ -90,7 +87,7 @@ def test_updating(address: IPAddress, source: IPAddress | None) -> None:
 def test_deleting(address: IPAddress, protocol: RouteProtocol) -> None:
     """Only the route of the maker named is deleted."""
     assert delete_route(IFINDEX, address, protocol) == route_by_pyroute2(
-        RouteMessage.DELETE, 5, address, protocol=protocol
+        RtmType.DELROUTE, 5, address, protocol=protocol
     )
 
 
@@ -99,7 +96,7 @@ def test_deleting(address: IPAddress, protocol: RouteProtocol) -> None:
 def test_listing(family: IPFamily, protocol: RouteProtocol) -> None:
     """The dump is of local routes on one link, which the kernel picks out."""
     assert list_routes(family, IFINDEX, protocol) == by_pyroute2(
-        RouteMessage.GET, 0x301, family, ("RTA_OIF", IFINDEX), proto=protocol
+        RtmType.GETROUTE, 0x301, family, ("RTA_OIF", IFINDEX), proto=protocol
     )
 
 
@@ -107,7 +104,7 @@ def test_listing(family: IPFamily, protocol: RouteProtocol) -> None:
 def test_routes_survive_the_wire(address: IPAddress, source: IPAddress | None) -> None:
     """A request to add a route reads as that route."""
     message = add_route(IFINDEX, address, source)
-    assert RouteReplies().route(message, 16, len(message)) == LocalRoute(
+    assert LocalRouteReplies().route(message, 16, len(message)) == LocalRoute(
         IFINDEX, address, OURS, source
     )
 
@@ -115,7 +112,7 @@ def test_routes_survive_the_wire(address: IPAddress, source: IPAddress | None) -
 @each_kernel
 def test_routes_of_a_kernel(kernel: str) -> None:
     """Ours are listed with those of the addresses, each address in order."""
-    replies = RouteReplies()
+    replies = LocalRouteReplies()
     read = [
         replies.route(*found)
         for family in IPFamily
@@ -165,21 +162,21 @@ OIF = attribute(RtaAttr.OIF, pack("=I", IFINDEX))
 )
 def test_other_routes(payload: bytes) -> None:
     """What does not make one address the host's own on one link is passed over."""
-    assert RouteReplies().route(payload, 0, len(payload)) is None
+    assert LocalRouteReplies().route(payload, 0, len(payload)) is None
 
 
 def test_a_route_to_nowhere() -> None:
     """A route to one address has that address."""
     payload = route_message(OIF)
     with pytest.raises(WireError, match="no destination"):
-        RouteReplies().route(payload, 0, len(payload))
+        LocalRouteReplies().route(payload, 0, len(payload))
 
 
 @each_kernel
 @pytest.mark.parametrize("family", IPFamily)
 def test_truncated_replies(kernel: str, family: IPFamily) -> None:
     """A prefix of a reply is an error, or is read as far as it goes."""
-    learned = RouteReplies()
+    learned = LocalRouteReplies()
     for buffer, start, end in payloads(kernel, f"routes-{family.label}"):
         whole = learned.route(buffer, start, end)
         assert whole is not None
@@ -200,4 +197,4 @@ def test_only_routes_are_in_the_dump(kernel: str) -> None:
         for datagram in datagrams(kernel, f"routes-{family.label}")
         for kind, *_ in iter_messages(datagram)
     }
-    assert kinds == {RouteMessage.NEW, 3}
+    assert kinds == {RtmType.NEWROUTE, 3}

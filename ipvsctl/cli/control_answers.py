@@ -1,0 +1,126 @@
+"""What the daemon answers on its control socket: the views of `status` and `diff`."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+import msgspec
+
+from ipvsctl import __version__
+from ipvsctl.cli import status, sync
+from ipvsctl.cli.encode import encode_in_parts
+from ipvsctl.cluster.store import Store
+from ipvsctl.controller.look import Seen
+from ipvsctl.controller.looks import View
+from ipvsctl.controller.loop import Loop
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.source_state import SourceState, source_state
+from ipvsctl.model.status import LoopStatus, Selection
+from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.serve.control import Answer
+from ipvsctl.sources.source import Source
+
+
+class NotReady(IpvsctlError):
+    """Not every object is known yet, so nothing can be said about any."""
+
+    def __init__(self, watches: Iterable[WatchHealth]) -> None:
+        lost = "".join(f"; {w.kind}: {w.reason}" for w in watches if w.restarts)
+        super().__init__(f"its first audit has not ended yet{lost}")
+
+
+class ControlAnswers:
+    """Answers from a running loop."""
+
+    def __init__(
+        self, loop: Loop, store: Store, source: Source, config: ProxyConfig
+    ) -> None:
+        self._loop = loop
+        self._store = store
+        self._source = source
+        self._config = config
+
+    @property
+    def by_route(self) -> Mapping[str, Answer]:
+        """Every answer, by route."""
+        return {
+            "/v1/status": self._status,
+            "/v1/diff": self._diff,
+            "/v1/version": self._version,
+        }
+
+    async def _status(self, query: Mapping[str, str]) -> bytes:
+        selection = Selection(
+            namespace=query.get("namespace", ""), name=query.get("name", "")
+        )
+
+        def view(seen: Seen) -> Callable[[], bytes]:
+            source, loop = self._source_state(), self._loop_status()
+            uncompiled = self._loop.uncompiled_problems()
+
+            def answer() -> bytes:
+                found = status.describe(
+                    seen,
+                    self._store,
+                    self._config,
+                    source=source,
+                    selection=selection,
+                    loop=loop,
+                    problems=_together(seen.problems, uncompiled),
+                )
+                return encode_in_parts(found, "services")
+
+            return answer
+
+        return await self._look(("status", selection), view)
+
+    async def _diff(self, query: Mapping[str, str]) -> bytes:
+        as_data = query.get("ops") == "data"
+
+        def view(seen: Seen) -> Callable[[], bytes]:
+            source = self._source_state()
+            uncompiled = self._loop.uncompiled_problems()
+
+            def answer() -> bytes:
+                problems = _together(seen.problems, uncompiled)
+                found = sync.diff_answer(seen, problems, source, as_data=as_data)
+                return msgspec.json.encode(found)
+
+            return answer
+
+        return await self._look(("diff", as_data), view)
+
+    async def _look(self, question: Hashable, view: View) -> bytes:
+        """Answer a question about this moment.
+
+        Raises:
+            NotReady: before the first audit.
+        """
+        if not self._loop.state.synced:
+            raise NotReady(self._source.health())
+        return await self._loop.looks.ask(question, view)
+
+    async def _version(self, _query: Mapping[str, str]) -> bytes:
+        return msgspec.json.encode({"version": __version__})
+
+    def _source_state(self) -> SourceState:
+        return source_state(
+            self._source.description,
+            self._source.health(),
+            doubts=self._store.vouched().doubts,
+        )
+
+    def _loop_status(self) -> LoopStatus:
+        state = self._loop.state
+        return LoopStatus(
+            audited_s_ago=self._loop.audited_s_ago(),
+            audits=state.audits,
+            syncs=state.syncs,
+            failed_ops=state.failed_ops,
+            sync_period_s=self._config.sync_period_s,
+        )
+
+
+def _together(*some: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """All these problems, sorted, each thing once."""
+    return tuple(sorted({problem for problems in some for problem in problems}))

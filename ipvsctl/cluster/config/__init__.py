@@ -1,0 +1,1 @@
+"""The configuration file: its fields, and how each is read."""

@@ -1,0 +1,1 @@
+"""Manifest files: many objects a file, many files one cluster."""

@@ -1,0 +1,1 @@
+"""API objects: bytes to wire shapes, wire shapes to values."""

@@ -1,0 +1,1 @@
+"""Files' bytes to plain values: encodings, documents, YAML and its scalars."""

@@ -1,0 +1,173 @@
+"""Looking at a node: what is desired and what the kernel holds, at one moment."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.state import EMPTY, Observed
+from ipvsctl.model.steps import Step, Steps, parts
+from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
+from ipvsctl.plan.diff.ops import Op, Plan
+from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.union.frozen import FrozenDesired
+
+T = TypeVar("T")
+
+_STEP_KEYS: Final = 50
+"""Virtual servers that are read again in one step."""
+
+_STEP_SUBJECTS: Final = 200
+"""Objects whose problems are put into words in one step."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look has found; nobody changes it any more.
+
+    Attributes:
+        observed: the complete kernel state.
+        desired: what it should be.
+        context: what is known of this node.
+        options: what a plan depends on besides.
+        touched: what of `observed` syncs have changed after it was read; they have
+            just imposed it.
+        words: what operators call the things of the kernel's firewall.
+        drain_ages_s: for how many seconds each drain has been seen.
+        problems: what is wrong with objects as they were compiled, in any order.
+    """
+
+    observed: Observed
+    desired: FrozenDesired
+    context: NodeContext
+    options: DiffOptions
+    touched: ConcurrentChanges
+    words: FirewallWords
+    drain_ages_s: Mapping[Drain, float] = EMPTY
+    problems: tuple[Problem, ...] = ()
+
+    def plan(self) -> Plan:
+        """What an audit would do."""
+        return tuple(self._ops(self.options))
+
+    def held(self) -> int:
+        """How many ops more it would do, if nothing were held."""
+        if self.options.hold is None:
+            return 0
+        options = msgspec.structs.replace(self.options, hold=None)
+        return sum(1 for _ in self._ops(options)) - len(self.plan())
+
+    def _ops(self, options: DiffOptions) -> Iterator[Op]:
+        for op in diff(self.observed, self.desired.state, options):
+            if not self.touched.concerns(op):
+                yield op
+
+
+def see(
+    reconciler: Reconciler,
+    observed: Observed,
+    touched: ConcurrentChanges | None = None,
+    problems: tuple[Problem, ...] = (),
+) -> Seen:
+    """What is desired now, beside what was observed just before; see `Seen`."""
+    options = reconciler.options()
+    hold = options.hold
+    if hold is not None:
+        hold = msgspec.structs.replace(hold, known=hold.known.copy())
+    desired = reconciler.desired.frozen()
+    return Seen(
+        observed=observed,
+        desired=desired,
+        context=reconciler.context,
+        options=msgspec.structs.replace(
+            options, hold=hold, short_circuits=desired.short_circuits
+        ),
+        touched=touched or ConcurrentChanges(),
+        words=reconciler.words,
+        drain_ages_s=reconciler.drain_ages_s(),
+        problems=problems,
+    )
+
+
+def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
+    """Read everything, while syncs and audits run in between; nothing is changed.
+
+    What they change after it was read is read again, so that what is shown is true in
+    the end.
+
+    Raises:
+        KernelError: something could not be read.
+        WireError: the kernel's answer could not be understood.
+    """
+    touched = ConcurrentChanges()
+    with reconciler.followed(touched):
+        observed = yield from reconciler.read_in_steps()
+        yield Step.EXCLUSIVE
+        problems: set[Problem] = set()
+        book = reconciler.compiled_problems
+        for some in parts(book.subjects(), _STEP_SUBJECTS):
+            yield Step.EXCLUSIVE
+            problems.update(problem for one in some for problem in book.of(one))
+        yield Step.EXCLUSIVE
+        refreshed = _Refreshed(observed)
+        while True:
+            keys = touched.take_keys(_STEP_KEYS)
+            refreshed.put(keys, reconciler.kernel.observe_virtual_servers(keys))
+            if len(keys) < _STEP_KEYS:
+                break
+            yield Step.EXCLUSIVE
+        return see(reconciler, refreshed.observed, touched, tuple(problems))
+
+
+class _Refreshed:
+    """What was observed, with some virtual servers as they are now."""
+
+    def __init__(self, observed: Observed) -> None:
+        state = observed.state
+        self._virtual_servers = dict(state.virtual_servers)
+        self._real_servers = dict(state.real_servers)
+        self._connections = dict(observed.connections)
+        self._traffic = dict(observed.traffic)
+        self._flows = None if observed.flows is None else dict(observed.flows)
+        self._before = observed
+
+    def put(self, keys: frozenset[VirtualServerKey], now: Observed) -> None:
+        """Have virtual servers as they are, or have them not."""
+        _replace(keys, self._virtual_servers, now.state.virtual_servers)
+        _replace(keys, self._real_servers, now.state.real_servers)
+        _replace(keys, self._connections, now.connections)
+        _replace(keys, self._traffic, now.traffic)
+        if self._flows is not None:
+            # What was read of flows is about what was there.
+            _replace(keys, self._flows, {})
+
+    @property
+    def observed(self) -> Observed:
+        """Everything."""
+        return msgspec.structs.replace(
+            self._before,
+            state=msgspec.structs.replace(
+                self._before.state,
+                virtual_servers=self._virtual_servers,
+                real_servers=self._real_servers,
+            ),
+            connections=self._connections,
+            traffic=self._traffic,
+            flows=self._flows,
+        )
+
+
+def _replace(
+    keys: Iterable[VirtualServerKey],
+    held: dict[VirtualServerKey, T],
+    found: Mapping[VirtualServerKey, T],
+) -> None:
+    for key in keys:
+        if key in found:
+            held[key] = found[key]
+        else:
+            held.pop(key, None)

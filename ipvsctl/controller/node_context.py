@@ -1,0 +1,62 @@
+"""What compiling is told of this node, and whom it concerns when that is another."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.host import ApiServers, HostNetwork
+from ipvsctl.model.net import IPAddress
+from ipvsctl.model.objects import NodeContext
+from ipvsctl.plan.service.guards import api_ports, guarded_addresses
+from ipvsctl.plan.service.node_addresses import standing_addresses
+
+
+class Sources(NamedTuple):
+    """What a context is made of.
+
+    Attributes:
+        nodes: what the Nodes say.
+        api: where the API server is.
+        host: what the kernel says of the host's own network.
+    """
+
+    nodes: NodeContext
+    api: ApiServers
+    host: HostNetwork
+    config: ProxyConfig
+    capabilities: Capabilities
+
+
+def context_of(sources: Sources) -> NodeContext:
+    """The whole context, with host addresses sorted."""
+    nodes, api, host, config, capabilities = sources
+    hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
+    named = nodes.node_addresses
+    if config.node_address is not None:
+        # The first address of a family is the one that stands for the node.
+        named = (config.node_address, *named)
+    return msgspec.structs.replace(
+        nodes,
+        node_addresses=standing_addresses(named, (*host.primary, *hosts)),
+        host_addresses=hosts,
+        guarded=guarded_addresses(host, api),
+        api_ports=api_ports(api),
+        families=capabilities.families,
+        schedulers=capabilities.schedulers,
+    )
+
+
+def is_other_node(before: NodeContext, after: NodeContext) -> bool:
+    """Whether node ports, or the source of the node's connections, are others."""
+    return (
+        before.host_addresses != after.host_addresses
+        or before.node_addresses != after.node_addresses
+    )
+
+
+def guarded_differences(before: NodeContext, after: NodeContext) -> Iterable[IPAddress]:
+    """The addresses that are guarded in one of two contexts, or for another reason."""
+    return {address for address, _ in before.guarded.items() ^ after.guarded.items()}

@@ -1,0 +1,50 @@
+"""What a kernel asks of its firewall: sets and rules together, behind one seam.
+
+Above the seam a set is a role in a family and a rule is a value; what a set is called,
+how it is built, filled and replaced, and how rules are written is the firewall's own.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple, Protocol
+
+from ipvsctl.kernel.applier import Transport
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.rules import Chains
+from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
+from ipvsctl.model.steps import Steps
+from ipvsctl.plan.diff.words import FirewallWords
+
+
+class SetListing(NamedTuple):
+    """The sets of ours, and those that are of no use any more; see `NodeState`."""
+
+    sets: Mapping[SetKey, SetShape]
+    entries: Mapping[SetKey, AbstractSet[SetEntry]]
+    leftovers: AbstractSet[Leftover]
+
+
+class Firewall(Transport, Protocol):
+    """Sets and rules of one node. It runs ops about sets, entries and rules."""
+
+    @property
+    def words(self) -> FirewallWords:
+        """What operators of this firewall call its things."""
+        ...
+
+    @property
+    def random_fully(self) -> bool:
+        """It can choose ports at random for the connections that it masquerades."""
+        ...
+
+    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
+        """Our chains of each family that has rules; see `interface.Reading`."""
+        ...
+
+    def read_sets_in_steps(self) -> Steps[SetListing]:
+        """Our sets; see `interface.Reading`."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open; sets and rules stay."""
+        ...

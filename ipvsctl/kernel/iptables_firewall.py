@@ -1,0 +1,83 @@
+"""The firewall that is iptables with ipset, as kube-proxy's."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Final, Self
+
+from ipvsctl.kernel.firewall import SetListing
+from ipvsctl.kernel.ipsets import Ipsets
+from ipvsctl.kernel.iptables import Iptables, choose_flavour
+from ipvsctl.kernel.rules import Rules, RulesTool
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.rules import Chains
+from ipvsctl.model.steps import Step, Steps
+from ipvsctl.plan.diff.kinds import ObjectKind
+from ipvsctl.plan.diff.ops import FailedOp, Op
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.wire.iptables.words import IptablesWords
+
+_WORDS: Final[FirewallWords] = IptablesWords()
+
+
+class IptablesFirewall:
+    """See `Firewall`.
+
+    Args:
+        tools: the iptables of each family that is to have rules.
+
+    Raises:
+        KernelError: the socket for sets cannot be opened.
+    """
+
+    def __init__(self, tools: Mapping[IPFamily, RulesTool]) -> None:
+        self._rules = Rules(tools)
+        self._ipsets = Ipsets()
+
+    @classmethod
+    def open(cls, families: Sequence[IPFamily]) -> Self:
+        """The firewall with the iptables that this node's other agents use.
+
+        Raises:
+            KernelError: as above; NotFound also when iptables is not installed.
+        """
+        flavour = choose_flavour()
+        return cls({family: Iptables(family, flavour=flavour) for family in families})
+
+    def close(self) -> None:
+        """See `Firewall`."""
+        self._ipsets.close()
+
+    @property
+    def words(self) -> FirewallWords:
+        """See `Firewall`."""
+        return _WORDS
+
+    @property
+    def random_fully(self) -> bool:
+        """See `Firewall`."""
+        return self._rules.random_fully
+
+    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
+        """See `Firewall`."""
+        # Nobody else changes rules, and iptables takes its time to start.
+        chains = {}
+        for family in self._rules.families:
+            yield Step.SHARED
+            chains[family] = self._rules.read(family)
+        return chains
+
+    def read_sets_in_steps(self) -> Steps[SetListing]:
+        """See `Firewall`."""
+        return self._ipsets.read_in_steps()
+
+    def run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """See `applier.Transport`."""
+        failed: list[FailedOp] = []
+        for is_about_rules, group in groupby(ops, key=_is_about_rules):
+            way = self._rules if is_about_rules else self._ipsets
+            failed += way.run(tuple(group))
+        return failed
+
+
+def _is_about_rules(op: Op) -> bool:
+    return op.kind is ObjectKind.RULES

@@ -1,0 +1,38 @@
+"""What the things of a firewall are called, by those who know the firewall and not."""
+
+from typing import Final, Protocol
+
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.sets import SetKey
+
+
+class FirewallWords(Protocol):
+    """What operators of a firewall call what is in it."""
+
+    def set_name(self, key: SetKey) -> str:
+        """The name of a set."""
+        ...
+
+    def new_set(self, key: SetKey) -> str:
+        """A set that is made, with what else there is to say of it."""
+        ...
+
+    def rules(self, family: IPFamily) -> str:
+        """The rules of a family."""
+        ...
+
+
+class _PlainWords:
+    """The same whatever the firewall."""
+
+    def set_name(self, key: SetKey) -> str:
+        return str(key)
+
+    def new_set(self, key: SetKey) -> str:
+        return str(key)
+
+    def rules(self, family: IPFamily) -> str:
+        return f"{family.label} rules"
+
+
+PLAIN_WORDS: Final[FirewallWords] = _PlainWords()

@@ -1,0 +1,87 @@
+"""The real servers of a service port: what is behind its frontends."""
+
+from collections.abc import Mapping
+from operator import itemgetter
+from zlib import crc32
+
+from ipvsctl.model.config import LocalFallback, ProxyConfig
+from ipvsctl.model.ipvs import RealServer, RealServerKey
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPolicy
+from ipvsctl.plan.rules.local_clients import local_clients
+from ipvsctl.plan.service.endpoints import PortEndpoint, UsableEndpoints
+from ipvsctl.plan.service.frontends import uses_cluster_endpoints
+
+RealServers = Mapping[RealServerKey, RealServer]
+"""Of one virtual server, in the order they are to be added."""
+
+
+def real_servers_by_policy(
+    usable: UsableEndpoints,
+    node: NodeContext,
+    config: ProxyConfig,
+    *,
+    may_fall_back: bool,
+) -> Mapping[TrafficPolicy, RealServers]:
+    """Traffic policy -> the real servers of its frontends.
+
+    Args:
+        usable: the endpoints that each policy may use.
+        node: its name decides the order.
+        config: whether weights count.
+        may_fall_back: policy Local has the cluster's, if there are none here; see
+            `falls_back`.
+    """
+    everywhere = here = _real_servers(usable.cluster, node, config)
+    if usable.local or not may_fall_back:
+        here = _real_servers(usable.local, node, config)
+    return {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
+
+
+def falls_back(
+    service: Service,
+    port: ServicePort,
+    family: IPFamily,
+    config: ProxyConfig,
+    node: NodeContext,
+) -> bool:
+    """Whether Local frontends of a port without local endpoints get the cluster's.
+
+    Not a matter of which frontends are refused: that takes nothing from the others.
+
+    kube-proxy does it for the sake of inside clients, which its one virtual server
+    cannot tell from others: outside clients are answered from an address they did not
+    ask and drop it. With the short circuit there is no need, as long as pods are known.
+    """
+    if config.is_kube_proxy:
+        may = True
+    elif config.local_fallback is not None:
+        may = config.local_fallback is LocalFallback.CLUSTER
+    else:
+        may = not (config.short_circuit and local_clients(family, config, node))
+    return may and uses_cluster_endpoints(service, port, family)
+
+
+def _real_servers(
+    endpoints: tuple[PortEndpoint, ...], node: NodeContext, config: ProxyConfig
+) -> RealServers:
+    """Real servers in this node's own order.
+
+    With `rr` every virtual server starts at the first one; were that the same on all
+    nodes, a new Service's first requests from everywhere would meet one pod.
+    """
+    has_weights = not config.is_kube_proxy
+    seed = crc32(node.name.encode())
+    ranked = [
+        (crc32(e.endpoint.address.packed + e.port.to_bytes(2, "big"), seed), e)
+        for e in endpoints
+    ]
+    ranked.sort(key=_rank)
+    servers = {}
+    for _, e in ranked:
+        key = RealServerKey(e.endpoint.address, e.port)
+        servers[key] = RealServer(key=key, weight=e.weight if has_weights else 1)
+    return servers
+
+
+_rank = itemgetter(0)

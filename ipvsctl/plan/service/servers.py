@@ -1,0 +1,122 @@
+"""The virtual server that a frontend becomes."""
+
+from collections.abc import Mapping
+
+from ipvsctl.model.config import LocalFallback, ProxyConfig
+from ipvsctl.model.ipvs import ServiceFlags, VirtualServer, VirtualServerKey
+from ipvsctl.model.net import family_of
+from ipvsctl.model.objects import (
+    NodeContext,
+    Service,
+    ServicePort,
+    ServicePortName,
+    TrafficPolicy,
+)
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
+from ipvsctl.plan.service.entries import source_range_entries
+from ipvsctl.plan.service.frontends import Frontend
+from ipvsctl.plan.service.program import (
+    InsideProgram,
+    ServerProgram,
+    SetMember,
+    WayIn,
+)
+from ipvsctl.plan.service.real_servers import RealServers
+from ipvsctl.plan.service.scheduling import SOURCE_HASH, Scheduling
+
+
+def server_program(
+    service: Service,
+    port: ServicePort,
+    frontend: Frontend,
+    real_servers: Mapping[TrafficPolicy, RealServers],
+    node: NodeContext,
+    config: ProxyConfig,
+    scheduling: Scheduling,
+) -> ServerProgram:
+    """The program of a frontend's virtual server.
+
+    Args:
+        service: whose frontend it is.
+        port: of the Service.
+        frontend: of that port.
+        real_servers: those of each traffic policy.
+        node: may be a client itself, see `source_range_entries`.
+        config: what Local frontends are to clients inside the cluster.
+        scheduling: of all virtual servers of the Service.
+    """
+    family = family_of(frontend.address)
+    flags = scheduling.flags
+    if service.affinity_timeout_s is not None:
+        flags |= ServiceFlags.PERSISTENT
+    entry = SetEntry(
+        address=frontend.address, protocol=port.protocol, port=frontend.port
+    )
+    entries = [SetMember(set_key(role, family), entry) for role in frontend.roles]
+    if frontend.way is WayIn.INGRESS_VIP:
+        entries += source_range_entries(service, entry, family, node)
+    chosen = real_servers[frontend.policy]
+    inside = None
+    if frontend.policy is TrafficPolicy.LOCAL and frontend.way is not WayIn.CLUSTER_IP:
+        everywhere = real_servers[TrafficPolicy.CLUSTER]
+        if everywhere and not chosen:
+            shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
+            entries.append(SetMember(shut, entry))
+        if frontend.way is WayIn.NODE_PORT:
+            # Pods of other nodes use node ports too and cannot be told from local ones,
+            # so pods get no short circuit: the answer of an endpoint beside such a pod
+            # would not pass here. The cluster's endpoints are their last resort.
+            if not chosen and config.local_fallback is not LocalFallback.NONE:
+                chosen = everywhere
+        elif config.has_short_circuit:
+            inside = _inside(service, frontend, everywhere, scheduling, config)
+    return ServerProgram(
+        port_name=ServicePortName(service.ref, port.name, port.protocol),
+        way=frontend.way,
+        server=VirtualServer(
+            key=VirtualServerKey(
+                family=family,
+                protocol=port.protocol,
+                address=frontend.address,
+                port=frontend.port,
+            ),
+            scheduler=scheduling.scheduler,
+            flags=flags,
+            timeout_s=service.affinity_timeout_s or 0,
+            netmask_bits=family.bits,
+        ),
+        real_servers=chosen,
+        entries=tuple(entries),
+        field=frontend.field,
+        inside=inside,
+        is_bound=frontend.is_bound,
+    )
+
+
+def _inside(
+    service: Service,
+    frontend: Frontend,
+    real_servers: RealServers,
+    scheduling: Scheduling,
+    config: ProxyConfig,
+) -> InsideProgram:
+    """A Local frontend as pods and the host have it: with the cluster's endpoints.
+
+    A persistent virtual server of a fwmark sends packets to the port they were sent
+    to, whatever port its real server has (ip_vs_core.c:ip_vs_sched_persist). Where the
+    two differ, clients are kept on their endpoint by a hash of their address.
+    """
+    scheduler, flags, timeout_s = scheduling.scheduler, scheduling.flags, 0
+    if service.affinity_timeout_s is not None:
+        if all(key.port == frontend.port for key in real_servers):
+            flags |= ServiceFlags.PERSISTENT
+            timeout_s = service.affinity_timeout_s
+        else:
+            scheduler, flags = SOURCE_HASH
+    return InsideProgram(
+        scheduler=scheduler,
+        flags=flags,
+        timeout_s=timeout_s,
+        real_servers=real_servers,
+        is_fallback=config.local_fallback is not LocalFallback.NONE,
+    )

@@ -1,0 +1,78 @@
+"""A desired state to look things up in while it changes, and one that never does."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+import msgspec
+
+from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
+from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+
+
+class DesiredLookups(Protocol):
+    """What may be looked up of a desired state in any thread, whoever changes it.
+
+    Every answer is one lookup in a dict, of a value that never changes: another one
+    takes its place. Two lookups may belong to two moments. To go through all of one of
+    these mappings, copy it first: copying a dict runs no Python, so no other thread
+    comes in between.
+    """
+
+    @property
+    def programs(self) -> Mapping[ObjectRef, ServiceProgram]:
+        """Every Service's program."""
+        ...
+
+    @property
+    def real_servers(
+        self,
+    ) -> Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]:
+        """Those of every virtual server that is desired; some have none."""
+        ...
+
+    @property
+    def short_circuits(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
+        """Fwmark virtual server -> that of the address it is for."""
+        ...
+
+    @property
+    def foreign(self) -> AbstractSet[VirtualServerKey]:
+        """The virtual servers of others, as of the last look at everything."""
+        ...
+
+    def server(self, key: VirtualServerKey) -> ServerProgram | None:
+        """The program of a virtual server, with the Service port it is for.
+
+        That of a fwmark is part of the program of its address. None if nobody wants it
+        or it is another's.
+        """
+        ...
+
+
+class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
+    """A desired state as it was at one moment; see `DesiredLookups`.
+
+    Attributes:
+        served: the program of each address virtual server.
+        state: the whole state.
+    """
+
+    programs: Mapping[ObjectRef, ServiceProgram]
+    served: Mapping[VirtualServerKey, ServerProgram]
+    short_circuits: Mapping[VirtualServerKey, VirtualServerKey]
+    foreign: frozenset[VirtualServerKey]
+    state: NodeState
+
+    @property
+    def real_servers(
+        self,
+    ) -> Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]:
+        """See `DesiredLookups`."""
+        return self.state.real_servers
+
+    def server(self, key: VirtualServerKey) -> ServerProgram | None:
+        """See `DesiredLookups`."""
+        return self.served.get(self.short_circuits.get(key, key))

@@ -1,0 +1,59 @@
+"""The node's own part of the desired state, as far as Services have a say in it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ipvsctl.model.net import IPFamily
+from ipvsctl.plan.service.program import ServiceProgram
+from ipvsctl.plan.union.node import STRICT_ARP_SYSCTLS, NodeProgram
+from ipvsctl.plan.union.vip_binding import VipPlacement
+
+
+class NodeNeeds(NamedTuple):
+    """The values of the node's part that may differ between two changes.
+
+    Attributes:
+        sysctls: name -> value, those for ARP included if they are needed.
+        placement: how VIPs are bound.
+    """
+
+    sysctls: Mapping[str, str]
+    placement: VipPlacement
+
+
+class NodePart:
+    """The node's program, and what the Services add to it.
+
+    Attributes:
+        program: may be replaced; its families must stay the same.
+        lost_node_ports: family -> how many Services have node ports that no address
+            here serves.
+    """
+
+    def __init__(self, program: NodeProgram) -> None:
+        self.program = program
+        self.lost_node_ports: Counter[IPFamily] = Counter()
+        self._ingress_vip_services = 0
+        self._told = self.needs()
+
+    def count(self, program: ServiceProgram, by: int) -> None:
+        """Count a Service's program: 1 when it comes, -1 when it goes."""
+        self._ingress_vip_services += by * program.has_ingress_vip
+        for family in program.lost_node_ports:
+            self.lost_node_ports[family] += by
+
+    def needs(self) -> NodeNeeds:
+        """The sysctls that are desired now, and how VIPs are to be bound."""
+        strict = self.program.strict_arp
+        if strict is None:
+            strict = self._ingress_vip_services > 0
+        return NodeNeeds(
+            {**self.program.sysctls, **(STRICT_ARP_SYSCTLS if strict else {})},
+            self.program.placement,
+        )
+
+    def take_change(self) -> tuple[NodeNeeds, NodeNeeds]:
+        """The needs at the last call, and those of now."""
+        before, self._told = self._told, self.needs()
+        return before, self._told

@@ -1,0 +1,1 @@
+"""sock_diag: sockets of the host that wait for clients."""
