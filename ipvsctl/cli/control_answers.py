@@ -17,7 +17,7 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState, source_state
 from ipvsctl.model.status import LoopStatus, Selection
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.serve.control import Answer
+from ipvsctl.serve.control import Answer, Pieces
 from ipvsctl.sources.source import Source
 
 
@@ -49,48 +49,51 @@ class ControlAnswers:
             "/v1/version": self._version,
         }
 
-    async def _status(self, query: Mapping[str, str]) -> bytes:
+    async def _status(self, query: Mapping[str, str]) -> Pieces:
         selection = Selection(
             namespace=query.get("namespace", ""), name=query.get("name", "")
         )
 
-        def view(seen: Seen) -> Callable[[], bytes]:
+        def view(seen: Seen) -> Callable[[], Pieces]:
             source, loop = self._source_state(), self._loop_status()
             uncompiled = self._loop.uncompiled_problems()
 
-            def answer() -> bytes:
-                found = status.describe(
-                    seen,
-                    self._store,
-                    self._config,
-                    source=source,
-                    selection=selection,
-                    loop=loop,
-                    problems=_together(seen.problems, uncompiled),
+            def answer() -> Pieces:
+                # In no variable, so that encoding can let go of it piece by piece.
+                return encode_in_parts(
+                    status.describe(
+                        seen,
+                        self._store,
+                        self._config,
+                        source=source,
+                        selection=selection,
+                        loop=loop,
+                        problems=_together(seen.problems, uncompiled),
+                    ),
+                    "services",
                 )
-                return encode_in_parts(found, "services")
 
             return answer
 
         return await self._look(("status", selection), view)
 
-    async def _diff(self, query: Mapping[str, str]) -> bytes:
+    async def _diff(self, query: Mapping[str, str]) -> Pieces:
         as_data = query.get("ops") == "data"
 
-        def view(seen: Seen) -> Callable[[], bytes]:
+        def view(seen: Seen) -> Callable[[], Pieces]:
             source = self._source_state()
             uncompiled = self._loop.uncompiled_problems()
 
-            def answer() -> bytes:
+            def answer() -> Pieces:
                 problems = _together(seen.problems, uncompiled)
                 found = sync.diff_answer(seen, problems, source, as_data=as_data)
-                return msgspec.json.encode(found)
+                return (msgspec.json.encode(found),)
 
             return answer
 
         return await self._look(("diff", as_data), view)
 
-    async def _look(self, question: Hashable, view: View) -> bytes:
+    async def _look(self, question: Hashable, view: View) -> Pieces:
         """Answer a question about this moment.
 
         Raises:
@@ -100,8 +103,8 @@ class ControlAnswers:
             raise NotReady(self._source.health())
         return await self._loop.looks.ask(question, view)
 
-    async def _version(self, _query: Mapping[str, str]) -> bytes:
-        return msgspec.json.encode({"version": __version__})
+    async def _version(self, _query: Mapping[str, str]) -> Pieces:
+        return (msgspec.json.encode({"version": __version__}),)
 
     def _source_state(self) -> SourceState:
         return source_state(

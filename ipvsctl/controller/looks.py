@@ -13,8 +13,9 @@ from ipvsctl.controller.look import Seen, look_in_steps
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.serve.control import Pieces
 
-View = Callable[[Seen], Callable[[], bytes]]
+View = Callable[[Seen], Callable[[], Pieces]]
 """Says how an answer is made of what was seen.
 
 It is called in the event loop right after the look, and there adds what else is known
@@ -26,7 +27,7 @@ class _Question(msgspec.Struct, eq=False):
     """What some wait for."""
 
     view: View
-    answer: "asyncio.Future[bytes]"
+    answer: "asyncio.Future[Pieces]"
 
 
 class Looks:
@@ -42,7 +43,7 @@ class Looks:
         self._waiting: dict[Hashable, _Question] = {}
         self._asked = asyncio.Event()
 
-    async def ask(self, question: Hashable, view: View) -> bytes:
+    async def ask(self, question: Hashable, view: View) -> Pieces:
         """The answer to a question, true now or later.
 
         Args:

@@ -30,7 +30,7 @@ class Standing(StrEnum):
     """Nobody says what is desired: it is foreign, or no objects were read."""
 
 
-class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A real server.
 
     Attributes:
@@ -50,7 +50,7 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     draining_s: float | None = None
 
 
-class VirtualServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A virtual server.
 
     Attributes:
@@ -80,7 +80,7 @@ class VirtualServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     real_servers: tuple[RealServerStatus, ...] = ()
 
 
-class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A Service with the virtual servers it has on this node.
 
     Attributes:

@@ -16,12 +16,14 @@ from aiohttp import web
 
 from ipvsctl.model.errors import ConfigError, IpvsctlError
 
-Answer = Callable[[Mapping[str, str]], Awaitable[bytes]]
-"""From the query of a request to a JSON body."""
+Pieces = tuple[bytes, ...]
+"""A JSON body; one piece after the other makes it."""
+
+Answer = Callable[[Mapping[str, str]], Awaitable[Pieces]]
+"""From the query of a request to a body."""
 
 _BACKLOG: Final = 16
 _PROBE_S: Final = 1.0
-_PIECE_BYTES: Final = 1 << 16
 _SHUTDOWN_S: Final = 0.5
 """How long an answer under way may keep the daemon from ending."""
 
@@ -62,16 +64,16 @@ async def control_socket(
 def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            body = await answer(request.query)
+            pieces = await answer(request.query)
         except IpvsctlError as error:
             return web.Response(status=503, text=str(error))
         response = web.StreamResponse()
         response.content_type = "application/json"
-        response.content_length = len(body)
+        response.content_length = sum(map(len, pieces))
         await response.prepare(request)
         # Several who are sent the same answer share it, and others have their turn.
-        for start in range(0, len(body), _PIECE_BYTES):
-            await response.write(body[start : start + _PIECE_BYTES])
+        for piece in pieces:
+            await response.write(piece)
         return response
 
     return handle

@@ -137,7 +137,7 @@ async def _measure(
             lag.take()
             kernel.waits.clear()
             async with _asked(socket, askers) as found:
-                await _change(source, kernel, size, seconds / 2)
+                await _change(source, kernel, size, seconds / 2, spare=not askers)
             figures.update(found)
             figures.update(_lags(name, lag.take()))
             figures.update(_parts(f"{name}, event", sorted(kernel.waits)))
@@ -156,9 +156,12 @@ async def _until_audited(daemon: Daemon, times: int) -> None:
 
 
 async def _change(
-    source: BenchSource, kernel: _Kernel, size: Size, seconds: float
+    source: BenchSource, kernel: _Kernel, size: Size, seconds: float, *, spare: bool
 ) -> None:
-    """Endpoints change by chance; then those not imposed yet are waited for."""
+    """Endpoints change by chance; then those not imposed yet are waited for.
+
+    Each Service has its spare endpoint first, or first loses it.
+    """
     chance = random.Random(1)
     due = begun = time.perf_counter()
     number = 0
@@ -167,7 +170,7 @@ async def _change(
         if late > 0:
             await asyncio.sleep(late)
         place = number % size.services
-        is_spare = (number // size.services) % 2 == 0
+        is_spare = ((number // size.services) % 2 == 0) is spare
         kernel.sent_s[virtual_server(place)] = due
         source.feed.put_nowait(raw_slice(place, size.endpoints, spare=is_spare))
         due += chance.expovariate(PER_SECOND)

@@ -20,6 +20,7 @@ from ipvsctl.model.errors import KernelError
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step
+from ipvsctl.serve.control import Pieces
 from ipvsctl.serve.metrics import Metrics
 from tests.controller.cluster import FIRST, ListSource, endpoints, real_servers
 from tests.controller.test_loop import CONFIG, World, has_audited, running
@@ -28,17 +29,16 @@ from tests.fakes.kernel import FakeKernel
 LIMIT_S = 60
 
 
-def pods(seen: Seen) -> Callable[[], bytes]:
+def pods(seen: Seen) -> Callable[[], Pieces]:
     """How many real servers there are."""
-    return lambda: str(
-        sum(map(len, seen.observed.state.real_servers.values()))
-    ).encode()
+    count = sum(map(len, seen.observed.state.real_servers.values()))
+    return lambda: (str(count).encode(),)
 
 
 async def asked(world: World, *questions: str) -> list[bytes]:
     """The answers to questions that are asked at once."""
     asking = (world.loop.looks.ask(question, pods) for question in questions)
-    return await asyncio.gather(*asking)
+    return [b"".join(pieces) for pieces in await asyncio.gather(*asking)]
 
 
 async def test_all_that_wait_share_a_look() -> None:
@@ -46,9 +46,9 @@ async def test_all_that_wait_share_a_look() -> None:
     world = World(ListSource(FIRST))
     made = []
 
-    def view(seen: Seen) -> Callable[[], bytes]:
+    def view(seen: Seen) -> Callable[[], Pieces]:
         made.append(seen)
-        return lambda: b"yes"
+        return lambda: (b"yes",)
 
     async with running(world):
         await world.until(lambda: has_audited(world, 1))
@@ -56,7 +56,7 @@ async def test_all_that_wait_share_a_look() -> None:
         questions = ["status", "diff"] * 10
         looks = world.loop.looks
         answers = await asyncio.gather(*(looks.ask(q, view) for q in questions))
-        assert set(answers) == {b"yes"}
+        assert set(answers) == {(b"yes",)}
         assert world.kernel.reads == reads + 1
         assert len(made) == 2
         assert made[0] is made[1]
@@ -123,7 +123,7 @@ async def test_a_kernel_that_cannot_be_read_is_told_to_all_that_wait() -> None:
     """The next who asks is answered again; a view that fails is its asker's alone."""
     world = World(ListSource(FIRST))
 
-    def broken(_: Seen) -> Callable[[], bytes]:
+    def broken(_: Seen) -> Callable[[], Pieces]:
         raise ValueError("broken")  # a test's
 
     async with running(world):
@@ -138,7 +138,7 @@ async def test_a_kernel_that_cannot_be_read_is_told_to_all_that_wait() -> None:
             looks.ask("a", broken), looks.ask("b", pods), return_exceptions=True
         )
         assert isinstance(bad, ValueError)
-        assert good == b"1"
+        assert good == (b"1",)
 
 
 async def test_who_waits_when_it_ends_is_let_go() -> None:

@@ -11,15 +11,16 @@ import pytest
 
 from ipvsctl.cli.daemon import DaemonError, ask
 from ipvsctl.model.errors import ConfigError, KernelError
-from ipvsctl.serve.control import Answer, control_socket
+from ipvsctl.serve.control import Answer, Pieces, control_socket
 
 
-async def echo(query: Mapping[str, str]) -> bytes:
+async def echo(query: Mapping[str, str]) -> Pieces:
     """Answers what it was asked."""
-    return json.dumps(dict(query)).encode()
+    text = json.dumps(dict(query)).encode()
+    return text[:1], text[1:]
 
 
-async def refuse(_query: Mapping[str, str]) -> bytes:
+async def refuse(_query: Mapping[str, str]) -> Pieces:
     """Cannot read the kernel."""
     raise KernelError.of(1, "read virtual servers")
 
