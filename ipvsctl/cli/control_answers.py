@@ -1,12 +1,12 @@
 """What the daemon answers on its control socket: the views of `status` and `diff`."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
 
 import msgspec
 
 from ipvsctl import __version__
 from ipvsctl.cli import status, sync
-from ipvsctl.cli.encode import encode_in_parts
+from ipvsctl.cli.encode import encode_in_steps
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.look import Seen
 from ipvsctl.controller.looks import View
@@ -19,6 +19,8 @@ from ipvsctl.model.status import LoopStatus, Selection
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.control import Answer, Pieces
 from ipvsctl.sources.source import Source
+
+Steps = Generator[None, None, Pieces]
 
 
 class NotReady(IpvsctlError):
@@ -54,42 +56,49 @@ class ControlAnswers:
             namespace=query.get("namespace", ""), name=query.get("name", "")
         )
 
-        def view(seen: Seen) -> Callable[[], Pieces]:
+        def view(seen: Seen) -> Steps:
+            # Of the moment after the look, and not of that when it is shown.
             source, loop = self._source_state(), self._loop_status()
             uncompiled = self._loop.uncompiled_problems()
 
-            def answer() -> Pieces:
+            def answer() -> Steps:
                 # In no variable, so that encoding can let go of it piece by piece.
-                return encode_in_parts(
-                    status.describe(
-                        seen,
-                        self._store,
-                        self._config,
-                        source=source,
-                        selection=selection,
-                        loop=loop,
-                        problems=_together(seen.problems, uncompiled),
-                    ),
-                    "services",
+                return (
+                    yield from encode_in_steps(
+                        (
+                            yield from status.describe_in_steps(
+                                seen,
+                                self._store,
+                                self._config,
+                                source=source,
+                                selection=selection,
+                                loop=loop,
+                                problems=_together(seen.problems, uncompiled),
+                            )
+                        ),
+                        "services",
+                    )
                 )
 
-            return answer
+            return answer()
 
         return await self._look(("status", selection), view)
 
     async def _diff(self, query: Mapping[str, str]) -> Pieces:
         as_data = query.get("ops") == "data"
 
-        def view(seen: Seen) -> Callable[[], Pieces]:
+        def view(seen: Seen) -> Steps:
             source = self._source_state()
             uncompiled = self._loop.uncompiled_problems()
 
-            def answer() -> Pieces:
+            def answer() -> Steps:
                 problems = _together(seen.problems, uncompiled)
-                found = sync.diff_answer(seen, problems, source, as_data=as_data)
+                found = yield from sync.diff_answer_in_steps(
+                    seen, problems, source, as_data=as_data
+                )
                 return (msgspec.json.encode(found),)
 
-            return answer
+            return answer()
 
         return await self._look(("diff", as_data), view)
 

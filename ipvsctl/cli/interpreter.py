@@ -16,7 +16,7 @@ from typing import Final
 
 from ipvsctl.controller.observers import AuditDone, Nobody
 
-_THRESHOLDS: Final = (50_000, 50, 100)
+_THRESHOLDS: Final = (10_000, 200, 100)
 """Objects more than freed ones until the youngest are looked at, and how often those
 are until older ones: a few milliseconds at a time, twice or thrice in an audit."""
 

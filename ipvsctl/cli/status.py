@@ -1,5 +1,6 @@
 """`status`: every Service with its part of the kernel state."""
 
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
-from ipvsctl.plan.report.status import StatusInputs, node_status
+from ipvsctl.model.steps import finish
+from ipvsctl.plan.report.status import StatusInputs, node_status_in_steps
 
 
 def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
@@ -56,17 +58,19 @@ def read_status(
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         seen = see(reconciler, reconciler.survey())
     state = SourceState(description=source, doubts=store.vouched().doubts)
-    return describe(
-        seen,
-        store,
-        config,
-        source=state if source else None,
-        selection=selection,
-        problems=reconciler.problems(),
+    return finish(
+        describe_in_steps(
+            seen,
+            store,
+            config,
+            source=state if source else None,
+            selection=selection,
+            problems=reconciler.problems(),
+        )
     )
 
 
-def describe(
+def describe_in_steps(
     seen: Seen,
     objects: Objects,
     config: ProxyConfig,
@@ -75,8 +79,8 @@ def describe(
     selection: Selection,
     problems: tuple[Problem, ...],
     loop: LoopStatus | None = None,
-) -> NodeStatus:
-    """Put together what is known of a node; in any thread.
+) -> Generator[None, None, NodeStatus]:
+    """Put together what is known of a node, some at a time; in any thread.
 
     Args:
         seen: what is desired, and what the kernel holds.
@@ -89,29 +93,33 @@ def describe(
     """
     context = seen.context
     if source is not None:
-        source = msgspec.structs.replace(source, held=seen.held())
-    return node_status(
-        StatusInputs(
-            summary=Summary(
-                version=__version__,
-                node=context.name,
-                zone=context.zone,
-                scheduler=config.scheduler,
-                compatibility=config.compatibility.value,
-                source=source.description if source else "",
-                source_state=source,
-                loop=loop,
-                pending_ops=len(seen.plan()) if source else None,
-                short_circuits=len(seen.desired.short_circuits),
+        held = yield from seen.held_in_steps()
+        source = msgspec.structs.replace(source, held=held)
+    plan = (yield from seen.plan_in_steps()) if source else None
+    return (
+        yield from node_status_in_steps(
+            StatusInputs(
+                summary=Summary(
+                    version=__version__,
+                    node=context.name,
+                    zone=context.zone,
+                    scheduler=config.scheduler,
+                    compatibility=config.compatibility.value,
+                    source=source.description if source else "",
+                    source_state=source,
+                    loop=loop,
+                    pending_ops=None if plan is None else len(plan),
+                    short_circuits=len(seen.desired.short_circuits),
+                ),
+                desired=seen.desired,
+                observed=seen.observed,
+                objects=objects,
+                set_name=seen.words.set_name,
+                drain_ages_s=seen.drain_ages_s,
+                problems=problems,
             ),
-            desired=seen.desired,
-            observed=seen.observed,
-            objects=objects,
-            set_name=seen.words.set_name,
-            drain_ages_s=seen.drain_ages_s,
-            problems=problems,
-        ),
-        selection,
+            selection,
+        )
     )
 
 

@@ -1,6 +1,7 @@
 """`apply`, `diff`, `cleanup`: compare with the kernel, and change it."""
 
 import time
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import NodeState
+from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
@@ -51,17 +53,19 @@ def compare(
     """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        return diff_answer(
-            see(reconciler, reconciler.survey()),
-            reconciler.problems(),
-            SourceState(description=source, doubts=store.vouched().doubts),
-            as_data=form is not PlanFormat.TABLE,
+        return finish(
+            diff_answer_in_steps(
+                see(reconciler, reconciler.survey()),
+                reconciler.problems(),
+                SourceState(description=source, doubts=store.vouched().doubts),
+                as_data=form is not PlanFormat.TABLE,
+            )
         )
 
 
-def diff_answer(
+def diff_answer_in_steps(
     seen: Seen, problems: tuple[Problem, ...], source: SourceState, *, as_data: bool
-) -> DiffAnswer:
+) -> Generator[None, None, DiffAnswer]:
     """The plan of an audit for a node as it was seen, described.
 
     Args:
@@ -70,9 +74,11 @@ def diff_answer(
         source: what the objects are worth.
         as_data: see `plan_view.describe`.
     """
-    source = msgspec.structs.replace(source, held=seen.held())
+    held = yield from seen.held_in_steps()
+    source = msgspec.structs.replace(source, held=held)
+    plan = yield from seen.plan_in_steps()
     view = describe(
-        seen.plan(),
+        plan,
         seen.observed.state,
         seen.desired,
         firewall=seen.words,

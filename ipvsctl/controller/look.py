@@ -1,6 +1,6 @@
 """Looking at a node: what is desired and what the kernel holds, at one moment."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,10 +10,10 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import EMPTY, Observed
-from ipvsctl.model.steps import Step, Steps, parts
+from ipvsctl.model.steps import Step, Steps, finish, parts
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
-from ipvsctl.plan.diff.ops import Op, Plan
-from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff
+from ipvsctl.plan.diff.ops import Plan
+from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff_in_steps
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.union.frozen import FrozenDesired
 
@@ -51,20 +51,25 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
     def plan(self) -> Plan:
-        """What an audit would do."""
-        return tuple(self._ops(self.options))
+        """The plan that an audit would have."""
+        return finish(self.plan_in_steps())
 
-    def held(self) -> int:
-        """How many ops more it would do, if nothing were held."""
+    def plan_in_steps(self) -> Generator[None, None, Plan]:
+        """See `plan`."""
+        return (yield from self._plan_in_steps(self.options))
+
+    def held_in_steps(self) -> Generator[None, None, int]:
+        """How many ops more it would have, if nothing were held."""
         if self.options.hold is None:
             return 0
         options = msgspec.structs.replace(self.options, hold=None)
-        return sum(1 for _ in self._ops(options)) - len(self.plan())
+        without = yield from self._plan_in_steps(options)
+        plan = yield from self.plan_in_steps()
+        return len(without) - len(plan)
 
-    def _ops(self, options: DiffOptions) -> Iterator[Op]:
-        for op in diff(self.observed, self.desired.state, options):
-            if not self.touched.concerns(op):
-                yield op
+    def _plan_in_steps(self, options: DiffOptions) -> Generator[None, None, Plan]:
+        plan = yield from diff_in_steps(self.observed, self.desired.state, options)
+        return tuple(op for op in plan if not self.touched.concerns(op))
 
 
 def see(

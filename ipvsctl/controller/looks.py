@@ -5,7 +5,9 @@ whoever comes meanwhile waits for the next one, together with all others that do
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import closing
+from typing import Final
 
 import msgspec
 
@@ -15,12 +17,16 @@ from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.serve.control import Pieces
 
-View = Callable[[Seen], Callable[[], Pieces]]
+View = Callable[[Seen], Generator[None, None, Pieces]]
 """Says how an answer is made of what was seen.
 
 It is called in the event loop right after the look, and there adds what else is known
-then. What it returns is called in another thread.
+then. The steps that it returns, of a millisecond or so, are done in another thread.
 """
+
+_PATIENCE_S: Final = 2.0
+"""For how long all steps of an answer together let syncs go first: a node on which
+something changes all the time answers too."""
 
 
 class _Question(msgspec.Struct, eq=False):
@@ -84,8 +90,21 @@ class Looks:
             return
         for question in questions:
             try:
-                answer = await asyncio.to_thread(question.view(seen))
+                steps = question.view(seen)
+                answer = await asyncio.to_thread(self._make, steps)
             except Exception as error:  # noqa: BLE001  # it is the asker's
                 question.answer.set_exception(error)
             else:
                 question.answer.set_result(answer)
+
+    def _make(self, steps: Generator[None, None, Pieces]) -> Pieces:
+        """Do the steps of an answer; a sync has the interpreter for itself."""
+        patience_s = _PATIENCE_S
+        with closing(steps):
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as done:
+                    pieces: Pieces = done.value
+                    return pieces
+                patience_s -= self._worker.give_way(patience_s)

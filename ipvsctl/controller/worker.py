@@ -9,6 +9,7 @@ thread, beside the others.
 import asyncio
 import heapq
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -46,6 +47,17 @@ class Worker(Protocol):
         """Do something step by step; what it returns."""
         ...
 
+    def give_way(self, limit_s: float) -> float:
+        """Return when no sync is under way; for another thread that computes.
+
+        Args:
+            limit_s: the longest time to wait, in seconds.
+
+        Returns:
+            How many seconds that took.
+        """
+        ...
+
 
 class ThreadWorker:
     """See `Worker`; has its two threads while `running`."""
@@ -55,6 +67,9 @@ class ThreadWorker:
         self._aside = _Lane(self._step)
         self._numbers = count()
         self._is_ending = False
+        self._syncs = 0
+        self._is_calm = threading.Event()
+        self._is_calm.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -71,7 +86,16 @@ class ThreadWorker:
 
     async def do(self, priority: Priority, call: Callable[[], T]) -> T:
         """See `Worker`."""
-        return await self.walk(priority, _single(call))
+        if priority is not Priority.SYNC:
+            return await self.walk(priority, _single(call))
+        self._syncs += 1
+        self._is_calm.clear()
+        try:
+            return await self.walk(priority, _single(call))
+        finally:
+            self._syncs -= 1
+            if not self._syncs:
+                self._is_calm.set()
 
     async def walk(self, priority: Priority, steps: Steps[T]) -> T:
         """See `Worker`."""
@@ -85,6 +109,14 @@ class ThreadWorker:
         except asyncio.CancelledError:
             job.is_given_up = True
             raise
+
+    def give_way(self, limit_s: float) -> float:
+        """See `Worker`."""
+        if self._is_calm.is_set() or limit_s <= 0:
+            return 0.0
+        begun_s = time.monotonic()
+        self._is_calm.wait(limit_s)
+        return time.monotonic() - begun_s
 
     def _step(self, job: "_Job[Any]", lane: "_Lane") -> None:
         """Do one step of a job, and put it where the next one is to be done."""

@@ -1,10 +1,10 @@
 """How long the event loop is not back, and how long events wait, under a whole daemon.
 
 A task that does nothing but sleep for a millisecond notes how much longer that took.
-It does so in an idle loop (the floor), while the first state comes in and is imposed,
-while an audit runs, while everything is compiled anew since the host has another
-address, and while clients ask for `status` and `diff`; during the last, endpoints
-change too.
+It does so while the first state comes in and is imposed, while an audit runs, while
+everything is compiled anew since the host has another address, and while clients ask
+for `status` and `diff`; during the last, endpoints change too. The floor is an idle
+loop in another process at the same time: it waits for the machine alone.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ from ipvsctl.plan.diff.ops import AddRealServer, DeleteRealServer, Plan, Report
 from ipvsctl.plan.union.node import sysctl_names
 from tests.bench.cluster import NODE, raw_slice, virtual_server
 from tests.bench.floor import node_netns
+from tests.bench.naps import Naps, OthersNaps, idle_loop, spread
 from tests.bench.sizes import Figures, Size
 from tests.bench.source import BenchSource
 from tests.lab.netns import Netns, inside
 
 ASKERS: Final = 20
 PER_SECOND: Final = 20
-_NAP_S: Final = 0.001
 
 
 class _Kernel(LinuxKernel):
@@ -63,25 +63,6 @@ class _Kernel(LinuxKernel):
                 if sent_s is not None:
                     self.waits.append(now - sent_s)
         return report
-
-
-class _Lag:
-    """How much longer naps took than they should."""
-
-    def __init__(self) -> None:
-        self._naps: list[float] = []
-
-    async def run(self) -> None:
-        """Nap until cancelled."""
-        while True:
-            begun = time.perf_counter()
-            await asyncio.sleep(_NAP_S)
-            self._naps.append(time.perf_counter() - begun - _NAP_S)
-
-    def take(self) -> list[float]:
-        """Since the last call, sorted."""
-        naps, self._naps = self._naps, []
-        return sorted(naps) or [float("nan")]
 
 
 def measure(size: Size, seconds: float) -> Figures:
@@ -112,40 +93,44 @@ def _drop(_logger: WrappedLogger, _method: str, _event: EventDict) -> EventDict:
 async def _measure(
     kernel: _Kernel, size: Size, seconds: float, socket: Path, netns: Netns
 ) -> Figures:
-    lag = _Lag()
-    napping = asyncio.create_task(lag.run())
-    await asyncio.sleep(min(3, seconds / 6))
-    figures: Figures = _lags("floor", lag.take())
+    naps = Naps()
+    napping = asyncio.create_task(naps.run())
+    figures: Figures = {}
     source = BenchSource(size)
     daemon = Daemon(kernel=kernel, store=Store(NODE), config=size.config, source=source)
     state = daemon.loop.state
 
-    async def phases() -> None:
+    async def phases(others: OthersNaps) -> None:
+        async def note(name: str) -> None:
+            figures.update(_named(f"{name}, lag", await naps.take()))
+            figures.update(_named(f"{name}, floor", await others.take()))
+
         await _until_audited(daemon, 1)
-        figures.update(_lags("start", lag.take()))
+        await note("start")
         for name in ("audit", "addresses"):
             await asyncio.sleep(1)
             if name == "addresses":
                 address = IPv4Interface("10.0.0.77/24")
                 await asyncio.to_thread(netns.add_address, "uplink", address)
-            lag.take()
+            await note("between")
             daemon.loop.want_audit()
             await _until_audited(daemon, state.audits + 1)
-            figures.update(_lags(name, lag.take()))
+            await note(name)
         await asyncio.sleep(1)
         for name, askers in (("alone", 0), ("asked", ASKERS)):
-            lag.take()
+            await note("between")
             kernel.waits.clear()
             async with _asked(socket, askers) as found:
                 await _change(source, kernel, size, seconds / 2, spare=not askers)
             figures.update(found)
-            figures.update(_lags(name, lag.take()))
-            figures.update(_parts(f"{name}, event", sorted(kernel.waits)))
+            await note(name)
+            figures.update(_named(f"{name}, event", spread(sorted(kernel.waits))))
             figures[f"{name}, event, lost"] = len(kernel.sent_s)
 
-    running = asyncio.ensure_future(phases())
-    await serve(daemon, socket, lambda: asyncio.wait({running}))
-    await running
+    async with idle_loop() as others:
+        running = asyncio.ensure_future(phases(others))
+        await serve(daemon, socket, lambda: asyncio.wait({running}))
+        await running
     napping.cancel()
     return {f"looplag, {name}": value for name, value in figures.items()}
 
@@ -194,15 +179,5 @@ async def _asked(socket: Path, count: int) -> AsyncIterator[Figures]:
         found[f"answers, {name}"] = value
 
 
-def _lags(name: str, naps: list[float]) -> Figures:
-    return _parts(f"{name}, lag", naps)
-
-
-def _parts(name: str, ordered: list[float]) -> Figures:
-    if not ordered:
-        ordered = [float("nan")]
-    return {
-        f"{name}, median": ordered[len(ordered) // 2],
-        f"{name}, p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
-        f"{name}, worst": ordered[-1],
-    }
+def _named(name: str, figures: Figures) -> Figures:
+    return {f"{name}, {part}": value for part, value in figures.items()}

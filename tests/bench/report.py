@@ -224,12 +224,12 @@ def _looplag(by_size: Mapping[int, Figures]) -> Iterator[Line]:
     }
     for services, found in by_size.items():
         size = f"{services:,}"
-        floor = found["looplag, floor, lag, worst"]
         for phase, words in phases.items():
             name = f"event loop not back, {words}"
             p99 = found[f"looplag, {phase}, lag, p99"]
             yield Line(f"{name}: p99", size, _ms(p99))
             worst = found[f"looplag, {phase}, lag, worst"]
+            floor = found[f"looplag, {phase}, floor, worst"]
             yield Line(
                 f"{name}: worst",
                 size,

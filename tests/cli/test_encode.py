@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from ipvsctl.cli.encode import encode_in_parts
+from ipvsctl.cli.encode import encode_in_steps
 from ipvsctl.model.status import NodeStatus, ServiceStatus, Summary
+from ipvsctl.model.steps import finish
 
 SUMMARY = Summary(
     version="1", node="node-0", zone="", scheduler="rr", compatibility="none"
@@ -21,6 +22,6 @@ def test_pieces(count: int) -> None:
         for number in range(count)
     )
     status = NodeStatus(summary=SUMMARY, services=services)
-    pieces = encode_in_parts(status, "services")
+    pieces = finish(encode_in_steps(status, "services"))
     assert msgspec.json.decode(b"".join(pieces), type=NodeStatus) == status
     assert max(map(len, pieces)) < 1 << 16

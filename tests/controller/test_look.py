@@ -98,11 +98,12 @@ def test_what_is_held_is_counted() -> None:
     file = builders.ref("b.yaml")
     take(world.reconciler, Invalid(kind=Kind.MANIFEST, ref=file, problems=()))
     world.reconciler.prepare()
-    assert see(world.reconciler, world.reconciler.observe()).held() == 0
+    before = see(world.reconciler, world.reconciler.observe())
+    assert finish(before.held_in_steps()) == 0
     for key in tuple(world.kernel.observe().state.virtual_servers)[:1]:
         assert not world.kernel.apply((DeleteVirtualServer(key),)).failed
     seen = see(world.reconciler, world.reconciler.observe())
-    assert seen.held() == 0
+    assert finish(seen.held_in_steps()) == 0
     assert seen.plan() != ()
 
 

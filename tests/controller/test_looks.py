@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import asynccontextmanager
 from threading import Event as ThreadEvent
 
@@ -29,10 +29,11 @@ from tests.fakes.kernel import FakeKernel
 LIMIT_S = 60
 
 
-def pods(seen: Seen) -> Callable[[], Pieces]:
+def pods(seen: Seen) -> Generator[None, None, Pieces]:
     """How many real servers there are."""
+    yield
     count = sum(map(len, seen.observed.state.real_servers.values()))
-    return lambda: (str(count).encode(),)
+    return (str(count).encode(),)
 
 
 async def asked(world: World, *questions: str) -> list[bytes]:
@@ -46,9 +47,10 @@ async def test_all_that_wait_share_a_look() -> None:
     world = World(ListSource(FIRST))
     made = []
 
-    def view(seen: Seen) -> Callable[[], Pieces]:
+    def view(seen: Seen) -> Generator[None, None, Pieces]:
         made.append(seen)
-        return lambda: (b"yes",)
+        yield
+        return (b"yes",)
 
     async with running(world):
         await world.until(lambda: has_audited(world, 1))
@@ -123,7 +125,8 @@ async def test_a_kernel_that_cannot_be_read_is_told_to_all_that_wait() -> None:
     """The next who asks is answered again; a view that fails is its asker's alone."""
     world = World(ListSource(FIRST))
 
-    def broken(_: Seen) -> Callable[[], Pieces]:
+    def broken(_: Seen) -> Generator[None, None, Pieces]:
+        yield
         raise ValueError("broken")  # a test's
 
     async with running(world):

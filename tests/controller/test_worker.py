@@ -214,3 +214,33 @@ async def test_no_thread_and_no_work_outlives_it(need: Step) -> None:
     assert done == ["ended", "closed in worker"]
     workers = {"worker", "aside"}
     assert not workers & {t.name for t in set(threading.enumerate()) - before}
+
+
+async def test_others_give_way_to_a_sync() -> None:
+    """Who computes in another thread waits while one is under way, and no longer."""
+    may_end = threading.Event()
+    async with ThreadWorker().running() as worker:
+        assert worker.give_way(LIMIT_S) == 0
+        syncing = asyncio.ensure_future(
+            worker.do(Priority.SYNC, lambda: may_end.wait(LIMIT_S))
+        )
+        await asyncio.sleep(0)
+        assert worker.give_way(0.001) > 0
+        waiting = asyncio.ensure_future(asyncio.to_thread(worker.give_way, LIMIT_S))
+        may_end.set()
+        assert await syncing
+        assert await waiting < LIMIT_S
+        assert worker.give_way(LIMIT_S) == 0
+
+
+async def test_nobody_gives_way_to_an_audit() -> None:
+    """It takes seconds."""
+    may_end = threading.Event()
+    async with ThreadWorker().running() as worker:
+        auditing = asyncio.ensure_future(
+            worker.do(Priority.AUDIT, lambda: may_end.wait(LIMIT_S))
+        )
+        await asyncio.sleep(0)
+        assert worker.give_way(LIMIT_S) == 0
+        may_end.set()
+        assert await auditing

@@ -45,6 +45,10 @@ class InlineWorker:
         await asyncio.sleep(0)
         return result
 
+    def give_way(self, limit_s: float) -> float:  # noqa: ARG002  # the protocol's name
+        """See `Worker`; nothing is ever under way."""
+        return 0.0
+
     async def walk(self, priority: Priority, steps: Steps[T]) -> T:
         """See `Worker`."""
         with closing(steps):
