@@ -1,6 +1,8 @@
 """What the daemon answers over HTTP, as it is at different moments."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +17,12 @@ from ipvsctl.controller.http_routes import HttpRoutes
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.observers import Nobody
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.controller.worker import ThreadWorker, Worker
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
 from ipvsctl.serve.probes import Health, healthz, livez
 from tests.builders import node
@@ -49,14 +53,16 @@ class LostSource(ListSource):
 class World:
     """HttpRoutes of a loop that stands still."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, kernel: FakeKernel | None = None, worker: Worker | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.clock.advance(1000.5)
         self.store = Store("node-0")
         self.config = ProxyConfig(masquerade_all=True)
         self.metrics = Metrics()
         self.reconciler = reconciler = Reconciler(
-            kernel=FakeKernel(),
+            kernel=kernel or FakeKernel(),
             config=self.config,
             store=self.store,
             clock=self.clock,
@@ -64,7 +70,7 @@ class World:
         source = LostSource(FIRST)
         self.loop = Loop(
             reconciler=reconciler,
-            worker=InlineWorker(),
+            worker=worker or InlineWorker(),
             source=source,
             config=self.config,
             observer=Nobody(),
@@ -96,6 +102,7 @@ def world() -> World:
     return World()
 
 
+LIMIT_S = 60
 NOW = "1970-01-01T00:16:40.500000Z"
 
 
@@ -221,3 +228,38 @@ async def test_configz(world: World) -> None:
     document = json.loads(answer.body)["kubeproxy.config.k8s.io"]
     assert document["mode"] == "ipvs"
     assert parse_config(json.dumps(document), "configz") == (world.config, ())
+
+
+class HangingKernel(FakeKernel):
+    """Somebody holds a lock, and a call waits for it: the first one that writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs = threading.Event()
+        self.is_free = threading.Event()
+
+    def apply(self, plan: Plan) -> Report:
+        """See `Kernel`."""
+        self.hangs.set()
+        assert self.is_free.wait(LIMIT_S)
+        return super().apply(plan)
+
+
+async def test_a_call_to_the_kernel_that_hangs() -> None:
+    """Probes and scrapes are answered meanwhile, and tell how things are."""
+    kernel = HangingKernel()
+    async with asyncio.timeout(LIMIT_S), ThreadWorker().running() as worker:
+        world = World(kernel, worker)
+        running = asyncio.ensure_future(world.loop.run())
+        try:
+            assert await asyncio.to_thread(kernel.hangs.wait, LIMIT_S)
+            for path in ("/healthz", "/livez", "/readyz"):
+                await world.probe(path)
+            scraped = await world.endpoints.scrapes["/metrics"]()
+            assert isinstance(scraped.body, bytes)
+            assert b"ipvsctl_ready 0" in scraped.body
+            assert not running.done()
+        finally:
+            running.cancel()
+            kernel.is_free.set()
+            await asyncio.gather(running, return_exceptions=True)
