@@ -10,7 +10,7 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import EMPTY, Observed
-from ipvsctl.model.steps import Step, Steps, finish, parts
+from ipvsctl.model.steps import Step, Steps, exclusively, finish, parts
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff_in_steps
@@ -19,7 +19,7 @@ from ipvsctl.plan.union.frozen import FrozenDesired
 
 T = TypeVar("T")
 
-_STEP_KEYS: Final = 50
+_STEP_KEYS: Final = 10
 """Virtual servers that are read again in one step."""
 
 _STEP_SUBJECTS: Final = 200
@@ -72,30 +72,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(op for op in plan if not self.touched.concerns(op))
 
 
-def see(
-    reconciler: Reconciler,
-    observed: Observed,
-    touched: ConcurrentChanges | None = None,
-    problems: tuple[Problem, ...] = (),
-) -> Seen:
+def see(reconciler: Reconciler, observed: Observed) -> Seen:
     """What is desired now, beside what was observed just before; see `Seen`."""
-    options = reconciler.options()
-    hold = options.hold
-    if hold is not None:
-        hold = msgspec.structs.replace(hold, known=hold.known.copy())
     desired = reconciler.desired.frozen()
-    return Seen(
-        observed=observed,
-        desired=desired,
-        context=reconciler.context,
-        options=msgspec.structs.replace(
-            options, hold=hold, short_circuits=desired.short_circuits
-        ),
-        touched=touched or ConcurrentChanges(),
-        words=reconciler.words,
-        drain_ages_s=reconciler.drain_ages_s(),
-        problems=problems,
-    )
+    return _see(reconciler, observed, desired, ConcurrentChanges(), ())
 
 
 def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
@@ -109,7 +89,7 @@ def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
         WireError: the kernel's answer could not be understood.
     """
     touched = ConcurrentChanges()
-    with reconciler.followed(touched):
+    with reconciler.followed(touched), reconciler.desired.copying() as copy:
         observed = yield from reconciler.read_in_steps()
         yield Step.EXCLUSIVE
         problems: set[Problem] = set()
@@ -118,6 +98,7 @@ def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
             yield Step.EXCLUSIVE
             problems.update(problem for one in some for problem in book.of(one))
         yield Step.EXCLUSIVE
+        yield from exclusively(copy.in_steps())
         refreshed = _Refreshed(observed)
         while True:
             keys = touched.take_keys(_STEP_KEYS)
@@ -125,19 +106,50 @@ def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
             if len(keys) < _STEP_KEYS:
                 break
             yield Step.EXCLUSIVE
-        return see(reconciler, refreshed.observed, touched, tuple(problems))
+        return _see(
+            reconciler, refreshed.observed, copy.finish(), touched, tuple(problems)
+        )
+
+
+def _see(
+    reconciler: Reconciler,
+    observed: Observed,
+    desired: FrozenDesired,
+    touched: ConcurrentChanges,
+    problems: tuple[Problem, ...],
+) -> Seen:
+    options = reconciler.options()
+    hold = options.hold
+    if hold is not None:
+        hold = msgspec.structs.replace(hold, known=hold.known.copy())
+    return Seen(
+        observed=observed,
+        desired=desired,
+        context=reconciler.context,
+        options=msgspec.structs.replace(
+            options, hold=hold, short_circuits=desired.short_circuits
+        ),
+        touched=touched,
+        words=reconciler.words,
+        drain_ages_s=reconciler.drain_ages_s(),
+        problems=problems,
+    )
 
 
 class _Refreshed:
-    """What was observed, with some virtual servers as they are now."""
+    """What was observed, with some virtual servers as they are now.
+
+    Args:
+        observed: nobody else has it; its parts may be changed.
+    """
 
     def __init__(self, observed: Observed) -> None:
         state = observed.state
-        self._virtual_servers = dict(state.virtual_servers)
-        self._real_servers = dict(state.real_servers)
-        self._connections = dict(observed.connections)
-        self._traffic = dict(observed.traffic)
-        self._flows = None if observed.flows is None else dict(observed.flows)
+        self._virtual_servers = _own(state.virtual_servers)
+        self._real_servers = _own(state.real_servers)
+        self._connections = _own(observed.connections)
+        self._traffic = _own(observed.traffic)
+        self._flows = None if observed.flows is None else _own(observed.flows)
         self._before = observed
 
     def put(self, keys: frozenset[VirtualServerKey], now: Observed) -> None:
@@ -164,6 +176,13 @@ class _Refreshed:
             traffic=self._traffic,
             flows=self._flows,
         )
+
+
+def _own(
+    read: Mapping[VirtualServerKey, T],
+) -> dict[VirtualServerKey, T]:
+    """What was just read as it is: copying ten thousand takes the interpreter long."""
+    return read if isinstance(read, dict) else dict(read)
 
 
 def _replace(

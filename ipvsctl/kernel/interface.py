@@ -20,6 +20,7 @@ Reading = Steps[Observed]
 """Reads the complete state step by step.
 
 What other calls change between two steps may be in the result as it was or as it is.
+The mappings of the result, by virtual server, are the caller's own.
 """
 
 

@@ -1,6 +1,7 @@
 """Sets whose members several owners have put in, and how such a set changed."""
 
 from collections.abc import Hashable
+from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
@@ -36,6 +37,11 @@ class Counted(Generic[Item]):
         else:
             del self.counts[item]
             self._before.setdefault(item, True)
+
+    @property
+    def changed(self) -> AbstractSet[Item]:
+        """The members that came or went, or both, since `take_change`."""
+        return self._before.keys()
 
     def take_change(self) -> tuple[frozenset[Item], frozenset[Item]]:
         """The members that came, and those that went, since the last call."""

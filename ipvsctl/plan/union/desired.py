@@ -5,8 +5,9 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
+from ipvsctl.plan.union.desired_copy import DesiredCopy
 from ipvsctl.plan.union.frozen import FrozenDesired
 from ipvsctl.plan.union.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.union.node import NodeProgram
@@ -49,6 +51,7 @@ class Desired:
     def __init__(self, node: NodeProgram) -> None:
         self._node = NodePart(node)
         self._programs: dict[ObjectRef, ServiceProgram] = {}
+        self._copies: list[DesiredCopy] = []
         self._compiled_problems = NotedProblems()
         self._shared = Shared(node.families)
         self._health_checks = HealthChecks()
@@ -132,7 +135,7 @@ class Desired:
             # The claims to these were renewed.
             renewed = {server.server.key for server in program.servers}
             yield from self._withdraw(old, but=renewed)
-        self._programs[program.ref] = program
+        self._put_program(program.ref, program)
         self._compiled_problems.put(Kind.SERVICE, program.ref, program.problems)
         self._health_checks.put(program)
 
@@ -143,7 +146,8 @@ class Desired:
     def remove_in_steps(self, ref: ObjectRef) -> Generator[None, None, None]:
         """Do `remove` in parts; see `put_in_steps`."""
         self._health_checks.remove(ref)
-        old = self._programs.pop(ref, None)
+        old = self._programs.get(ref)
+        self._put_program(ref, None)
         self._compiled_problems.put(Kind.SERVICE, ref, ())
         if old is not None:
             yield from self._withdraw(old, but=frozenset())
@@ -156,6 +160,8 @@ class Desired:
         and removed.
         """
         self._servers.give_marks(_MARKS_AT_ONCE)
+        for copy in self._copies:
+            copy.note_changes()
         touched = self._servers.take_touched()
         servers = self._servers.some(touched.keys)
         shared = self._shared.take_change()
@@ -276,26 +282,29 @@ class Desired:
             routes=needs.placement.routes(self._shared.vips),
         )
 
-    def frozen(self) -> FrozenDesired:
-        """The state as it is now, for whoever goes through it later.
+    @contextmanager
+    def copying(self) -> Iterator[DesiredCopy]:
+        """Have a copy made in steps during the block, between which this changes."""
+        copy = DesiredCopy(self._programs, self._node, self._servers, self._shared)
+        self._copies.append(copy)
+        try:
+            yield copy
+        finally:
+            self._copies.remove(copy)
 
-        Some copies of dicts: about a millisecond for 10,000 Services.
-        """
-        vips = self._shared.copy_vips()
-        state = self.state()
-        return FrozenDesired(
-            programs=self._programs.copy(),
-            served=dict(self._servers.served),
-            short_circuits=dict(self.short_circuits),
-            foreign=self.foreign,
-            state=msgspec.structs.replace(
-                state,
-                entries=self._shared.copy_entries(),
-                virtual_servers=dict(state.virtual_servers),
-                real_servers=dict(state.real_servers),
-                addresses=self._node.program.placement.addresses(vips),
-            ),
-        )
+    def frozen(self) -> FrozenDesired:
+        """The state as it is now, for whoever goes through it later."""
+        with self.copying() as copy:
+            finish(copy.in_steps())
+            return copy.finish()
+
+    def _put_program(self, ref: ObjectRef, program: ServiceProgram | None) -> None:
+        if program is None:
+            self._programs.pop(ref, None)
+        else:
+            self._programs[ref] = program
+        for copy in self._copies:
+            copy.note_program(ref)
 
     def _withdraw(
         self, program: ServiceProgram, *, but: AbstractSet[VirtualServerKey]

@@ -58,6 +58,16 @@ class Shared:
         """The VIPs that are to be bound; a view that follows changes."""
         return self._vips.counts.keys()
 
+    @property
+    def counted_vips(self) -> Counted[IPAddress]:
+        """The same, with how they change."""
+        return self._vips
+
+    @property
+    def counted_entries(self) -> Mapping[SetKey, Counted[SetEntry]]:
+        """Set -> the entries that are needed, with how they change."""
+        return self._entries
+
     def entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
         """Set -> the entries that are needed; views that follow changes."""
         return {key: held.counts.keys() for key, held in self._entries.items()}
@@ -70,14 +80,6 @@ class Shared:
         """Take note that an audit makes the sets as `sets` has them now."""
         self._room = {key: self._room_for(key) for key in self._entries}
         self._overfull.clear()
-
-    def copy_vips(self) -> AbstractSet[IPAddress]:
-        """The VIPs as they are now."""
-        return self._vips.counts.copy().keys()
-
-    def copy_entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
-        """Set -> the entries that are needed now."""
-        return {key: held.counts.copy().keys() for key, held in self._entries.items()}
 
     def add(self, member: SetMember) -> None:
         """Note that one owner more needs an entry."""

@@ -193,6 +193,11 @@ class VirtualServers:
                 break
             self._mark_again(ready)
 
+    @property
+    def touched(self) -> _Keys:
+        """Those that `take_touched` would have: they may be others than they were."""
+        return self._touched
+
     def take_touched(self) -> TouchedServers:
         """The virtual servers that calls since the last one of this were about."""
         keys, self._touched = frozenset(self._touched), set()
