@@ -114,6 +114,10 @@ class Daemon:
         """What the control socket answers, by route."""
         return self._answers.by_route
 
+    async def calm(self, limit_s: float) -> float:
+        """See `Worker.calm`."""
+        return await self._worker.calm(limit_s)
+
     async def run(self) -> None:
         """Keep the kernel as desired, and answer, until cancelled.
 
@@ -217,7 +221,7 @@ async def serve(
     Raises:
         IpvsctlError: what ended the daemon.
     """
-    async with control_socket(socket, daemon.answers):
+    async with control_socket(socket, daemon.answers, daemon.calm):
         running = asyncio.ensure_future(daemon.run())
         waiting = asyncio.ensure_future(stopped())
         try:

@@ -7,6 +7,7 @@ thread, beside the others.
 """
 
 import asyncio
+import contextlib
 import heapq
 import threading
 import time
@@ -58,6 +59,10 @@ class Worker(Protocol):
         """
         ...
 
+    async def calm(self, limit_s: float) -> float:
+        """The same, for a task of the event loop."""
+        ...
+
 
 class ThreadWorker:
     """See `Worker`; has its two threads while `running`."""
@@ -70,6 +75,8 @@ class ThreadWorker:
         self._syncs = 0
         self._is_calm = threading.Event()
         self._is_calm.set()
+        self._calmed = asyncio.Event()
+        self._calmed.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -90,12 +97,14 @@ class ThreadWorker:
             return await self.walk(priority, _single(call))
         self._syncs += 1
         self._is_calm.clear()
+        self._calmed.clear()
         try:
             return await self.walk(priority, _single(call))
         finally:
             self._syncs -= 1
             if not self._syncs:
                 self._is_calm.set()
+                self._calmed.set()
 
     async def walk(self, priority: Priority, steps: Steps[T]) -> T:
         """See `Worker`."""
@@ -116,6 +125,16 @@ class ThreadWorker:
             return 0.0
         begun_s = time.monotonic()
         self._is_calm.wait(limit_s)
+        return time.monotonic() - begun_s
+
+    async def calm(self, limit_s: float) -> float:
+        """See `Worker`."""
+        if self._calmed.is_set() or limit_s <= 0:
+            return 0.0
+        begun_s = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._calmed.wait()
         return time.monotonic() - begun_s
 
     def _step(self, job: "_Job[Any]", lane: "_Lane") -> None:

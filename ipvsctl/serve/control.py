@@ -22,15 +22,25 @@ Pieces = tuple[bytes, ...]
 Answer = Callable[[Mapping[str, str]], Awaitable[Pieces]]
 """From the query of a request to a body."""
 
+Calm = Callable[[float], Awaitable[float]]
+"""Returns when nothing urgent is under way, or after so many seconds at most; how many
+that took."""
+
 _BACKLOG: Final = 16
 _PROBE_S: Final = 1.0
+_PATIENCE_S: Final = 1.0
+"""For how long an answer as a whole lets urgent work go first."""
 _SHUTDOWN_S: Final = 0.5
 """How long an answer under way may keep the daemon from ending."""
 
 
+async def _is_calm(_limit_s: float) -> float:
+    return 0.0
+
+
 @asynccontextmanager
 async def control_socket(
-    path: Path, answers: Mapping[str, Answer]
+    path: Path, answers: Mapping[str, Answer], calm: Calm = _is_calm
 ) -> AsyncIterator[None]:
     """Answer on a unix socket during the block.
 
@@ -41,13 +51,15 @@ async def control_socket(
         path: where.
         answers: by route, `/v1/status`. An `IpvsctlError` is told to the client as
             text, with status 503.
+        calm: lets urgent work go before a piece of an answer.
 
     Raises:
         ConfigError: another daemon answers there, or the socket cannot be made.
     """
     application = web.Application()
+    turns = _Turns(calm)
     application.add_routes(
-        [web.get(route, _handler(answer)) for route, answer in answers.items()]
+        [web.get(route, _handler(answer, turns)) for route, answer in answers.items()]
     )
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     listener = await asyncio.to_thread(_listen, path)
@@ -61,7 +73,34 @@ async def control_socket(
         listener.close()
 
 
-def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+class _Turns:
+    """Those who send take turns: one piece in each round of the event loop.
+
+    Who gets a piece may have the CPU at once, and keep it for a while. Twenty pieces in
+    one round would be twenty such whiles in which the event loop is not back.
+    """
+
+    def __init__(self, calm: Calm) -> None:
+        self._is_sending = asyncio.Lock()
+        self._calm = calm
+
+    async def next(self, patience_s: float) -> float:
+        """Return when it is the caller's turn; in the order of the calls.
+
+        Args:
+            patience_s: for how long urgent work may go first.
+
+        Returns:
+            What is left of that.
+        """
+        async with self._is_sending:
+            await asyncio.sleep(0)
+            return patience_s - await self._calm(patience_s)
+
+
+def _handler(
+    answer: Answer, turns: _Turns
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             pieces = await answer(request.query)
@@ -70,9 +109,11 @@ def _handler(answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResp
         response = web.StreamResponse()
         response.content_type = "application/json"
         response.content_length = sum(map(len, pieces))
+        patience_s = await turns.next(_PATIENCE_S)
         await response.prepare(request)
-        # Several who are sent the same answer share it, and others have their turn.
+        # Several who are sent the same answer share it.
         for piece in pieces:
+            patience_s = await turns.next(patience_s)
             await response.write(piece)
         return response
 

@@ -217,7 +217,7 @@ async def test_no_thread_and_no_work_outlives_it(need: Step) -> None:
 
 
 async def test_others_give_way_to_a_sync() -> None:
-    """Who computes in another thread waits while one is under way, and no longer."""
+    """Who computes, or sends, waits while one is under way, and no longer."""
     may_end = threading.Event()
     async with ThreadWorker().running() as worker:
         assert worker.give_way(LIMIT_S) == 0
@@ -226,11 +226,15 @@ async def test_others_give_way_to_a_sync() -> None:
         )
         await asyncio.sleep(0)
         assert worker.give_way(0.001) > 0
+        assert await worker.calm(0.001) > 0
+        calm = asyncio.ensure_future(worker.calm(LIMIT_S))
         waiting = asyncio.ensure_future(asyncio.to_thread(worker.give_way, LIMIT_S))
         may_end.set()
         assert await syncing
         assert await waiting < LIMIT_S
+        assert await calm < LIMIT_S
         assert worker.give_way(LIMIT_S) == 0
+        assert await worker.calm(LIMIT_S) == 0
 
 
 async def test_nobody_gives_way_to_an_audit() -> None:
@@ -242,5 +246,6 @@ async def test_nobody_gives_way_to_an_audit() -> None:
         )
         await asyncio.sleep(0)
         assert worker.give_way(LIMIT_S) == 0
+        assert await worker.calm(LIMIT_S) == 0
         may_end.set()
         assert await auditing

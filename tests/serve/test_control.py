@@ -25,6 +25,9 @@ async def refuse(_query: Mapping[str, str]) -> Pieces:
     raise KernelError.of(1, "read virtual servers")
 
 
+PIECES = tuple(bytes([n]) * 70_000 for n in range(30))
+"""Of a large answer."""
+
 ANSWERS: Mapping[str, Answer] = {"/v1/echo": echo, "/v1/refuse": refuse}
 
 
@@ -150,3 +153,50 @@ async def test_a_broken_conversation_is_an_error(path: Path) -> None:
         with pytest.raises(DaemonError, match="no answer"):
             await asyncio.to_thread(ask, path, "/v1/echo")
         await waiting
+
+
+async def test_who_sends_takes_turns(path: Path) -> None:
+    """Twenty large answers leave the event loop free between any two pieces."""
+    sent: list[int] = []
+    rounds = 0
+
+    async def large(_query: Mapping[str, str]) -> Pieces:
+        return PIECES
+
+    async def calm(limit_s: float) -> float:
+        sent.append(rounds)
+        assert limit_s > 0
+        return 0.0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    async with control_socket(path, {"/v1/large": large}, calm):
+        asked = (asyncio.to_thread(ask, path, "/v1/large") for _ in range(20))
+        bodies = await asyncio.gather(*asked)
+    counting.cancel()
+    assert set(bodies) == {b"".join(PIECES)}
+    assert len(sent) == 20 * (len(PIECES) + 1)
+    assert len(set(sent)) == len(sent), "no two in one round"
+
+
+async def test_patience_with_urgent_work_ends(path: Path) -> None:
+    """An answer is sent in the end, although something urgent is always under way."""
+    limits: list[float] = []
+
+    async def large(_query: Mapping[str, str]) -> Pieces:
+        return PIECES
+
+    async def calm(limit_s: float) -> float:
+        limits.append(limit_s)
+        return limit_s if limit_s < 0.5 else 0.4
+
+    async with control_socket(path, {"/v1/large": large}, calm):
+        body = await asyncio.to_thread(ask, path, "/v1/large")
+    assert body == b"".join(PIECES)
+    assert limits[0] > limits[1] > limits[2] > 0
+    assert limits[-1] == 0
