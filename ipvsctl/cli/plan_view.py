@@ -8,14 +8,11 @@ import msgspec
 
 from ipvsctl.cli.plain import plain
 from ipvsctl.model.ipvs import (
-    RealServer,
-    RealServerKey,
-    VirtualServer,
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.sets import Leftover, SetKey
-from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.model.state import NodeState
 from ipvsctl.model.subject import (
     EntrySubject,
     LinkSubject,
@@ -26,14 +23,10 @@ from ipvsctl.model.subject import (
 )
 from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
-    Op,
     Plan,
-    SetSysctl,
-    SetTimeouts,
-    UpdateRealServer,
-    UpdateVirtualServer,
 )
 from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.op_text import op_text
 from ipvsctl.plan.service.program import SetMember
 from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.plan.union.shared import bound_entry
@@ -97,37 +90,12 @@ def describe(
             PlanLine(
                 action=op.verb,
                 service=names.service_of(op.subject),
-                text=_what(op, observed, firewall),
+                text=op_text(op, observed, firewall),
                 op=plain(op, firewall.set_name) if as_data else None,
             )
             for op in plan
         ),
     )
-
-
-def _what(op: Op, observed: NodeState, firewall: FirewallWords) -> str:
-    """The op without its verb, which its action stands for, and the value before."""
-    text = op.words(firewall).partition(" ")[2]
-    match op:
-        case SetSysctl(name, _):
-            return f"{text} (was {observed.sysctls.get(name, 'not there')})"
-        case SetTimeouts(_):
-            return f"{text} (were {observed.timeouts})"
-        case UpdateVirtualServer(server):
-            return text + _was(server.key, observed.virtual_servers.get(server.key))
-        case UpdateRealServer(key, real_server):
-            held = observed.real_servers.get(key, EMPTY)
-            drains = "" if real_server.weight else ", drains"
-            was = _was(real_server.key, held.get(real_server.key))
-            return f"{text}{drains}{was}"
-        case _:
-            return text
-
-
-def _was(
-    key: VirtualServerKey | RealServerKey, before: VirtualServer | RealServer | None
-) -> str:
-    return "" if before is None else f" (was{str(before).removeprefix(str(key))})"
 
 
 class _Names:

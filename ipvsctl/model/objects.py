@@ -68,6 +68,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         proxied: False for what a service proxy must leave alone (headless,
             ExternalName, given to another proxy by label); such a Service has no
             other meaning here.
+        left_alone: why it is not proxied, a clause; "" if it is.
         cluster_ips: at most one of each family, in `spec.clusterIPs` order.
         lost_families: the families of cluster IPs that cannot be used; the Service has
             every other way in of these families.
@@ -86,6 +87,7 @@ class Service(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     created: str = ""
     type: ServiceType = ServiceType.CLUSTER_IP
     proxied: bool = True
+    left_alone: str = ""
     ports: tuple[ServicePort, ...] = ()
     cluster_ips: tuple[IPAddress, ...] = ()
     lost_families: tuple[IPFamily, ...] = ()

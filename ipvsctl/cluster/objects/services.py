@@ -75,8 +75,11 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
     labels = meta.labels if meta else None
     annotations = (meta.annotations if meta else None) or {}
     spec = api.spec or ServiceSpec()
-    if not _is_proxied(spec, labels or {}, proxy_name):
-        return Service(ref=ref, created=created or "", proxied=False)
+    left_alone = _why_left_alone(spec, labels or {}, proxy_name)
+    if left_alone:
+        return Service(
+            ref=ref, created=created or "", proxied=False, left_alone=left_alone
+        )
     kind = found.choice("spec.type", spec.type, ServiceType.CLUSTER_IP)
     external = found.choice(
         "spec.externalTrafficPolicy",
@@ -117,14 +120,20 @@ def _service(api: ApiService, found: Findings, proxy_name: str) -> Service:
     )
 
 
-def _is_proxied(spec: ServiceSpec, labels: dict[str, str], proxy_name: str) -> bool:
+def _why_left_alone(spec: ServiceSpec, labels: dict[str, str], proxy_name: str) -> str:
+    """See `Service.left_alone`."""
+    if spec.type == ServiceType.EXTERNAL_NAME:
+        return "is an ExternalName: DNS answers with another name"
     cluster_ips = _cluster_ip_texts(spec)
-    return (
-        spec.type != ServiceType.EXTERNAL_NAME
-        and bool(cluster_ips)
-        and "None" not in cluster_ips
-        and not given_away(labels, proxy_name)
-    )
+    if "None" in cluster_ips:
+        return "is headless: DNS answers with the addresses of its endpoints"
+    if not cluster_ips:
+        return "has no cluster IP yet"
+    if HEADLESS_LABEL in labels:
+        return f"is headless, by its label {HEADLESS_LABEL}"
+    if given_away(labels, proxy_name):
+        return f"is another proxy's, by its label {PROXY_NAME_LABEL}"
+    return ""
 
 
 def _cluster_ip_texts(spec: ServiceSpec) -> list[str]:

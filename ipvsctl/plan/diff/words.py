@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.rules import Rule, UnknownRule
 from ipvsctl.model.sets import SetKey
 
 
@@ -21,6 +22,10 @@ class FirewallWords(Protocol):
         """The rules of a family."""
         ...
 
+    def rule(self, rule: Rule | UnknownRule) -> str:
+        """One rule, without its chain."""
+        ...
+
 
 class _PlainWords:
     """The same whatever the firewall."""
@@ -33,6 +38,11 @@ class _PlainWords:
 
     def rules(self, family: IPFamily) -> str:
         return f"{family.label} rules"
+
+    def rule(self, rule: Rule | UnknownRule) -> str:
+        if isinstance(rule, UnknownRule):
+            return rule.text
+        return " ".join(map(str, (*rule.matches, rule.target)))
 
 
 PLAIN_WORDS: Final[FirewallWords] = _PlainWords()

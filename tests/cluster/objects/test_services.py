@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipvsctl.cluster.objects.services import parse_service
@@ -89,23 +90,26 @@ def test_json_and_dict_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "reason"),
     [
-        raw_service(clusterIP="None"),
-        raw_service(clusterIP=""),
-        raw_service(clusterIP=None),
-        raw_service(clusterIP="None", clusterIPs=["None"]),
-        raw_service(type="ExternalName"),
-        raw_service(labels={PROXY_NAME: "other"}),
-        raw_service(labels={PROXY_NAME: ""}),
-        raw_service(labels={HEADLESS: ""}),
-        {"metadata": {"name": "web"}},
+        (raw_service(clusterIP="None"), "headless"),
+        (raw_service(clusterIP=""), "no cluster IP"),
+        (raw_service(clusterIP=None), "no cluster IP"),
+        (raw_service(clusterIP="None", clusterIPs=["None"]), "headless"),
+        (raw_service(type="ExternalName"), "an ExternalName"),
+        (raw_service(labels={PROXY_NAME: "other"}), PROXY_NAME),
+        (raw_service(labels={PROXY_NAME: ""}), PROXY_NAME),
+        (raw_service(labels={HEADLESS: ""}), "headless"),
+        ({"metadata": {"name": "web"}}, "no cluster IP"),
     ],
 )
-def test_left_alone(raw: Raw) -> None:
-    """Headless, ExternalName and labelled Services are bare and not proxied."""
+def test_left_alone(raw: Raw, reason: str) -> None:
+    """Headless, ExternalName and labelled Services are bare, and it is known why."""
     value, problems = read(raw)
-    assert value == Service(ref=ObjectRef("default", "web"), proxied=False)
+    assert isinstance(value, Service)
+    assert reason in value.left_alone
+    bare = Service(ref=ObjectRef("default", "web"), proxied=False)
+    assert msgspec.structs.replace(value, left_alone="") == bare
     assert problems == {}
 
 
