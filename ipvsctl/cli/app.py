@@ -232,6 +232,83 @@ def status(
 @app.command(
     epilog="""\b
 Examples:
+  ipvsctl explain default/web
+  ipvsctl explain default/web:http --from outside
+  ipvsctl explain 203.0.113.10:443 --from 192.0.2.7
+  ipvsctl explain 10.244.1.5
+
+\b
+TARGET is [NAMESPACE/]NAME[:PORT] of a Service, or the address of a VIP, of this node
+or of a pod, with or without a port. The daemon is asked; when none answers, the kernel
+is read, and --manifests or an API server gives the objects.
+
+\b
+Exit status: 0 it works, 1 broken, 2 it cannot be told, or error.
+"""
+)
+@node_command()
+def explain(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="What to explain; see below.")
+    ],
+    *,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "-n", "--namespace", help="Of a NAME without one.", show_default=False
+        ),
+    ] = "",
+    client: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="CLIENT",
+            help="Who asks: pod, host, outside or an address.",
+            show_default=False,
+        ),
+    ] = "",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            metavar="NAME",
+            help="Only ports of tcp, udp or sctp.",
+            show_default=False,
+        ),
+    ] = "",
+    node: NodeInputs,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
+) -> ExitStatus:
+    """Say why a Service answers on this node, or does not: from object to wire."""
+    from ipvsctl.cli import explain as command
+    from ipvsctl.model.errors import NotFound
+    from ipvsctl.model.source_state import SourceState
+    from ipvsctl.model.target import parse_target
+
+    question = command.Question(
+        target=parse_target(target, namespace), client=client, protocol=protocol
+    )
+    found = None if node.manifests else command.ask_to_explain(socket, question)
+    if found is None:
+        store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
+        state = SourceState(
+            description=node.origin.description, doubts=store.vouched().doubts
+        )
+        try:
+            kernel = node.open_kernel(to_change=False)
+        except NotFound as error:
+            found = command.without_kernel(question, error)
+        else:
+            found = command.read_explanation(
+                kernel, store, node.settings, state, question
+            )
+    return command.print_explanation(found, output)
+
+
+@app.command(
+    epilog="""\b
+Examples:
   ipvsctl check                            the node as it is
   ipvsctl check --manifests cluster.yaml   with the VIPs it is to have
 

@@ -1,16 +1,18 @@
-"""What the daemon answers on its control socket: the views of `status` and `diff`."""
+"""What the daemon answers on its control socket: `status`, `diff`, `explain`."""
 
+import asyncio
 from collections.abc import Generator, Hashable, Iterable, Mapping
 
 import msgspec
 
 from ipvsctl import __version__
-from ipvsctl.cli import status, sync
+from ipvsctl.cli import explain, status, sync
 from ipvsctl.cli.encode import encode_in_steps
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.look import Seen
 from ipvsctl.controller.looks import View
 from ipvsctl.controller.loop import Loop
+from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
@@ -35,9 +37,15 @@ class ControlAnswers:
     """Answers from a running loop."""
 
     def __init__(
-        self, loop: Loop, store: Store, source: Source, config: ProxyConfig
+        self,
+        loop: Loop,
+        kernel: Kernel,
+        store: Store,
+        source: Source,
+        config: ProxyConfig,
     ) -> None:
         self._loop = loop
+        self._kernel = kernel
         self._store = store
         self._source = source
         self._config = config
@@ -48,6 +56,7 @@ class ControlAnswers:
         return {
             "/v1/status": self._status,
             "/v1/diff": self._diff,
+            "/v1/explain": self._explain,
             "/v1/version": self._version,
         }
 
@@ -101,6 +110,32 @@ class ControlAnswers:
             return answer()
 
         return await self._look(("diff", as_data), view)
+
+    async def _explain(self, query: Mapping[str, str]) -> Pieces:
+        question = explain.read_question(query.get("question", ""))
+        addresses = explain.addresses_of(question.target, self._store)
+        neighbours = await asyncio.to_thread(self._kernel.read_neighbours, addresses)
+
+        def view(seen: Seen) -> Steps:
+            source, loop = self._source_state(), self._loop_status()
+            uncompiled = self._loop.uncompiled_problems()
+
+            def answer() -> Steps:
+                found = yield from explain.explain_in_steps(
+                    seen,
+                    self._store,
+                    self._config,
+                    neighbours,
+                    question,
+                    source=source,
+                    loop=loop,
+                    problems=_together(seen.problems, uncompiled),
+                )
+                return (msgspec.json.encode(found),)
+
+            return answer()
+
+        return await self._look(("explain", question), view)
 
     async def _look(self, question: Hashable, view: View) -> Pieces:
         """Answer a question about this moment.

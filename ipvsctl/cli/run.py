@@ -99,7 +99,7 @@ class Daemon:
             config=config,
             observer=self._observer,
         )
-        self._answers = ControlAnswers(self.loop, store, source, config)
+        self._answers = ControlAnswers(self.loop, kernel, store, source, config)
         self._endpoints = HttpRoutes(
             loop=self.loop,
             store=store,

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from ipvsctl.kernel.applier import Transport
+from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
@@ -39,6 +40,14 @@ class Firewall(Transport, Protocol):
 
     def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
         """Our chains of each family that has rules; see `interface.Reading`."""
+        ...
+
+    def read_filters(self) -> Mapping[IPFamily, FilterTable]:
+        """Everybody's filter rules of each family; in any thread, beside other calls.
+
+        Raises:
+            KernelError: they could not be read.
+        """
         ...
 
     def read_sets_in_steps(self) -> Steps[SetListing]:

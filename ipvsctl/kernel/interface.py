@@ -5,11 +5,13 @@ contract.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Steps
@@ -59,6 +61,14 @@ class Kernel(Protocol):
 
     def read_vips(self) -> frozenset[IPAddress]:
         """The VIPs: addresses on the VIP link, and those with a route of ours."""
+        ...
+
+    def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
+        """What else there is, with the connections to these addresses.
+
+        Never fails: a part that cannot be read is named. May be called in any thread,
+        while another call runs.
+        """
         ...
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:

@@ -13,9 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from ipvsctl.model.errors import KernelError
+from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
 from ipvsctl.plan.rules.chains import OUR_CHAINS
+from ipvsctl.wire.iptables.filter_table import parse_filter
 from ipvsctl.wire.iptables.ruleset import parse_save, render_restore
 
 
@@ -93,6 +95,15 @@ class Iptables:
             WireError: its text is cut short.
         """
         return parse_save(_run([self._save]), self.family, OUR_CHAINS)
+
+    def read_filter(self) -> FilterTable:
+        """Everybody's filter rules, as far as packets come to them.
+
+        Raises:
+            KernelError: the ruleset could not be read.
+        """
+        # Naming the table would make the legacy flavour create it.
+        return parse_filter(_run([self._save]), self.family)
 
     def restore(self, change: RulesChange) -> None:
         """Apply a change; each table changes at once or not at all.

@@ -8,6 +8,7 @@ from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.ipsets import Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.rules import Rules, RulesTool
+from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.steps import Step, Steps
@@ -65,6 +66,10 @@ class IptablesFirewall:
             yield Step.SHARED
             chains[family] = self._rules.read(family)
         return chains
+
+    def read_filters(self) -> Mapping[IPFamily, FilterTable]:
+        """See `Firewall`."""
+        return {f: self._rules.read_filter(f) for f in self._rules.families}
 
     def read_sets_in_steps(self) -> Steps[SetListing]:
         """See `Firewall`."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -15,12 +16,14 @@ from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.ipvs_table import IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
+from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.routes import Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
+from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
@@ -69,6 +72,7 @@ class LinuxKernel:
             opened.callback(self._routes.close)
             self._opened = opened.pop_all()
         self._sysctls = Sysctls(sysctl_names, proc_sys)
+        self._proc_sys = proc_sys
         self._resolv_conf = resolv_conf
         self._applier = Applier(self._transport_for)
         self._capabilities = Capabilities(
@@ -165,6 +169,10 @@ class LinuxKernel:
         bound = finish(self._links.read_in_steps()).vips
         listed = finish(self._routes.read_in_steps())
         return bound | listed.routes.keys() | listed.stand_ins
+
+    def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
+        """See `interface.Kernel`."""
+        return read_neighbours(self._firewall, addresses, self._proc_sys)
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""

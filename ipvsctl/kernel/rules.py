@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from ipvsctl.model.errors import KernelError
+from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
 from ipvsctl.plan.diff.ops import ChangeRules, FailedOp, Op
@@ -22,6 +23,10 @@ class RulesTool(Protocol):
 
     def read(self) -> Chains:
         """Our chains, and the jumps to them."""
+        ...
+
+    def read_filter(self) -> FilterTable:
+        """Everybody's filter rules."""
         ...
 
     def restore(self, change: RulesChange) -> None:
@@ -52,6 +57,10 @@ class Rules:
     def read(self, family: IPFamily) -> Chains:
         """Our chains of one of the families, and the jumps to them."""
         return self._tools[family].read()
+
+    def read_filter(self, family: IPFamily) -> FilterTable:
+        """Everybody's filter rules of one of the families."""
+        return self._tools[family].read_filter()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""

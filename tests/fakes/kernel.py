@@ -5,6 +5,7 @@ It answers with the errnos that Linux answers with (tests/kernel/contract.py).
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -21,8 +22,9 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
+from ipvsctl.model.neighbours import ConntrackFill, FilterTable, Neighbours
 from ipvsctl.model.net import IPAddress, IPFamily
-from ipvsctl.model.rules import Chains
+from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, finish
@@ -93,6 +95,7 @@ class FakeKernel:
         partial_reads: the keys of each call of `observe_virtual_servers`.
         flows: the connection tracking table, to be added to.
         sockets: those of the host that wait for clients.
+        neighbours: what `read_neighbours` finds; None is nothing of others.
         is_closed: `close` was called.
     """
 
@@ -110,6 +113,7 @@ class FakeKernel:
         self._links = FakeLinks(vip_link)
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
+        self.neighbours: Neighbours | None = None
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
         self._boot_sysctls = dict(sysctls)
@@ -205,6 +209,25 @@ class FakeKernel:
         self._check_reading()
         ours = self._links.ours().keys() | self._links.stand_ins()
         return frozenset(self._links.addresses) | ours
+
+    def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
+        """See `interface.Kernel`; nobody else has rules."""
+        del addresses
+        if self.neighbours is not None:
+            return self.neighbours
+        policies = dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), "ACCEPT")
+        return Neighbours(
+            filters={
+                family: FilterTable(
+                    policies=policies,
+                    chains={r: c for r, c in chains.items() if r.table is Table.FILTER},
+                )
+                for family, chains in self._rules.read().items()
+            },
+            nft_tables=(),
+            conntrack=ConntrackFill(3, 1000),
+            connections=(),
+        )
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""

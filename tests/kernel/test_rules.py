@@ -4,6 +4,7 @@ import errno
 
 from ipvsctl.kernel.rules import Rules
 from ipvsctl.model.errors import KernelError
+from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
 from ipvsctl.plan.diff.ops import ChangeRules
@@ -19,6 +20,10 @@ class Tool:
     def read(self) -> Chains:
         """No chains."""
         return {}
+
+    def read_filter(self) -> FilterTable:
+        """Nobody's."""
+        return FilterTable()
 
     def restore(self, change: RulesChange) -> None:
         """Remember the change."""

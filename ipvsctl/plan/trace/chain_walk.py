@@ -100,7 +100,7 @@ class Walker:
         for number, rule in enumerate(self._rules(packet, ref), 1):
             if isinstance(rule, UnknownRule):
                 raise TraceError(f"{ref}: a rule is not understood: {rule.text}")
-            found = self._found(packet, rule)
+            found = self.found(packet, rule)
             if found is None:
                 continue
             _require_allowed(rule.target, ref, packet)
@@ -135,8 +135,12 @@ class Walker:
             raise TraceError(f"a rule jumps to {ref}, which does not exist")
         return chains.get(ref, ())
 
-    def _found(self, packet: Packet, rule: Rule) -> tuple[SetMember, ...] | None:
-        """The set entries that make a rule match; None if it does not match."""
+    def found(self, packet: Packet, rule: Rule) -> tuple[SetMember, ...] | None:
+        """The set entries that make a rule match; None if it does not match.
+
+        Raises:
+            TraceError: a set is not there or not understood.
+        """
         hits: list[SetMember] = []
         for match in rule.matches:
             if isinstance(match, MatchSet):

@@ -1,0 +1,93 @@
+"""Reading what else there is on this node: others' rules and tables, connections.
+
+Each part is read alone: one that cannot be read is named, and the others are there.
+"""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from contextlib import closing
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ipvsctl.kernel.firewall import Firewall
+from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.neighbours import Connection, ConntrackFill, Neighbours
+from ipvsctl.model.net import IPAddress
+from ipvsctl.wire.ipvs.connections import parse_connection, spelled
+from ipvsctl.wire.netlink.messages import NetlinkProtocol
+from ipvsctl.wire.nftables.tables import list_tables, table_name
+
+T = TypeVar("T")
+
+_PROC_NET: Final = Path("/proc/net")
+
+_IPTABLES_TABLES: Final = frozenset(
+    f"{family} {name}"
+    for family in ("ip", "ip6")
+    for name in ("filter", "nat", "mangle", "raw", "security")
+)
+
+MOST_CONNECTIONS: Final = 10_000
+"""Connections that are kept; to say how they are, these are enough."""
+
+
+def read_neighbours(
+    firewall: Firewall,
+    addresses: AbstractSet[IPAddress],
+    proc_sys: Path,
+    proc_net: Path = _PROC_NET,
+) -> Neighbours:
+    """Read everything, with the connections to some addresses.
+
+    May be called in any thread, beside other calls: nothing is shared with them.
+    """
+    unread: list[str] = []
+
+    def part(what: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (OSError, ValueError, IpvsctlError) as error:
+            unread.append(f"{what}: {error}")
+            return None
+
+    return Neighbours(
+        filters=part("filter rules", firewall.read_filters),
+        nft_tables=part("nftables' tables", _nft_tables),
+        conntrack=part("fill of conntrack", lambda: _conntrack_fill(proc_sys)),
+        connections=part("IPVS connections", lambda: _connections(proc_net, addresses)),
+        unread=tuple(unread),
+    )
+
+
+def _nft_tables() -> tuple[str, ...]:
+    with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
+        names = socket.dump(list_tables(), table_name, "list nftables' tables")
+    return tuple(sorted(set(names) - _IPTABLES_TABLES))
+
+
+def _conntrack_fill(proc_sys: Path) -> ConntrackFill:
+    count, limit = (
+        int((proc_sys / "net/netfilter" / name).read_text(encoding="ascii"))
+        for name in ("nf_conntrack_count", "nf_conntrack_max")
+    )
+    return ConntrackFill(count, limit)
+
+
+def _connections(
+    proc_net: Path, addresses: AbstractSet[IPAddress]
+) -> tuple[Connection, ...]:
+    wanted = tuple(f" {spelled(address).lower()} " for address in addresses)
+    found: list[Connection] = []
+    with (proc_net / "ip_vs_conn").open(encoding="ascii") as lines:
+        for line in lines:
+            # Reading a row takes ten times as long as passing over it.
+            low = line.lower()
+            if not any(word in low for word in wanted):
+                continue
+            row = parse_connection(line)
+            if row is not None and row.virtual_server.address in addresses:
+                found.append(row)
+                if len(found) == MOST_CONNECTIONS:
+                    break
+    return tuple(found)

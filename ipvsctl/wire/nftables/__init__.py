@@ -1,0 +1,1 @@
+"""nftables over netlink: only the names of its tables."""
