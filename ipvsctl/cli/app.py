@@ -135,8 +135,11 @@ def diff(
     Without --manifests the daemon is asked, and if there is none, the API server.
     """
     from ipvsctl.cli import sync
+    from ipvsctl.cli.daemon import unless_hung
 
-    answer = None if node.manifests else sync.ask_to_compare(socket, output)
+    answer = None
+    if not node.manifests:
+        answer = unless_hung(lambda: sync.ask_to_compare(socket, output))
     if answer is None:
         store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
         kernel = node.open_kernel(to_change=False)
@@ -211,10 +214,11 @@ def status(
 ) -> ExitStatus:
     """Show Services with their virtual servers and real servers."""
     from ipvsctl.cli import status as command
+    from ipvsctl.cli.daemon import unless_hung
     from ipvsctl.model.status import Selection
 
     selection = Selection(namespace=namespace, name=name)
-    found = command.ask_for_status(socket, selection)
+    found = unless_hung(lambda: command.ask_for_status(socket, selection))
     exit_status = ExitStatus.OK
     if found is None:
         from ipvsctl.cli import inputs
@@ -282,6 +286,7 @@ def explain(
 ) -> ExitStatus:
     """Say why a Service answers on this node, or does not: from object to wire."""
     from ipvsctl.cli import explain as command
+    from ipvsctl.cli.daemon import DaemonHung
     from ipvsctl.model.errors import NotFound
     from ipvsctl.model.source_state import SourceState
     from ipvsctl.model.target import parse_target
@@ -289,9 +294,15 @@ def explain(
     question = command.Question(
         target=parse_target(target, namespace), client=client, protocol=protocol
     )
-    found = None if node.manifests else command.ask_to_explain(socket, question)
+    found, hung = None, ""
+    if not node.manifests:
+        try:
+            found = command.ask_to_explain(socket, question)
+        except DaemonHung as error:
+            hung = str(error)
     if found is None:
-        store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
+        because = hung or f"no ipvsctl run answers on {socket}"
+        store = node.read_store(because=f", since {because}")
         state = SourceState(
             description=node.origin.description, doubts=store.vouched().doubts
         )
@@ -301,7 +312,7 @@ def explain(
             found = command.without_kernel(question, error)
         else:
             found = command.read_explanation(
-                kernel, store, node.settings, state, question
+                kernel, store, node.settings, state, question, hung
             )
     return command.print_explanation(found, output)
 

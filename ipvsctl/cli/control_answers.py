@@ -127,9 +127,11 @@ class ControlAnswers:
                     self._config,
                     neighbours,
                     question,
-                    source=source,
-                    loop=loop,
-                    problems=_together(seen.problems, uncompiled),
+                    explain.Surroundings(
+                        source=source,
+                        loop=loop,
+                        problems=_together(seen.problems, uncompiled),
+                    ),
                 )
                 return (msgspec.json.encode(found),)
 

@@ -2,15 +2,21 @@
 
 import http.client
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
+from ipvsctl.cli.errors import complain
 from ipvsctl.model.errors import ConfigError, IpvsctlError
 
 _TIMEOUT_S: Final = 60.0
 """A node of 50,000 Services is read and described within it."""
+
+_PING: Final = "/v1/version"
+_PING_TIMEOUT_S: Final = 3.0
+
+T = TypeVar("T")
 
 
 class DaemonError(IpvsctlError):
@@ -27,21 +33,46 @@ class DaemonError(IpvsctlError):
         self.reason = reason
 
 
+class DaemonHung(DaemonError):
+    """The daemon is there, and does not even say its version."""
+
+
+def unless_hung(question: Callable[[], T | None]) -> T | None:
+    """What a daemon says; None, after a word of warning, of one that hangs."""
+    try:
+        return question()
+    except DaemonHung as error:
+        complain(f"warning: {error}; the kernel is read without it")
+        return None
+
+
 def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes | None:
     """The daemon's answer, JSON; None when no daemon is there.
 
     Raises:
         ConfigError: a value of the query is no text.
         DaemonError: the daemon cannot be asked, or refused.
+        DaemonHung: it has not said its version within some seconds.
     """
+    # A long answer takes its time; this one is there at once, as long as the event
+    # loop turns.
+    if _get(path, _PING, _PING_TIMEOUT_S) is None:
+        return None
     words = _encoded({name: value for name, value in (query or {}).items() if value})
-    connection = _UnixConnection(path)
+    return _get(path, f"{route}?{words}" if words else route, _TIMEOUT_S)
+
+
+def _get(path: Path, route: str, timeout_s: float) -> bytes | None:
+    connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", f"{route}?{words}" if words else route)
+        connection.request("GET", route)
         response = connection.getresponse()
         body = response.read()
     except (FileNotFoundError, ConnectionRefusedError):
         return None
+    except TimeoutError as error:
+        kind = DaemonHung if route == _PING else DaemonError
+        raise kind(path, f"hangs: no answer within {timeout_s:.0f} s") from error
     except PermissionError as error:
         raise DaemonError(path, "only root may ask it") from error
     except (OSError, http.client.HTTPException) as error:
@@ -66,11 +97,12 @@ def _encoded(query: Mapping[str, str]) -> str:
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
+        self._timeout_s = timeout_s
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.settimeout(self._timeout_s)
         self.sock.connect(str(self._path))

@@ -86,6 +86,22 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             ) from None
 
 
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known besides the node itself.
+
+    Attributes:
+        source: what the objects are worth.
+        loop: how the daemon does; None if it was not asked.
+        hung: that there is a daemon which does not answer, a clause; "" if not.
+        problems: of all objects.
+    """
+
+    source: SourceState
+    loop: LoopStatus | None = None
+    hung: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
 def ask_to_explain(socket: Path, question: Question) -> Explanation | None:
     """The daemon's own explanation; None when there is no daemon.
 
@@ -95,7 +111,7 @@ def ask_to_explain(socket: Path, question: Question) -> Explanation | None:
     """
     question.read_client()
     question.read_protocol()
-    query = {"question": msgspec.json.encode(_words(question)).decode()}
+    query = {"question": msgspec.json.encode(words_of(question)).decode()}
     answer = ask(socket, "/v1/explain", query)
     return None if answer is None else msgspec.json.decode(answer, type=Explanation)
 
@@ -126,8 +142,9 @@ def read_explanation(
     config: ProxyConfig,
     source: SourceState,
     question: Question,
+    hung: str = "",
 ) -> Explanation:
-    """The explanation without a daemon."""
+    """The explanation without a daemon; `hung` says that there is one, and how."""
     with closing(kernel):
         neighbours = kernel.read_neighbours(addresses_of(question.target, store))
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
@@ -139,9 +156,7 @@ def read_explanation(
                 config,
                 neighbours,
                 question,
-                source=source,
-                loop=None,
-                problems=reconciler.problems(),
+                Surroundings(source=source, hung=hung, problems=reconciler.problems()),
             )
         )
 
@@ -176,12 +191,10 @@ def explain_in_steps(
     config: ProxyConfig,
     neighbours: Neighbours,
     question: Question,
-    *,
-    source: SourceState,
-    loop: LoopStatus | None,
-    problems: tuple[Problem, ...],
+    about: Surroundings,
 ) -> Generator[None, None, Explanation]:
     """Explain a node as it was seen; the source and the daemon come first."""
+    loop = about.loop
     repair = "the next audit puts it right; ipvsctl diff shows all of it"
     if loop is None:
         repair = "no daemon puts it right: start ipvsctl run, or ipvsctl apply"
@@ -194,14 +207,15 @@ def explain_in_steps(
         config=config,
         options=seen.options,
         words=seen.words,
-        problems=problems,
+        problems=about.problems,
         drain_ages_s=seen.drain_ages_s,
         repair=repair,
     )
     found = yield from explain(
         inputs, question.target, question.read_client(), question.read_protocol()
     )
-    head = Part(title="what is known", steps=(*_source_steps(source), _loop_step(loop)))
+    steps = (*_source_steps(about.source), _loop_step(loop, about.hung))
+    head = Part(title="what is known", steps=steps)
     return msgspec.structs.replace(
         found.before(head), by="no daemon was asked" if loop is None else ""
     )
@@ -247,7 +261,8 @@ class _Data(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _words(question: Question) -> dict[str, str]:
+def words_of(question: Question) -> dict[str, str]:
+    """The question as it is sent; see `read_question`."""
     return {
         "target": str(question.target),
         "client": question.client,
@@ -270,7 +285,14 @@ def _source_steps(source: SourceState) -> list[Step]:
     ]
 
 
-def _loop_step(loop: LoopStatus | None) -> Step:
+def _loop_step(loop: LoopStatus | None, hung: str) -> Step:
+    if hung:
+        return Step(
+            verdict=Verdict.BROKEN,
+            subject="daemon",
+            found=hung,
+            remedy="its liveness probe should have it restarted: look at its log",
+        )
     if loop is None:
         return Step(
             verdict=Verdict.NOTE,

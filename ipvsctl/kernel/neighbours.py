@@ -20,7 +20,7 @@ from ipvsctl.wire.nftables.tables import list_tables, table_name
 
 T = TypeVar("T")
 
-_PROC_NET: Final = Path("/proc/net")
+_PROC_NET: Final = Path("/proc/thread-self/net")
 
 _IPTABLES_TABLES: Final = frozenset(
     f"{family} {name}"

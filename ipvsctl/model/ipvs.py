@@ -96,7 +96,10 @@ class RealServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     lower_threshold: int = 0
 
     def __str__(self) -> str:
-        return f"{self.key} {self.forwarding.name.lower()} weight {self.weight}"
+        text = f"{self.key} {self.forwarding.name.lower()} weight {self.weight}"
+        if self.upper_threshold:
+            text += f" at most {self.upper_threshold} connections"
+        return text
 
 
 class VirtualServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):

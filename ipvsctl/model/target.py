@@ -68,11 +68,12 @@ def parse_target(text: str, namespace: str = "") -> Target:
         return AddressTarget(address=address)
     found = _HOST_PORT.fullmatch(text)
     if found is not None:
-        host = found[1] if found[3] is None else found[3]
-        port = (found[2] if found[3] is None else found[4]) or ""
-        address = _address(host)
+        is_bracketed = found[3] is None
+        address = _address(found[1] if is_bracketed else found[3])
+        port = found[2] if is_bracketed else found[4]
         if address is not None:
-            return AddressTarget(address=address, port=_port(text, port))
+            number = 0 if port is None else _port(text, port)
+            return AddressTarget(address=address, port=number)
     return _named(text, namespace)
 
 

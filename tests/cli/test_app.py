@@ -27,6 +27,7 @@ COMMANDS = [
     "diff",
     "cleanup",
     "status",
+    "explain",
     "check",
     "render",
     "version",

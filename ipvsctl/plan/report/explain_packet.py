@@ -10,7 +10,7 @@ from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of
 from ipvsctl.model.objects import Service
-from ipvsctl.model.rules import MatchInInterface
+from ipvsctl.model.rules import Jump, MatchInInterface
 from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.rules.local_clients import local_clients
@@ -234,20 +234,17 @@ def _why_lost(
 
 
 def _rule_lines(inputs: ExplainInputs, outcome: Outcome) -> Iterator[str]:
-    for step in outcome.steps:
-        if isinstance(step, RuleStep):
-            yield _rule_line(inputs, step)
-        else:
+    """The rules that matched, without jumps: the rules they led to name their chain."""
+    # Most ways on from IPVS are alike.
+    after = outcome.deliveries[0].steps if outcome.deliveries else ()
+    for step in (*outcome.steps, *after):
+        if not isinstance(step, RuleStep):
             yield str(step)
-    if outcome.deliveries:
-        # Most ways on are alike.
-        for step in outcome.deliveries[0].steps:
-            if isinstance(step, RuleStep):
-                yield _rule_line(inputs, step)
-
-
-def _rule_line(inputs: ExplainInputs, step: RuleStep) -> str:
-    return f"{step.chain} {step.number}: {inputs.words.rule(step.rule)}"
+        elif isinstance(step.rule.target, Jump):
+            continue
+        else:
+            found = "".join(f" (entry {member.entry})" for member in step.found)
+            yield f"{step.chain} {step.number}: {inputs.words.rule(step.rule)}{found}"
 
 
 def _filters_step(

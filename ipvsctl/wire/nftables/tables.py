@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.wire.netlink.attributes import TableReader, text
+from ipvsctl.wire.netlink.attributes import iter_attributes, text
 from ipvsctl.wire.netlink.messages import NLM_F_DUMP, message_header
 
 _NFNL_SUBSYS_NFTABLES: Final = 10
@@ -30,8 +30,6 @@ _FAMILIES: Final = {
     7: "bridge",
     10: "ip6",
 }
-
-_READER: Final = TableReader({_NFTA_TABLE_NAME: "s"})
 
 
 def list_tables() -> bytes:
@@ -55,7 +53,7 @@ def table_name(buffer: bytes, start: int, end: int) -> str:
     if end - start < _NFGENMSG.size:
         raise WireError(offset=start, reason="a table without its header")
     family, _, _ = _NFGENMSG.unpack_from(buffer, start)
-    (name,) = _READER.read(buffer, start + _NFGENMSG.size, end)
-    if name is None:
-        raise WireError(offset=start, reason="a table without a name")
-    return f"{_FAMILIES.get(family, family)} {text(name)}"
+    for kind, begin, stop in iter_attributes(buffer, start + _NFGENMSG.size, end):
+        if kind == _NFTA_TABLE_NAME:
+            return f"{_FAMILIES.get(family, family)} {text(buffer[begin:stop])}"
+    raise WireError(offset=start, reason="a table without a name")

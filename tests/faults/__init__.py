@@ -1,0 +1,1 @@
+"""Faults that are planted in a real node, and which command names them."""
