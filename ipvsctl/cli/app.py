@@ -287,6 +287,7 @@ def explain(
     """Say why a Service answers on this node, or does not: from object to wire."""
     from ipvsctl.cli import explain as command
     from ipvsctl.cli.daemon import DaemonHung
+    from ipvsctl.cli.errors import complain
     from ipvsctl.model.errors import NotFound
     from ipvsctl.model.source_state import SourceState
     from ipvsctl.model.target import parse_target
@@ -300,6 +301,7 @@ def explain(
             found = command.ask_to_explain(socket, question)
         except DaemonHung as error:
             hung = str(error)
+            complain(f"warning: {hung}")
     if found is None:
         because = hung or f"no ipvsctl run answers on {socket}"
         store = node.read_store(because=f", since {because}")

@@ -195,7 +195,7 @@ def explain_in_steps(
 ) -> Generator[None, None, Explanation]:
     """Explain a node as it was seen; the source and the daemon come first."""
     loop = about.loop
-    repair = "the next audit puts it right; ipvsctl diff shows all of it"
+    repair = "the next audit puts it right; see ipvsctl diff"
     if loop is None:
         repair = "no daemon puts it right: start ipvsctl run, or ipvsctl apply"
     inputs = ExplainInputs(

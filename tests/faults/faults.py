@@ -1,6 +1,7 @@
 """Every fault: what is planted, what is asked, and what an operator must be told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 WEB = "shop/web"
 VIP = "10.96.0.10"
@@ -15,12 +16,14 @@ class Fault:
         plant: commands, run in the node's namespace; none for a fault of an object.
         asked: words after `ipvsctl explain`.
         told: a regular expression; the headline of the answer must contain it.
+        knocks: a VIP that a client has just asked in vain; "" for none.
     """
 
     name: str
     asked: tuple[str, ...] = (WEB,)
     told: str
-    plant: tuple[str, ...] = field(default=())
+    plant: tuple[str, ...] = ()
+    knocks: str = ""
 
 
 def kernel(name: str, plant: str, told: str, *asked: str) -> Fault:
@@ -114,8 +117,12 @@ KERNEL_FAULTS: tuple[Fault, ...] = (
         f"ip address del {VIP}/32 dev kube-ipvs0",
         rf"missing: address {VIP}",
     ),
-    kernel("link down", "ip link set kube-ipvs0 down", r"link kube-ipvs0"),
-    kernel("link deleted", "ip link del kube-ipvs0", r"link kube-ipvs0"),
+    kernel(
+        "link down",
+        "ip link set kube-ipvs0 down",
+        r"kube-ipvs0 is not there, or it is down",
+    ),
+    kernel("link deleted", "ip link del kube-ipvs0", r"kube-ipvs0 is not there"),
     kernel(
         "route missing",
         f"ip route del local {VIP} dev kube-ipvs0 table local",
@@ -162,6 +169,9 @@ KERNEL_FAULTS: tuple[Fault, ...] = (
     ),
 )
 
+HUNG: Final = of_object("daemon hung", r"hangs: no answer within 3 s", WEB)
+WRONG_NAME: Final = of_object("wrong node name", r"no Node node-9 is known", WEB)
+
 OBJECT_FAULTS: tuple[Fault, ...] = (
     of_object("endpoint not ready", r"none of 1 endpoint is ready", "shop/unready"),
     of_object(
@@ -206,10 +216,11 @@ OBJECT_FAULTS: tuple[Fault, ...] = (
         "shop/late",
     ),
     of_object("unknown scheduler", r"scheduler.*nosuch", "shop/odd"),
-    of_object(
-        "pod dead behind a ready endpoint",
-        r"172\.16\.0\.99:8080 answers no SYN",
-        "shop/dead",
+    Fault(
+        name="pod dead behind a ready endpoint",
+        asked=("shop/dead",),
+        told=r"172\.16\.0\.99:8080 answers no SYN",
+        knocks="10.96.0.31",
     ),
     of_object("headless", r"is headless", "shop/headless"),
     of_object("another proxy's", r"another proxy's", "shop/others"),

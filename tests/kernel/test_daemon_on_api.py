@@ -219,6 +219,9 @@ async def test_nothing_is_equal_while_the_server_is_away(
             assert "API server not heard for 3" in text
             assert "kernel equal\n" not in text
             assert (await run("diff", flag))[0] == 2
+            code, text = await run("explain", "service-3", flag)
+            assert code == 2, text
+            assert "source: API server not heard for 3" in text
             await server.set_door(Door.OPEN)
             await until_source(tmp_path, lambda state: state.is_sure)
             assert virtual_servers() == COUNT + 1

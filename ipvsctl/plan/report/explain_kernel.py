@@ -245,7 +245,9 @@ def _compared(
             verdict=Verdict.OK, subject=subject, found=fine, details=_some(details)
         )
     lines = [
-        f"{_WORDS[op.verb]}: {op_text(op, inputs.observed.state, inputs.words)}"
+        f"{inputs.options.vip_link} is not there, or it is down"
+        if op.kind is ObjectKind.LINK
+        else f"{_WORDS[op.verb]}: {op_text(op, inputs.observed.state, inputs.words)}"
         for op in ops
     ]
     return Step(

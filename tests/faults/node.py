@@ -1,0 +1,149 @@
+"""A node of the lab that faults are planted in, with a daemon that repairs none."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ipvsctl.cli.app import app
+from tests.faults.cluster import manifests
+from tests.faults.faults import Fault
+from tests.lab.netns import Netns, inside
+from tests.lab.topology import cluster
+
+CONFIG = """\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: ipvs
+ipvs: {syncPeriod: 1h}
+"""
+FOREIGN = "ipvsadm -A -t 203.0.113.70:80 -s rr"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node with a daemon that audits once and never again.
+
+    Attributes:
+        name: that the daemon is told.
+    """
+
+    netns: Netns
+    manifests: Path
+    sock: Path
+    config: Path
+    name: str = "node-0"
+
+    def ipvsctl(self, *words: str) -> tuple[int, str]:
+        """Run a command here; its status and what it printed."""
+        with inside(self.netns):
+            done = CliRunner().invoke(app, words)
+        assert done.exception is None or isinstance(done.exception, SystemExit), (
+            done.exception
+        )
+        return done.exit_code, done.output
+
+    def explain(self, *words: str, has_daemon: bool) -> tuple[int, str]:
+        """`ipvsctl explain`, as the daemon has it or without one."""
+        if has_daemon:
+            return self.ipvsctl("explain", *words, "--socket", str(self.sock))
+        return self.ipvsctl("explain", *words, *self.objects)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The options about this node's cluster."""
+        return (
+            *("--manifests", str(self.manifests), "--node-name", self.name),
+            *("--cluster-cidr", "172.16.0.0/12"),
+        )
+
+    def plant(self, fault: Fault) -> None:
+        """Have a fault."""
+        for line in fault.plant:
+            self.run(line)
+        if fault.knocks:
+            _knock(self, fault.knocks)
+
+    def run(self, line: str) -> None:
+        """Run a command of the system here."""
+        with inside(self.netns):
+            subprocess.run(line.split(), check=True)
+
+    def mend(self) -> None:
+        """Undo what faults have done."""
+        for table in ("filter", "nat", "mangle"):
+            self.run(f"iptables -t {table} -F")
+            self.run(f"iptables -t {table} -X")
+        self.run("iptables -P FORWARD ACCEPT")
+        assert self.ipvsctl("apply", *self.objects)[0] == 0
+
+
+@contextmanager
+def daemon(node: Node) -> Iterator[subprocess.Popen[bytes]]:
+    """`ipvsctl run` on the node."""
+    with inside(node.netns):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ipvsctl", "run", *node.objects),
+                *("--socket", str(node.sock), "--config", str(node.config)),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        end = time.monotonic() + 120
+        while "last audit" not in (said := _status(node)):
+            assert process.poll() is None
+            assert time.monotonic() < end, said
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait()
+
+
+def _status(node: Node) -> str:
+    with inside(node.netns):
+        return CliRunner().invoke(app, ["status", "--socket", str(node.sock)]).output
+
+
+@contextmanager
+def faulty_node(
+    scratch: Path, name: str = "node-0"
+) -> Iterator[tuple[Node, subprocess.Popen[bytes]]]:
+    """A node that serves the cluster of the faults, with a daemon of that name."""
+    with cluster() as built:
+        made = Node(
+            netns=built.nodes[0].netns,
+            manifests=scratch / "cluster.yaml",
+            sock=scratch / "ipvsctl.sock",
+            config=scratch / "config.yaml",
+            name=name,
+        )
+        made.manifests.write_text(manifests())
+        made.config.write_text(CONFIG)
+        made.run(FOREIGN)
+        with daemon(made) as process:
+            yield made, process
+
+
+def _knock(node: Node, address: str) -> None:
+    """Have a connection that nobody answers; IPVS waits for a minute."""
+    with inside(node.netns), socket.socket() as knocking:
+        knocking.settimeout(3)
+        with contextlib.suppress(OSError):
+            knocking.connect((address, 80))
+
+
+def headline(said: str) -> str:
+    """The lines before the steps, in one."""
+    lines = said.split("\n\n", 1)[0].splitlines()
+    return " ".join(line.strip() for line in lines)
