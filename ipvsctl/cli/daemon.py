@@ -4,7 +4,7 @@ import http.client
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from ipvsctl.cli.errors import complain
@@ -59,15 +59,23 @@ def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes
     if _get(path, _PING, _PING_TIMEOUT_S) is None:
         return None
     words = _encoded({name: value for name, value in (query or {}).items() if value})
-    return _get(path, f"{route}?{words}" if words else route, _TIMEOUT_S)
+    answer = _get(path, f"{route}?{words}" if words else route, _TIMEOUT_S)
+    if answer is not None and answer.status != http.client.OK:
+        raise DaemonError(path, answer.body.decode(errors="replace").strip())
+    return None if answer is None else answer.body
 
 
-def _get(path: Path, route: str, timeout_s: float) -> bytes | None:
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+def _get(path: Path, route: str, timeout_s: float) -> _Answer | None:
     connection = _UnixConnection(path, timeout_s)
     try:
         connection.request("GET", route)
         response = connection.getresponse()
-        body = response.read()
+        return _Answer(response.status, response.read())
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except TimeoutError as error:
@@ -79,9 +87,6 @@ def _get(path: Path, route: str, timeout_s: float) -> bytes | None:
         raise DaemonError(path, f"no answer: {error}") from error
     finally:
         connection.close()
-    if response.status != http.client.OK:
-        raise DaemonError(path, body.decode(errors="replace").strip())
-    return body
 
 
 def _encoded(query: Mapping[str, str]) -> str:

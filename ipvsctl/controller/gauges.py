@@ -13,6 +13,7 @@ from ipvsctl.model.problem import Kind
 from ipvsctl.model.source_state import source_state
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.report.counts import count_problems, count_servers_in_steps
+from ipvsctl.plan.report.why import Lack
 from ipvsctl.serve import metric_table as table
 from ipvsctl.serve.metrics import Metrics
 
@@ -78,8 +79,8 @@ class Gauges:
         )
 
     def _set_servers(self) -> Generator[None, None, None]:
-        desired = self._reconciler.desired
-        counts = yield from count_servers_in_steps(desired, self._store)
+        desired, node = self._reconciler.desired, self._reconciler.context
+        counts = yield from count_servers_in_steps(desired, self._store, node)
         self._metrics.set(table.VIRTUAL_SERVERS, to=counts.virtual_servers)
         self._metrics.set(table.REAL_SERVERS, to=counts.real_servers)
         self._metrics.set(table.EMPTY_VIRTUAL_SERVERS, to=counts.without_real_servers)
@@ -91,6 +92,18 @@ class Gauges:
                 )
                 for family in self._reconciler.context.families
                 for policy in ("internal", "external")
+            },
+        )
+
+        self._metrics.set_all(
+            table.PORTS_WITHOUT_ENDPOINTS,
+            {
+                (family.label, lack.value): counts.ports_without_endpoints.get(
+                    (family, lack), 0
+                )
+                for family in node.families
+                for lack in Lack
+                if lack is not Lack.NONE
             },
         )
 

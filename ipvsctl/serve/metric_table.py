@@ -150,6 +150,14 @@ EMPTY_VIRTUAL_SERVERS: Final = _gauge(
     "ipvsctl_virtual_servers_without_real_servers",
     "Virtual servers whose clients are refused, since no endpoint may be used.",
 )
+PORTS_WITHOUT_ENDPOINTS: Final = _gauge(
+    "ipvsctl_service_ports_without_endpoints",
+    "Ports of Services with such virtual servers, by why no endpoint may be used: empty"
+    " (there is none), port_name (none under this name), not_ready, local (a policy"
+    " Local, and none on this node).",
+    "ip_family",
+    "reason",
+)
 FOREIGN_VIRTUAL_SERVERS: Final = _gauge(
     "ipvsctl_foreign_virtual_servers",
     "Virtual servers of others, left alone; as of the last audit.",
@@ -262,6 +270,7 @@ OWN_METRICS: Final = (
     VIRTUAL_SERVERS,
     REAL_SERVERS,
     EMPTY_VIRTUAL_SERVERS,
+    PORTS_WITHOUT_ENDPOINTS,
     FOREIGN_VIRTUAL_SERVERS,
     DRAINING,
     OLDEST_DRAIN,

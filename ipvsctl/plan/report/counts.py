@@ -2,23 +2,31 @@
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
-from ipvsctl.model.objects import Service, ServicePortName, TrafficPolicy
+from ipvsctl.model.objects import (
+    NodeContext,
+    Service,
+    ServicePort,
+    ServicePortName,
+    TrafficPolicy,
+)
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff.plan import owned_keys
+from ipvsctl.plan.report.why import Lack, endpoints_of
 from ipvsctl.plan.service.program import WayIn
 from ipvsctl.plan.service.refusals import is_refusal
 from ipvsctl.plan.union.frozen import DesiredLookups
 
 _STEP_KEYS: Final = 1000
+_STEP_PORTS: Final = 50
 
 
 class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,16 +36,20 @@ class ServerCounts(msgspec.Struct, frozen=True, kw_only=True):
         without_real_servers: virtual servers that refuse their clients.
         without_local_endpoints: service ports with a Local policy among these, by
             family and by which policy it is, `internal` or `external`.
+        ports_without_endpoints: service ports with a virtual server among these, by
+            family and by why there is no endpoint; one that a change is about to fill
+            counts as NONE.
     """
 
     virtual_servers: int
     real_servers: int
     without_real_servers: int
     without_local_endpoints: Mapping[tuple[IPFamily, str], int]
+    ports_without_endpoints: Mapping[tuple[IPFamily, Lack], int]
 
 
 def count_servers_in_steps(
-    desired: DesiredLookups, objects: Objects
+    desired: DesiredLookups, objects: Objects, node: NodeContext
 ) -> Generator[None, None, ServerCounts]:
     """Count what is desired, in steps of some milliseconds.
 
@@ -51,30 +63,59 @@ def count_servers_in_steps(
         real_servers += sum(len(held[key]) for key in keys)
         empty += (key for key in keys if not held[key])
     local: set[tuple[ServicePortName, IPFamily, str]] = set()
-    for keys in parts(empty, _STEP_KEYS):
+    lacks: set[tuple[ServicePortName, IPFamily, Lack]] = set()
+    for keys in parts(empty, _STEP_PORTS):
         yield
-        local.update(_without_local(keys, desired, objects))
+        for found in _empty_ports(keys, desired, objects, node):
+            if found.policy is TrafficPolicy.LOCAL:
+                local.add((found.name, found.family, found.side))
+            lacks.add((found.name, found.family, found.lack))
     return ServerCounts(
         virtual_servers=len(held),
         real_servers=real_servers,
         without_real_servers=len(empty),
         without_local_endpoints=Counter((family, side) for _, family, side in local),
+        ports_without_endpoints=Counter((family, lack) for _, family, lack in lacks),
     )
 
 
-def _without_local(
-    keys: Iterable[VirtualServerKey], desired: DesiredLookups, objects: Objects
-) -> Iterator[tuple[ServicePortName, IPFamily, str]]:
+class _EmptyPort(NamedTuple):
+    """A port of a Service whose virtual server has no real server."""
+
+    name: ServicePortName
+    family: IPFamily
+    side: str
+    policy: TrafficPolicy
+    lack: Lack
+
+
+def _empty_ports(
+    keys: Iterable[VirtualServerKey],
+    desired: DesiredLookups,
+    objects: Objects,
+    node: NodeContext,
+) -> Iterator[_EmptyPort]:
     for key in keys:
         program = desired.server(key)
         if program is None:
             continue
-        service = objects.service(program.port_name.service)
-        if service is None:
+        name = program.port_name
+        service = objects.service(name.service)
+        port = None if service is None else _port(service, name)
+        if service is None or port is None:
             continue
         side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
-        if _policy(service, side) is TrafficPolicy.LOCAL:
-            yield program.port_name, key.family, side
+        policy = _policy(service, side)
+        slices = objects.slices_of(name.service)
+        found = endpoints_of(service, port, key.family, slices, node)
+        yield _EmptyPort(name, key.family, side, policy, found.lack(policy))
+
+
+def _port(service: Service, name: ServicePortName) -> ServicePort | None:
+    for port in service.ports:
+        if (port.name, port.protocol) == (name.port, name.protocol):
+            return port
+    return None
 
 
 def count_foreign(observed: Observed, desired: DesiredLookups) -> int:

@@ -2,12 +2,20 @@
 
 from ipaddress import IPv4Address, ip_network
 
+import pytest
+
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.model.objects import Endpoint, ServiceType, TrafficPolicy
+from ipvsctl.model.objects import (
+    Endpoint,
+    EndpointSlice,
+    ServiceType,
+    SlicePort,
+    TrafficPolicy,
+)
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.report.counts import (
@@ -15,6 +23,7 @@ from ipvsctl.plan.report.counts import (
     count_problems,
     count_servers_in_steps,
 )
+from ipvsctl.plan.report.why import Lack
 from tests.builders import endpoint_slice, node, service
 from tests.cluster.test_store import put
 from tests.controller.cluster import FIRST, endpoints, has, has_slice, take
@@ -42,10 +51,11 @@ def test_servers() -> None:
         has(service("empty", cluster_ips=(IPv4Address("10.96.0.20"),))),
     )
     made.prepare()
-    counts = finish(count_servers_in_steps(made.desired, store))
+    counts = finish(count_servers_in_steps(made.desired, store, made.context))
     assert (counts.virtual_servers, counts.real_servers) == (2, 2)
     assert counts.without_real_servers == 1
     assert counts.without_local_endpoints == {}
+    assert counts.ports_without_endpoints == {(IPFamily.IPV4, Lack.EMPTY): 1}
 
 
 def test_local_policies_without_endpoints_here() -> None:
@@ -65,11 +75,48 @@ def test_local_policies_without_endpoints_here() -> None:
         has_slice(endpoint_slice("web-1", endpoints=(elsewhere,))),
     )
     made.prepare()
-    counts = finish(count_servers_in_steps(made.desired, store))
+    counts = finish(count_servers_in_steps(made.desired, store, made.context))
     assert counts.without_local_endpoints == {
         (IPFamily.IPV4, "internal"): 1,
         (IPFamily.IPV4, "external"): 1,
     }
+    assert counts.ports_without_endpoints == {(IPFamily.IPV4, Lack.LOCAL): 1}
+
+
+@pytest.mark.parametrize(
+    ("piece", "lack"),
+    [
+        (endpoint_slice("web-1", endpoints=()), Lack.EMPTY),
+        (
+            endpoint_slice(
+                "web-1",
+                "172.16.0.1",
+                ports=(SlicePort(name="other", protocol=Protocol.TCP, port=8080),),
+            ),
+            Lack.PORT_NAME,
+        ),
+        (
+            endpoint_slice(
+                "web-1",
+                endpoints=(
+                    Endpoint(
+                        address=IPv4Address("172.16.0.1"), ready=False, serving=False
+                    ),
+                ),
+            ),
+            Lack.NOT_READY,
+        ),
+    ],
+)
+def test_why_a_port_has_no_endpoint(piece: EndpointSlice, lack: Lack) -> None:
+    """Its two external IPs are one port."""
+    made, store = reconciler()
+    vips = (IPv4Address("203.0.113.1"), IPv4Address("203.0.113.2"))
+    take(made, has(service(external_ips=vips)), has_slice(piece))
+    made.prepare()
+    counts = finish(count_servers_in_steps(made.desired, store, made.context))
+    assert counts.without_real_servers == 3
+    assert counts.ports_without_endpoints == {(IPFamily.IPV4, lack): 1}
 
 
 def test_foreign_ones() -> None:
