@@ -196,8 +196,9 @@ def status(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME",
-            help="Only this Service; also namespace/name.",
+            metavar="WHAT",
+            help="Only this Service (also namespace/name), VIP, VIP:port, node port"
+            " (NODE:port) or pod (its address).",
             show_default=False,
         ),
     ] = "",
@@ -208,6 +209,15 @@ def status(
             "-n", "--namespace", help="Only this namespace.", show_default=False
         ),
     ] = "",
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only what is not as it should be.")
+    ] = False,
+    draining: Annotated[
+        bool, typer.Option("--draining", help="Only with real servers that drain.")
+    ] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Only without real servers.")
+    ] = False,
     node: NodeInputs,
     socket: SocketOption = DEFAULT_SOCKET,
     output: StateFormatOption = StateFormat.TABLE,
@@ -215,9 +225,11 @@ def status(
     """Show Services with their virtual servers and real servers."""
     from ipvsctl.cli import status as command
     from ipvsctl.cli.daemon import unless_hung
-    from ipvsctl.model.status import Selection
+    from ipvsctl.model.status import Only
 
-    selection = Selection(namespace=namespace, name=name)
+    flags = {Only.PROBLEMS: problems, Only.DRAINING: draining, Only.EMPTY: empty}
+    kind = command.only_one([only for only, is_given in flags.items() if is_given])
+    selection = command.selection_by(name, namespace, kind)
     found = unless_hung(lambda: command.ask_for_status(socket, selection))
     exit_status = ExitStatus.OK
     if found is None:
@@ -230,7 +242,7 @@ def status(
         kernel = node.open_kernel(to_change=False)
         found = command.read_status(kernel, store, node.settings, source, selection)
     command.print_status(found, output)
-    return exit_status
+    return max(exit_status, ExitStatus.DIFFERENT) if found.not_there else exit_status
 
 
 @app.command(

@@ -17,7 +17,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState, source_state
-from ipvsctl.model.status import LoopStatus, Selection
+from ipvsctl.model.status import LoopStatus
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.serve.control import Answer, Pieces
 from ipvsctl.sources.source import Source
@@ -61,9 +61,7 @@ class ControlAnswers:
         }
 
     async def _status(self, query: Mapping[str, str]) -> Pieces:
-        selection = Selection(
-            namespace=query.get("namespace", ""), name=query.get("name", "")
-        )
+        selection = status.selection_of(query)
 
         def view(seen: Seen) -> Steps:
             # Of the moment after the look, and not of that when it is shown.

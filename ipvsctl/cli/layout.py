@@ -4,6 +4,7 @@ A node has up to some hundred thousand lines; a library's table, which measures 
 wraps every cell, takes the better part of a minute for them.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -100,8 +101,7 @@ def _fold(notes: tuple[Span, ...], room: int | None) -> Iterator[Line]:
     """The notes with commas between them, in lines of at most `room` columns."""
     line: list[Span] = []
     used = 0
-    for position, note in enumerate(notes, start=1):
-        comma = "," if position < len(notes) else ""
+    for note, comma in _pieces(notes, room):
         length = len(note.text) + len(comma)
         if line and room is not None and used + 1 + length > room:
             yield tuple(line)
@@ -112,3 +112,16 @@ def _fold(notes: tuple[Span, ...], room: int | None) -> Iterator[Line]:
         line += (note, Span(comma)) if comma else (note,)
         used += length
     yield tuple(line)
+
+
+def _pieces(notes: tuple[Span, ...], room: int | None) -> Iterator[tuple[Span, str]]:
+    """The notes, long ones in parts, each with what follows it."""
+    for position, note in enumerate(notes, start=1):
+        comma = "," if position < len(notes) else ""
+        if room is None or len(note.text) + len(comma) <= room:
+            yield note, comma
+            continue
+        *parts, last = textwrap.wrap(note.text, room - 1, break_on_hyphens=False)
+        for part in parts:
+            yield Span(part, note.style), ""
+        yield Span(last, note.style), comma

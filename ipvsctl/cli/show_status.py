@@ -8,8 +8,10 @@ from typing import Final
 from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.model.status import (
+    Counts,
     NodeStatus,
     RealServerStatus,
+    ServiceStatus,
     Standing,
     Summary,
     VirtualServerStatus,
@@ -58,13 +60,13 @@ def status_lines(
         wide: with zones, traffic and sets.
         width: of the terminal; None is as wide as it needs to be.
     """
-    yield from _head(status.summary)
+    yield from _head(status.summary, status.counts)
     yield ()
     rows = list(_rows(status, wide=wide))
     if rows:
         yield from lay_out(_WIDE_COLUMNS if wide else _COLUMNS, rows, width)
     else:
-        yield (Span("no virtual servers"),)
+        yield (Span(one_line(status.not_there or "no virtual servers")),)
     if status.problems:
         yield ()
         yield (Span("PROBLEMS", "dim"),)
@@ -90,7 +92,26 @@ def amount(count: int) -> str:
     return f"{size:.1f}PB"
 
 
-def _head(summary: Summary) -> Iterator[Line]:
+def _counted(counts: Counts) -> Iterator[Span]:
+    """How much there is, and in colours how much of it wants a look."""
+    yield Span(_count(counts.services, "Service"))
+    yield Span(f", {_count(counts.virtual_servers, 'virtual server')}")
+    for text, number, style in (
+        (f"{counts.without_real_servers:,} empty", counts.without_real_servers, _ALARM),
+        (f"{counts.draining:,} draining", counts.draining, "yellow"),
+        (f"{counts.foreign:,} foreign", counts.foreign, ""),
+        (_count(counts.problems, "problem"), counts.problems, "red"),
+    ):
+        if number:
+            yield Span(", ")
+            yield Span(text, style)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _head(summary: Summary, counts: Counts | None) -> Iterator[Line]:
     facts = [f"ipvsctl {summary.version}", f"scheduler {summary.scheduler}"]
     if summary.zone:
         facts.insert(0, f"zone {summary.zone}")
@@ -102,6 +123,8 @@ def _head(summary: Summary) -> Iterator[Line]:
         facts.append(summary.source)
     yield (Span(summary.node, "bold"), *(Span(f"  {fact}") for fact in facts))
     yield tuple(_condition(summary))
+    if counts is not None:
+        yield tuple(_counted(counts))
     source = summary.source_state
     if source is not None:
         for doubt in source.doubts:
@@ -147,7 +170,8 @@ def _difference(summary: Summary) -> Iterator[Span]:
 
 
 def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:
-    for service in status.services:
+    # What wants a look comes first.
+    for service in sorted(status.services, key=_is_well):
         name = f"{service.namespace}/{service.name}"
         for port, servers in groupby(
             service.virtual_servers, key=lambda server: server.service_port
@@ -163,6 +187,13 @@ def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:
                 yield _title("")
             yield _title(title)
             yield from _servers(rest, wide=wide)
+
+
+def _is_well(service: ServiceStatus) -> bool:
+    return all(
+        server.is_well or server.standing is Standing.UNKNOWN
+        for server in service.virtual_servers
+    )
 
 
 def _title(text: str) -> Row:
@@ -218,8 +249,12 @@ def _server_notes(server: VirtualServerStatus) -> Iterator[Span]:
         yield Span(server.standing.value, _STYLES[server.standing])
     if server.bound is not None:
         yield Span("bound", "dim") if server.bound else Span("not bound", _ALARM)
-    if not server.real_servers:
+    if server.why:
+        yield Span(one_line(server.why), _ALARM)
+    elif not server.real_servers:
         yield Span("no real servers", _ALARM)
+    for clause in server.lacks:
+        yield Span(clause, _ALARM)
     if server.persistence_timeout_s is not None:
         yield Span(f"persistent {server.persistence_timeout_s}s", "dim")
     for flag in server.flags:

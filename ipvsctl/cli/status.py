@@ -1,6 +1,6 @@
 """`status`: every Service with its part of the kernel state."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
-from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
+from ipvsctl.model.status import LoopStatus, NodeStatus, Only, Selection, Summary
 from ipvsctl.model.steps import finish
-from ipvsctl.plan.report.status import StatusInputs, node_status_in_steps
+from ipvsctl.model.target import AddressTarget, parse_target
+from ipvsctl.plan.report.status import node_status_in_steps
+from ipvsctl.plan.report.status_inputs import StatusInputs
 
 
 def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
@@ -31,9 +33,73 @@ def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
     Raises:
         DaemonError: the daemon cannot say.
     """
-    query = {"namespace": selection.namespace, "name": selection.name}
+    query = {
+        "namespace": selection.namespace,
+        "name": selection.name,
+        "address": selection.address,
+        "port": str(selection.port or ""),
+        "only": selection.only or "",
+    }
     answer = ask(socket, "/v1/status", query)
     return None if answer is None else msgspec.json.decode(answer, type=NodeStatus)
+
+
+def only_one(kinds: Sequence[Only]) -> Only | None:
+    """The one kind that was asked for, if any.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if len(kinds) > 1:
+        raise ConfigError(
+            field=f"--{kinds[1]}", value=None, reason=f"not together with --{kinds[0]}"
+        )
+    return kinds[0] if kinds else None
+
+
+def selection_by(what: str, namespace: str, only: Only | None) -> Selection:
+    """What somebody wants to see.
+
+    Args:
+        what: a name or an address, see `parse_target`; "" is everything.
+        namespace: "" is any.
+        only: of these, a kind of virtual servers.
+
+    Raises:
+        ConfigError: `what` is neither.
+    """
+    if not what:
+        return Selection(namespace=namespace, only=only)
+    target = parse_target(what, namespace)
+    if isinstance(target, AddressTarget):
+        address = str(target.address)
+        return Selection(
+            namespace=namespace, address=address, port=target.port, only=only
+        )
+    if target.port:
+        raise ConfigError(
+            field="WHAT", value=what, reason="a Service is shown with all its ports"
+        )
+    name = f"{target.namespace}/{target.name}" if "/" in what else target.name
+    return Selection(namespace=namespace, name=name, only=only)
+
+
+def selection_of(query: Mapping[str, str]) -> Selection:
+    """The selection of a client, as `ask_for_status` sends it.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return Selection(
+            namespace=query.get("namespace", ""),
+            name=query.get("name", ""),
+            address=query.get("address", ""),
+            port=int(query.get("port") or 0),
+            only=Only(query["only"]) if query.get("only") else None,
+        )
+    except ValueError as error:
+        raise ConfigError(field="query", value=dict(query), reason=str(error)) from None
 
 
 def read_status(
@@ -114,7 +180,8 @@ def describe_in_steps(
                 desired=seen.desired,
                 observed=seen.observed,
                 objects=objects,
-                set_name=seen.words.set_name,
+                context=context,
+                words=seen.words,
                 drain_ages_s=seen.drain_ages_s,
                 problems=problems,
             ),

@@ -3,6 +3,7 @@
 Plain text and numbers, so that they can leave the process as JSON and come back.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -62,6 +63,8 @@ class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         bound: whether its address, or a route to it, is on the VIP link; None if it
             need not be, since it is the node's own or the virtual server is foreign.
         sets: sets of ours it is an entry of.
+        why: why some or all clients are refused; "" if none are.
+        lacks: what else the kernel lacks for it, a clause each.
     """
 
     service_port: str = ""
@@ -75,9 +78,24 @@ class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     persistence_timeout_s: int | None = None
     bound: bool | None = None
     sets: tuple[str, ...] = ()
+    why: str = ""
+    lacks: tuple[str, ...] = ()
     standing: Standing
     traffic: TrafficStats = TrafficStats()
     real_servers: tuple[RealServerStatus, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """It is as it should be, and refuses nobody."""
+        return (
+            self.standing is Standing.OK
+            and self.bound is not False
+            and not (self.why or self.lacks)
+            and all(
+                real.standing in {Standing.OK, Standing.TERMINATING, Standing.DRAINING}
+                for real in self.real_servers
+            )
+        )
 
 
 class ServiceStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -94,6 +112,25 @@ class ServiceStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     health_check_node_port: int = 0
     local_endpoints: int = 0
     virtual_servers: tuple[VirtualServerStatus, ...]
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many there are on the node.
+
+    Attributes:
+        services: with virtual servers.
+        without_real_servers: virtual servers that refuse their clients.
+        draining: real servers.
+        foreign: virtual servers of others.
+        problems: of objects.
+    """
+
+    services: int
+    virtual_servers: int
+    without_real_servers: int
+    draining: int
+    foreign: int
+    problems: int
 
 
 class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,13 +190,43 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
         unclaimed: virtual servers that are ours, of no Service that is known.
         foreign: virtual servers of others.
         problems: sorted.
+        counts: of the whole node; None when only some was asked for.
+        not_there: why nothing is here of what was asked for; "" if something is.
     """
 
     summary: Summary
+    counts: Counts | None = None
+    not_there: str = ""
     services: tuple[ServiceStatus, ...] = ()
     unclaimed: tuple[VirtualServerStatus, ...] = ()
     foreign: tuple[VirtualServerStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+class Only(StrEnum):
+    """A kind of virtual servers."""
+
+    PROBLEMS = "problems"
+    """Those that are not as they should be, or whose Service has a problem."""
+    DRAINING = "draining"
+    """Those with a real server that drains."""
+    EMPTY = "empty"
+    """Those without real servers."""
+
+    def has(self, server: VirtualServerStatus) -> bool:
+        """Whether a virtual server is of the kind."""
+        match self:
+            case Only.PROBLEMS:
+                return not server.is_well
+            case Only.DRAINING:
+                standings = (real.standing for real in server.real_servers)
+                return Standing.DRAINING in standings
+            case Only.EMPTY:
+                return not server.real_servers
+
+
+def _places(server: VirtualServerStatus) -> Iterator[tuple[str, int]]:
+    return ((real.address, real.port) for real in server.real_servers)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,13 +234,30 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: also `namespace/name`.
+        address: of a virtual server or of a real server.
+        port: beside the address; 0 is any.
+        only: a kind of virtual servers.
     """
 
     namespace: str = ""
     name: str = ""
+    address: str = ""
+    port: int = 0
+    only: Only | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.namespace or self.name)
+        return self != Selection()
+
+    def keeps(self, server: VirtualServerStatus) -> bool:
+        """Whether a virtual server of a chosen Service is to be shown."""
+        places = ((server.address, server.port), *_places(server))
+        return (
+            not self.address
+            or any(
+                address == self.address and self.port in {0, port}
+                for address, port in places
+            )
+        ) and (self.only is None or self.only.has(server))
 
     def has(self, ref: ObjectRef) -> bool:
         """Whether a Service is to be shown."""

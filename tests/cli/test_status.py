@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ipvsctl.cli.layout import Line
 from ipvsctl.cli.show_status import amount, duration, status_lines
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
 from ipvsctl.model.net import parse_address
@@ -36,6 +38,7 @@ def test_services_are_shown_by_name(
     assert result.stdout == (
         f"node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  manifests in {manifests}\n"
         "no daemon answers, kernel equal\n"
+        "1 Service, 1 virtual server\n"
         "\n"
         "SERVICE              NODE        WEIGHT  ACTIVE  INACT  STATE\n"
         "default/web:http\n"
@@ -64,9 +67,10 @@ def test_what_is_wrong_is_said_in_place(
     assert body(result.stdout) == (
         "SERVICE                  NODE        WEIGHT  ACTIVE  INACT  STATE\n"
         "default/web:http\n"
-        "  tcp 10.96.0.10:80      cluster IP      rr       2      0  not bound\n"
+        "  tcp 10.96.0.10:80      cluster IP      rr       2      0"
+        "  not bound, no route\n"
         "    172.16.0.1:8080      node-0           1       0      0  missing\n"
-        "    172.16.1.1:8080      node-1           1       0      0  ok\n"
+        "    172.16.1.1:8080      node-1           1       0      0  different\n"
         "    172.16.9.9:8080                       0       2      0  draining\n"
         "\n"
         "foreign, left alone\n"
@@ -88,7 +92,7 @@ def test_a_virtual_server_without_real_servers_stands_out(
         "SERVICE              NODE        WEIGHT  ACTIVE  INACT  STATE\n"
         "default/web:http\n"
         "  tcp 10.96.0.10:80  cluster IP      rr       0      0"
-        "  bound, no real servers\n"
+        "  bound, no real servers: no IPv4 EndpointSlice for the Service\n"
         "\n"
         "PROBLEMS\n"
         "Service default/web: spec.externalIPs: 10.0.0.10:"
@@ -298,3 +302,113 @@ def test_an_audit_that_is_overdue() -> None:
     assert head(source, audited_s_ago=61)[0].startswith(
         "[last audit 61s ago, overdue], API"
     )
+
+
+@pytest.fixture
+def several(tmp_path: Path, invoke: Invoke) -> Path:
+    """Services of every kind, served."""
+    path = tmp_path / "cluster.json"
+    pods = raw_endpoint("172.16.0.1"), raw_endpoint("172.16.1.1", nodeName="node-1")
+    write(
+        path,
+        raw_node("node-0"),
+        raw_node("node-1", "10.0.0.11"),
+        raw_service("web"),
+        raw_slice("web-a", *pods),
+        raw_service("bare", clusterIP="10.96.0.11"),
+        raw_service("away", clusterIP="10.96.0.12", internalTrafficPolicy="Local"),
+        raw_slice("away-a", pods[1], service="away"),
+        raw_service("headless", clusterIP="None"),
+        raw_service("greedy", clusterIP="10.96.0.13", externalIPs=["10.0.0.11"]),
+        raw_slice("greedy-a", pods[0], service="greedy"),
+    )
+    assert invoke("apply", "--manifests", path).exit_code == 0
+    return path
+
+
+def shown(invoke: Invoke, manifests: Path, *words: str) -> set[str]:
+    """The Services of a status with these words."""
+    said = invoke("status", *words, "--manifests", manifests, "-o", "json")
+    assert said.exit_code == 0, said.output
+    return {service["name"] for service in json.loads(said.stdout)["services"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("web",), {"web"}),
+        (("default/web",), {"web"}),
+        (("-n", "default"), {"web", "bare", "away", "greedy", "headless"}),
+        (("10.96.0.10",), {"web"}),
+        (("10.96.0.11:80",), {"bare"}),
+        (("172.16.1.1",), {"web"}),
+        (("172.16.0.1:8080",), {"web", "greedy"}),
+        (("--empty",), {"bare", "away"}),
+        (("--problems",), {"bare", "away", "greedy"}),
+        (("--draining",), set()),
+        (("web", "--problems"), set()),
+        (("10.96.0.11", "--empty"), {"bare"}),
+    ],
+)
+def test_what_is_chosen(
+    invoke: Invoke, several: Path, words: tuple[str, ...], names: set[str]
+) -> None:
+    """By name, by address, by kind."""
+    assert shown(invoke, several, *words) == names
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("nosuch", "no Service nosuch is known"),
+        ("other/web", "in namespace other is known; there is one in default"),
+        ("10.96.0.99", "no virtual or real server has 10.96.0.99"),
+        ("10.96.0.10:81", "no virtual or real server has 10.96.0.10 with port 81"),
+    ],
+)
+def test_what_is_not_there(invoke: Invoke, several: Path, word: str, told: str) -> None:
+    """The reason in place of the table, and status 1."""
+    said = invoke("status", word, "--manifests", several)
+    assert said.exit_code == 1
+    assert told in body(said.stdout)
+
+
+def test_why_a_service_refuses_its_clients(invoke: Invoke, several: Path) -> None:
+    """In place of one word for all; these come first."""
+    said = invoke("status", "--manifests", several)
+    lines = body(said.stdout).splitlines()
+    assert lines[1] == "default/away:http"
+    assert lines[2].endswith(
+        "no real servers: policy Local, and none of 1 ready endpoint is on this node"
+    )
+    assert lines[3] == "default/bare:http"
+    assert lines[4].endswith("no real servers: no IPv4 EndpointSlice for the Service")
+    assert "\n4 Services, 4 virtual servers, 2 empty, 1 problem\n" in said.stdout
+
+
+def test_two_kinds_at_once(invoke: Invoke, several: Path) -> None:
+    """Are refused, by name."""
+    said = invoke("status", "--empty", "--draining", "--manifests", several)
+    assert said.exit_code == 2
+    assert "--empty: not together with --draining" in said.stderr
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_reasons_stay_in_the_terminal(
+    invoke: Invoke, several: Path, width: int
+) -> None:
+    """They go on in the next line."""
+    found = json.loads(
+        invoke("status", "--manifests", several, "-o", "json").stdout,
+    )
+    status = msgspec.convert(found, NodeStatus)
+    lines = ["".join(s.text for s in line) for line in table(status, width)]
+    assert max(map(len, lines)) <= width
+    assert " ".join("".join(lines).split()).count("EndpointSlice for the Service") == 1
+
+
+def table(status: NodeStatus, width: int) -> list[Line]:
+    """The lines between the head and the problems."""
+    lines = [*status_lines(status, wide=False, width=width)]
+    blanks = [place for place, line in enumerate(lines) if not line]
+    return lines[blanks[0] + 1 : blanks[1]]

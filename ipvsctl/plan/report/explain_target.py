@@ -64,11 +64,14 @@ def resolve(
         target: what somebody typed.
     """
     if isinstance(target, NamedTarget):
-        return _named(inputs.objects, target)
+        return find_named(inputs.objects, target)
     return (yield from _addressed(inputs, target))
 
 
-def _named(objects: Objects, target: NamedTarget) -> tuple[Asked, ...] | NotThere:
+def find_named(
+    objects: Objects, target: NamedTarget, *, several: bool = False
+) -> tuple[Asked, ...] | NotThere:
+    """The Service of a name, or why there is none; `several` may have it, or not."""
     refs = sorted(ref for ref in objects.refs() if ref.name == target.name)
     found = [r for r in refs if target.namespace in {"", r.namespace}]
     if not found:
@@ -76,7 +79,7 @@ def _named(objects: Objects, target: NamedTarget) -> tuple[Asked, ...] | NotTher
         where = f" in namespace {target.namespace}" if target.namespace else ""
         hint = f"; there is one in {elsewhere}" if refs else ""
         return NotThere(f"no Service {target.name}{where} is known{hint}")
-    if len(found) > 1:
+    if len(found) > 1 and not several:
         names = ", ".join(map(str, found[:MOST_SERVICES]))
         return NotThere(f"there are several: {names}")
     service = objects.service(found[0])

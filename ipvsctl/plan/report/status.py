@@ -1,11 +1,10 @@
 """The status of a node: what is desired and what the kernel holds, side by side."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -17,46 +16,27 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import Endpoint
-from ipvsctl.model.problem import ObjectRef, Problem
-from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
-from ipvsctl.model.state import EMPTY, Observed
+from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
+from ipvsctl.model.state import EMPTY
 from ipvsctl.model.status import (
     NodeStatus,
     RealServerStatus,
     Selection,
     ServiceStatus,
     Standing,
-    Summary,
     VirtualServerStatus,
 )
 from ipvsctl.model.steps import finish, parts
-from ipvsctl.plan.diff.plan import Drain, owned_keys
+from ipvsctl.plan.diff.plan import owned_keys
+from ipvsctl.plan.report.status_inputs import StatusInputs
+from ipvsctl.plan.report.status_selection import selected
+from ipvsctl.plan.report.status_why import Lacks, why
 from ipvsctl.plan.service.endpoints import replaces
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
-from ipvsctl.plan.union.frozen import DesiredLookups
 
 _STEP_SERVICES: Final = 10
 """Services that are put together in one step: about a millisecond."""
-
-
-class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The values a status is made from.
-
-    Attributes:
-        desired: compiled from `objects`.
-        observed: the complete kernel state.
-        set_name: what operators call a set.
-        drain_ages_s: drain -> for how long it has been seen.
-        problems: of all objects.
-    """
-
-    summary: Summary
-    desired: DesiredLookups
-    observed: Observed
-    objects: Objects
-    set_name: Callable[[SetKey], str]
-    drain_ages_s: Mapping[Drain, float] = EMPTY
-    problems: tuple[Problem, ...] = ()
 
 
 EVERYTHING: Final = Selection()
@@ -83,19 +63,15 @@ def node_status_in_steps(
     for some in parts(sorted(filter(selection.has, programs)), _STEP_SERVICES):
         yield
         found += (view.service(programs[ref]) for ref in some)
-    services = tuple(found)
-    problems = inputs.problems
-    if selection:
-        problems = tuple(p for p in problems if selection.has(p.ref))
-        return NodeStatus(summary=inputs.summary, services=services, problems=problems)
     unclaimed, foreign = view.rest()
-    return NodeStatus(
+    whole = NodeStatus(
         summary=inputs.summary,
-        services=tuple(s for s in services if s.virtual_servers),
+        services=tuple(found),
         unclaimed=unclaimed,
         foreign=foreign,
-        problems=problems,
+        problems=inputs.problems,
     )
+    return selected(whole, selection, inputs.objects)
 
 
 class _View:
@@ -106,7 +82,9 @@ class _View:
         self._observed = inputs.observed
         self._state = inputs.observed.state
         self._objects = inputs.objects
-        self._set_name = inputs.set_name
+        self._node = inputs.context
+        self._words = inputs.words
+        self._lacks = Lacks(inputs.desired.state, self._state, inputs.words)
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
         circuits = inputs.desired.short_circuits.items()
@@ -171,6 +149,8 @@ class _View:
             way=program.way,
             bound=bound,
             standing=_standing(known, program.server),
+            why=why(program, self._objects, self._node),
+            lacks=tuple(self._lacks.of(program)),
             # It may have more than its program says, see `without_mark`.
             real_servers=tuple(
                 self._real_servers(key, self._desired.real_servers[key], endpoints)
@@ -220,12 +200,15 @@ class _View:
         *,
         standing: Standing,
         real_servers: tuple[RealServerStatus, ...],
+        why: str = "",
+        lacks: tuple[str, ...] = (),
         service_port: str = "",
         way: str = "",
         bound: bool | None = None,
     ) -> VirtualServerStatus:
         key = server.key
         is_persistent = ServiceFlags.PERSISTENT in server.flags
+        is_missed = bool(lacks) or bound is False
         return VirtualServerStatus(
             service_port=service_port,
             way=way,
@@ -239,8 +222,11 @@ class _View:
             bound=bound,
             sets=tuple(self._sets(key)),
             standing=standing,
+            why=why,
+            lacks=lacks,
             traffic=self._observed.traffic.get(key, TrafficStats()),
-            real_servers=real_servers,
+            # Packets that miss the virtual server miss them, too.
+            real_servers=_different(real_servers) if is_missed else real_servers,
         )
 
     def _real_servers(
@@ -315,12 +301,12 @@ class _View:
             marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
             marked = self._state.entries.get(marking, ())
             if any(entry.mark == key.fwmark for entry in marked):
-                yield self._set_name(marking)
+                yield self._words.set_name(marking)
             return
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
         for held_in, entries in self._entries.items():
             if entry in entries:
-                yield self._set_name(held_in)
+                yield self._words.set_name(held_in)
 
 
 def _standing(
@@ -329,6 +315,17 @@ def _standing(
     if known is None:
         return Standing.MISSING
     return Standing.OK if known == wanted else Standing.DIFFERENT
+
+
+def _different(
+    servers: tuple[RealServerStatus, ...],
+) -> tuple[RealServerStatus, ...]:
+    return tuple(
+        msgspec.structs.replace(real, standing=Standing.DIFFERENT)
+        if real.standing is Standing.OK
+        else real
+        for real in servers
+    )
 
 
 def _flag_names(flags: ServiceFlags) -> Iterator[str]:

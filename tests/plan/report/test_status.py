@@ -31,11 +31,12 @@ from ipvsctl.model.objects import (
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.status import NodeStatus, Selection, Standing, Summary
-from ipvsctl.plan.report.status import StatusInputs, node_status
+from ipvsctl.plan.report.status import node_status
+from ipvsctl.plan.report.status_inputs import StatusInputs
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.node import compile_node
-from ipvsctl.wire.ipset.sets import set_name
+from ipvsctl.wire.iptables.words import IptablesWords
 from tests.builders import endpoint_slice, node, service
 
 CONTEXT = NodeContext(name="node-0", host_addresses=(parse_address("10.0.0.10"),))
@@ -84,10 +85,11 @@ class Node(msgspec.Struct, frozen=True):
         """The status; of a kernel that holds what it should, unless told otherwise."""
         usual = {
             "summary": SUMMARY,
-            "desired": self.desired,
+            "desired": self.desired.frozen(),
             "observed": observed or Observed(state=self.desired.state()),
             "objects": self.store,
-            "set_name": set_name,
+            "context": CONTEXT,
+            "words": IptablesWords(),
         }
         return node_status(
             StatusInputs(**{**usual, **inputs}), selection or Selection()

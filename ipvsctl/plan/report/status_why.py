@@ -1,0 +1,81 @@
+"""Why a virtual server is not what its clients expect, in a status."""
+
+from collections.abc import Iterator
+
+from ipvsctl.cluster.taken import Objects
+from ipvsctl.model.objects import NodeContext, TrafficPolicy
+from ipvsctl.model.sets import SetRole
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.why import Lack, endpoints_of
+from ipvsctl.plan.service.program import ServerProgram, WayIn
+
+
+def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
+    """Why some or all clients of a virtual server are refused; "" if none are.
+
+    Args:
+        program: of the virtual server.
+        objects: what it was compiled from.
+        node: this node.
+    """
+    key, name = program.server.key, program.port_name
+    is_shut = any(
+        member.key.role is SetRole.NO_LOCAL_ENDPOINTS for member in program.entries
+    )
+    if program.real_servers and not is_shut:
+        return ""
+    service = objects.service(name.service)
+    ports = service.ports if service else ()
+    port = next(
+        (p for p in ports if (p.name, p.protocol) == (name.port, name.protocol)), None
+    )
+    if service is None or port is None:
+        return "no real servers"
+    policy = service.external_traffic_policy
+    if program.way is WayIn.CLUSTER_IP:
+        policy = service.internal_traffic_policy
+    slices = objects.slices_of(name.service)
+    found = endpoints_of(service, port, key.family, slices, node)
+    if is_shut:
+        return f"outside clients are dropped here: {found.words(TrafficPolicy.LOCAL)}"
+    if found.lack(policy) is Lack.NONE:
+        # A change is on its way.
+        return "no real servers"
+    return f"no real servers: {found.words(policy)}"
+
+
+class Lacks:
+    """What else the kernel lacks for virtual servers, so that packets miss them.
+
+    Args:
+        wanted: the desired state.
+        held: what the kernel holds.
+        words: what operators call the things of the firewall.
+    """
+
+    def __init__(
+        self, wanted: NodeState, held: NodeState, words: FirewallWords
+    ) -> None:
+        self._wanted = wanted
+        self._held = held
+        self._words = words
+        self._differing = {
+            family
+            for family in wanted.chains
+            if wanted.chains[family] != held.chains.get(family)
+        }
+
+    def of(self, program: ServerProgram) -> Iterator[str]:
+        """What is missing for one virtual server, a clause each."""
+        for member in program.entries:
+            if member.entry not in self._held.entries.get(member.key, ()):
+                yield f"not in {self._words.set_name(member.key)}"
+        family, address = program.server.key.family, program.server.key.address
+        if address is not None and program.is_bound:
+            if not self._held.vip_link_up:
+                yield "its link is down"
+            elif address in self._wanted.routes and address not in self._held.routes:
+                yield "no route"
+        if family in self._differing:
+            yield f"{self._words.rules(family)} differ"
