@@ -337,7 +337,7 @@ Examples:
   ipvsctl check                            the node as it is
   ipvsctl check --manifests cluster.yaml   with the VIPs it is to have
 
-Nothing is changed, and no daemon is asked.
+Nothing is changed. It needs neither IPVS nor a daemon: run it before ipvsctl is.
 
 \b
 Exit status: 0 no problem, 1 problems found, 2 error.
@@ -345,15 +345,24 @@ Exit status: 0 no problem, 1 problems found, 2 error.
 )
 @node_command()
 def check(
-    node: NodeInputs, *, output: PlanFormatOption = PlanFormat.TABLE
+    node: NodeInputs,
+    *,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
 ) -> ExitStatus:
     """Look at this node and the settings, and say what to do about them."""
     from ipvsctl.cli import check as command
     from ipvsctl.cli import inputs
+    from ipvsctl.cli.daemon import is_there
 
     store, _ = node.read_if_any()
-    kernel = node.open_kernel(to_change=False)
-    findings = command.check(kernel, store, node.settings)
+    findings = command.check(
+        lambda: node.open_kernel(to_change=False),
+        node.read_facts(),
+        store,
+        node.settings,
+        has_daemon=is_there(socket),
+    )
     exit_status = command.print_findings(findings, output)
     if store is None:
         return exit_status

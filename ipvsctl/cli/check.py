@@ -1,10 +1,10 @@
 """`check`: look at a node and give advice."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
 
-from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.errors import ExitStatus, one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
@@ -12,18 +12,54 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import NotFound
+from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Finding, Severity, check_node
+from ipvsctl.plan.report.preflight import check_before
 
 _STYLES: Mapping[Severity, str] = MappingProxyType(
     {Severity.OK: "green", Severity.NOTE: "yellow", Severity.PROBLEM: "red"}
 )
-_COLUMNS = tuple(map(Column, ("VERDICT", "SUBJECT", "FOUND", "ADVICE")))
+_COLUMNS = tuple(map(Column, ("VERDICT", "SUBJECT", "FOUND")))
 
 
 def check(
+    open_kernel: Callable[[], Kernel],
+    facts: NodeFacts,
+    store: Store | None,
+    config: ProxyConfig,
+    *,
+    has_daemon: bool,
+) -> tuple[Finding, ...]:
+    """Look at a node, with what it is like before it has IPVS.
+
+    Args:
+        open_kernel: a kernel that has none is a problem, and no error.
+        facts: what the node is like.
+        store: None if there are no objects.
+        config: settings.
+        has_daemon: one answers here.
+
+    Raises:
+        KernelError: the kernel cannot be read, or may not be.
+    """
+    before = check_before(facts, config, has_daemon=has_daemon)
+    try:
+        kernel = open_kernel()
+    except NotFound as error:
+        missing = Finding(
+            severity=Severity.PROBLEM,
+            subject="IPVS",
+            found=str(error),
+            advice="ipvsctl cannot serve this node without it",
+        )
+        return (missing, *before)
+    return (*_check(kernel, store, config), *before)
+
+
+def _check(
     kernel: Kernel, store: Store | None, config: ProxyConfig
 ) -> tuple[Finding, ...]:
-    """Look at a node; `store` is None if there are no objects."""
     with closing(kernel):
         if store is None:
             return check_node(kernel.observe(), kernel.capabilities(), config)
@@ -44,15 +80,14 @@ def print_findings(findings: Sequence[Finding], form: PlanFormat) -> ExitStatus:
 
 
 def _lines(findings: Sequence[Finding], width: int | None) -> Iterator[Line]:
-    rows = [
-        Row(
-            (
-                Span(finding.severity, _STYLES[finding.severity]),
-                Span(finding.subject),
-                Span(finding.found),
-            ),
-            (Span(finding.advice),) if finding.advice else (),
-        )
-        for finding in findings
-    ]
-    return lay_out(_COLUMNS, rows, width)
+    return lay_out(_COLUMNS, [*_rows(findings)], width)
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[Row]:
+    for finding in findings:
+        verdict = Span(finding.severity, _STYLES[finding.severity])
+        found = one_line(finding.found)
+        yield Row((verdict, Span(finding.subject)), (Span(found),))
+        if finding.advice:
+            advice = Span(f"-> {one_line(finding.advice)}", _STYLES[finding.severity])
+            yield Row((Span(""), Span("")), (advice,))

@@ -65,6 +65,14 @@ def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes
     return None if answer is None else answer.body
 
 
+def is_there(path: Path) -> bool:
+    """Whether a daemon has its socket there, even one that hangs."""
+    try:
+        return _get(path, _PING, _PING_TIMEOUT_S) is not None
+    except DaemonError:
+        return True
+
+
 class _Answer(NamedTuple):
     status: int
     body: bytes

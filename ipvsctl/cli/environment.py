@@ -13,6 +13,7 @@ from ipvsctl.model.errors import NotPermitted
 if TYPE_CHECKING:
     from ipvsctl.kernel.interface import Kernel
     from ipvsctl.model.config import ProxyConfig
+    from ipvsctl.model.node_facts import NodeFacts
 
 _NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 """Netlink and sysctls want the first; iptables' `set` match asks for the sets through a
@@ -58,6 +59,30 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     )
 
 
+class ReadNode(Protocol):
+    """Reads what this node is like; without IPVS."""
+
+    def __call__(self, config: "ProxyConfig", /) -> "NodeFacts":
+        """What was found; a part that cannot be read is named."""
+        ...
+
+
+def read_linux_node(config: "ProxyConfig") -> "NodeFacts":
+    """See `ReadNode`."""
+    from ipvsctl.kernel.modules import (  # noqa: PLC0415  # see above
+        REQUIRED_MODULES,
+        scheduler_module,
+    )
+    from ipvsctl.kernel.node_facts import read_node_facts  # noqa: PLC0415  # see above
+    from ipvsctl.plan.report.preflight import PREFLIGHT_SYSCTLS  # noqa: PLC0415  # see above
+
+    return read_node_facts(
+        (*REQUIRED_MODULES, scheduler_module(config.scheduler)),
+        PREFLIGHT_SYSCTLS,
+        Path(config.proc_sys),
+    )
+
+
 def effective_capabilities(status: str) -> int:
     """One bit a capability, by its number, from the text of `/proc/self/status`."""
     (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
@@ -84,6 +109,7 @@ class Environment:
     """The parts that are taken from outside."""
 
     open_kernel: OpenKernel = open_linux_kernel
+    read_node: ReadNode = read_linux_node
 
 
 def environment(context: typer.Context) -> Environment:

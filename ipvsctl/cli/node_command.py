@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ipvsctl.cluster.store import Store
     from ipvsctl.kernel.interface import Kernel
     from ipvsctl.model.config import ProxyConfig
+    from ipvsctl.model.node_facts import NodeFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,10 @@ class NodeInputs:
     def open_kernel(self, *, to_change: bool) -> "Kernel":
         """The kernel; see `environment.OpenKernel`."""
         return self.environment.open_kernel(self.settings, to_change=to_change)
+
+    def read_facts(self) -> "NodeFacts":
+        """What this node is like; see `environment.ReadNode`."""
+        return self.environment.read_node(self.settings)
 
 
 _ABOUT_OBJECTS: Final = {

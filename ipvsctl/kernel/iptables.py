@@ -33,6 +33,7 @@ _COMMANDS: Final = {IPFamily.IPV4: "iptables", IPFamily.IPV6: "ip6tables"}
 # The kubelet makes these in the flavour of its host; older ones only the second.
 _HINTS: Final = re.compile(r"^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY) ", re.MULTILINE)
 
+_CHAIN: Final = re.compile(r"^:(\S+) ", re.MULTILINE)
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _LINE: Final = re.compile(r"line:? (\d+)")
 
@@ -104,6 +105,14 @@ class Iptables:
         """
         # Naming the table would make the legacy flavour create it.
         return parse_filter(_run([self._save]), self.family)
+
+    def read_chain_names(self) -> frozenset[str]:
+        """Everybody's chains, of all tables.
+
+        Raises:
+            KernelError: the ruleset could not be read.
+        """
+        return frozenset(_CHAIN.findall(_run([self._save])))
 
     def restore(self, change: RulesChange) -> None:
         """Apply a change; each table changes at once or not at all.

@@ -71,6 +71,15 @@ class IptablesFirewall:
         """See `Firewall`."""
         return {f: self._rules.read_filter(f) for f in self._rules.families}
 
+    def read_chain_names(self) -> frozenset[str]:
+        """Everybody's chains, of all tables and families.
+
+        Raises:
+            KernelError: they could not be read.
+        """
+        names = (self._rules.read_chain_names(f) for f in self._rules.families)
+        return frozenset().union(*names)
+
     def read_sets_in_steps(self) -> Steps[SetListing]:
         """See `Firewall`."""
         return self._ipsets.read_in_steps()

@@ -29,6 +29,10 @@ class RulesTool(Protocol):
         """Everybody's filter rules."""
         ...
 
+    def read_chain_names(self) -> frozenset[str]:
+        """Everybody's chains."""
+        ...
+
     def restore(self, change: RulesChange) -> None:
         """Run one change, or raise KernelError."""
         ...
@@ -61,6 +65,10 @@ class Rules:
     def read_filter(self, family: IPFamily) -> FilterTable:
         """Everybody's filter rules of one of the families."""
         return self._tools[family].read_filter()
+
+    def read_chain_names(self, family: IPFamily) -> frozenset[str]:
+        """Everybody's chains of one of the families."""
+        return self._tools[family].read_chain_names()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from ipvsctl.cli.app import app
 from ipvsctl.cli.environment import Environment
 from ipvsctl.model.net import parse_address
+from ipvsctl.model.node_facts import NodeFacts
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.fakes.kernel import FakeKernel
 
@@ -48,14 +49,30 @@ def socket_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def invoke(kernel: FakeKernel, socket_path: Path) -> Invoke:
+def facts() -> NodeFacts:
+    """A node with all that is needed, and nobody else's."""
+    return NodeFacts(
+        release=(6, 1),
+        modules={"ip_vs": True, "ip_vs_rr": True},
+        bridges=(),
+        processes=(),
+        sockets=frozenset(),
+        chains=frozenset(),
+    )
+
+
+@pytest.fixture
+def invoke(kernel: FakeKernel, facts: NodeFacts, socket_path: Path) -> Invoke:
     """Run a command on the kernel in memory, as node-0, with no daemon about."""
 
     def call(*words: object) -> Result:
         return CliRunner().invoke(
             app,
             [str(word) for word in words],
-            obj=Environment(open_kernel=lambda _config, *, to_change: kernel),  # noqa: ARG005  # the protocol's name
+            obj=Environment(
+                open_kernel=lambda _config, *, to_change: kernel,  # noqa: ARG005  # the protocol's name
+                read_node=lambda _config: facts,
+            ),
             env={
                 "IPVSCTL_NODE_NAME": "node-0",
                 "IPVSCTL_SOCKET": str(socket_path),

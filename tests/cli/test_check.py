@@ -13,7 +13,8 @@ from ipvsctl.cluster.config.config_file import API_VERSION, KIND
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, NotFound
+from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import KEEPALIVE_SYSCTL
 from tests.cli.conftest import Invoke
 from tests.fakes.kernel import SYSCTLS, FakeKernel
@@ -33,14 +34,16 @@ def test_findings_are_lines(invoke: Invoke, kernel: FakeKernel) -> None:
     result = invoke("check")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        "VERDICT  SUBJECT           FOUND                              ADVICE\n"
+        "VERDICT  SUBJECT           FOUND\n"
         "ok       kernel            6.1 IPv4 IPv6\n"
         "ok       connection reuse  mode 1, left as it is from 5.9 on\n"
         "ok       schedulers        rr wanted; usable: mh rr\n"
-        "note     IPVS TCP timeout  900 s; TCP keepalive after 7200 s  connections that"
-        " are idle for 900 s are forgotten before a keepalive, and reset when used"
-        " again: set ipvs.tcpTimeout to more than 7200s\n"
+        "note     IPVS TCP timeout  900 s; TCP keepalive after 7200 s\n"
+        "                           -> connections that are idle for 900 s are"
+        " forgotten before a keepalive, and reset when used again: set ipvs.tcpTimeout to more"
+        " than 7200s\n"
         "ok       VIPs              0, vipBinding address\n"
+        "ok       modules           all 2 are there\n"
     )
     assert kernel.log == []
     assert kernel.is_closed
@@ -63,7 +66,7 @@ def test_vips_of_the_manifests_are_counted(
     """With --manifests those that are to be, which are not there yet."""
     result = invoke("check", "--manifests", manifests, "-o", "json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)[-1] == {
+    assert json.loads(result.stdout)[-2] == {
         "severity": "ok",
         "subject": "VIPs",
         "found": "1, vipBinding address",
@@ -75,7 +78,7 @@ def test_vips_of_the_manifests_are_counted(
 def test_json_and_yaml_are_the_same(invoke: Invoke) -> None:
     """Both have every finding."""
     as_json = json.loads(invoke("check", "-o", "json").stdout)
-    assert len(as_json) == 5
+    assert len(as_json) == 6
     assert yaml.safe_load(invoke("check", "-o", "yaml").stdout) == as_json
 
 
@@ -95,3 +98,22 @@ def test_without_a_kernel_it_is_an_error() -> None:
         "ipvsctl: error: open the kernel: EPERM (not permitted (CAP_NET_ADMIN is"
         " needed))\n"
     )
+
+
+def test_a_node_without_ipvs_is_looked_at_all_the_same(facts: NodeFacts) -> None:
+    """That is the first problem, and the others follow."""
+
+    def open_kernel(_config: ProxyConfig, *, to_change: bool) -> Kernel:
+        raise NotFound(errno=2, op="find IPVS", reason=f"no ip_vs {to_change}")
+
+    result = CliRunner().invoke(
+        app,
+        ["check"],
+        obj=Environment(open_kernel=open_kernel, read_node=lambda _config: facts),
+    )
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[1] == "problem  IPVS     find IPVS: no ip_vs False"
+    assert lines[2] == "                  -> ipvsctl cannot serve this node without it"
+    assert lines[3].startswith("ok       modules")

@@ -25,6 +25,10 @@ class Tool:
         """Nobody's."""
         return FilterTable()
 
+    def read_chain_names(self) -> frozenset[str]:
+        """Nobody's."""
+        return frozenset()
+
     def restore(self, change: RulesChange) -> None:
         """Remember the change."""
         if self.changes:

@@ -1,0 +1,35 @@
+"""What a node is like before anything is served on it: no IPVS is needed to read it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ipvsctl.model.host import HostSocket
+from ipvsctl.model.neighbours import Neighbours
+from ipvsctl.model.state import EMPTY
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found; a part that could not be read is None.
+
+    Attributes:
+        release: of the kernel, its first numbers.
+        modules: name -> whether the kernel has it, loaded, built in or in a file.
+        sysctls: name relative to `/proc/sys` -> value, of those that could be read.
+        bridges: links that are bridges with ports.
+        processes: names of the other proxies that run.
+        sockets: of the host, those that wait for clients.
+        chains: names of all chains of iptables, ours too.
+        neighbours: others' rules and tables.
+        unread: what could not be read, and why, a line each.
+    """
+
+    release: tuple[int, ...] = ()
+    modules: Mapping[str, bool] | None = None
+    sysctls: Mapping[str, str] = EMPTY
+    bridges: tuple[str, ...] | None = None
+    processes: tuple[str, ...] | None = None
+    sockets: frozenset[HostSocket] | None = None
+    chains: frozenset[str] | None = None
+    neighbours: Neighbours = Neighbours()
+    unread: tuple[str, ...] = ()

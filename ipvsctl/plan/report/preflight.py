@@ -1,0 +1,219 @@
+"""Findings about a node before it is served: what is missing, or in the way.
+
+Every finding says what was found, and what to do about it; one that could not be made
+since something could not be read says so.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.node_facts import NodeFacts
+from ipvsctl.plan.report.check import Finding, Severity
+
+BRIDGE_SYSCTL: Final = "net/bridge/bridge-nf-call-iptables"
+LOCAL_PORTS_SYSCTL: Final = "net/ipv4/ip_local_port_range"
+RESERVED_PORTS_SYSCTL: Final = "net/ipv4/ip_local_reserved_ports"
+_FORWARDING: Final = {
+    IPFamily.IPV4: "net/ipv4/ip_forward",
+    IPFamily.IPV6: "net/ipv6/conf/all/forwarding",
+}
+PREFLIGHT_SYSCTLS: Final = (
+    BRIDGE_SYSCTL,
+    LOCAL_PORTS_SYSCTL,
+    RESERVED_PORTS_SYSCTL,
+    *_FORWARDING.values(),
+)
+
+NODE_PORTS: Final = (30000, 32767)
+"""The API server's range, unless `--service-node-port-range` says otherwise."""
+
+_FILLING: Final = 0.8
+_OTHER_CHAINS: Final = {
+    "KUBE-SVC-": "kube-proxy's iptables mode",
+    "KUBE-SEP-": "kube-proxy's iptables mode",
+    "CILIUM_": "Cilium",
+}
+_OTHER_TABLES: Final = {"kube-proxy": "kube-proxy's nftables mode"}
+_OLDEST_RELEASE: Final = (4, 19)
+
+
+def check_before(
+    facts: NodeFacts, config: ProxyConfig, *, has_daemon: bool = False
+) -> tuple[Finding, ...]:
+    """Look at a node that may have no IPVS yet.
+
+    Args:
+        facts: what it is like.
+        config: the settings it is to be served with.
+        has_daemon: ipvsctl runs here already, so that its ports are its own.
+
+    Returns:
+        Problems, notes and what is in order, in the same order always.
+    """
+    return (
+        *_modules(facts),
+        *_forwarding(facts),
+        *_other_proxies(facts),
+        *_policies(facts),
+        *_conntrack(facts),
+        *_bridge(facts),
+        *([] if has_daemon else _ports(facts, config)),
+        *_node_ports(facts),
+        *(
+            Finding(severity=Severity.NOTE, subject="not known", found=line)
+            for line in facts.unread
+        ),
+    )
+
+
+def _modules(facts: NodeFacts) -> Iterator[Finding]:
+    if facts.release and facts.release < _OLDEST_RELEASE:
+        release = ".".join(map(str, facts.release))
+        yield _problem("kernel release", release, "run Linux 4.19 or newer")
+    if facts.modules is None:
+        return
+    missing = sorted(name for name, is_there in facts.modules.items() if not is_there)
+    if missing:
+        yield _problem(
+            "modules",
+            f"missing: {', '.join(missing)}",
+            "install the package with the kernel's modules (linux-modules-extra,"
+            " kernel-modules-extra) and load them at boot",
+        )
+    else:
+        yield _ok("modules", f"all {len(facts.modules)} are there")
+
+
+def _forwarding(facts: NodeFacts) -> Iterator[Finding]:
+    for family, name in _FORWARDING.items():
+        if facts.sysctls.get(name, "1") == "0":
+            yield Finding(
+                severity=Severity.NOTE,
+                subject=f"{family.label} forwarding",
+                found="off",
+                advice="ipvsctl run turns it on; whatever turns it off again"
+                f" (sysctl.d, a firewall) stops packets to pods: {name}",
+            )
+
+
+def _other_proxies(facts: NodeFacts) -> Iterator[Finding]:
+    if facts.processes is not None and "kube-proxy" in facts.processes:
+        yield _problem(
+            "other proxies",
+            "kube-proxy runs",
+            "two proxies undo each other's work: take it off this node first"
+            " (docs/migrate.md)",
+        )
+    found: dict[str, list[str]] = {}
+    for chain in sorted(facts.chains or ()):
+        for prefix, whose in _OTHER_CHAINS.items():
+            if chain.startswith(prefix):
+                found.setdefault(whose, []).append(chain)
+    for table in facts.neighbours.nft_tables or ():
+        whose = _OTHER_TABLES.get(table.partition(" ")[2], "")
+        if whose:
+            found.setdefault(whose, []).append(f"nft table {table}")
+    for whose, what in found.items():
+        first = f"{what[0]} and {len(what) - 1:,} more" if len(what) > 1 else what[0]
+        is_cilium = whose == "Cilium"
+        yield Finding(
+            severity=Severity.NOTE if is_cilium else Severity.PROBLEM,
+            subject="leftovers",
+            found=f"of {whose}: {first}",
+            advice="it must leave Services alone (kubeProxyReplacement: false)"
+            if is_cilium
+            else "they take packets to Services before IPVS does: kube-proxy --cleanup,"
+            " or restart the node",
+        )
+
+
+def _policies(facts: NodeFacts) -> Iterator[Finding]:
+    filters = facts.neighbours.filters
+    for family, table in (filters or {}).items():
+        policy = table.policies.get("FORWARD", "ACCEPT")
+        if policy != "ACCEPT":
+            yield Finding(
+                severity=Severity.NOTE,
+                subject=f"{family.label} FORWARD policy",
+                found=policy,
+                advice="answers of pods pass by rules of ipvsctl; packets between pods"
+                " need rules of the network plugin",
+            )
+
+
+def _conntrack(facts: NodeFacts) -> Iterator[Finding]:
+    fill = facts.neighbours.conntrack
+    if fill is None or not fill.limit:
+        return
+    found = f"{fill.count:,} of {fill.limit:,} entries"
+    if fill.count < _FILLING * fill.limit:
+        yield _ok("conntrack", found)
+    else:
+        yield _problem(
+            "conntrack",
+            found,
+            "when it is full new connections are dropped: raise conntrack.min",
+        )
+
+
+def _bridge(facts: NodeFacts) -> Iterator[Finding]:
+    if not facts.bridges:
+        return
+    value = facts.sysctls.get(BRIDGE_SYSCTL)
+    names = ", ".join(facts.bridges[:3])
+    if value == "1":
+        yield _ok("bridges", f"{names}: {BRIDGE_SYSCTL} is 1")
+        return
+    found = "0" if value == "0" else "not there (br_netfilter is not loaded)"
+    yield Finding(
+        severity=Severity.NOTE,
+        subject="bridges",
+        found=f"{names}: {BRIDGE_SYSCTL} is {found}",
+        advice="if pods hang on it, pods of this node get no answer from each other"
+        " through a cluster IP: load br_netfilter and set it to 1",
+    )
+
+
+def _ports(facts: NodeFacts, config: ProxyConfig) -> Iterator[Finding]:
+    taken = {socket.port for socket in facts.sockets or ()}
+    for name, listener in (
+        ("healthzBindAddress", config.serve.healthz),
+        ("metricsBindAddress", config.serve.metrics),
+    ):
+        if listener.port and listener.port in taken:
+            yield _problem(
+                "ports",
+                f"{listener.port} ({name}) is taken",
+                "another proxy runs, or choose another port",
+            )
+
+
+def _node_ports(facts: NodeFacts) -> Iterator[Finding]:
+    text = facts.sysctls.get(LOCAL_PORTS_SYSCTL, "")
+    try:
+        low, high = map(int, text.split())
+    except ValueError:
+        return
+    first, last = NODE_PORTS
+    shared = range(max(low, first), min(high, last) + 1)
+    if not shared or facts.sysctls.get(RESERVED_PORTS_SYSCTL):
+        return
+    yield Finding(
+        severity=Severity.NOTE,
+        subject="node ports",
+        found=f"{shared[0]}-{shared[-1]} are also this host's own",
+        advice="a connection of the host may have a node port as its own port and get"
+        f" no answer: set {RESERVED_PORTS_SYSCTL} to {first}-{last}",
+    )
+
+
+def _ok(subject: str, found: str) -> Finding:
+    return Finding(severity=Severity.OK, subject=subject, found=found)
+
+
+def _problem(subject: str, found: str, advice: str) -> Finding:
+    return Finding(
+        severity=Severity.PROBLEM, subject=subject, found=found, advice=advice
+    )

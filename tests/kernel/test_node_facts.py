@@ -1,0 +1,62 @@
+"""What a node is like, read from a real kernel, and `check` on it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipvsctl.kernel.modules import REQUIRED_MODULES
+from ipvsctl.kernel.node_facts import read_node_facts
+from ipvsctl.model.net import IPFamily
+from ipvsctl.plan.report.preflight import PREFLIGHT_SYSCTLS
+from tests.lab.netns import Netns
+
+pytestmark = pytest.mark.kernel
+
+
+def run(line: str) -> None:
+    """Run a command of the system."""
+    subprocess.run(line.split(), check=True)
+
+
+def check() -> tuple[int, str]:
+    """`ipvsctl check` as a process; its status and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ipvsctl", "check", "--socket", "/nowhere"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_bare_node(netns: Netns) -> None:
+    """Everything is read, and nothing of others is there."""
+    netns.link_up("lo")
+    facts = read_node_facts(("ip_vs", "nosuch"), PREFLIGHT_SYSCTLS, Path("/proc/sys"))
+    assert facts.unread == tuple(
+        line for line in facts.unread if line.startswith("nftables")
+    )
+    assert facts.release
+    assert facts.modules == {"ip_vs": True, "nosuch": False}
+    assert facts.sysctls["net/ipv4/ip_forward"] == "0"
+    assert facts.chains is not None
+    assert not any(chain.startswith("KUBE-") for chain in facts.chains)
+    assert facts.neighbours.conntrack is not None
+
+
+@pytest.mark.usefixtures("netns")
+def test_what_is_in_the_way_is_found() -> None:
+    """Chains of kube-proxy's iptables mode, a policy, a port that is taken."""
+    run("iptables -P FORWARD DROP")
+    run("iptables -t nat -N KUBE-SVC-ERIFXISQEP7F7OF4")
+    facts = read_node_facts(REQUIRED_MODULES, PREFLIGHT_SYSCTLS, Path("/proc/sys"))
+    assert facts.chains is not None
+    assert "KUBE-SVC-ERIFXISQEP7F7OF4" in facts.chains
+    filters = facts.neighbours.filters
+    assert filters is not None
+    assert filters[IPFamily.IPV4].policies["FORWARD"] == "DROP"
+    status, said = check()
+    assert status == 1, said
+    assert "of kube-proxy's iptables mode: KUBE-SVC-ERIFXISQEP7F7OF4" in said
