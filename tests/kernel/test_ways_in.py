@@ -16,9 +16,13 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import VipBinding
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.state import Observed
+from ipvsctl.plan.trace.outcome import Fate
+from ipvsctl.plan.trace.packet import Packet
+from ipvsctl.plan.trace.packets import trace
 from tests.kernel.node import CONFIG, has, has_nodes, proxied, slices
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Answer, Servers, ask
@@ -81,8 +85,15 @@ def service(policy: TrafficPolicy) -> Service:
     )
 
 
+class World(NamedTuple):
+    """The cluster, and what the kernel of node-0 holds."""
+
+    cluster: Cluster
+    observed: Observed
+
+
 @pytest.fixture(scope="module", name="world", params=VipBinding)
-def _world(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def _world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Every node serves both Services, by addresses or by routes.
 
     The second pod of node-1 is a client only.
@@ -95,6 +106,7 @@ def _world(request: pytest.FixtureRequest) -> Iterator[Cluster]:
                 for protocol in Protocol:
                     port = TARGET_PORTS[protocol.label]
                     servers.add(pod.netns, address, port, protocol=protocol)
+        held = []
         for host in world.nodes:
             node = stack.enter_context(proxied(host.netns, host.name, config))
             node.take(*has_nodes(world.nodes))
@@ -103,7 +115,8 @@ def _world(request: pytest.FixtureRequest) -> Iterator[Cluster]:
                 node.take(has(made), *slices(made, pods, TARGET_PORTS))
             node.audit()
             assert node.audit().plan == ()
-        yield world
+            held.append(node.observe())
+        yield World(world, held[0])
 
 
 def clients(world: Cluster) -> dict[str, Host]:
@@ -178,28 +191,63 @@ def seen(client: Host, answers: list[Answer], family: IPFamily) -> Seen:
     return Seen(endpoints[frozenset(spread)], source)
 
 
+def traced(
+    world: World, client: Host, address: IPAddress, port: int, protocol: Protocol
+) -> Seen:
+    """What the tracer says, of what node-0's kernel holds."""
+    family = family_of(address)
+    is_host = client.name == world.cluster.nodes[0].name
+    outcome = trace(
+        world.observed.state,
+        Packet(
+            source=client.address(family),
+            destination=address,
+            protocol=protocol,
+            port=port,
+            in_interface="" if is_host else "some-link",
+        ),
+        host_addresses=world.observed.host_addresses,
+    )
+    assert outcome.fate is Fate.BALANCED, outcome.path
+    names = {pod.address(family): pod.name for pod in world.cluster.pods.values()}
+    ways = {names[way.endpoint.address]: way.masqueraded for way in outcome.deliveries}
+    if client.name in ways:
+        assert ways[client.name], "it would not come back"
+    endpoints = {frozenset(ALL): "all three", frozenset(LOCAL): "this node's two"}
+    (masqueraded,) = {ways[name] for name in ways if name != client.name}
+    source = "the node" if masqueraded or is_host else "itself"
+    return Seen(endpoints[frozenset(ways)], source)
+
+
 @pytest.mark.parametrize("protocol", Protocol)
 @pytest.mark.parametrize("family", IPFamily)
 @pytest.mark.parametrize("policy", TrafficPolicy)
 @pytest.mark.parametrize("way", WAYS)
 def test_way_in(
-    world: Cluster,
+    world: World,
     way: str,
     policy: TrafficPolicy,
     family: IPFamily,
     protocol: Protocol,
 ) -> None:
-    """Every client gets every endpoint it should, evenly, seen as it should be."""
+    """Every client gets every endpoint it should, evenly, seen as it should be.
+
+    And the tracer has said so, of the packets that pass this node first.
+    """
     served = SERVED[policy]
     if way == "node_port":
-        address, port = world.nodes[0].address(family), served.node_port
+        address, port = world.cluster.nodes[0].address(family), served.node_port
     else:
         address, port = getattr(served, way)[family], 80
+    asking = clients(world.cluster)
     found = {
         name: seen(client, ask_often(client, address, port, protocol), family)
-        for name, client in clients(world).items()
+        for name, client in asking.items()
     }
     assert found == {name: expected(way, policy, name) for name in found}
+    for name in ("client", "host", "pod"):
+        said = traced(world, asking[name], address, port, protocol)
+        assert said == found[name], name
     for name, became in found.items():
         SEEN[way, policy, name] = became
 
