@@ -22,6 +22,7 @@ from ipvsctl.cli.options import (
     StateFormat,
     StateFormatOption,
 )
+from ipvsctl.model.count_by import By
 
 _STATUSES: Final = "Exit status: 0 ok, 2 error."
 
@@ -40,9 +41,33 @@ app = typer.Typer(
         "help_option_names": ["-h", "--help"],
         # A flag that is not given is None to typer, which then imports pydantic to
         # make it a boolean: half of the time that --help or `version` take.
-        "default_map": {**_NO_FLAGS, "version": _NO_FLAGS},
+        "default_map": {**_NO_FLAGS, "is_version": False, "version": _NO_FLAGS},
     },
 )
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001  # typer's
+    if is_asked:
+        from ipvsctl import __version__
+
+        typer.echo(f"ipvsctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    is_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    del is_version
 
 
 @app.command(
@@ -329,6 +354,76 @@ def explain(
                 kernel, store, node.settings, state, question, hung
             )
     return command.print_explanation(found, output)
+
+
+@app.command(
+    epilog=f"""\b
+Examples:
+  ipvsctl conns --draining --by client
+  ipvsctl conns shop/web --by endpoint
+  ipvsctl conns 10.244.1.5
+
+\b
+WHAT is a Service, or the address (or ADDRESS:PORT) of a VIP, of a client or of an
+endpoint. The client is as IPVS sees it, before it is masqueraded. The table is read
+row by row; one that changes meanwhile may have a row twice, or not. JSON is one
+object a line, unless counted.
+
+{_STATUSES}
+"""
+)
+@node_command(
+    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
+)
+def conns(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="Only these; see below.", show_default=False
+        ),
+    ] = "",
+    *,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "-n", "--namespace", help="Of a NAME without one.", show_default=False
+        ),
+    ] = "",
+    draining: Annotated[
+        bool, typer.Option("--draining", help="Only to real servers that drain.")
+    ] = False,
+    by: Annotated[
+        By | None,
+        typer.Option("--by", help="Count them by this.", show_default=False),
+    ] = None,
+    node: NodeInputs,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
+) -> ExitStatus:
+    """Show the connections of IPVS by the names of Services."""
+    from ipvsctl.cli import conns as command
+    from ipvsctl.cli import status as names
+    from ipvsctl.cli.daemon import unless_hung
+    from ipvsctl.cluster.store import Store
+    from ipvsctl.model.status import Selection
+    from ipvsctl.model.target import parse_target
+
+    target = parse_target(what, namespace) if what else None
+    found = unless_hung(lambda: names.ask_for_status(socket, Selection()))
+    if found is None:
+        known, source = node.read_if_any()
+        store = Store(node.name) if known is None else known
+        kernel = node.open_kernel(to_change=False)
+        found = names.read_status(kernel, store, node.settings, source, Selection())
+    command.print_connections(
+        node.environment.read_connections(),
+        found,
+        target,
+        by,
+        output,
+        draining=draining,
+    )
+    return ExitStatus.OK
 
 
 @app.command(

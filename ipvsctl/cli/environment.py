@@ -11,8 +11,11 @@ import typer
 from ipvsctl.model.errors import NotPermitted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ipvsctl.kernel.interface import Kernel
     from ipvsctl.model.config import ProxyConfig
+    from ipvsctl.model.neighbours import Connection
     from ipvsctl.model.node_facts import NodeFacts
 
 _NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
@@ -83,6 +86,21 @@ def read_linux_node(config: "ProxyConfig") -> "NodeFacts":
     )
 
 
+class ReadConnections(Protocol):
+    """Reads IPVS' table of connections, row by row."""
+
+    def __call__(self) -> "Iterator[Connection]":
+        """Every connection; see `kernel.connections.read_connections`."""
+        ...
+
+
+def read_linux_connections() -> "Iterator[Connection]":
+    """See `ReadConnections`."""
+    from ipvsctl.kernel.connections import read_connections  # noqa: PLC0415  # see above
+
+    return read_connections()
+
+
 def effective_capabilities(status: str) -> int:
     """One bit a capability, by its number, from the text of `/proc/self/status`."""
     (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
@@ -110,6 +128,7 @@ class Environment:
 
     open_kernel: OpenKernel = open_linux_kernel
     read_node: ReadNode = read_linux_node
+    read_connections: ReadConnections = read_linux_connections
 
 
 def environment(context: typer.Context) -> Environment:

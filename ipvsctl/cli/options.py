@@ -16,6 +16,7 @@ class StateFormat(StrEnum):
     WIDE = "wide"
     JSON = "json"
     YAML = "yaml"
+    YML = "yml"
 
 
 class PlanFormat(StrEnum):
@@ -24,6 +25,7 @@ class PlanFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    YML = "yml"
 
 
 class RenderFormat(StrEnum):

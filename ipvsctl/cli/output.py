@@ -13,7 +13,7 @@ from ipvsctl.cli.plain import plain
 def print_data(value: object, form: StateFormat | PlanFormat) -> None:
     """Print a value as JSON, or as YAML."""
     data = plain(value)
-    if form == "yaml":
+    if form in {"yaml", "yml"}:
         import yaml  # noqa: PLC0415  # only here
 
         yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)

@@ -192,8 +192,8 @@ def describe_in_steps(
 
 def print_status(status: NodeStatus, form: StateFormat) -> None:
     """Print a status."""
-    if form in {StateFormat.JSON, StateFormat.YAML}:
-        print_data(status, form)
-    else:
+    if form in {StateFormat.TABLE, StateFormat.WIDE}:
         wide = form is StateFormat.WIDE
         print_styled([*status_lines(status, wide=wide, width=terminal_width())])
+    else:
+        print_data(status, form)

@@ -28,6 +28,7 @@ COMMANDS = [
     "cleanup",
     "status",
     "explain",
+    "conns",
     "check",
     "render",
     "version",
@@ -157,3 +158,17 @@ def test_an_interrupted_command_exits_130(manifests: Path) -> None:
     """As a shell would have it."""
     status, text = _invoke_with_kernel_error(KeyboardInterrupt(), manifests)
     assert (status, text) == (130, "")
+
+
+def test_the_version_as_an_option() -> None:
+    """As the command has it."""
+    by_option = CliRunner().invoke(app, ["--version"])
+    by_command = CliRunner().invoke(app, ["version"])
+    assert by_option.exit_code == by_command.exit_code == 0
+    assert by_option.stdout == by_command.stdout
+
+
+def test_yml_is_yaml(invoke: Invoke, manifests: Path) -> None:
+    """Nobody remembers which."""
+    words = ("diff", "--manifests", manifests, "-o")
+    assert invoke(*words, "yml").stdout == invoke(*words, "yaml").stdout != ""

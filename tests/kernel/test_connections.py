@@ -1,0 +1,59 @@
+"""IPVS' table of connections, read while there are some."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from ipvsctl.kernel.connections import read_connections
+from ipvsctl.model.ipvs import RealServerKey
+from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.problem import ObjectRef
+from tests.kernel.node import has, has_nodes, proxied, slices
+from tests.lab.netns import inside
+from tests.lab.topology import Cluster
+from tests.lab.traffic import Servers, connect
+
+pytestmark = pytest.mark.kernel
+
+VIPS = {IPFamily.IPV4: "10.96.0.10", IPFamily.IPV6: "fd00:10:96::10"}
+
+
+def test_a_connection_of_each_family_and_protocol(
+    cluster: Cluster, servers: Servers
+) -> None:
+    """Client, VIP, endpoint and state are what was done; nothing else is there."""
+    pod, node = cluster.pods["pod-0-0"], cluster.nodes[0]
+    service = Service(
+        ref=ObjectRef("default", "web"),
+        cluster_ips=tuple(map(ip_address, VIPS.values())),
+        ports=tuple(ServicePort(name=p.label, protocol=p, port=80) for p in Protocol),
+    )
+    for address in (pod.ipv4, pod.ipv6):
+        for protocol in Protocol:
+            servers.add(pod.netns, address, 8080, protocol=protocol)
+    ports = dict.fromkeys((p.label for p in Protocol), 8080)
+    with proxied(node.netns) as proxy:
+        proxy.take(*has_nodes(cluster.nodes), has(service))
+        proxy.take(*slices(service, (pod,), ports))
+        proxy.audit()
+        client = cluster.pods["pod-0-1"]
+        for family, vip in VIPS.items():
+            for protocol in Protocol:
+                with connect(
+                    client.netns, ip_address(vip), 80, protocol=protocol
+                ) as made:
+                    source = made.ask().source_port
+                    with inside(node.netns):
+                        found = [
+                            row
+                            for row in read_connections()
+                            if row.client.port == source
+                            and row.virtual_server.protocol is protocol
+                        ]
+                (row,) = found
+                assert row.client.address == client.address(family)
+                assert row.virtual_server.address == ip_address(vip)
+                assert row.real_server == RealServerKey(pod.address(family), 8080)
+                assert row.state in {"ESTABLISHED", "UDP"}
+                assert row.expires_s > 0
