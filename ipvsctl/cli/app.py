@@ -21,6 +21,7 @@ from ipvsctl.cli.options import (
     SocketOption,
     StateFormat,
     StateFormatOption,
+    VerboseOption,
 )
 from ipvsctl.model.count_by import By
 
@@ -354,6 +355,54 @@ def explain(
                 kernel, store, node.settings, state, question, hung
             )
     return command.print_explanation(found, output)
+
+
+@app.command(
+    epilog=f"""\b
+Examples:
+  ipvsctl events
+  ipvsctl events shop/web --follow
+  ipvsctl events --follow -o json
+
+\b
+The daemon remembers the last 1,000: changes that it imposed (sync), what others had
+changed (repair), what the kernel refused (failed), drains begun and ended (drain,
+drained), and what of objects cannot be honoured (problem). A sync is one event,
+however many ops it has.
+
+{_STATUSES}
+"""
+)
+def events(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Only of this Service; also namespace/name.",
+            show_default=False,
+        ),
+    ] = "",
+    *,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with what happens.")
+    ] = False,
+    socket: SocketOption = DEFAULT_SOCKET,
+    output: PlanFormatOption = PlanFormat.TABLE,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Show what the daemon did to whom."""
+    from ipvsctl.cli import events as command
+    from ipvsctl.cli.errors import reported
+    from ipvsctl.model.errors import ConfigError
+    from ipvsctl.model.target import NamedTarget, parse_target
+
+    with reported(verbose):
+        target = parse_target(name) if name else None
+        if target is not None and (not isinstance(target, NamedTarget) or target.port):
+            raise ConfigError(
+                field="NAME", value=name, reason="events are known by Services alone"
+            )
+        raise typer.Exit(command.print_events(socket, target, output, follow=follow))
 
 
 @app.command(

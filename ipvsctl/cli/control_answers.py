@@ -9,12 +9,13 @@ from ipvsctl import __version__
 from ipvsctl.cli import explain, status, sync
 from ipvsctl.cli.encode import encode_in_steps
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.history import HistoryObserver
 from ipvsctl.controller.look import Seen
 from ipvsctl.controller.looks import View
 from ipvsctl.controller.loop import Loop
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.errors import ConfigError, IpvsctlError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState, source_state
 from ipvsctl.model.status import LoopStatus
@@ -43,7 +44,9 @@ class ControlAnswers:
         store: Store,
         source: Source,
         config: ProxyConfig,
+        history: HistoryObserver,
     ) -> None:
+        self._history = history
         self._loop = loop
         self._kernel = kernel
         self._store = store
@@ -57,6 +60,7 @@ class ControlAnswers:
             "/v1/status": self._status,
             "/v1/diff": self._diff,
             "/v1/explain": self._explain,
+            "/v1/events": self._events,
             "/v1/version": self._version,
         }
 
@@ -147,6 +151,12 @@ class ControlAnswers:
             raise NotReady(self._source.health())
         return await self._loop.looks.ask(question, view)
 
+    async def _events(self, query: Mapping[str, str]) -> Pieces:
+        since = query.get("since") or "0"
+        if not (since.isascii() and since.isdigit()):
+            raise ConfigError(field="since", value=since, reason="no number")
+        return (msgspec.json.encode(self._history.since(int(since))),)
+
     async def _version(self, _query: Mapping[str, str]) -> Pieces:
         return (msgspec.json.encode({"version": __version__}),)
 
@@ -165,6 +175,7 @@ class ControlAnswers:
             syncs=state.syncs,
             failed_ops=state.failed_ops,
             sync_period_s=self._config.sync_period_s,
+            last_repair=self._history.last_repair,
         )
 
 

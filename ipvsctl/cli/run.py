@@ -25,6 +25,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.events import EventsObserver, Recorder
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.health_checks import HealthChecksObserver
+from ipvsctl.controller.history import HistoryObserver
 from ipvsctl.controller.http_routes import HttpRoutes
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsObserver
@@ -82,8 +83,10 @@ class Daemon:
             config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
+        self._history = HistoryObserver(self._reconciler.desired, kernel.words)
         self._observer = Observers(
             (
+                self._history,
                 HealthChecksObserver(self._health_checks, config),
                 self._metrics,
                 RefusedSettings(self._reconciler.context.name),
@@ -99,7 +102,9 @@ class Daemon:
             config=config,
             observer=self._observer,
         )
-        self._answers = ControlAnswers(self.loop, kernel, store, source, config)
+        self._answers = ControlAnswers(
+            self.loop, kernel, store, source, config, self._history
+        )
         self._endpoints = HttpRoutes(
             loop=self.loop,
             store=store,
@@ -134,6 +139,7 @@ class Daemon:
             ):
                 tasks.create_task(self.loop.run(), name="loop")
                 tasks.create_task(self._metrics.run(), name="metrics")
+                tasks.create_task(self._history.run(), name="history")
                 if self._recorder is not None:
                     tasks.create_task(self._recorder.run(), name="events")
         finally:

@@ -1,5 +1,6 @@
 """A node's status as text."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
@@ -125,6 +126,10 @@ def _head(summary: Summary, counts: Counts | None) -> Iterator[Line]:
     yield tuple(_condition(summary))
     if counts is not None:
         yield tuple(_counted(counts))
+    if summary.loop is not None and summary.loop.last_repair is not None:
+        repair = summary.loop.last_repair
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(repair.at_s))
+        yield (Span(f"last repair {when}: {one_line(repair.text)}", "yellow"),)
     source = summary.source_state
     if source is not None:
         for doubt in source.doubts:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ipvsctl.model.history import Entry
 from ipvsctl.model.ipvs import TrafficStats
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.source_state import SourceState
@@ -141,6 +142,7 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
         audits, syncs: how many ran.
         failed_ops: failed ops of the last audit or sync.
         sync_period_s: seconds from the end of one audit to the next.
+        last_repair: of what others changed; None if there was none.
     """
 
     audited_s_ago: float | None
@@ -148,6 +150,7 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
     syncs: int
     failed_ops: int
     sync_period_s: float = 0.0
+    last_repair: Entry | None = None
 
     @property
     def is_overdue(self) -> bool:

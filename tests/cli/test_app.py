@@ -28,6 +28,7 @@ COMMANDS = [
     "cleanup",
     "status",
     "explain",
+    "events",
     "conns",
     "check",
     "render",

@@ -1,0 +1,176 @@
+"""What is remembered of syncs and audits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+from structlog.testing import capture_logs
+
+from ipvsctl.controller.history import KEPT, HistoryObserver
+from ipvsctl.controller.observers import AuditDone, SyncDone
+from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.model.history import What
+from ipvsctl.model.ipvs import RealServer, RealServerKey
+from ipvsctl.model.net import parse_address
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.plan.diff.ops import (
+    DeleteRealServer,
+    DeleteVirtualServer,
+    FailedOp,
+    Report,
+    UpdateRealServer,
+)
+from tests.controller.cluster import WEB
+from tests.controller.test_audit import World
+
+POD = RealServerKey(parse_address("172.16.0.1"), 8080)
+
+
+@asynccontextmanager
+async def remembering(world: World) -> AsyncIterator[HistoryObserver]:
+    """A history that takes note."""
+    history = HistoryObserver(
+        world.reconciler.desired, world.reconciler.words, lambda: 1_000.0
+    )
+    running = asyncio.ensure_future(history.run())
+    yield history
+    await history.settle()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+def audited(world: World, report: SyncReport, *, is_first: bool = False) -> AuditDone:
+    """An audit of no change."""
+    return AuditDone(report=report, context=world.reconciler.context, is_first=is_first)
+
+
+async def test_drift_is_an_event_with_what_was_before() -> None:
+    """One for each op, with its Service, and a line in the log that names some."""
+    world = World(0)
+    key = next(iter(world.kernel.observe().state.virtual_servers))
+    world.kernel.apply((DeleteVirtualServer(key),))
+    async with remembering(world) as history:
+        with capture_logs() as logs:
+            await history.audited(audited(world, world.reconciler.audit()))
+            await history.settle()
+    entries = history.since(0).entries
+    assert {entry.what for entry in entries} == {What.REPAIR}
+    assert entries[0].text.startswith(f"add virtual server {key}")
+    server = world.reconciler.desired.server(key)
+    assert server is not None
+    assert entries[0].services == (str(server.port_name.service),)
+    assert history.last_repair is entries[-1]
+    (line,) = logs
+    assert line["log_level"] == "warning"
+    assert line["changes"] == sum(entry.count for entry in entries)
+    assert str(key) in line["some"][0]
+
+
+async def test_the_first_audit_repairs_nothing() -> None:
+    """What a daemon finds at its start was nobody's doing."""
+    world = World(0)
+    world.drift()
+    async with remembering(world) as history:
+        await history.audited(audited(world, world.reconciler.audit(), is_first=True))
+    assert history.since(0).entries == ()
+
+
+async def test_much_drift_is_few_events() -> None:
+    """Some are named, the others counted."""
+    world = World(0)
+    world.drift()
+    async with remembering(world) as history:
+        report = world.reconciler.audit()
+        await history.audited(audited(world, report))
+    entries = history.since(0).entries
+    assert len(entries) == 21
+    assert entries[-1].text.endswith("more repairs")
+    assert sum(entry.count for entry in entries) == len(report.plan)
+
+
+async def test_a_sync_is_one_event() -> None:
+    """However many ops it has."""
+    world = World(0)
+    async with remembering(world) as history:
+        for _ in range(5):
+            change = world.reconciler.prepare()
+            world.sync()
+            report = world.reconciler.sync(world.reconciler.prepare())
+            await history.synced(SyncDone(report=report, change=change))
+    assert len(history.since(0).entries) <= 5
+
+
+async def test_drains_and_refusals() -> None:
+    """Each begins, ends and fails for itself."""
+    world = World(0)
+    observed = world.kernel.observe()
+    drained = RealServer(key=POD, weight=0)
+    before = msgspec.structs.replace(
+        observed,
+        state=msgspec.structs.replace(
+            observed.state, real_servers={WEB: {POD: drained}}
+        ),
+    )
+    begin, end = UpdateRealServer(WEB, drained), DeleteRealServer(WEB, POD)
+    refused = FailedOp(op=end, errno=1, reason="not permitted")
+    report = SyncReport(
+        plan=(begin, end),
+        report=Report(applied=1, failed=(refused,)),
+        observed=before,
+        duration_s=0.0,
+    )
+    change = world.reconciler.prepare()
+    async with remembering(world) as history:
+        await history.synced(SyncDone(report=report, change=change))
+    found = [(entry.what, entry.text) for entry in history.since(0).entries]
+    assert [what for what, _ in found] == [What.DRAIN, What.DRAINED, What.FAILED]
+    assert found[2][1].endswith("not permitted")
+
+
+async def test_memory_is_bounded() -> None:
+    """A thousand events, none of them long; who comes late is told what is lost."""
+    world = World(0)
+    problem = Problem(
+        kind=Kind.SERVICE,
+        ref=ObjectRef("default", "x" * 253),
+        field="spec.externalIPs",
+        value="y" * 100_000,
+        reason="is long",
+    )
+    async with remembering(world) as history:
+        for _ in range(200):
+            history.appeared((problem,) * 10)
+    everything = history.since(0)
+    assert len(everything.entries) == KEPT
+    assert everything.lost == 1000
+    assert max(len(entry.text) for entry in everything.entries) < 400
+    last = everything.entries[-1]
+    assert last.serial == 2000
+    assert last.services == (f"default/{'x' * 253}",)
+    later = history.since(1998)
+    assert [entry.serial for entry in later.entries] == [1999, 2000]
+    assert later.lost == 0
+    assert history.since(5000).entries == ()
+
+
+async def test_a_great_many_problems_are_one_line_more() -> None:
+    """They may all come at once."""
+    world = World(0)
+    problems = tuple(
+        Problem(
+            kind=Kind.NODE,
+            ref=ObjectRef("", f"node-{number}"),
+            field="a",
+            value="b",
+            reason="c",
+        )
+        for number in range(5000)
+    )
+    async with remembering(world) as history:
+        history.appeared(problems)
+    entries = history.since(0).entries
+    assert len(entries) == 21
+    assert entries[0].services == ()
+    assert entries[-1].count == 4980
