@@ -1,4 +1,4 @@
-"""A node of the lab that faults are planted in, with a daemon that repairs none."""
+"""A node of the lab that faults are planted in, with a daemon."""
 
 import contextlib
 import signal
@@ -23,14 +23,14 @@ CONFIG = """\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: ipvs
-ipvs: {syncPeriod: 1h}
+ipvs: {syncPeriod: PERIOD}
 """
 FOREIGN = "ipvsadm -A -t 203.0.113.70:80 -s rr"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A node with a daemon that audits once and never again.
+    """A node with a daemon, which audits once and never again unless told so.
 
     Attributes:
         name: that the daemon is told.
@@ -117,7 +117,7 @@ def _status(node: Node) -> str:
 
 @contextmanager
 def faulty_node(
-    scratch: Path, name: str = "node-0"
+    scratch: Path, name: str = "node-0", *, sync_period: str = "1h"
 ) -> Iterator[tuple[Node, subprocess.Popen[bytes]]]:
     """A node that serves the cluster of the faults, with a daemon of that name."""
     with cluster() as built:
@@ -129,7 +129,7 @@ def faulty_node(
             name=name,
         )
         made.manifests.write_text(manifests())
-        made.config.write_text(CONFIG)
+        made.config.write_text(CONFIG.replace("PERIOD", sync_period))
         made.run(FOREIGN)
         with daemon(made) as process:
             yield made, process

@@ -1,8 +1,10 @@
 """Faults planted in a real kernel: `explain` names each, with and without a daemon."""
 
+import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -88,3 +90,23 @@ def test_a_daemon_of_another_name(tmp_path_factory: pytest.TempPathFactory) -> N
             status, said = node.explain(WEB, has_daemon=has_daemon)
             assert status == 1, said
             assert re.search(WRONG_NAME.told, headline(said)), said
+
+
+def test_a_repair_is_remembered(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whose virtual server it was, and what was there before; status says it, too."""
+    scratch = tmp_path_factory.mktemp("repaired")
+    with faulty_node(scratch, sync_period="2s") as (node, _):
+        node.run("ipvsadm -E -t 10.96.0.10:80 -s lc")
+        end = time.monotonic() + 60
+        words = ("events", WEB, "-o", "json", "--socket", str(node.sock))
+        repairs: list[dict[str, object]] = []
+        while not repairs:
+            assert time.monotonic() < end
+            status, said = node.ipvsctl(*words)
+            assert status == 0, said
+            repairs = [one for one in json.loads(said) if one["what"] == "repair"]
+        (repair,) = repairs
+        assert repair["text"] == "change virtual server tcp 10.96.0.10:80 rr (was lc)"
+        assert repair["services"] == [WEB]
+        _, said = node.ipvsctl("status", "--socket", str(node.sock))
+        assert "change virtual server tcp 10.96.0.10:80 rr (was lc)" in said
