@@ -47,6 +47,7 @@ class ControlAnswers:
         history: HistoryObserver,
     ) -> None:
         self._history = history
+        self._reading = asyncio.Lock()
         self._loop = loop
         self._kernel = kernel
         self._store = store
@@ -116,7 +117,11 @@ class ControlAnswers:
     async def _explain(self, query: Mapping[str, str]) -> Pieces:
         question = explain.read_question(query.get("question", ""))
         addresses = explain.addresses_of(question.target, self._store)
-        neighbours = await asyncio.to_thread(self._kernel.read_neighbours, addresses)
+        # However many ask: each reading runs iptables.
+        async with self._reading:
+            neighbours = await asyncio.to_thread(
+                self._kernel.read_neighbours, addresses
+            )
 
         def view(seen: Seen) -> Steps:
             source, loop = self._source_state(), self._loop_status()

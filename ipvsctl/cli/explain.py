@@ -210,6 +210,9 @@ def explain_in_steps(
         problems=about.problems,
         drain_ages_s=seen.drain_ages_s,
         repair=repair,
+        insides={
+            outer: inside for inside, outer in seen.desired.short_circuits.items()
+        },
     )
     found = yield from explain(
         inputs, question.target, question.read_client(), question.read_protocol()

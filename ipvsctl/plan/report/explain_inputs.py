@@ -38,6 +38,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         problems: of all objects.
         drain_ages_s: drain -> for how long it has been seen.
         repair: who puts the kernel right, a clause.
+        insides: virtual server of an address -> the fwmark virtual server beside it.
     """
 
     objects: Objects
@@ -51,11 +52,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     drain_ages_s: Mapping[Drain, float] = EMPTY
     repair: str = ""
-
-    def inside_of(self, key: VirtualServerKey) -> VirtualServerKey | None:
-        """The fwmark virtual server beside that of an address."""
-        circuits = self.desired.short_circuits.items()
-        return next((inside for inside, address in circuits if address == key), None)
+    insides: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
 
     def members(self, server: ServerProgram) -> tuple[SetMember, ...]:
         """The set entries that a virtual server needs."""
@@ -63,7 +60,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         key = server.server.key
         if server.is_bound and key.address is not None:
             members.append(bound_entry(key.address))
-        inside = self.inside_of(key)
+        inside = self.insides.get(key)
         if inside is not None:
             members.append(marked_entry(key, inside))
         return tuple(members)
@@ -76,7 +73,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         """
         servers = () if program is None else program.servers
         keys = {server.server.key for server in servers}
-        keys |= {inside for key in keys if (inside := self.inside_of(key))}
+        keys |= {inside for key in keys if (inside := self.insides.get(key))}
         members = [m for server in servers for m in self.members(server)]
         members += () if program is None else program.entries
         vips = frozenset(key.address for key in keys if key.address is not None)

@@ -79,7 +79,7 @@ def server_steps(
         plan: what an audit would do for the Service.
     """
     key = server.server.key
-    keys = {key, inputs.inside_of(key)}
+    keys = {key, inputs.insides.get(key)}
     mine = [op for op in plan if op.subject in keys]
     shown = inputs.observed.state.virtual_servers.get(key, server.server)
     yield _compared(
