@@ -29,9 +29,15 @@ from ipvsctl.model.neighbours import (
     Neighbours,
 )
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.model.rules import ChainRef, Table, UnknownRule
+from ipvsctl.model.rules import ChainRef, Rule, Table, UnknownRule
+from ipvsctl.model.rules import Verdict as Verdict_
 from ipvsctl.model.target import parse_target
-from ipvsctl.plan.diff.ops import DeleteRealServer, DeleteVirtualServer, UnbindAddress
+from ipvsctl.plan.diff.ops import (
+    DeleteRealServer,
+    DeleteVirtualServer,
+    SetSysctl,
+    UnbindAddress,
+)
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
 from tests.cli.test_sync import WEB, real_server
@@ -75,7 +81,7 @@ def test_a_service_that_works(invoke: Invoke, served: Path) -> None:
     subjects = [step["subject"] for part in data["parts"] for step in part["steps"]]
     assert subjects == [
         *("source", "daemon"),
-        *("node", "rules", "link", "sets", "sysctls", "IPVS timeouts", "conntrack"),
+        *("node", "rules", "link", "sets", "sysctls", "conntrack"),
         *("accepted", "endpoints of http IPv4"),
         *("virtual server", "address", "sets", "real servers", "connections"),
         *("packet from pod", "others' rules"),
@@ -131,6 +137,15 @@ def beside(**found: object) -> Neighbours:
     return msgspec.structs.replace(nothing, **found)
 
 
+MAYBE = FilterTable(
+    policies={"INPUT": "ACCEPT"},
+    chains={
+        ChainRef(Table.FILTER, "INPUT"): (
+            UnknownRule("-m magic -j ACCEPT"),
+            Rule(target=Verdict_.DROP),
+        )
+    },
+)
 DROPPING = FilterTable(
     policies={"FORWARD": "DROP"},
     chains={ChainRef(Table.FILTER, "FORWARD"): ()},
@@ -160,6 +175,11 @@ OBSCURE = FilterTable(
             beside(filters={IPFamily.IPV4: OBSCURE}),
             0,
             "not understood: filter INPUT: -m magic --spell x -j DROP",
+        ),
+        (
+            beside(filters={IPFamily.IPV4: MAYBE}),
+            0,
+            "maybe dropped in INPUT: filter INPUT 2: -j DROP",
         ),
         (beside(filters=None), 2, "the filter was not read"),
         (beside(unread=("IPVS connections: EPERM",)), 2, "IPVS connections: EPERM"),
@@ -412,3 +432,34 @@ def test_a_question_reaches_the_daemon_as_it_was_asked() -> None:
         )
         sent = msgspec.json.encode(command.words_of(question)).decode()
         assert command.read_question(sent) == question
+
+
+def test_beside_kube_proxy_its_table_is_no_fault(
+    invoke: Invoke, tmp_path: Path, kernel: FakeKernel
+) -> None:
+    """Who serves only what is given to it has kube-proxy beside it."""
+    manifests = tmp_path / "cluster.json"
+    labels = {"service.kubernetes.io/service-proxy-name": "ipvsctl"}
+    write(
+        manifests,
+        raw_node("node-0"),
+        raw_service("web", labels=labels),
+        raw_slice("web-a", raw_endpoint("172.16.0.1"), labels=labels),
+    )
+    flag = "--service-proxy-name=ipvsctl"
+    assert invoke("apply", "--manifests", manifests, flag).exit_code == 0
+    kernel.neighbours = beside(nft_tables=("ip kube-proxy",))
+    said = invoke("explain", "web", "--manifests", manifests, flag)
+    assert said.exit_code == 0, said.output
+    assert "not read: table ip kube-proxy" in said.stdout
+
+
+def test_a_limit_that_the_node_refuses_is_no_break(
+    invoke: Invoke, served: Path, kernel: FakeKernel
+) -> None:
+    """Packets pass; it is a note."""
+    name = "net/netfilter/nf_conntrack_tcp_timeout_established"
+    kernel.apply((SetSysctl(name, "7"),))
+    said = invoke("explain", "web", "--manifests", served)
+    assert said.exit_code == 0, said.output
+    assert f"different: sysctl {name}=86400 (was 7)" in said.stdout

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+import msgspec
+
 from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
@@ -61,11 +63,23 @@ def node_steps(
         ("link", LinkSubject, f"{inputs.options.vip_link} is up"),
         ("sets", SetKey, "all are there"),
         ("sysctls", SysctlSubject, "as wanted"),
-        ("IPVS timeouts", TimeoutsSubject, "as wanted"),
     ):
-        ops = [op for op in plan if isinstance(op.subject, kind)]
+        ops = [op for op in plan if isinstance(op.subject, kind) and not _is_amount(op)]
         yield _compared(inputs, subject, ops, fine)
+    amounts = [op for op in plan if _is_amount(op)]
+    if amounts:
+        # A node may refuse them for ever, and packets pass.
+        step = _compared(inputs, "limits and timeouts", amounts, "")
+        yield msgspec.structs.replace(step, verdict=Verdict.NOTE)
     yield from _neighbour_steps(inputs)
+
+
+def _is_amount(op: Op) -> bool:
+    """How many connections, and for how long: no packet is lost for want of it now."""
+    subject = op.subject
+    return isinstance(subject, TimeoutsSubject) or (
+        isinstance(subject, SysctlSubject) and subject.name.startswith("net/netfilter/")
+    )
 
 
 def server_steps(
@@ -192,7 +206,7 @@ def _neighbour_steps(inputs: ExplainInputs) -> Iterator[Step]:
     neighbours = inputs.neighbours
     tables = neighbours.nft_tables or ()
     proxys = [name for name in tables if name.endswith(" kube-proxy")]
-    if proxys:
+    if proxys and not inputs.config.service_proxy_name:
         yield Step(
             verdict=Verdict.BROKEN,
             subject="other proxies",
@@ -201,7 +215,11 @@ def _neighbour_steps(inputs: ExplainInputs) -> Iterator[Step]:
             remedy="stop kube-proxy on this node and remove them:"
             f" nft delete table {proxys[0]}",
         )
-    others = [name for name in tables if name not in proxys]
+    others = [
+        name
+        for name in tables
+        if name not in proxys or inputs.config.service_proxy_name
+    ]
     if others:
         yield Step(
             verdict=Verdict.NOTE,

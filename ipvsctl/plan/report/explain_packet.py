@@ -262,7 +262,9 @@ def _filters_step(
     unread: dict[str, None] = {}
     for hook, what, passing in _passing(packet, outcome, origin):
         passage = pass_filter(table, hook, passing, walker)
-        if passage.dropped is not None:
+        if passage.dropped is not None and not passage.is_sure:
+            unread[f"maybe dropped in {hook}: {_dropped(inputs, passage)}"] = None
+        elif passage.dropped is not None:
             return Step(
                 verdict=Verdict.BROKEN,
                 subject=subject,
@@ -272,14 +274,16 @@ def _filters_step(
                 if passage.dropped.rule
                 else f"a rule in {hook} that lets answers pass, or policy ACCEPT",
             )
-        unread |= dict.fromkeys(f"{ref}: {text}" for ref, text in passage.unread)
+        unread |= dict.fromkeys(
+            f"not understood: {ref}: {text}" for ref, text in passage.unread
+        )
     if unread or table.is_cut:
         return Step(
             verdict=Verdict.NOTE,
             subject=subject,
             found="none drops it, of those that are understood",
             details=(
-                *(f"not understood: {text}" for text in [*unread][:8]),
+                *[*unread][:8],
                 *(["there are more rules than are read"] if table.is_cut else ()),
             ),
         )

@@ -55,7 +55,7 @@ def check_before(
     return (
         *_modules(facts),
         *_forwarding(facts),
-        *_other_proxies(facts),
+        *_other_proxies(facts, is_trial=bool(config.service_proxy_name)),
         *_policies(facts),
         *_conntrack(facts),
         *_bridge(facts),
@@ -98,7 +98,10 @@ def _forwarding(facts: NodeFacts) -> Iterator[Finding]:
             )
 
 
-def _other_proxies(facts: NodeFacts) -> Iterator[Finding]:
+def _other_proxies(facts: NodeFacts, *, is_trial: bool) -> Iterator[Finding]:
+    """With a name of its own it serves what is given to it, beside kube-proxy."""
+    if is_trial:
+        return
     if facts.processes is not None and "kube-proxy" in facts.processes:
         yield _problem(
             "other proxies",

@@ -47,10 +47,12 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         dropped: where it ends; None if it passes, as far as rules are understood.
+        is_sure: no rule before that might have let it pass and is not understood.
         unread: rules that might drop it and are not understood: chain and text.
     """
 
     dropped: Dropped | None = None
+    is_sure: bool = True
     unread: tuple[tuple[ChainRef, str], ...] = ()
 
 
@@ -72,7 +74,7 @@ def pass_filter(
     dropped = end if isinstance(end, Dropped) else None
     if end is Verdict.RETURN and policy != "ACCEPT":
         dropped = Dropped(ref, 0, None, policy)
-    return Passage(dropped=dropped, unread=tuple(way.unread))
+    return Passage(dropped=dropped, is_sure=way.is_sure, unread=tuple(way.unread))
 
 
 class _Way:
@@ -81,13 +83,17 @@ class _Way:
         self._packet = packet
         self._walker = walker
         self.unread: list[tuple[ChainRef, str]] = []
+        self.is_sure = True
 
     def walk(self, refs: tuple[ChainRef, ...]) -> Verdict | Dropped:
         """Pass the last of the chains that jumped to each other."""
         ref = refs[-1]
         for number, rule in enumerate(self._table.chains.get(ref, ()), 1):
             if isinstance(rule, UnknownRule):
-                self.unread += ((ref, text) for text in _dropping(rule))
+                drops = [*_dropping(rule)]
+                self.unread += ((ref, text) for text in drops)
+                # What else it does may spare the packet what comes after it.
+                self.is_sure &= bool(drops)
                 continue
             if not self._matches(ref, rule):
                 continue
@@ -108,6 +114,7 @@ class _Way:
             return self._walker.found(self._packet, rule) is not None
         except TraceError as error:
             self.unread.append((ref, error.reason))
+            self.is_sure = False
             return False
 
 

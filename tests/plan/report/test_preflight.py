@@ -129,3 +129,10 @@ def test_a_daemon_has_its_ports() -> None:
     facts = but(sockets=frozenset({HEALTHZ}))
     found = check_before(facts, ProxyConfig(), has_daemon=True)
     assert {f.severity for f in found} == {Severity.OK}
+
+
+def test_beside_kube_proxy() -> None:
+    """With a name of its own ipvsctl serves what is given to it."""
+    facts = but(processes=("kube-proxy",), chains=frozenset({"KUBE-SVC-A"}))
+    found = check_before(facts, ProxyConfig(service_proxy_name="ipvsctl"))
+    assert {f.severity for f in found} == {Severity.OK}
