@@ -19,6 +19,7 @@ from ipvsctl.cli.options import (
     RenderFormat,
     RenderFormatOption,
     SocketOption,
+    SortBy,
     StateFormat,
     StateFormatOption,
     VerboseOption,
@@ -218,7 +219,7 @@ server gives the names.
 @node_command(
     "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
 )
-def status(
+def status(  # noqa: PLR0913  # one for each option
     name: Annotated[
         str,
         typer.Argument(
@@ -244,6 +245,12 @@ def status(
     empty: Annotated[
         bool, typer.Option("--empty", help="Only without real servers.")
     ] = False,
+    sort: Annotated[
+        SortBy, typer.Option("--sort", help="Order of the Services in the table.")
+    ] = SortBy.HEALTH,
+    watch: Annotated[
+        bool, typer.Option("-w", "--watch", help="Show it again and again.")
+    ] = False,
     node: NodeInputs,
     socket: SocketOption = DEFAULT_SOCKET,
     output: StateFormatOption = StateFormat.TABLE,
@@ -251,14 +258,18 @@ def status(
     """Show Services with their virtual servers and real servers."""
     from ipvsctl.cli import status as command
     from ipvsctl.cli.daemon import unless_hung
-    from ipvsctl.model.status import Only
+    from ipvsctl.model.status import NodeStatus, Only
 
     flags = {Only.PROBLEMS: problems, Only.DRAINING: draining, Only.EMPTY: empty}
     kind = command.only_one([only for only, is_given in flags.items() if is_given])
     selection = command.selection_by(name, namespace, kind)
-    found = unless_hung(lambda: command.ask_for_status(socket, selection))
     exit_status = ExitStatus.OK
-    if found is None:
+
+    def look() -> NodeStatus:
+        nonlocal exit_status
+        found = unless_hung(lambda: command.ask_for_status(socket, selection))
+        if found is not None:
+            return found
         from ipvsctl.cli import inputs
         from ipvsctl.cluster.store import Store
 
@@ -266,8 +277,16 @@ def status(
         exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
         store = Store(node.name) if known is None else known
         kernel = node.open_kernel(to_change=False)
-        found = command.read_status(kernel, store, node.settings, source, selection)
-    command.print_status(found, output)
+        return command.read_status(kernel, store, node.settings, source, selection)
+
+    if watch:
+        from ipvsctl.cli import screen
+
+        screen.watch(
+            lambda: command.screen_of(look(), output, sort), command.WATCH_PERIOD_S
+        )
+    found = look()
+    command.print_status(found, output, sort)
     return max(exit_status, ExitStatus.DIFFERENT) if found.not_there else exit_status
 
 

@@ -14,9 +14,19 @@ class StateFormat(StrEnum):
 
     TABLE = "table"
     WIDE = "wide"
+    NAME = "name"
     JSON = "json"
     YAML = "yaml"
     YML = "yml"
+
+
+class SortBy(StrEnum):
+    """In which order `status` prints Services."""
+
+    HEALTH = "health"
+    NAME = "name"
+    ACTIVE = "active"
+    CONNS = "conns"
 
 
 class PlanFormat(StrEnum):

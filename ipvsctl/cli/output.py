@@ -38,9 +38,14 @@ def terminal_width() -> int | None:
 
 def print_styled(lines: Sequence[Line]) -> None:
     """Print for a person, in colours if it is a terminal that has them."""
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        sys.stdout.write(styled_text(lines))
+    else:
         print_lines("".join(span.text for span in line) for line in lines)
-        return
+
+
+def styled_text(lines: Sequence[Line]) -> str:
+    """The lines in the colours that the terminal has."""
     from rich.console import Console  # noqa: PLC0415  # pipes need none
     from rich.segment import Segment, Segments  # noqa: PLC0415  # likewise
 
@@ -57,5 +62,7 @@ def print_styled(lines: Sequence[Line]) -> None:
             Segment.line(),
         )
     ]
-    # Lines that are too long are the terminal's to wrap.
-    console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+    with console.capture() as captured:
+        # Lines that are too long are the terminal's to wrap.
+        console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+    return captured.get()

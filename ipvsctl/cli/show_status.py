@@ -1,13 +1,14 @@
 """A node's status as text."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
+from ipvsctl.cli.options import SortBy
 from ipvsctl.model.status import (
     Counts,
     NodeStatus,
@@ -52,7 +53,11 @@ _WIDE_COLUMNS: Final = (
 
 
 def status_lines(
-    status: NodeStatus, *, wide: bool, width: int | None
+    status: NodeStatus,
+    *,
+    wide: bool,
+    width: int | None,
+    sort: SortBy = SortBy.HEALTH,
 ) -> Iterator[Line]:
     """The lines to print, from top to bottom.
 
@@ -60,10 +65,11 @@ def status_lines(
         status: the state.
         wide: with zones, traffic and sets.
         width: of the terminal; None is as wide as it needs to be.
+        sort: the order of the Services.
     """
     yield from _head(status.summary, status.counts)
     yield ()
-    rows = list(_rows(status, wide=wide))
+    rows = list(_rows(status, sort, wide=wide))
     if rows:
         yield from lay_out(_WIDE_COLUMNS if wide else _COLUMNS, rows, width)
     else:
@@ -174,9 +180,8 @@ def _difference(summary: Summary) -> Iterator[Span]:
         yield Span(f", {source.held} deletions held", "yellow")
 
 
-def _rows(status: NodeStatus, *, wide: bool) -> Iterator[Row]:
-    # What wants a look comes first.
-    for service in sorted(status.services, key=_is_well):
+def _rows(status: NodeStatus, sort: SortBy, *, wide: bool) -> Iterator[Row]:
+    for service in sorted(status.services, key=_ORDERS[sort]):
         name = f"{service.namespace}/{service.name}"
         for port, servers in groupby(
             service.virtual_servers, key=lambda server: server.service_port
@@ -199,6 +204,27 @@ def _is_well(service: ServiceStatus) -> bool:
         server.is_well or server.standing is Standing.UNKNOWN
         for server in service.virtual_servers
     )
+
+
+def _active(service: ServiceStatus) -> int:
+    servers = service.virtual_servers
+    return -sum(real.active for server in servers for real in server.real_servers)
+
+
+def _connections(service: ServiceStatus) -> int:
+    return -sum(server.traffic.connections for server in service.virtual_servers)
+
+
+_ORDERS: Final[Mapping[SortBy, Callable[[ServiceStatus], Any]]] = MappingProxyType(
+    {
+        # What wants a look comes first.
+        SortBy.HEALTH: _is_well,
+        # As they are.
+        SortBy.NAME: lambda _service: 0,
+        SortBy.ACTIVE: _active,
+        SortBy.CONNS: _connections,
+    }
+)
 
 
 def _title(text: str) -> Row:

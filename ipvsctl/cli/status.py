@@ -3,13 +3,20 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from ipvsctl import __version__
 from ipvsctl.cli.daemon import ask
-from ipvsctl.cli.options import StateFormat
-from ipvsctl.cli.output import print_data, print_styled, terminal_width
+from ipvsctl.cli.layout import Line
+from ipvsctl.cli.options import SortBy, StateFormat
+from ipvsctl.cli.output import (
+    print_data,
+    print_lines,
+    print_styled,
+    terminal_width,
+)
 from ipvsctl.cli.show_status import status_lines
 from ipvsctl.cluster.store import Store
 from ipvsctl.cluster.taken import Objects
@@ -25,6 +32,9 @@ from ipvsctl.model.steps import finish
 from ipvsctl.model.target import AddressTarget, parse_target
 from ipvsctl.plan.report.status import node_status_in_steps
 from ipvsctl.plan.report.status_inputs import StatusInputs
+
+WATCH_PERIOD_S: Final = 2.0
+"""Between two looks of `--watch`: reading 10,000 Services takes about as long."""
 
 
 def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
@@ -190,10 +200,18 @@ def describe_in_steps(
     )
 
 
-def print_status(status: NodeStatus, form: StateFormat) -> None:
+def print_status(status: NodeStatus, form: StateFormat, sort: SortBy) -> None:
     """Print a status."""
-    if form in {StateFormat.TABLE, StateFormat.WIDE}:
-        wide = form is StateFormat.WIDE
-        print_styled([*status_lines(status, wide=wide, width=terminal_width())])
+    if form is StateFormat.NAME:
+        print_lines(f"{s.namespace}/{s.name}" for s in status.services)
+    elif form in {StateFormat.TABLE, StateFormat.WIDE}:
+        print_styled(screen_of(status, form, sort))
     else:
         print_data(status, form)
+
+
+def screen_of(status: NodeStatus, form: StateFormat, sort: SortBy) -> Sequence[Line]:
+    """A status for the terminal that is printed to, or for a pipe."""
+    wide = form is StateFormat.WIDE
+    width = terminal_width()
+    return [*status_lines(status, wide=wide, width=width, sort=sort)]

@@ -412,3 +412,29 @@ def table(status: NodeStatus, width: int) -> list[Line]:
     lines = [*status_lines(status, wide=False, width=width)]
     blanks = [place for place, line in enumerate(lines) if not line]
     return lines[blanks[0] + 1 : blanks[1]]
+
+
+def test_names_alone(invoke: Invoke, several: Path) -> None:
+    """For other commands to read."""
+    said = invoke("status", "--empty", "--manifests", several, "-o", "name")
+    assert said.stdout == "default/away\ndefault/bare\n"
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [("name", "away"), ("active", "web"), ("conns", "greedy")]
+)
+def test_orders(
+    invoke: Invoke, several: Path, kernel: FakeKernel, order: str, first: str
+) -> None:
+    """By name, by connections now, by connections since it was made."""
+    kernel.set_connections(
+        WEB, real_server("172.16.0.1").key, RealServerStats(active=12)
+    )
+    greedy = next(
+        key
+        for key in kernel.observe().state.virtual_servers
+        if str(key.address) == "10.96.0.13"
+    )
+    kernel.set_traffic(greedy, TrafficStats(connections=7))
+    said = invoke("status", "--sort", order, "--manifests", several)
+    assert body(said.stdout).splitlines()[1] == f"default/{first}:http"
