@@ -517,11 +517,15 @@ def check(
     from ipvsctl.cli import check as command
     from ipvsctl.cli import inputs
     from ipvsctl.cli.daemon import is_there
+    from ipvsctl.plan.report.preflight import check_api
 
-    store, _ = node.read_if_any()
+    # Reading ten thousand Services takes longer than anybody wants to wait here.
+    store = node.read_store() if node.manifests else None
+    api = node.probe_api()
     findings = command.check(
         lambda: node.open_kernel(to_change=False),
         node.read_facts(),
+        () if api is None else tuple(check_api(api, node.name)),
         store,
         node.settings,
         has_daemon=is_there(socket),

@@ -26,6 +26,7 @@ _COLUMNS = tuple(map(Column, ("VERDICT", "SUBJECT", "FOUND")))
 def check(
     open_kernel: Callable[[], Kernel],
     facts: NodeFacts,
+    api: tuple[Finding, ...],
     store: Store | None,
     config: ProxyConfig,
     *,
@@ -36,6 +37,7 @@ def check(
     Args:
         open_kernel: a kernel that has none is a problem, and no error.
         facts: what the node is like.
+        api: what was found of the API server.
         store: None if there are no objects.
         config: settings.
         has_daemon: one answers here.
@@ -43,7 +45,7 @@ def check(
     Raises:
         KernelError: the kernel cannot be read, or may not be.
     """
-    before = check_before(facts, config, has_daemon=has_daemon)
+    before = (*api, *check_before(facts, config, has_daemon=has_daemon))
     try:
         kernel = open_kernel()
     except NotFound as error:

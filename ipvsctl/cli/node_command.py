@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ipvsctl.cli.objects import Origin
     from ipvsctl.cluster.store import Store
     from ipvsctl.kernel.interface import Kernel
+    from ipvsctl.model.api_facts import ApiFacts
     from ipvsctl.model.config import ProxyConfig
     from ipvsctl.model.node_facts import NodeFacts
 
@@ -112,6 +113,12 @@ class NodeInputs:
     def open_kernel(self, *, to_change: bool) -> "Kernel":
         """The kernel; see `environment.OpenKernel`."""
         return self.environment.open_kernel(self.settings, to_change=to_change)
+
+    def probe_api(self) -> "ApiFacts | None":
+        """What the API server says of this node; see `objects.probe`."""
+        from ipvsctl.cli.objects import probe  # noqa: PLC0415  # see above
+
+        return probe(self.origin, self.name, self.settings)
 
     def read_facts(self) -> "NodeFacts":
         """What this node is like; see `environment.ReadNode`."""

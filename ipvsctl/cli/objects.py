@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ipvsctl.kube.recorder import EventRecorder
     from ipvsctl.kube.source import ApiSource
     from ipvsctl.kube.transport import Api
+    from ipvsctl.model.api_facts import ApiFacts
     from ipvsctl.sources.source import Source
 
 _ONCE_READ_TIMEOUT_S: Final = 30.0
@@ -188,6 +189,23 @@ def _api_source(
     from ipvsctl.kube.source import ApiSource  # noqa: PLC0415  # not with manifests
 
     return ApiSource(api, node_name, config.service_proxy_name, is_patient=is_patient)
+
+
+def probe(origin: Origin, node_name: str, config: ProxyConfig) -> "ApiFacts | None":
+    """What the API server says of this node; None without one.
+
+    Raises:
+        ConfigError: the credentials cannot be used.
+    """
+    from ipvsctl.kube.connect.service_account import (  # noqa: PLC0415  # costs what it imports
+        is_in_cluster,
+    )
+
+    if origin.manifests or not (origin or is_in_cluster()):
+        return None
+    from ipvsctl.kube.probe import probe_api  # noqa: PLC0415  # not with manifests
+
+    return asyncio.run(probe_api(_api(origin), node_name, config.service_proxy_name))
 
 
 def open_recorder(api: "Api | None", node_name: str) -> "EventRecorder | None":

@@ -42,6 +42,11 @@ class Answer(Protocol):
         """The body, in chunks as they come."""
         ...
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the answer; names in any case."""
+        ...
+
     async def read(self) -> bytes:
         """The whole body."""
         ...

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,8 +22,13 @@ from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.objects import Origin, open_api, open_recorder, open_source
 from ipvsctl.cli.run import run
 from ipvsctl.cluster.store import Store
+from ipvsctl.kube.connect.access import Access, Address
+from ipvsctl.kube.probe import probe_api
+from ipvsctl.kube.transport import Api
+from ipvsctl.model.api_facts import ApiFacts
 from ipvsctl.model.config import Listener, ProxyConfig, ServeConfig
 from ipvsctl.model.net import parse_address
+from ipvsctl.plan.report.preflight import check_api
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke
 from tests.fakes.apiserver import EVENTS, Door, FakeApiServer
@@ -266,3 +272,59 @@ def test_run_without_a_server(
     background.do(background.server.set_door(Door.SILENT))
     assert run_until(kubeconfig, kernel, socket_path, socket_path.exists) < AT_ONCE_S
     assert not kernel.observe().state.virtual_servers
+
+
+def checked(invoke: Invoke, kubeconfig: Path) -> dict[str, str]:
+    """Subject of each finding of `check` about the server -> verdict and what it is."""
+    said = invoke("check", "--kubeconfig", kubeconfig, "-o", "json")
+    subjects = {"API server", "permissions", "node name", "clock"}
+    return {
+        one["subject"]: f"{one['severity']} {one['found']}"
+        for one in json.loads(said.stdout)
+        if one["subject"] in subjects
+    }
+
+
+def test_check_asks_the_server(
+    background: Background, kubeconfig: Path, invoke: Invoke
+) -> None:
+    """Whether it answers, what may be read, and whether this is one of its Nodes."""
+    (answer,) = checked(invoke, kubeconfig).items()
+    assert answer[0] == "API server"
+    assert answer[1] == f"ok API server of {kubeconfig} answers"
+    background.server.delete("Node", "node-0")
+    found = checked(invoke, kubeconfig)
+    assert found["node name"] == "problem there is no Node node-0"
+    background.server.access.users.clear()
+    assert "Unauthorized" in checked(invoke, kubeconfig)["permissions"]
+
+
+@pytest.mark.parametrize(
+    ("door", "told"), [(Door.REFUSED, "problem  API server"), (Door.SILENT, "no answer within")]
+)
+def test_check_of_a_server_that_is_away(
+    background: Background, kubeconfig: Path, invoke: Invoke, door: Door, told: str
+) -> None:
+    """It is a problem, and the node is looked at all the same."""
+    background.do(background.server.set_door(door))
+    said = invoke("check", "--kubeconfig", kubeconfig)
+    assert said.exit_code == ExitStatus.DIFFERENT, said.output
+    assert told in said.stdout
+    assert "modules" in said.stdout
+
+
+@pytest.mark.parametrize("ahead_s", [-120.0, 0.0, 120.0])
+def test_the_clock_is_compared(background: Background, ahead_s: float) -> None:
+    """With the server's, which is told in whole seconds."""
+    path = background.server.kubeconfig
+
+    async def ask(scratch: Path) -> ApiFacts:
+        api = Api(Access(Address(kubeconfig=str(path(scratch / "kubeconfig")))))
+        return await probe_api(api, "node-0", wall_clock=lambda: time.time() + ahead_s)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        facts = asyncio.run(ask(Path(scratch)))
+    assert facts.skew_s is not None
+    assert abs(facts.skew_s - ahead_s) < 60
+    clocks = [f for f in check_api(facts, "node-0") if f.subject == "clock"]
+    assert len(clocks) == (1 if ahead_s else 0)

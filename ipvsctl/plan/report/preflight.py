@@ -7,6 +7,7 @@ since something could not be read says so.
 from collections.abc import Iterator
 from typing import Final
 
+from ipvsctl.model.api_facts import ApiFacts
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
@@ -30,6 +31,7 @@ NODE_PORTS: Final = (30000, 32767)
 """The API server's range, unless `--service-node-port-range` says otherwise."""
 
 _FILLING: Final = 0.8
+_MOST_SKEW_S: Final = 5
 _OTHER_CHAINS: Final = {
     "KUBE-SVC-": "kube-proxy's iptables mode",
     "KUBE-SEP-": "kube-proxy's iptables mode",
@@ -66,6 +68,43 @@ def check_before(
             for line in facts.unread
         ),
     )
+
+
+def check_api(api: ApiFacts, node_name: str) -> Iterator[Finding]:
+    """What an API server said of serving this node.
+
+    Args:
+        api: what it said.
+        node_name: of this node.
+    """
+    if api.error:
+        yield _problem(
+            "API server",
+            f"{api.description}: {api.error}",
+            "give an address that works without Services (docs/install.md), and look at"
+            " routes and firewalls",
+        )
+        return
+    yield _ok("API server", f"{api.description} answers")
+    for line in api.refused:
+        yield _problem(
+            "permissions", line, "install the chart's ClusterRole for this account"
+        )
+    if api.has_node is False:
+        yield _problem(
+            "node name",
+            f"there is no Node {node_name}",
+            "--node-name, or spec.nodeName of the pod, must be the name of its Node",
+        )
+    if api.skew_s is not None and abs(api.skew_s) > _MOST_SKEW_S:
+        way = "ahead of" if api.skew_s > 0 else "behind"
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="clock",
+            found=f"{abs(api.skew_s):,.0f} s {way} the API server's",
+            advice="certificates and tokens may not be valid yet, or any more, and"
+            " latencies in metrics are wrong: see to NTP",
+        )
 
 
 def _modules(facts: NodeFacts) -> Iterator[Finding]:
