@@ -2,9 +2,10 @@
 
 import http.client
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from ipvsctl.cli.errors import complain
@@ -86,7 +87,8 @@ def _get(path: Path, route: str, timeout_s: float) -> _Answer | None:
         return _Answer(response.status, response.read())
     except (FileNotFoundError, ConnectionRefusedError):
         return None
-    except TimeoutError as error:
+    except (TimeoutError, BlockingIOError) as error:
+        # The latter, when those who wait to be let in are too many already.
         kind = DaemonHung if route == _PING else DaemonError
         raise kind(path, f"hangs: no answer within {timeout_s:.0f} s") from error
     except PermissionError as error:
@@ -108,14 +110,33 @@ def _encoded(query: Mapping[str, str]) -> str:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
+    """HTTP over a unix socket, with a deadline for everything together."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
+        super().__init__("localhost")
         self._path = path
-        self._timeout_s = timeout_s
+        self._end_s = time.monotonic() + timeout_s
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._timeout_s)
+        self.sock = _PatientSocket(self._end_s)
         self.sock.connect(str(self._path))
+
+
+class _PatientSocket(socket.socket):
+    """A socket whose every wait ends at one moment: a peer may drip for ever."""
+
+    def __init__(self, end_s: float) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._end_s = end_s
+        self._wait()
+
+    def recv_into(self, *arguments: Any, **named: Any) -> int:  # noqa: ANN401  # as the socket has them
+        """See `socket`."""
+        self._wait()
+        return super().recv_into(*arguments, **named)
+
+    def _wait(self) -> None:
+        left_s = self._end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self.settimeout(left_s)

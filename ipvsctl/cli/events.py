@@ -26,6 +26,7 @@ _STYLES: Final = {
     What.DRAIN: "yellow",
     What.DRAINED: "",
     What.PROBLEM: "red",
+    What.OTHER: "",
 }
 _COLUMNS: Final = (Column("TIME"), Column("WHAT"), Column("SERVICE"), Column("DONE"))
 _WIDTHS: Final = (19, 7, 30)

@@ -135,7 +135,9 @@ def _head(summary: Summary, counts: Counts | None) -> Iterator[Line]:
     if summary.loop is not None and summary.loop.last_repair is not None:
         repair = summary.loop.last_repair
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(repair.at_s))
-        yield (Span(f"last repair {when}: {one_line(repair.text)}", "yellow"),)
+        more = f", and {repair.count - 1:,} more" if repair.count > 1 else ""
+        text = f"last repair {when}: {one_line(repair.text)}{more}"
+        yield (Span(text, "yellow"),)
     source = summary.source_state
     if source is not None:
         for doubt in source.doubts:

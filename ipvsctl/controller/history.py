@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from ipvsctl.controller.observers import AuditDone, SyncDone
@@ -109,7 +110,7 @@ class HistoryObserver:
         await self._done.join()
 
     async def _note(self, done: AuditDone | SyncDone) -> None:
-        report = done.report
+        report = _without_refused(done.report)
         if isinstance(done, SyncDone):
             self._note_sync(report)
         elif not done.is_first:
@@ -118,15 +119,18 @@ class HistoryObserver:
                 lambda: [*find_drift(report.plan, report.observed, done.changes, tried)]
             )
             self._note_drift(drift, report)
-        for failure in to_try_again(report.report)[:_MOST_OPS]:
+        failed = to_try_again(report.report)
+        for failure in failed[:_MOST_OPS]:
             text = f"{failure.op.words(self._words)}: {failure.reason}"
             self._add(What.FAILED, text, self._services((failure.op,)))
+        self._add_rest(What.FAILED, len(failed) - _MOST_OPS, "refused")
         self._tried = frozenset(str(f.op) for f in report.report.failed)
 
     def _note_sync(self, report: SyncReport) -> None:
         drains = [*_drains(report.plan, report.observed.state)]
         for what, op in drains[:_MOST_OPS]:
             self._add(what, self._text(op, report), self._services((op,)))
+        self._add_rest(What.DRAIN, len(drains) - _MOST_OPS, "drains begun or ended")
         count = len(report.plan)
         if count > len(drains):
             shown = "; ".join(self._text(op, report) for op in report.plan[:2])
@@ -140,8 +144,9 @@ class HistoryObserver:
             return
         for op in drift[:_MOST_OPS]:
             self._add(What.REPAIR, self._text(op, report), self._services((op,)))
+        first = self._entries[-min(len(drift), _MOST_OPS)]
+        self._last_repair = msgspec.structs.replace(first, count=len(drift))
         self._add_rest(What.REPAIR, len(drift) - _MOST_OPS, "repairs")
-        self._last_repair = self._entries[-1]
         _log.warning(
             "repaired what others changed",
             changes=len(drift),
@@ -183,6 +188,15 @@ class HistoryObserver:
                 count=count,
             )
         )
+
+
+def _without_refused(report: SyncReport) -> SyncReport:
+    """A report without the ops that the kernel refused: those were not done."""
+    if not report.report.failed:
+        return report
+    refused = {id(failure.op) for failure in report.report.failed}
+    done = tuple(op for op in report.plan if id(op) not in refused)
+    return msgspec.structs.replace(report, plan=done)
 
 
 def _drains(plan: Sequence[Op], before: NodeState) -> Iterator[tuple[What, Op]]:

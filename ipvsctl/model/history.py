@@ -23,6 +23,12 @@ class What(StrEnum):
     """It is gone."""
     PROBLEM = "problem"
     """Something of an object cannot be honoured."""
+    OTHER = "other"
+    """A word that only a newer daemon knows."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "What":  # noqa: ARG003  # the enum's name
+        return cls.OTHER
 
 
 class Entry(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -120,3 +120,18 @@ def test_events_are_known_by_services(word: str) -> None:
     said = CliRunner().invoke(app, ["events", word])
     assert said.exit_code == 2
     assert said.stdout == ""
+
+
+async def test_a_word_of_a_newer_daemon(tmp_path: Path) -> None:
+    """Its events are shown all the same."""
+    entry = {**msgspec.to_builtins(ENTRIES[1]), "what": "dance"}
+
+    async def answer(_query: Mapping[str, str]) -> Pieces:
+        return (json.dumps({"daemon": "a", "entries": [entry], "new": 1}).encode(),)
+
+    path = tmp_path / "s"
+    async with control_socket(path, {"/v1/events": answer}):
+        call = CliRunner().invoke
+        said = await asyncio.to_thread(call, app, ["events", "--socket", str(path)])
+    assert said.exit_code == 0, said.output
+    assert "other    shop/web" in said.stdout

@@ -300,7 +300,8 @@ def test_check_asks_the_server(
 
 
 @pytest.mark.parametrize(
-    ("door", "told"), [(Door.REFUSED, "problem  API server"), (Door.SILENT, "no answer within")]
+    ("door", "told"),
+    [(Door.REFUSED, "problem  API server"), (Door.SILENT, "no answer within")],
 )
 def test_check_of_a_server_that_is_away(
     background: Background, kubeconfig: Path, invoke: Invoke, door: Door, told: str

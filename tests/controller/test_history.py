@@ -61,7 +61,9 @@ async def test_drift_is_an_event_with_what_was_before() -> None:
     server = world.reconciler.desired.server(key)
     assert server is not None
     assert entries[0].services == (str(server.port_name.service),)
-    assert history.last_repair is entries[-1]
+    last = history.last_repair
+    assert last is not None
+    assert last.text == entries[0].text
     (line,) = logs
     assert line["log_level"] == "warning"
     assert line["changes"] == sum(entry.count for entry in entries)
@@ -87,6 +89,9 @@ async def test_much_drift_is_few_events() -> None:
     entries = history.since(0).entries
     assert len(entries) == 21
     assert entries[-1].text.endswith("more repairs")
+    last = history.last_repair
+    assert last is not None
+    assert (last.text, last.count) == (entries[0].text, len(report.plan))
     assert sum(entry.count for entry in entries) == len(report.plan)
 
 
@@ -125,8 +130,39 @@ async def test_drains_and_refusals() -> None:
     async with remembering(world) as history:
         await history.synced(SyncDone(report=report, change=change))
     found = [(entry.what, entry.text) for entry in history.since(0).entries]
-    assert [what for what, _ in found] == [What.DRAIN, What.DRAINED, What.FAILED]
-    assert found[2][1].endswith("not permitted")
+    assert [what for what, _ in found] == [What.DRAIN, What.FAILED]
+    assert found[1][1].endswith("not permitted")
+
+
+async def test_what_was_refused_was_not_repaired() -> None:
+    """Neither in the history, nor in the log, nor as the last repair."""
+    world = World(0)
+    key = next(iter(world.kernel.observe().state.virtual_servers))
+    world.kernel.apply((DeleteVirtualServer(key),))
+    world.kernel.fail_on(lambda _op: True, 1)
+    async with remembering(world) as history:
+        with capture_logs() as logs:
+            await history.audited(audited(world, world.reconciler.audit()))
+            await history.settle()
+    assert {entry.what for entry in history.since(0).entries} == {What.FAILED}
+    assert history.last_repair is None
+    assert logs == []
+
+
+async def test_many_drains_at_once() -> None:
+    """Those that are not named are counted."""
+    world = World(0)
+    observed = world.kernel.observe()
+    keys = [RealServerKey(parse_address(f"172.16.9.{n}"), 80) for n in range(60)]
+    plan = tuple(UpdateRealServer(WEB, RealServer(key=key, weight=0)) for key in keys)
+    report = SyncReport(
+        plan=plan, report=Report(applied=60), observed=observed, duration_s=0.0
+    )
+    async with remembering(world) as history:
+        change = world.reconciler.prepare()
+        await history.synced(SyncDone(report=report, change=change))
+    entries = history.since(0).entries
+    assert [entry.count for entry in entries] == [*[1] * 20, 40]
 
 
 async def test_memory_is_bounded() -> None:

@@ -1,15 +1,18 @@
 """The control socket, over a real unix socket."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import stat
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from ipvsctl.cli.daemon import DaemonError, ask
+from ipvsctl.cli import daemon
+from ipvsctl.cli.daemon import DaemonError, DaemonHung, ask
 from ipvsctl.model.errors import ConfigError, KernelError
 from ipvsctl.serve.control import Answer, Pieces, control_socket
 
@@ -200,3 +203,47 @@ async def test_patience_with_urgent_work_ends(path: Path) -> None:
     assert body == b"".join(PIECES)
     assert limits[0] > limits[1] > limits[2] > 0
     assert limits[-1] == 0
+
+
+def test_a_daemon_that_never_accepts(path: Path) -> None:
+    """However many have waited before, it hangs, and is nothing else."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(path))
+        hung.listen(1)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        try:
+            for one in waiting:
+                one.settimeout(0)
+                with contextlib.suppress(BlockingIOError):
+                    one.connect(str(path))
+            with pytest.raises(DaemonHung, match="hangs"):
+                ask(path, "/v1/status")
+        finally:
+            for one in waiting:
+                one.close()
+
+
+def test_a_daemon_that_drips(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no sign of life."""
+    monkeypatch.setattr(daemon, "_PING_TIMEOUT_S", 0.3)
+    path.parent.mkdir()
+    ended = threading.Event()
+
+    def drip() -> None:
+        peer, _ = hung.accept()
+        with peer, contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                peer.sendall(b"H")
+
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(path))
+        hung.listen(1)
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            with pytest.raises(DaemonHung, match="hangs"):
+                ask(path, "/v1/status")
+        finally:
+            ended.set()
+            dripping.join()
