@@ -27,10 +27,10 @@ COMMANDS = [
     "diff",
     "cleanup",
     "status",
+    "check",
+    "conns",
     "explain",
     "events",
-    "conns",
-    "check",
     "render",
     "version",
 ]

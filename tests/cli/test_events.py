@@ -134,4 +134,4 @@ async def test_a_word_of_a_newer_daemon(tmp_path: Path) -> None:
         call = CliRunner().invoke
         said = await asyncio.to_thread(call, app, ["events", "--socket", str(path)])
     assert said.exit_code == 0, said.output
-    assert "other    shop/web" in said.stdout
+    assert "other  shop/web" in said.stdout
