@@ -3,22 +3,19 @@
 Each part is read alone: one that cannot be read is named, and the others are there.
 """
 
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from ipvsctl.kernel.firewall import Firewall
 from ipvsctl.kernel.netlink import NetlinkSocket
-from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.model.neighbours import Connection, ConntrackFill, Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.wire.ipvs.connections import parse_connection, spelled
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
 from ipvsctl.wire.nftables.tables import list_tables, table_name
-
-T = TypeVar("T")
 
 _PROC_NET: Final = Path("/proc/thread-self/net")
 
@@ -42,21 +39,15 @@ def read_neighbours(
 
     May be called in any thread, beside other calls: nothing is shared with them.
     """
-    unread: list[str] = []
-
-    def part(what: str, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except (OSError, ValueError, IpvsctlError) as error:
-            unread.append(f"{what}: {error}")
-            return None
+    reading = PartialReading()
+    part = reading.part
 
     return Neighbours(
         filters=part("filter rules", firewall.read_filters),
         nft_tables=part("nftables' tables", _nft_tables),
         conntrack=part("fill of conntrack", lambda: _conntrack_fill(proc_sys)),
         connections=part("IPVS connections", lambda: _connections(proc_net, addresses)),
-        unread=tuple(unread),
+        unread=tuple(reading.unread),
     )
 
 

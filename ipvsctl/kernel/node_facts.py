@@ -5,22 +5,20 @@ Each part is read alone: one that cannot be read is named, and the others are th
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.modules import PROC, SYS, loaded_modules
 from ipvsctl.kernel.neighbours import read_neighbours
+from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.kernel.sockets import read_sockets_in_steps
-from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.steps import finish
-
-T = TypeVar("T")
 
 OTHER_PROXIES: Final = frozenset(
     {"kube-proxy", "cilium-agent", "kube-router", "calico-node"}
@@ -39,14 +37,8 @@ def read_node_facts(
         sysctls: names to read.
         proc_sys: where sysctls are.
     """
-    unread: list[str] = []
-
-    def part(what: str, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except (OSError, ValueError, IpvsctlError) as error:
-            unread.append(f"{what}: {error}")
-            return None
+    reading = PartialReading()
+    part = reading.part
 
     def of_firewall() -> tuple[Neighbours, frozenset[str]]:
         with closing(IptablesFirewall.open(kernel_families())) as firewall:
@@ -68,7 +60,7 @@ def read_node_facts(
         neighbours=neighbours,
         # IPVS' connections are no part of it.
         unread=(
-            *unread,
+            *reading.unread,
             *(line for line in neighbours.unread if not line.startswith("IPVS")),
         ),
     )

@@ -12,7 +12,6 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import (
     NodeContext,
     Service,
-    ServicePort,
     ServicePortName,
     TrafficPolicy,
 )
@@ -20,7 +19,7 @@ from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import parts
 from ipvsctl.plan.diff.plan import owned_keys
-from ipvsctl.plan.report.why import Lack, endpoints_of
+from ipvsctl.plan.report.why import Lack, endpoints_of, port_of
 from ipvsctl.plan.service.program import WayIn
 from ipvsctl.plan.service.refusals import is_refusal
 from ipvsctl.plan.union.frozen import DesiredLookups
@@ -101,7 +100,7 @@ def _empty_ports(
             continue
         name = program.port_name
         service = objects.service(name.service)
-        port = None if service is None else _port(service, name)
+        port = port_of(service, name)
         if service is None or port is None:
             continue
         side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
@@ -109,13 +108,6 @@ def _empty_ports(
         slices = objects.slices_of(name.service)
         found = endpoints_of(service, port, key.family, slices, node)
         yield _EmptyPort(name, key.family, side, policy, found.lack(policy))
-
-
-def _port(service: Service, name: ServicePortName) -> ServicePort | None:
-    for port in service.ports:
-        if (port.name, port.protocol) == (name.port, name.protocol):
-            return port
-    return None
 
 
 def count_foreign(observed: Observed, desired: DesiredLookups) -> int:

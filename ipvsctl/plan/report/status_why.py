@@ -7,7 +7,7 @@ from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.words import FirewallWords
-from ipvsctl.plan.report.why import Lack, endpoints_of
+from ipvsctl.plan.report.why import Lack, endpoints_of, port_of
 from ipvsctl.plan.service.program import ServerProgram, WayIn
 
 
@@ -26,10 +26,7 @@ def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
     if program.real_servers and not is_shut:
         return ""
     service = objects.service(name.service)
-    ports = service.ports if service else ()
-    port = next(
-        (p for p in ports if (p.name, p.protocol) == (name.port, name.protocol)), None
-    )
+    port = port_of(service, name)
     if service is None or port is None:
         return "no real servers"
     policy = service.external_traffic_policy

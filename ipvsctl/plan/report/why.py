@@ -6,7 +6,13 @@ from enum import StrEnum
 import msgspec
 
 from ipvsctl.model.net import IPFamily, format_host_port
-from ipvsctl.model.objects import EndpointSlice, NodeContext, Service, ServicePort
+from ipvsctl.model.objects import (
+    EndpointSlice,
+    NodeContext,
+    Service,
+    ServicePort,
+    ServicePortName,
+)
 from ipvsctl.model.objects import TrafficPolicy as Policy
 from ipvsctl.plan.service.endpoints import (
     PortEndpoint,
@@ -127,6 +133,14 @@ class PortEndpoints(msgspec.Struct, frozen=True, kw_only=True):
         for endpoint in self.all:
             if id(endpoint) not in used:
                 yield f"{_place(endpoint)}: out, {_why_out(endpoint, policy, node)}"
+
+
+def port_of(service: Service | None, name: ServicePortName) -> ServicePort | None:
+    """The port of a name; None if the Service has it no more."""
+    for port in service.ports if service else ():
+        if (port.name, port.protocol) == (name.port, name.protocol):
+            return port
+    return None
 
 
 def endpoints_of(
