@@ -3,6 +3,7 @@
 Each part is read alone: one that cannot be read is named, and the others are there.
 """
 
+import errno
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from ipvsctl.kernel.firewall import Firewall
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.partial import PartialReading
+from ipvsctl.model.errors import KernelError
 from ipvsctl.model.neighbours import Connection, ConntrackFill, Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.wire.ipvs.connections import parse_connection, spelled
@@ -24,6 +26,9 @@ _IPTABLES_TABLES: Final = frozenset(
     for family in ("ip", "ip6")
     for name in ("filter", "nat", "mangle", "raw", "security")
 )
+
+_NO_NFTABLES: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+"""A kernel without nftables knows no such message (nfnetlink.c:nfnetlink_rcv_msg)."""
 
 MOST_CONNECTIONS: Final = 10_000
 """Connections that are kept; to say how they are, these are enough."""
@@ -53,7 +58,12 @@ def read_neighbours(
 
 def _nft_tables() -> tuple[str, ...]:
     with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
-        names = socket.dump(list_tables(), table_name, "list nftables' tables")
+        try:
+            names = socket.dump(list_tables(), table_name, "list nftables' tables")
+        except KernelError as error:
+            if error.errno in _NO_NFTABLES:
+                return ()
+            raise
     return tuple(sorted(set(names) - _IPTABLES_TABLES))
 
 

@@ -1,5 +1,6 @@
 """What a node is like, read from a real kernel, and `check` on it."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ipvsctl.kernel.modules import REQUIRED_MODULES
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.node_facts import read_node_facts
+from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPFamily
 from ipvsctl.plan.report.preflight import PREFLIGHT_SYSCTLS
 from tests.lab.netns import Netns
@@ -60,3 +63,21 @@ def test_what_is_in_the_way_is_found() -> None:
     status, said = check()
     assert status == 1, said
     assert "of kube-proxy's iptables mode: KUBE-SVC-ERIFXISQEP7F7OF4" in said
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize(
+    ("code", "is_known"), [(errno.EINVAL, True), (errno.EPERM, False)]
+)
+def test_a_kernel_without_nftables(
+    monkeypatch: pytest.MonkeyPatch, code: int, *, is_known: bool
+) -> None:
+    """Has no tables; one that may not be asked may have some."""
+
+    def dump(*_arguments: object) -> list[str]:
+        raise KernelError.of(code, "list tables")
+
+    monkeypatch.setattr(NetlinkSocket, "dump", dump)
+    facts = read_node_facts((), (), Path("/proc/sys"))
+    assert (facts.neighbours.nft_tables == ()) is is_known
+    assert any("nftables" in line for line in facts.unread) is not is_known
