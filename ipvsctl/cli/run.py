@@ -83,7 +83,9 @@ class Daemon:
             config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
-        self._history = HistoryObserver(self._reconciler.desired, kernel.words)
+        self._history = HistoryObserver(
+            self._reconciler.desired, self._reconciler.context.name, kernel.words
+        )
         self._observer = Observers(
             (
                 self._history,

@@ -16,6 +16,7 @@ import structlog
 
 from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.refused_settings import to_try_again
+from ipvsctl.controller.repeats import Repeats
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey
@@ -33,6 +34,9 @@ KEPT: Final = 1000
 _MOST_OPS: Final = 20
 """Ops of one kind, of one audit or sync, that have an entry each."""
 
+_MOST_REPEATS: Final = 200
+"""Repairs of one audit that are looked at for coming again."""
+
 _MOST_NAMES: Final = 3
 _MOST_TEXT: Final = 300
 """Characters of one entry: a name may have 253, and a rule any number."""
@@ -45,6 +49,7 @@ class HistoryObserver:
 
     Args:
         desired: gives names, in any thread.
+        node: name of this node.
         words: what operators call the things of the firewall.
         wall_clock: seconds since 1970.
     """
@@ -52,6 +57,7 @@ class HistoryObserver:
     def __init__(
         self,
         desired: DesiredLookups,
+        node: str,
         words: FirewallWords,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +70,7 @@ class HistoryObserver:
         self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
         self._tried: frozenset[str] = frozenset()
         self._last_repair: Entry | None = None
+        self._repeats = Repeats(node)
 
     @property
     def last_repair(self) -> Entry | None:
@@ -87,8 +94,8 @@ class HistoryObserver:
         self._done.put_nowait(done)
 
     def problems(self) -> tuple[Problem, ...]:
-        """See `Observer`."""
-        return ()
+        """See `Observer`: what others change again and again."""
+        return self._repeats.problems(self._wall_clock())
 
     def appeared(self, problems: tuple[Problem, ...]) -> None:
         """See `Observer`."""
@@ -144,6 +151,8 @@ class HistoryObserver:
             return
         for op in drift[:_MOST_OPS]:
             self._add(What.REPAIR, self._text(op, report), self._services((op,)))
+        repairs = [op.words(self._words)[:_MOST_TEXT] for op in drift[:_MOST_REPEATS]]
+        self._repeats.note(repairs, self._wall_clock())
         first = self._entries[-min(len(drift), _MOST_OPS)]
         self._last_repair = msgspec.structs.replace(first, count=len(drift))
         self._add_rest(What.REPAIR, len(drift) - _MOST_OPS, "repairs")

@@ -9,11 +9,12 @@ from structlog.testing import capture_logs
 
 from ipvsctl.controller.history import KEPT, HistoryObserver
 from ipvsctl.controller.observers import AuditDone, SyncDone
+from ipvsctl.controller.repeats import OFTEN, Repeats
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.model.history import What
 from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import parse_address
-from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.problem import WORDED, Kind, ObjectRef, Problem
 from ipvsctl.plan.diff.ops import (
     DeleteRealServer,
     DeleteVirtualServer,
@@ -24,6 +25,15 @@ from ipvsctl.plan.diff.ops import (
 from tests.controller.cluster import WEB
 from tests.controller.test_audit import World
 
+
+class Clock:
+    """The wall clock of the histories."""
+
+    now_s = 1_000.0
+
+
+clock = Clock()
+
 POD = RealServerKey(parse_address("172.16.0.1"), 8080)
 
 
@@ -31,7 +41,10 @@ POD = RealServerKey(parse_address("172.16.0.1"), 8080)
 async def remembering(world: World) -> AsyncIterator[HistoryObserver]:
     """A history that takes note."""
     history = HistoryObserver(
-        world.reconciler.desired, world.reconciler.words, lambda: 1_000.0
+        world.reconciler.desired,
+        "node-0",
+        world.reconciler.words,
+        lambda: clock.now_s,
     )
     running = asyncio.ensure_future(history.run())
     yield history
@@ -210,3 +223,33 @@ async def test_a_great_many_problems_are_one_line_more() -> None:
     assert len(entries) == 21
     assert entries[0].services == ()
     assert entries[-1].count == 4980
+
+
+async def test_what_comes_again_and_again_is_a_problem_of_the_node() -> None:
+    """The third time within ten minutes, and until ten minutes have been quiet."""
+    world = World(0)
+    keys = [*world.kernel.observe().state.virtual_servers][:2]
+    async with remembering(world) as history:
+        for number in range(3):
+            assert history.problems() == ()
+            gone = keys if number == 1 else keys[:1]
+            world.kernel.apply(tuple(map(DeleteVirtualServer, gone)))
+            await history.audited(audited(world, world.reconciler.audit()))
+            await history.settle()
+            clock.now_s += 30
+        found = history.problems()
+        assert {problem.kind for problem in found} == {Kind.NODE}
+        assert any(str(keys[0]) in problem.value for problem in found)
+        assert not any(str(keys[1]) in problem.value for problem in found)
+        clock.now_s += 1000
+        assert history.problems() == ()
+
+
+def test_a_fight_over_everything_is_bounded() -> None:
+    """Some are in words, the others counted; memory has an end."""
+    repeats = Repeats("node-0")
+    for _ in range(OFTEN):
+        repeats.note((f"add address {number}" for number in range(5000)), 1.0)
+    found = repeats.problems(2.0)
+    assert len(found) == WORDED + 1
+    assert sum(problem.count for problem in found) == 1000
