@@ -7,6 +7,7 @@ import msgspec
 
 from ipvsctl import __version__
 from ipvsctl.cli import explain, status, sync
+from ipvsctl.cli.daemon import PROTOCOL
 from ipvsctl.cli.encode import encode_in_steps
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.history import HistoryObserver
@@ -163,7 +164,7 @@ class ControlAnswers:
         return (msgspec.json.encode(self._history.since(int(since))),)
 
     async def _version(self, _query: Mapping[str, str]) -> Pieces:
-        return (msgspec.json.encode({"version": __version__}),)
+        return (msgspec.json.encode({"version": __version__, "protocol": PROTOCOL}),)
 
     def _source_state(self) -> SourceState:
         return source_state(

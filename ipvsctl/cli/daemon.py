@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
+
 from ipvsctl.cli.errors import complain
 from ipvsctl.model.errors import ConfigError, IpvsctlError
 
 _TIMEOUT_S: Final = 60.0
 """A node of 50,000 Services is read and described within it."""
+
+PROTOCOL: Final = 2
+"""What a daemon and its clients understand; it grows when they learn a question. Fields
+that one side does not know are passed over, so clients of other versions are served.
+
+1: `status` by namespace and name, `diff`, `version`.
+2: `status` by address, port and kind; `explain`, `events`.
+"""
 
 _PING: Final = "/v1/version"
 _PING_TIMEOUT_S: Final = 3.0
@@ -34,31 +44,60 @@ class DaemonError(IpvsctlError):
         self.reason = reason
 
 
-class DaemonHung(DaemonError):
-    """The daemon is there, and does not even say its version."""
+class DaemonMute(DaemonError):
+    """The daemon is there and cannot be asked; the kernel can be read without it."""
 
 
-def unless_hung(question: Callable[[], T | None]) -> T | None:
-    """What a daemon says; None, after a word of warning, of one that hangs."""
+class DaemonHung(DaemonMute):
+    """It does not even say its version."""
+
+
+class DaemonOld(DaemonMute):
+    """It does not know the question."""
+
+
+class _Version(msgspec.Struct):
+    """What a daemon says of itself; one of 0.1.0 knows no other words."""
+
+    version: str = "unknown"
+    protocol: int = 1
+
+
+def unless_mute(question: Callable[[], T | None]) -> T | None:
+    """What a daemon says; None, after a word of warning, of one that cannot."""
     try:
         return question()
-    except DaemonHung as error:
+    except DaemonMute as error:
         complain(f"warning: {error}; the kernel is read without it")
         return None
 
 
-def ask(path: Path, route: str, query: Mapping[str, str] | None = None) -> bytes | None:
+def ask(
+    path: Path, route: str, query: Mapping[str, str] | None = None, *, needs: int = 1
+) -> bytes | None:
     """The daemon's answer, JSON; None when no daemon is there.
+
+    Args:
+        path: its control socket.
+        route: the question.
+        query: its words; those that are empty are left out.
+        needs: the least `PROTOCOL` that knows all of it.
 
     Raises:
         ConfigError: a value of the query is no text.
         DaemonError: the daemon cannot be asked, or refused.
         DaemonHung: it has not said its version within some seconds.
+        DaemonOld: it is of a version that does not know the question.
     """
     # A long answer takes its time; this one is there at once, as long as the event
     # loop turns.
-    if _get(path, _PING, _PING_TIMEOUT_S) is None:
+    ping = _get(path, _PING, _PING_TIMEOUT_S)
+    if ping is None:
         return None
+    known = _version(ping)
+    if known.protocol < needs:
+        reason = f"version {known.version} does not know this question"
+        raise DaemonOld(path, reason)
     words = _encoded({name: value for name, value in (query or {}).items() if value})
     answer = _get(path, f"{route}?{words}" if words else route, _TIMEOUT_S)
     if answer is not None and answer.status != http.client.OK:
@@ -72,6 +111,14 @@ def is_there(path: Path) -> bool:
         return _get(path, _PING, _PING_TIMEOUT_S) is not None
     except DaemonError:
         return True
+
+
+def _version(ping: "_Answer") -> _Version:
+    """What a daemon is; whatever else it says of itself is passed over."""
+    try:
+        return msgspec.json.decode(ping.body, type=_Version)
+    except msgspec.DecodeError:
+        return _Version()
 
 
 class _Answer(NamedTuple):

@@ -39,7 +39,7 @@ def ask_for_events(socket: Path, since: int = 0) -> History:
         ConfigError: there is none.
         DaemonError: it cannot say.
     """
-    answer = ask(socket, "/v1/events", {"since": str(since)})
+    answer = ask(socket, "/v1/events", {"since": str(since)}, needs=2)
     if answer is None:
         reason = "no ipvsctl run answers there, and only a daemon has a memory"
         raise ConfigError(field="--socket", value=str(socket), reason=reason)

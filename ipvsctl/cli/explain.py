@@ -92,13 +92,13 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: what the objects are worth.
         loop: how the daemon does; None if it was not asked.
-        hung: that there is a daemon which does not answer, a clause; "" if not.
+        mute: that there is a daemon which cannot be asked, a clause; "" if not.
         problems: of all objects.
     """
 
     source: SourceState
     loop: LoopStatus | None = None
-    hung: str = ""
+    mute: str = ""
     problems: tuple[Problem, ...] = ()
 
 
@@ -112,7 +112,7 @@ def ask_to_explain(socket: Path, question: Question) -> Explanation | None:
     question.read_client()
     question.read_protocol()
     query = {"question": msgspec.json.encode(words_of(question)).decode()}
-    answer = ask(socket, "/v1/explain", query)
+    answer = ask(socket, "/v1/explain", query, needs=2)
     return None if answer is None else msgspec.json.decode(answer, type=Explanation)
 
 
@@ -142,9 +142,9 @@ def read_explanation(
     config: ProxyConfig,
     source: SourceState,
     question: Question,
-    hung: str = "",
+    mute: str = "",
 ) -> Explanation:
-    """The explanation without a daemon; `hung` says that there is one, and how."""
+    """The explanation without a daemon; `mute` says that there is one, and why not."""
     with closing(kernel):
         neighbours = kernel.read_neighbours(addresses_of(question.target, store))
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
@@ -156,7 +156,7 @@ def read_explanation(
                 config,
                 neighbours,
                 question,
-                Surroundings(source=source, hung=hung, problems=reconciler.problems()),
+                Surroundings(source=source, mute=mute, problems=reconciler.problems()),
             )
         )
 
@@ -217,7 +217,7 @@ def explain_in_steps(
     found = yield from explain(
         inputs, question.target, question.read_client(), question.read_protocol()
     )
-    steps = (*_source_steps(about.source), _loop_step(loop, about.hung))
+    steps = (*_source_steps(about.source), _loop_step(loop, about.mute))
     head = Part(title="what is known", steps=steps)
     return msgspec.structs.replace(
         found.before(head), by="no daemon was asked" if loop is None else ""
@@ -288,13 +288,13 @@ def _source_steps(source: SourceState) -> list[Step]:
     ]
 
 
-def _loop_step(loop: LoopStatus | None, hung: str) -> Step:
-    if hung:
+def _loop_step(loop: LoopStatus | None, mute: str) -> Step:
+    if mute:
         return Step(
             verdict=Verdict.BROKEN,
             subject="daemon",
-            found=hung,
-            remedy="its liveness probe should have it restarted: look at its log",
+            found=mute,
+            remedy="look at its log, and at its version",
         )
     if loop is None:
         return Step(

@@ -50,7 +50,8 @@ def ask_for_status(socket: Path, selection: Selection) -> NodeStatus | None:
         "port": str(selection.port or ""),
         "only": selection.only or "",
     }
-    answer = ask(socket, "/v1/status", query)
+    has_filter = bool(selection.address or selection.only)
+    answer = ask(socket, "/v1/status", query, needs=2 if has_filter else 1)
     return None if answer is None else msgspec.json.decode(answer, type=NodeStatus)
 
 

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ipvsctl.cli.app import app
+from ipvsctl.cli.daemon import PROTOCOL
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.serve.control import Pieces, control_socket
 
@@ -39,6 +40,10 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
+async def _version(_query: Mapping[str, str]) -> Pieces:
+    return (json.dumps({"version": "9", "protocol": PROTOCOL}).encode(),)
+
+
 async def asked(path: Path, *histories: History, words: tuple[str, ...] = ()) -> Result:
     """The command on a daemon that says these, one after the other."""
     left = [*histories]
@@ -46,7 +51,7 @@ async def asked(path: Path, *histories: History, words: tuple[str, ...] = ()) ->
     async def answer(_query: Mapping[str, str]) -> Pieces:
         return (msgspec.json.encode(left.pop(0) if len(left) > 1 else left[0]),)
 
-    async with control_socket(path, {"/v1/events": answer}):
+    async with control_socket(path, {"/v1/events": answer, "/v1/version": _version}):
         call = CliRunner().invoke
         return await asyncio.to_thread(
             call, app, ["events", *words, "--socket", str(path)]
@@ -130,7 +135,7 @@ async def test_a_word_of_a_newer_daemon(tmp_path: Path) -> None:
         return (json.dumps({"daemon": "a", "entries": [entry], "new": 1}).encode(),)
 
     path = tmp_path / "s"
-    async with control_socket(path, {"/v1/events": answer}):
+    async with control_socket(path, {"/v1/events": answer, "/v1/version": _version}):
         call = CliRunner().invoke
         said = await asyncio.to_thread(call, app, ["events", "--socket", str(path)])
     assert said.exit_code == 0, said.output

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli.daemon import DaemonError, ask
+from ipvsctl.cli.daemon import PROTOCOL, DaemonError, ask
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
@@ -149,7 +149,10 @@ async def test_it_programs_the_kernel_and_answers(
     assert loop.failed_ops == 0
     answer = msgspec.json.decode(bodies["/v1/diff"], type=DiffAnswer)
     assert answer.plan.is_empty
-    assert json.loads(bodies["/v1/version"]) == {"version": __version__}
+    assert json.loads(bodies["/v1/version"]) == {
+        "version": __version__,
+        "protocol": PROTOCOL,
+    }
 
 
 LOCALHOST = parse_address("127.0.0.1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ipvsctl.cli import daemon
-from ipvsctl.cli.daemon import DaemonError, DaemonHung, ask
+from ipvsctl.cli.daemon import DaemonError, DaemonHung, DaemonOld, ask
 from ipvsctl.model.errors import ConfigError, KernelError
 from ipvsctl.serve.control import Answer, Pieces, control_socket
 
@@ -247,3 +247,28 @@ def test_a_daemon_that_drips(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         finally:
             ended.set()
             dripping.join()
+
+
+async def test_a_daemon_of_another_version(path: Path) -> None:
+    """What it does not know it is not asked; what it says besides is passed over."""
+    said: list[bytes] = [b'{"version": "0.1.0"}']
+
+    async def version(_query: Mapping[str, str]) -> Pieces:
+        return (said[0],)
+
+    async with control_socket(path, {**ANSWERS, "/v1/version": version}):
+        with pytest.raises(DaemonOld, match=r"version 0\.1\.0 does not know"):
+            await asyncio.to_thread(ask, path, "/v1/echo", needs=2)
+        assert await asyncio.to_thread(ask, path, "/v1/echo") == b"{}"
+        said[0] = b'{"version": "9.0.0", "protocol": 7, "new": {"a": 1}}'
+        assert await asyncio.to_thread(ask, path, "/v1/echo", needs=2) == b"{}"
+
+
+def test_what_is_mute_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a line; then others are asked."""
+
+    def question() -> None:
+        raise DaemonOld(path, "version 0.1.0 does not know this question")
+
+    assert daemon.unless_mute(question) is None
+    assert "the kernel is read without it" in capsys.readouterr().err

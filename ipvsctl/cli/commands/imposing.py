@@ -111,11 +111,11 @@ def diff(
     Without --manifests the daemon is asked, and if there is none, the API server.
     """
     from ipvsctl.cli import sync
-    from ipvsctl.cli.daemon import unless_hung
+    from ipvsctl.cli.daemon import unless_mute
 
     answer = None
     if not node.manifests:
-        answer = unless_hung(lambda: sync.ask_to_compare(socket, output))
+        answer = unless_mute(lambda: sync.ask_to_compare(socket, output))
     if answer is None:
         store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
         kernel = node.open_kernel(to_change=False)

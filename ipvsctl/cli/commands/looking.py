@@ -76,7 +76,7 @@ def status(  # noqa: PLR0913  # one for each option
 ) -> ExitStatus:
     """Show Services with their virtual servers and real servers."""
     from ipvsctl.cli import status as command
-    from ipvsctl.cli.daemon import unless_hung
+    from ipvsctl.cli.daemon import unless_mute
     from ipvsctl.model.status import NodeStatus, Only
 
     flags = {Only.PROBLEMS: problems, Only.DRAINING: draining, Only.EMPTY: empty}
@@ -86,7 +86,7 @@ def status(  # noqa: PLR0913  # one for each option
 
     def look() -> NodeStatus:
         nonlocal exit_status
-        found = unless_hung(lambda: command.ask_for_status(socket, selection))
+        found = unless_mute(lambda: command.ask_for_status(socket, selection))
         if found is not None:
             return found
         from ipvsctl.cli import inputs
@@ -198,13 +198,13 @@ def conns(
     """Show the connections of IPVS by the names of Services."""
     from ipvsctl.cli import conns as command
     from ipvsctl.cli import status as names
-    from ipvsctl.cli.daemon import unless_hung
+    from ipvsctl.cli.daemon import unless_mute
     from ipvsctl.cluster.store import Store
     from ipvsctl.model.status import Selection
     from ipvsctl.model.target import parse_target
 
     target = parse_target(what, namespace) if what else None
-    found = unless_hung(lambda: names.ask_for_status(socket, Selection()))
+    found = unless_mute(lambda: names.ask_for_status(socket, Selection()))
     if found is None:
         known, source = node.read_if_any()
         store = Store(node.name) if known is None else known

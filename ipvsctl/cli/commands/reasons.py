@@ -72,7 +72,7 @@ def explain(
 ) -> ExitStatus:
     """Say why a Service answers on this node, or does not: from object to wire."""
     from ipvsctl.cli import explain as command
-    from ipvsctl.cli.daemon import DaemonHung
+    from ipvsctl.cli.daemon import DaemonMute
     from ipvsctl.cli.errors import complain
     from ipvsctl.model.errors import NotFound
     from ipvsctl.model.source_state import SourceState
@@ -81,15 +81,15 @@ def explain(
     question = command.Question(
         target=parse_target(target, namespace), client=client, protocol=protocol
     )
-    found, hung = None, ""
+    found, mute = None, ""
     if not node.manifests:
         try:
             found = command.ask_to_explain(socket, question)
-        except DaemonHung as error:
-            hung = str(error)
-            complain(f"warning: {hung}")
+        except DaemonMute as error:
+            mute = str(error)
+            complain(f"warning: {mute}")
     if found is None:
-        because = hung or f"no ipvsctl run answers on {socket}"
+        because = mute or f"no ipvsctl run answers on {socket}"
         store = node.read_store(because=f", since {because}")
         state = SourceState(
             description=node.origin.description, doubts=store.vouched().doubts
@@ -100,7 +100,7 @@ def explain(
             found = command.without_kernel(question, error)
         else:
             found = command.read_explanation(
-                kernel, store, node.settings, state, question, hung
+                kernel, store, node.settings, state, question, mute
             )
     return command.print_explanation(found, output)
 
