@@ -33,6 +33,7 @@ OTHERS_OPTIONS: Final = {
     "--disable-kube-proxy",  # k3s
     "--help",
     "--lb-server-port",  # k3s
+    "--rate",  # ipvsadm
     "--services",  # the bench
 }
 

@@ -1,6 +1,6 @@
 """The command line, whole: `--help` lists commands in the order of these modules."""
 
-from ipvsctl.cli.commands import imposing, looking, reasons, rendering
+from ipvsctl.cli.commands import imposing, looking, reasons, traffic, without_kernel
 from ipvsctl.cli.commands.root import app
 
-__all__ = ["app", "imposing", "looking", "reasons", "rendering"]
+__all__ = ["app", "imposing", "looking", "reasons", "traffic", "without_kernel"]

@@ -63,6 +63,7 @@ class ControlAnswers:
             "/v1/diff": self._diff,
             "/v1/explain": self._explain,
             "/v1/events": self._events,
+            "/v1/names": self._names,
             "/v1/version": self._version,
         }
 
@@ -98,7 +99,11 @@ class ControlAnswers:
         return await self._look(("status", selection), view)
 
     async def _diff(self, query: Mapping[str, str]) -> Pieces:
-        as_data = query.get("ops") == "data"
+        scope = sync.Scope(
+            name=query.get("name", ""), as_data=query.get("ops") == "data"
+        )
+        # A name that is none is told before anything is read.
+        _ = scope.target
 
         def view(seen: Seen) -> Steps:
             source = self._source_state()
@@ -107,13 +112,13 @@ class ControlAnswers:
             def answer() -> Steps:
                 problems = _together(seen.problems, uncompiled)
                 found = yield from sync.diff_answer_in_steps(
-                    seen, problems, source, as_data=as_data
+                    seen, problems, source, self._store, scope
                 )
                 return (msgspec.json.encode(found),)
 
             return answer()
 
-        return await self._look(("diff", as_data), view)
+        return await self._look(("diff", scope), view)
 
     async def _explain(self, query: Mapping[str, str]) -> Pieces:
         question = explain.read_question(query.get("question", ""))
@@ -162,6 +167,10 @@ class ControlAnswers:
         if not (since.isascii() and since.isdigit()):
             raise ConfigError(field="since", value=since, reason="no number")
         return (msgspec.json.encode(self._history.since(int(since))),)
+
+    async def _names(self, _query: Mapping[str, str]) -> Pieces:
+        names = await asyncio.to_thread(lambda: sorted(map(str, self._store.refs())))
+        return (msgspec.json.encode(names),)
 
     async def _version(self, _query: Mapping[str, str]) -> Pieces:
         return (msgspec.json.encode({"version": __version__, "protocol": PROTOCOL}),)

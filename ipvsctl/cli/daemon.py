@@ -21,7 +21,7 @@ PROTOCOL: Final = 2
 that one side does not know are passed over, so clients of other versions are served.
 
 1: `status` by namespace and name, `diff`, `version`.
-2: `status` by address, port and kind; `explain`, `events`.
+2: `status` by address, port and kind; `diff` by name; `explain`, `events`, `names`.
 """
 
 _PING: Final = "/v1/version"
@@ -103,6 +103,16 @@ def ask(
     if answer is not None and answer.status != http.client.OK:
         raise DaemonError(path, answer.body.decode(errors="replace").strip())
     return None if answer is None else answer.body
+
+
+def ask_names(path: Path) -> list[str]:
+    """Every Service that the daemon knows, `namespace/name`; none without a daemon.
+
+    Raises:
+        DaemonError: the daemon cannot say.
+    """
+    answer = ask(path, "/v1/names", needs=2)
+    return [] if answer is None else msgspec.json.decode(answer, type=list[str])
 
 
 def is_there(path: Path) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipvsctl.kernel.interface import Kernel
+    from ipvsctl.kernel.ipvs_rates import RateSource
     from ipvsctl.model.config import ProxyConfig
     from ipvsctl.model.neighbours import Connection
     from ipvsctl.model.node_facts import NodeFacts
@@ -101,6 +102,25 @@ def read_linux_connections() -> "Iterator[Connection]":
     return read_connections()
 
 
+class OpenRates(Protocol):
+    """Opens the rates that IPVS estimates on this node."""
+
+    def __call__(self) -> "RateSource":
+        """The rates.
+
+        Raises:
+            KernelError: there is no IPVS, or it is not permitted.
+        """
+        ...
+
+
+def open_linux_rates() -> "RateSource":
+    """See `OpenRates`."""
+    from ipvsctl.kernel.ipvs_rates import IpvsRates  # noqa: PLC0415  # see above
+
+    return IpvsRates()
+
+
 def effective_capabilities(status: str) -> int:
     """One bit a capability, by its number, from the text of `/proc/self/status`."""
     (effective,) = re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
@@ -129,6 +149,7 @@ class Environment:
     open_kernel: OpenKernel = open_linux_kernel
     read_node: ReadNode = read_linux_node
     read_connections: ReadConnections = read_linux_connections
+    open_rates: OpenRates = open_linux_rates
 
 
 def environment(context: typer.Context) -> Environment:

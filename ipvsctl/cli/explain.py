@@ -168,11 +168,7 @@ def addresses_of(target: Target, objects: Objects) -> frozenset[IPAddress]:
         own = frozenset({target.address})
     else:
         own = frozenset()
-        refs = frozenset(
-            ref
-            for ref in objects.refs()
-            if ref.name == target.name and target.namespace in {"", ref.namespace}
-        )
+        refs = frozenset(ref for ref in objects.refs() if target.is_of(ref))
     services = filter(None, map(objects.service, refs))
     return own | frozenset(
         address

@@ -11,6 +11,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import Leftover, SetKey
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.subject import (
@@ -21,6 +22,7 @@ from ipvsctl.model.subject import (
     SysctlSubject,
     TimeoutsSubject,
 )
+from ipvsctl.model.target import NamedTarget
 from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
     Plan,
@@ -95,6 +97,22 @@ def describe(
             )
             for op in plan
         ),
+    )
+
+
+def part_of(plan: PlanView, target: NamedTarget) -> PlanView:
+    """The changes for a Service alone."""
+    changes = tuple(
+        line
+        for line in plan.changes
+        if line.service and target.is_of(ObjectRef(*line.service.split("/", 1)))
+    )
+    counts = Counter(line.action for line in changes)
+    return PlanView(
+        add=counts[Verb.ADD],
+        change=counts[Verb.CHANGE],
+        delete=counts[Verb.DELETE],
+        changes=changes,
     )
 
 

@@ -12,21 +12,24 @@ from ipvsctl.cli.errors import ExitStatus, complain, tell
 from ipvsctl.cli.inputs import tell_problems
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_lines, print_styled
-from ipvsctl.cli.plan_view import PlanView, describe
+from ipvsctl.cli.plan_view import PlanView, describe, part_of
 from ipvsctl.cli.show_plan import Outcome, outcome_summary, plan_lines, plan_summary
 from ipvsctl.cluster.store import Store
+from ipvsctl.cluster.taken import Objects
 from ipvsctl.controller.look import Seen, see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.errors import ConfigError, NotKnown
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
+from ipvsctl.model.target import NamedTarget, parse_name
 from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.explain_target import NotThere, find_named
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +37,13 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: where objects come from, and what the comparison is worth.
+        not_there: why there is no such Service; "" if there is.
     """
 
     plan: PlanView
     problems: tuple[Problem, ...] = ()
     source: SourceState
+    not_there: str = ""
 
 
 class DiffData(PlanView, frozen=True, kw_only=True):
@@ -47,10 +52,31 @@ class DiffData(PlanView, frozen=True, kw_only=True):
     source: SourceState
 
 
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a comparison is asked for.
+
+    Attributes:
+        name: of a Service, also `namespace/name`; "" for the whole node.
+        as_data: see `plan_view.describe`.
+    """
+
+    name: str = ""
+    as_data: bool = False
+
+    @property
+    def target(self) -> NamedTarget | None:
+        """The Service.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        return parse_name(self.name) if self.name else None
+
+
 def compare(
-    kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat, source: str
+    kernel: Kernel, store: Store, config: ProxyConfig, scope: Scope, source: str
 ) -> DiffAnswer:
-    """The plan of `apply`, described as `form` needs it; `source` is the objects'."""
+    """The plan of `apply`, described; `source` is the objects'."""
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         return finish(
@@ -58,13 +84,18 @@ def compare(
                 see(reconciler, reconciler.survey()),
                 reconciler.problems(),
                 SourceState(description=source, doubts=store.vouched().doubts),
-                as_data=form is not PlanFormat.TABLE,
+                store,
+                scope,
             )
         )
 
 
 def diff_answer_in_steps(
-    seen: Seen, problems: tuple[Problem, ...], source: SourceState, *, as_data: bool
+    seen: Seen,
+    problems: tuple[Problem, ...],
+    source: SourceState,
+    objects: Objects,
+    scope: Scope,
 ) -> Generator[None, None, DiffAnswer]:
     """The plan of an audit for a node as it was seen, described.
 
@@ -72,7 +103,8 @@ def diff_answer_in_steps(
         seen: the node.
         problems: those of all objects.
         source: what the objects are worth.
-        as_data: see `plan_view.describe`.
+        objects: what the desired state was compiled from.
+        scope: how much of it is wanted.
     """
     held = yield from seen.held_in_steps()
     source = msgspec.structs.replace(source, held=held)
@@ -82,25 +114,40 @@ def diff_answer_in_steps(
         seen.observed.state,
         seen.desired,
         firewall=seen.words,
-        as_data=as_data,
+        as_data=scope.as_data,
     )
-    return DiffAnswer(plan=view, problems=problems, source=source)
+    target = scope.target
+    if target is None:
+        return DiffAnswer(plan=view, problems=problems, source=source)
+    found = find_named(objects, target, several=True)
+    return DiffAnswer(
+        plan=part_of(view, target),
+        problems=tuple(p for p in problems if target.is_of(p.ref)),
+        source=source,
+        not_there=found.reason if isinstance(found, NotThere) else "",
+    )
 
 
-def ask_to_compare(socket: Path, form: PlanFormat) -> DiffAnswer | None:
+def ask_to_compare(socket: Path, scope: Scope) -> DiffAnswer | None:
     """The daemon's own comparison; None when there is no daemon.
 
     Raises:
         DaemonError: the daemon cannot say.
     """
-    query = {} if form is PlanFormat.TABLE else {"ops": "data"}
-    answer = ask(socket, "/v1/diff", query)
+    query = {"ops": "data" if scope.as_data else "", "name": scope.name}
+    answer = ask(socket, "/v1/diff", query, needs=2 if scope.name else 1)
     return None if answer is None else msgspec.json.decode(answer, type=DiffAnswer)
 
 
 def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
-    """Print a comparison; whether there is a difference, if that is known."""
+    """Print a comparison; whether there is a difference, if that is known.
+
+    Raises:
+        NotKnown: there is no such Service, and nothing of it is left.
+    """
     source = answer.source
+    if answer.not_there and answer.plan.is_empty:
+        raise NotKnown(answer.not_there)
     if form is not PlanFormat.TABLE:
         plan = msgspec.structs.asdict(answer.plan)
         print_data(DiffData(**plan, source=source), form)

@@ -58,6 +58,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+class NotKnown(IpvsctlError):
+    """There is no such thing; the text says what there is."""
+
+
 class UnreadInput(IpvsctlError):
     """Something of the input cannot be read, so that nothing may be imposed.
 

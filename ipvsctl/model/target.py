@@ -7,6 +7,7 @@ import msgspec
 
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.net import IPAddress, format_host_port, parse_address
+from ipvsctl.model.problem import ObjectRef
 
 FIELD: Final = "TARGET"
 
@@ -31,6 +32,10 @@ class NamedTarget(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
         return f"{name}:{self.port}" if self.port else name
+
+    def is_of(self, ref: ObjectRef) -> bool:
+        """Whether a Service is meant."""
+        return self.name == ref.name and self.namespace in {"", ref.namespace}
 
 
 class AddressTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +80,18 @@ def parse_target(text: str, namespace: str = "") -> Target:
             number = 0 if port is None else _port(text, port)
             return AddressTarget(address=address, port=number)
     return _named(text, namespace)
+
+
+def parse_name(text: str, namespace: str = "") -> NamedTarget:
+    """Likewise, where nothing but a Service as a whole has an answer.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    target = parse_target(text, namespace)
+    if not isinstance(target, NamedTarget) or target.port:
+        raise _unusable(text, "only a Service, [NAMESPACE/]NAME, has an answer here")
+    return target
 
 
 def _named(text: str, namespace: str) -> NamedTarget:

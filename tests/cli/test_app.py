@@ -28,9 +28,10 @@ COMMANDS = [
     "cleanup",
     "status",
     "check",
-    "conns",
     "explain",
     "events",
+    "conns",
+    "top",
     "render",
     "version",
 ]

@@ -124,7 +124,7 @@ async def all_answers(made: Daemon, path: Path) -> Mapping[str, bytes]:
 
     async def ask_everything() -> None:
         await first_audit(path)
-        for route in ("/v1/status", "/v1/diff", "/v1/version"):
+        for route in ("/v1/status", "/v1/diff", "/v1/names", "/v1/version"):
             answer = await asyncio.to_thread(ask, path, route)
             assert answer is not None
             bodies[route] = answer
@@ -149,6 +149,7 @@ async def test_it_programs_the_kernel_and_answers(
     assert loop.failed_ops == 0
     answer = msgspec.json.decode(bodies["/v1/diff"], type=DiffAnswer)
     assert answer.plan.is_empty
+    assert json.loads(bodies["/v1/names"]) == ["default/web"]
     assert json.loads(bodies["/v1/version"]) == {
         "version": __version__,
         "protocol": PROTOCOL,

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from ipvsctl.cli.screen import watch
 from ipvsctl.model.errors import ConfigError
 
 SCRIPT = """
-import itertools
+import itertools, sys
 from ipvsctl.cli.layout import Span
 from ipvsctl.cli.screen import watch
 from ipvsctl.model.errors import ConfigError
@@ -29,17 +30,24 @@ def draw():
         raise ConfigError(field="it", value=None, reason="is away")
     return [(Span(f"line {n} of {drawn}"),) for n in range(100)]
 
-watch(draw, 0.05)
+keys = []
+
+def press(key):
+    keys.append(key)
+    return key == "n"
+
+watch(draw, float(sys.argv[1]), press)
+print("pressed", *keys)
 """
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 @contextmanager
-def watching() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def watching(period_s: float = 0.05) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The script in a terminal of 24 lines."""
     mine, its = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, str(period_s)],
         stdin=its,
         stdout=its,
         stderr=its,
@@ -91,6 +99,21 @@ def test_it_fits_and_errors_pass() -> None:
     assert first.count(b"line ") == 22
     assert b"78 more lines" in first
     assert b"it: is away" in found
+
+
+def test_keys() -> None:
+    """They draw at once, or not, are never shown, and `q` ends."""
+    with watching(period_s=3600) as (process, terminal):
+        before = termios.tcgetattr(terminal)
+        found = read_until(terminal, b"of 0")
+        os.write(terminal, b"xn")
+        found += read_until(terminal, b"it: is away")
+        os.write(terminal, b"nq")
+        found += read_until(terminal, b"pressed x n n")
+        assert process.wait(timeout=60) == 0
+        assert termios.tcgetattr(terminal) == before
+    assert found.index(LEAVE) < found.index(b"pressed")
+    assert b"x" not in found.partition(LEAVE)[0]
 
 
 def test_without_a_terminal() -> None:

@@ -20,6 +20,7 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
     UpdateRealServer,
 )
+from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
 from tests.fakes.kernel import FakeKernel
 
@@ -90,6 +91,52 @@ def test_diff_is_grouped_by_service(
         "  - real server tcp 10.96.0.10:80 -> 172.16.9.9:8080\n"
         "3 to add, 1 to change, 1 to delete\n"
     )
+
+
+def test_diff_of_one_service(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel
+) -> None:
+    """What is for others, or for the node, is left out; so is whether it is equal."""
+    write(
+        manifests,
+        raw_node("node-0"),
+        raw_service("web"),
+        raw_slice("web-a", raw_endpoint("172.16.0.1")),
+        raw_service("api", clusterIP="10.96.0.11", clusterIPs=["10.96.0.11"]),
+    )
+    assert "node\n" in invoke("diff", "--manifests", manifests).stdout
+    result = invoke("diff", "web", "--manifests", manifests)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "default/web"
+    assert "10.96.0.11" not in result.stdout
+    assert "sysctl" not in result.stdout
+    assert result.stdout.splitlines()[-1] == "7 to add, 0 to change, 0 to delete"
+    invoke("apply", "--manifests", manifests)
+    kernel.apply((UnbindAddress(parse_address("10.96.0.10")),))
+    for name, status in (("default/web", 1), ("default/api", 0)):
+        assert invoke("diff", name, "--manifests", manifests).exit_code == status
+    found = invoke("diff", "web", "--manifests", manifests, "-o", "json")
+    assert {c["service"] for c in json.loads(found.stdout)["changes"]} == {
+        "default/web"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("shop/web", "there is one in default"),
+        ("nobody", "no Service nobody is known"),
+        ("10.96.0.10", "only a Service"),
+        ("web:http", "only a Service"),
+    ],
+)
+def test_diff_of_nothing(
+    invoke: Invoke, manifests: Path, name: str, reason: str
+) -> None:
+    """It is not called equal."""
+    result = invoke("diff", name, "--manifests", manifests)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
 
 
 def test_what_belongs_to_no_service_comes_last(

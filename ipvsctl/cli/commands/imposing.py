@@ -9,6 +9,7 @@ import typer
 
 from ipvsctl.cli.commands.root import STATUSES, app
 from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.name_options import OnlyArgument
 from ipvsctl.cli.node_command import NodeInputs, node_command
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
@@ -84,7 +85,8 @@ def apply(
     if not dry_run:
         return sync.apply(kernel, store, node.settings, output)
     source = node.origin.description
-    sync.print_diff(sync.compare(kernel, store, node.settings, output, source), output)
+    scope = sync.Scope(as_data=output is not PlanFormat.TABLE)
+    sync.print_diff(sync.compare(kernel, store, node.settings, scope, source), output)
     return ExitStatus.OK
 
 
@@ -92,6 +94,7 @@ def apply(
     epilog="""\b
 Examples:
   ipvsctl diff                            what the daemon is about to change
+  ipvsctl diff shop/web                   for one Service
   ipvsctl diff --manifests cluster.yaml   without a daemon
 
 \b
@@ -101,8 +104,9 @@ the source has not been heard for 30 s or could not be read whole: stderr says s
 )
 @node_command()
 def diff(
-    node: NodeInputs,
+    name: OnlyArgument = "",
     *,
+    node: NodeInputs,
     socket: SocketOption = DEFAULT_SOCKET,
     output: PlanFormatOption = PlanFormat.TABLE,
 ) -> ExitStatus:
@@ -113,14 +117,16 @@ def diff(
     from ipvsctl.cli import sync
     from ipvsctl.cli.daemon import unless_mute
 
+    scope = sync.Scope(name=name, as_data=output is not PlanFormat.TABLE)
+    _ = scope.target
     answer = None
     if not node.manifests:
-        answer = unless_mute(lambda: sync.ask_to_compare(socket, output))
+        answer = unless_mute(lambda: sync.ask_to_compare(socket, scope))
     if answer is None:
         store = node.read_store(because=f", since no ipvsctl run answers on {socket}")
         kernel = node.open_kernel(to_change=False)
         source = node.origin.description
-        answer = sync.compare(kernel, store, node.settings, output, source)
+        answer = sync.compare(kernel, store, node.settings, scope, source)
     return sync.print_diff(answer, output)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ipvsctl.cli.commands.root import STATUSES, app
 from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.name_options import NamespaceOption, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
@@ -19,7 +20,6 @@ from ipvsctl.cli.options import (
     StateFormat,
     StateFormatOption,
 )
-from ipvsctl.model.count_by import By
 
 
 @app.command(
@@ -43,18 +43,14 @@ def status(  # noqa: PLR0913  # one for each option
         str,
         typer.Argument(
             metavar="WHAT",
+            autocompletion=complete_service,
             help="Only this Service (also namespace/name), VIP, VIP:port, node port"
             " (NODE:port) or pod (its address).",
             show_default=False,
         ),
     ] = "",
     *,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "-n", "--namespace", help="Only this namespace.", show_default=False
-        ),
-    ] = "",
+    namespace: NamespaceOption = "",
     problems: Annotated[
         bool, typer.Option("--problems", help="Only what is not as it should be.")
     ] = False,
@@ -76,27 +72,15 @@ def status(  # noqa: PLR0913  # one for each option
 ) -> ExitStatus:
     """Show Services with their virtual servers and real servers."""
     from ipvsctl.cli import status as command
-    from ipvsctl.cli.daemon import unless_mute
+    from ipvsctl.cli.node_status import status_of
     from ipvsctl.model.status import NodeStatus, Only
 
     flags = {Only.PROBLEMS: problems, Only.DRAINING: draining, Only.EMPTY: empty}
     kind = command.only_one([only for only, is_given in flags.items() if is_given])
     selection = command.selection_by(name, namespace, kind)
-    exit_status = ExitStatus.OK
 
     def look() -> NodeStatus:
-        nonlocal exit_status
-        found = unless_mute(lambda: command.ask_for_status(socket, selection))
-        if found is not None:
-            return found
-        from ipvsctl.cli import inputs
-        from ipvsctl.cluster.store import Store
-
-        known, source = node.read_if_any()
-        exit_status = ExitStatus.OK if known is None else inputs.status_for(known)
-        store = Store(node.name) if known is None else known
-        kernel = node.open_kernel(to_change=False)
-        return command.read_status(kernel, store, node.settings, source, selection)
+        return status_of(node, socket, selection)[0]
 
     if watch:
         from ipvsctl.cli import screen
@@ -104,7 +88,8 @@ def status(  # noqa: PLR0913  # one for each option
         screen.watch(
             lambda: command.screen_of(look(), output, sort), command.WATCH_PERIOD_S
         )
-    found = look()
+        return ExitStatus.OK
+    found, exit_status = status_of(node, socket, selection)
     command.print_status(found, output, sort)
     return max(exit_status, ExitStatus.DIFFERENT) if found.not_there else exit_status
 
@@ -149,73 +134,3 @@ def check(
     if store is None:
         return exit_status
     return max(exit_status, inputs.status_for(store))
-
-
-@app.command(
-    epilog=f"""\b
-Examples:
-  ipvsctl conns --draining --by client
-  ipvsctl conns shop/web --by endpoint
-  ipvsctl conns 10.244.1.5
-
-\b
-WHAT is a Service, or the address (or ADDRESS:PORT) of a VIP, of a client or of an
-endpoint. The client is as IPVS sees it, before it is masqueraded. The table is read
-row by row; one that changes meanwhile may have a row twice, or not. JSON is one
-object a line, unless counted.
-
-{STATUSES}
-"""
-)
-@node_command(
-    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
-)
-def conns(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="WHAT", help="Only these; see below.", show_default=False
-        ),
-    ] = "",
-    *,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "-n", "--namespace", help="Of a NAME without one.", show_default=False
-        ),
-    ] = "",
-    draining: Annotated[
-        bool, typer.Option("--draining", help="Only to real servers that drain.")
-    ] = False,
-    by: Annotated[
-        By | None,
-        typer.Option("--by", help="Count them by this.", show_default=False),
-    ] = None,
-    node: NodeInputs,
-    socket: SocketOption = DEFAULT_SOCKET,
-    output: PlanFormatOption = PlanFormat.TABLE,
-) -> ExitStatus:
-    """Show the connections of IPVS by the names of Services."""
-    from ipvsctl.cli import conns as command
-    from ipvsctl.cli import status as names
-    from ipvsctl.cli.daemon import unless_mute
-    from ipvsctl.cluster.store import Store
-    from ipvsctl.model.status import Selection
-    from ipvsctl.model.target import parse_target
-
-    target = parse_target(what, namespace) if what else None
-    found = unless_mute(lambda: names.ask_for_status(socket, Selection()))
-    if found is None:
-        known, source = node.read_if_any()
-        store = Store(node.name) if known is None else known
-        kernel = node.open_kernel(to_change=False)
-        found = names.read_status(kernel, store, node.settings, source, Selection())
-    command.print_connections(
-        node.environment.read_connections(),
-        found,
-        target,
-        by,
-        output,
-        draining=draining,
-    )
-    return ExitStatus.OK

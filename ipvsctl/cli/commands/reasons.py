@@ -9,6 +9,7 @@ import typer
 
 from ipvsctl.cli.commands.root import STATUSES, app
 from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.name_options import HomeOption, OnlyArgument, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
 from ipvsctl.cli.options import (
     DEFAULT_SOCKET,
@@ -39,15 +40,15 @@ Exit status: 0 it works, 1 broken, 2 it cannot be told, or error.
 @node_command()
 def explain(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="What to explain; see below.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            autocompletion=complete_service,
+            help="What to explain; see below.",
+        ),
     ],
     *,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "-n", "--namespace", help="Of a NAME without one.", show_default=False
-        ),
-    ] = "",
+    namespace: HomeOption = "",
     client: Annotated[
         str,
         typer.Option(
@@ -122,14 +123,7 @@ however many ops it has.
 """
 )
 def events(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="Only of this Service; also namespace/name.",
-            show_default=False,
-        ),
-    ] = "",
+    name: OnlyArgument = "",
     *,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on with what happens.")
@@ -141,13 +135,8 @@ def events(
     """Show what the daemon did to whom."""
     from ipvsctl.cli import events as command
     from ipvsctl.cli.errors import reported
-    from ipvsctl.model.errors import ConfigError
-    from ipvsctl.model.target import NamedTarget, parse_target
+    from ipvsctl.model.target import parse_name
 
     with reported(verbose):
-        target = parse_target(name) if name else None
-        if target is not None and (not isinstance(target, NamedTarget) or target.port):
-            raise ConfigError(
-                field="NAME", value=name, reason="events are known by Services alone"
-            )
+        target = parse_name(name) if name else None
         raise typer.Exit(command.print_events(socket, target, output, follow=follow))

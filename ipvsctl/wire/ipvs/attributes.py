@@ -80,3 +80,8 @@ class IpvsStatsAttr(IntEnum):
     OUTPKTS = 3
     INBYTES = 4
     OUTBYTES = 5
+    CPS = 6
+    INPPS = 7
+    OUTPPS = 8
+    INBPS = 9
+    OUTBPS = 10
