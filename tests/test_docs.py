@@ -13,6 +13,7 @@ import yaml
 from typer.core import TyperGroup
 
 from ipvsctl.cli.app import app
+from ipvsctl.plugin import arguments as plugin
 from ipvsctl.cluster.config.fields import FIELDS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
 from ipvsctl.plan.union.node import sysctl_names
@@ -159,6 +160,7 @@ def test_options(page: Path) -> None:
         for parameter in command.params
         for name in parameter.opts
     }
+    ours |= set(re.findall(r"--[a-z-]+", plugin.parser().format_help()))
     named = set(_OPTION.findall(page.read_text(encoding="utf-8")))
     assert named - ours - OTHERS_OPTIONS == set()
 

@@ -68,7 +68,7 @@ def lay_out(
     start = sum(widths) + _GAP * len(widths)
     room = None if width is None or width - start < _LEAST_NOTES else width - start
     for row in table:
-        first, *rest = _fold(row.notes, room)
+        first, *rest = fold(row.notes, room)
         yield _line(row.cells, columns, widths, first)
         for notes in rest:
             yield (Span(" " * start), *notes)
@@ -97,27 +97,43 @@ def _line(
     return tuple(spans)
 
 
-def _fold(notes: tuple[Span, ...], room: int | None) -> Iterator[Line]:
-    """The notes with commas between them, in lines of at most `room` columns."""
+def fold(
+    notes: tuple[Span, ...], room: int | None, *, between: str = ", "
+) -> Iterator[Line]:
+    """Notes in lines of at most `room` columns; None is any number.
+
+    Args:
+        notes: those that are too long go on in the next line.
+        room: of every line.
+        between: what stands between two, and a blank at its end.
+    """
+    mark, gap = between.rstrip(), between[len(between.rstrip()) :]
     line: list[Span] = []
     used = 0
-    for note, comma in _pieces(notes, room):
+    for note, comma in _pieces(notes, room, mark):
         length = len(note.text) + len(comma)
-        if line and room is not None and used + 1 + length > room:
+        if line and room is not None and used + len(gap) + length > room:
             yield tuple(line)
             line, used = [], 0
         if line:
-            line.append(Span(" "))
-            used += 1
+            line.append(Span(gap))
+            used += len(gap)
         line += (note, Span(comma)) if comma else (note,)
         used += length
     yield tuple(line)
 
 
-def _pieces(notes: tuple[Span, ...], room: int | None) -> Iterator[tuple[Span, str]]:
+def count(number: int, noun: str) -> str:
+    """`1 Service`, `2,000 Services`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _pieces(
+    notes: tuple[Span, ...], room: int | None, mark: str
+) -> Iterator[tuple[Span, str]]:
     """The notes, long ones in parts, each with what follows it."""
     for position, note in enumerate(notes, start=1):
-        comma = "," if position < len(notes) else ""
+        comma = mark if position < len(notes) else ""
         if room is None or len(note.text) + len(comma) <= room:
             yield note, comma
             continue

@@ -1,27 +1,13 @@
 """A plan for people: every op with the Service it is for, and whether it adds."""
 
 from collections import Counter
-from ipaddress import IPv4Address, IPv6Address
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 
 from ipvsctl.cli.plain import plain
-from ipvsctl.model.ipvs import (
-    VirtualServerKey,
-)
-from ipvsctl.model.net import IPAddress
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.model.sets import Leftover, SetKey
 from ipvsctl.model.state import NodeState
-from ipvsctl.model.subject import (
-    EntrySubject,
-    LinkSubject,
-    RulesSubject,
-    Subject,
-    SysctlSubject,
-    TimeoutsSubject,
-)
 from ipvsctl.model.target import NamedTarget
 from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
@@ -29,10 +15,8 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.op_text import op_text
-from ipvsctl.plan.service.program import SetMember
+from ipvsctl.plan.report.owners import Owners
 from ipvsctl.plan.union.frozen import DesiredLookups
-from ipvsctl.plan.union.shared import bound_entry
-from ipvsctl.plan.union.short_circuits import marked_entry
 
 
 class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +66,7 @@ def describe(
         firewall: what operators call the things of the firewall.
         as_data: with the ops as data, which takes longer than all the rest.
     """
-    names = _Names(desired)
+    owners = Owners(desired, frozenset(op.subject for op in plan))
     counts = Counter(op.verb for op in plan)
     return PlanView(
         add=counts[Verb.ADD],
@@ -91,7 +75,7 @@ def describe(
         changes=tuple(
             PlanLine(
                 action=op.verb,
-                service=names.service_of(op.subject),
+                service=owners.of(op.subject),
                 text=op_text(op, observed, firewall),
                 op=plain(op, firewall.set_name) if as_data else None,
             )
@@ -114,54 +98,3 @@ def part_of(plan: PlanView, target: NamedTarget) -> PlanView:
         delete=counts[Verb.DELETE],
         changes=changes,
     )
-
-
-class _Names:
-    """Finds the Service that something is for."""
-
-    def __init__(self, desired: DesiredLookups | None) -> None:
-        self._desired = desired
-        self._entries: dict[EntrySubject, str] = {}
-        self._addresses: dict[IPAddress, str] = {}
-        for ref, program in sorted(desired.programs.items()) if desired else ():
-            for member in (
-                *program.entries,
-                *(e for server in program.servers for e in server.entries),
-            ):
-                self._entries.setdefault(_subject(member), str(ref))
-            for address in program.addresses:
-                self._addresses.setdefault(address, str(ref))
-                bound = bound_entry(address)
-                self._entries.setdefault(_subject(bound), str(ref))
-        for inside, key in desired.short_circuits.items() if desired else ():
-            member = marked_entry(key, inside)
-            self._entries[_subject(member)] = self._of_key(key)
-
-    def service_of(self, subject: Subject) -> str | None:
-        """The Service that wants it; see `PlanLine`."""
-        match subject:
-            case VirtualServerKey():
-                return self._of_key(subject)
-            case EntrySubject():
-                return self._entries.get(subject, "")
-            case IPv4Address() | IPv6Address():
-                return self._addresses.get(subject, "")
-            case (
-                SysctlSubject()
-                | TimeoutsSubject()
-                | LinkSubject()
-                | SetKey()
-                | Leftover()
-                | RulesSubject()
-            ):
-                return None
-            case _:
-                assert_never(subject)
-
-    def _of_key(self, key: VirtualServerKey) -> str:
-        server = self._desired.server(key) if self._desired else None
-        return str(server.port_name.service) if server else ""
-
-
-def _subject(member: SetMember) -> EntrySubject:
-    return EntrySubject(member.key, member.entry.identity)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ipvsctl.cli.errors import one_line
-from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
+from ipvsctl.cli.layout import Column, Line, Row, Span, count, fold, lay_out
 from ipvsctl.cli.options import SortBy
 from ipvsctl.model.status import (
     Counts,
@@ -67,18 +67,25 @@ def status_lines(
         width: of the terminal; None is as wide as it needs to be.
         sort: the order of the Services.
     """
-    yield from _head(status.summary, status.counts)
+    yield from _head(status.summary, status.counts, width)
     yield ()
     rows = list(_rows(status, sort, wide=wide))
     if rows:
         yield from lay_out(_WIDE_COLUMNS if wide else _COLUMNS, rows, width)
     else:
-        yield (Span(one_line(status.not_there or "no virtual servers")),)
+        yield (Span(one_line(status.not_there or _nothing(status))),)
     if status.problems:
         yield ()
         yield (Span("PROBLEMS", "dim"),)
         for problem in status.problems:
             yield (Span(one_line(str(problem)), "red"),)
+
+
+def _nothing(status: NodeStatus) -> str:
+    """What it means that there is nothing to show."""
+    counts = status.counts
+    has_any = counts is not None and counts.virtual_servers
+    return "none of the virtual servers" if has_any else "no virtual servers"
 
 
 def duration(seconds: float) -> str:
@@ -101,43 +108,39 @@ def amount(count: int) -> str:
 
 def _counted(counts: Counts) -> Iterator[Span]:
     """How much there is, and in colours how much of it wants a look."""
-    yield Span(_count(counts.services, "Service"))
-    yield Span(f", {_count(counts.virtual_servers, 'virtual server')}")
+    yield Span(count(counts.services, "Service"))
+    yield Span(count(counts.virtual_servers, "virtual server"))
     for text, number, style in (
         (f"{counts.without_real_servers:,} empty", counts.without_real_servers, _ALARM),
         (f"{counts.draining:,} draining", counts.draining, "yellow"),
         (f"{counts.foreign:,} foreign", counts.foreign, ""),
-        (_count(counts.problems, "problem"), counts.problems, "red"),
+        (count(counts.problems, "problem"), counts.problems, "red"),
     ):
         if number:
-            yield Span(", ")
             yield Span(text, style)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _head(summary: Summary, counts: Counts | None) -> Iterator[Line]:
+def _head(summary: Summary, counts: Counts | None, width: int | None) -> Iterator[Line]:
     facts = [f"ipvsctl {summary.version}", f"scheduler {summary.scheduler}"]
     if summary.zone:
         facts.insert(0, f"zone {summary.zone}")
     if summary.compatibility != "none":
         facts.append(f"compatibility {summary.compatibility}")
     if summary.short_circuits:
-        facts.append(f"{summary.short_circuits} short circuits")
+        facts.append(count(summary.short_circuits, "short circuit"))
     if summary.source:
-        facts.append(summary.source)
-    yield (Span(summary.node, "bold"), *(Span(f"  {fact}") for fact in facts))
-    yield tuple(_condition(summary))
+        facts.append(one_line(summary.source))
+    name = Span(summary.node, "bold")
+    yield from fold((name, *map(Span, facts)), width, between="  ")
+    yield from fold(tuple(_condition(summary)), width)
     if counts is not None:
-        yield tuple(_counted(counts))
+        yield from fold(tuple(_counted(counts)), width)
     if summary.loop is not None and summary.loop.last_repair is not None:
         repair = summary.loop.last_repair
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(repair.at_s))
         more = f", and {repair.count - 1:,} more" if repair.count > 1 else ""
         text = f"last repair {when}: {one_line(repair.text)}{more}"
-        yield (Span(text, "yellow"),)
+        yield from fold((Span(text, "yellow"),), width)
     source = summary.source_state
     if source is not None:
         for doubt in source.doubts:
@@ -157,29 +160,28 @@ def _condition(summary: Summary) -> Iterator[Span]:
         else:
             yield Span(ago)
         if loop.failed_ops:
-            yield Span(f", {loop.failed_ops} ops failed", _ALARM)
+            yield Span(f"{count(loop.failed_ops, 'op')} failed", _ALARM)
     source = summary.source_state
     if source is not None and (loop is not None or not source.is_fresh):
         style = "" if source.is_fresh else _ALARM
-        yield Span(f", {one_line(source.heard())}", style)
+        yield Span(one_line(source.heard()), style)
     yield from _difference(summary)
     if not summary.source:
-        yield Span(", no objects read: --manifests gives names", "yellow")
+        yield Span("no objects read: --manifests gives names", "yellow")
 
 
 def _difference(summary: Summary) -> Iterator[Span]:
     source = summary.source_state
     if summary.pending_ops:
-        yield Span(f", {summary.pending_ops} changes due (ipvsctl diff)", "yellow")
+        due = count(summary.pending_ops, "change")
+        yield Span(f"{due} due (ipvsctl diff)", "yellow")
     elif summary.pending_ops == 0:
         if source is None or source.is_sure:
-            yield Span(", kernel equal", "green")
+            yield Span("kernel equal", "green")
         else:
-            yield Span(
-                ", kernel equal to what is known, which may not be all", "yellow"
-            )
+            yield Span("kernel equal to what is known, which may not be all", "yellow")
     if source is not None and source.held:
-        yield Span(f", {source.held} deletions held", "yellow")
+        yield Span(f"{count(source.held, 'deletion')} held", "yellow")
 
 
 def _rows(status: NodeStatus, sort: SortBy, *, wide: bool) -> Iterator[Row]:

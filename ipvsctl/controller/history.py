@@ -26,6 +26,7 @@ from ipvsctl.plan.diff.ops import DeleteRealServer, Op, UpdateRealServer
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.drift import find_drift
 from ipvsctl.plan.report.op_text import op_text
+from ipvsctl.plan.report.owners import Owners
 from ipvsctl.plan.union.frozen import DesiredLookups
 
 KEPT: Final = 1000
@@ -149,8 +150,15 @@ class HistoryObserver:
     def _note_drift(self, drift: Sequence[Op], report: SyncReport) -> None:
         if not drift:
             return
-        for op in drift[:_MOST_OPS]:
-            self._add(What.REPAIR, self._text(op, report), self._services((op,)))
+        # Whose an entry or an address is takes a walk over all programs: not for every
+        # sync, but somebody who looks for what broke wants to know.
+        shown = drift[:_MOST_OPS]
+        subjects = [op.subject for op in shown]
+        owners = Owners(self._desired, frozenset(subjects))
+        for op in shown:
+            owner = owners.of(op.subject)
+            services = (owner,) if owner else ()
+            self._add(What.REPAIR, self._text(op, report), services)
         repairs = [op.words(self._words)[:_MOST_TEXT] for op in drift[:_MOST_REPEATS]]
         self._repeats.note(repairs, self._wall_clock())
         first = self._entries[-min(len(drift), _MOST_OPS)]
@@ -160,7 +168,9 @@ class HistoryObserver:
             "repaired what others changed",
             changes=len(drift),
             some=[self._text(op, report) for op in drift[:_MOST_NAMES]],
-            services=[*self._services(drift)],
+            services=[*dict.fromkeys(filter(None, map(owners.of, subjects)))][
+                :_MOST_NAMES
+            ],
         )
 
     def _text(self, op: Op, report: SyncReport) -> str:

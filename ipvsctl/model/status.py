@@ -193,7 +193,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
         unclaimed: virtual servers that are ours, of no Service that is known.
         foreign: virtual servers of others.
         problems: sorted.
-        counts: of the whole node; None when only some was asked for.
+        counts: of the whole node; None when only some Services were looked at.
         not_there: why nothing is here of what was asked for; "" if something is.
     """
 

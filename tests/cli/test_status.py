@@ -270,11 +270,11 @@ NOT_ALL = ", kernel equal to what is known, which may not be all"
         ),
         (
             SourceState(**API, age_s=31, error="connection refused"),
-            [f"{LAST}[, API server not heard for 31 s: connection refused]{NOT_ALL}"],
+            [f"{LAST}, [API server not heard for 31 s: connection refused]{NOT_ALL}"],
         ),
         (
             SourceState(**API, age_s=None, error="not asked yet"),
-            [f"{LAST}[, API server never heard: not asked yet]{NOT_ALL}"],
+            [f"{LAST}, [API server never heard: not asked yet]{NOT_ALL}"],
         ),
         (
             SourceState(**API, age_s=1, doubts=("the list", "a\x1bb"), held=7),

@@ -16,10 +16,12 @@ from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import WORDED, Kind, ObjectRef, Problem
 from ipvsctl.plan.diff.ops import (
+    DeleteEntry,
     DeleteRealServer,
     DeleteVirtualServer,
     FailedOp,
     Report,
+    UnbindAddress,
     UpdateRealServer,
 )
 from tests.controller.cluster import WEB
@@ -57,6 +59,25 @@ async def remembering(world: World) -> AsyncIterator[HistoryObserver]:
 def audited(world: World, report: SyncReport, *, is_first: bool = False) -> AuditDone:
     """An audit of no change."""
     return AuditDone(report=report, context=world.reconciler.context, is_first=is_first)
+
+
+async def test_an_address_and_an_entry_have_their_service() -> None:
+    """As a virtual server has; a rule is everybody's."""
+    world = World(0)
+    state = world.kernel.observe().state
+    address = min(state.addresses, key=str)
+    key, entries = next((k, e) for k, e in state.entries.items() if e)
+    entry = min(entries, key=str)
+    world.kernel.apply((UnbindAddress(address), DeleteEntry(key, entry)))
+    async with remembering(world) as history:
+        await history.audited(audited(world, world.reconciler.audit()))
+        await history.settle()
+    found = {entry.text: entry.services for entry in history.since(0).entries}
+    programs = world.reconciler.desired.programs
+    (owner,) = found[f"add address {address}"]
+    assert address in programs[ObjectRef(*owner.split("/"))].addresses
+    ((_, owners),) = [item for item in found.items() if item[0].startswith("add entry")]
+    assert [ObjectRef(*name.split("/")) in programs for name in owners] == [True]
 
 
 async def test_drift_is_an_event_with_what_was_before() -> None:

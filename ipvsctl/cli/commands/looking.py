@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import STATUSES, app
+from ipvsctl.cli.commands.root import app
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.name_options import NamespaceOption, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
@@ -23,7 +23,7 @@ from ipvsctl.cli.options import (
 
 
 @app.command(
-    epilog=f"""\b
+    epilog="""\b
 Examples:
   ipvsctl status
   ipvsctl status -n kube-system
@@ -32,7 +32,8 @@ Examples:
 The daemon is asked; when none answers, the kernel is read, and --manifests or an API
 server gives the names.
 
-{STATUSES}
+\b
+Exit status: 0 ok, 1 what was asked for is not there, 2 error.
 """
 )
 @node_command(

@@ -7,11 +7,13 @@ never disagree; what is said of packets is what a trace finds.
 from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
 from ipvsctl.model.net import IPFamily, Protocol, format_host_port
 from ipvsctl.model.objects import Service, ServicePort, TrafficPolicy
 from ipvsctl.model.problem import Kind
-from ipvsctl.model.target import Target
+from ipvsctl.model.target import NamedTarget, Target
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.explain_kernel import node_steps, server_steps
@@ -51,7 +53,7 @@ def explain(
     for one in asked:
         yield
         parts += _service_parts(inputs, one, client, protocol, has_node=not parts)
-    return Explanation(target=str(target), parts=tuple(parts))
+    return Explanation(target=_name(target, asked), parts=tuple(parts))
 
 
 def _service_parts(
@@ -304,3 +306,11 @@ def _rest_part(ways: list[Part]) -> Part:
             ),
         ),
     )
+
+
+def _name(target: Target, asked: tuple[Asked, ...]) -> str:
+    """The target, with the namespace that it was found in."""
+    if isinstance(target, NamedTarget):
+        (service,) = {one.service.ref for one in asked}
+        target = msgspec.structs.replace(target, namespace=service.namespace)
+    return str(target)

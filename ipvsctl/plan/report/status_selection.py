@@ -49,12 +49,14 @@ def selected(status: NodeStatus, selection: Selection, objects: Objects) -> Node
         if selection.has(p.ref) and (not selection.address or p.ref in chosen)
     )
     is_there = bool(services or unclaimed or foreign)
+    is_whole = not (selection.name or selection.namespace)
     return msgspec.structs.replace(
         status,
         services=services,
         unclaimed=unclaimed,
         foreign=foreign,
         problems=problems if selection.only in {None, Only.PROBLEMS} else (),
+        counts=counts_of(status) if is_whole and status.summary.source else None,
         not_there="" if is_there else _not_there(selection, objects),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ipvsctl.cluster.taken import Objects
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState
@@ -74,5 +75,15 @@ class Lacks:
                 yield "its link is down"
             elif address in self._wanted.routes and address not in self._held.routes:
                 yield "no route"
+            elif self._has_lost(address):
+                yield "no address"
         if family in self._differing:
             yield f"{self._words.rules(family)} differ"
+
+    def _has_lost(self, address: IPAddress) -> bool:
+        """It is still the host's own, but by a route alone; else it is not bound."""
+        return (
+            address in self._wanted.addresses
+            and address not in self._held.addresses
+            and address in self._held.routes
+        )

@@ -1,12 +1,14 @@
 """An API server that is as strict as the real one, over real HTTP and TLS.
 
-It holds Services, EndpointSlices, Nodes, Namespaces and Events, and answers in the
-words of kube-apiserver 1.36 (tests/golden/apiserver-1.36 and the tests beside this
-package). It does not run controllers, keeps `managedFields` as a client sends them, and
-checks only what its users may get wrong.
+It holds Services, EndpointSlices, Nodes, Namespaces, Pods and Events, and answers in
+the words of kube-apiserver 1.36 (tests/golden/apiserver-1.36 and the tests beside this
+package); of discovery and of `exec` it has what kubectl needs. It does not run
+controllers, keeps `managedFields` as a client sends them, and checks only what its
+users may get wrong.
 """
 
 from tests.fakes.apiserver.answers import Streaming
+from tests.fakes.apiserver.execution import Executed, Execution
 from tests.fakes.apiserver.faults import (
     Alter,
     Cut,
@@ -17,7 +19,14 @@ from tests.fakes.apiserver.faults import (
     Throttle,
     When,
 )
-from tests.fakes.apiserver.kinds import EVENTS, NAMESPACES, NODES, SERVICES, SLICES
+from tests.fakes.apiserver.kinds import (
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICES,
+    SLICES,
+)
 from tests.fakes.apiserver.recorded import Recorded
 from tests.fakes.apiserver.server import Door, FakeApiServer
 
@@ -25,11 +34,14 @@ __all__ = [
     "EVENTS",
     "NAMESPACES",
     "NODES",
+    "PODS",
     "SERVICES",
     "SLICES",
     "Alter",
     "Cut",
     "Door",
+    "Executed",
+    "Execution",
     "Expire",
     "FakeApiServer",
     "Garble",

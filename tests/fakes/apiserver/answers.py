@@ -8,7 +8,9 @@ from aiohttp import web
 
 from tests.fakes.apiserver import writes
 from tests.fakes.apiserver.access import Access
+from tests.fakes.apiserver.discovery import discovered
 from tests.fakes.apiserver.entries import Entry
+from tests.fakes.apiserver.execution import Execute, Executed, execute
 from tests.fakes.apiserver.faults import (
     Alter,
     Expire,
@@ -62,6 +64,7 @@ class Answers:
         streaming: what becomes of `sendInitialEvents`.
         requests: every one so far.
         watches: those that are open.
+        execute: runs commands in pods.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Answers:
         self.streaming = Streaming.ON
         self.requests: list[Recorded] = []
         self.watches: set[Watch] = set()
+        self.execute: Execute = lambda _asked: Executed(status=126)
         self._clock = clock
         self._sleep = sleep
 
@@ -105,9 +109,17 @@ class Answers:
             if request.path in _HEALTH:
                 reply = Reply(body=b"ok", content_type="text/plain; charset=utf-8")
             elif target is None:
-                raise no_such_path()
+                found = discovered(request.path)
+                if found is None:
+                    raise no_such_path()
+                reply = Reply(body=msgspec.json.encode(found))
             else:
                 self.access.check(user, verb, target)
+                if target.subresource == "exec":
+                    name = writes.find(self.store, target).name
+                    return await execute(
+                        request, target.namespace or "", name, self.execute
+                    )
                 if verb == "watch":
                     return await self._watch(request, target, faults)
                 reply = await self._reply(request, verb, target, faults)

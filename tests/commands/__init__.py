@@ -1,0 +1,1 @@
+"""The pages of the commands: their help, and what they print in the lab."""
