@@ -13,10 +13,10 @@ import yaml
 from typer.core import TyperGroup
 
 from ipvsctl.cli.app import app
-from ipvsctl.plugin import arguments as plugin
 from ipvsctl.cluster.config.fields import FIELDS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
 from ipvsctl.plan.union.node import sysctl_names
+from ipvsctl.plugin import arguments as plugin
 from tests.pages import DOCS
 
 ROOT: Final = DOCS.parent

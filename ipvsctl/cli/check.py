@@ -15,7 +15,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Finding, Severity, check_node
-from ipvsctl.plan.report.preflight import check_before
+from ipvsctl.plan.report.preflight import check_before, check_estimators
 
 _STYLES: Mapping[Severity, str] = MappingProxyType(
     {Severity.OK: "green", Severity.NOTE: "yellow", Severity.PROBLEM: "red"}
@@ -56,19 +56,24 @@ def check(
             advice="ipvsctl cannot serve this node without it",
         )
         return (missing, *before)
-    return (*_check(kernel, store, config), *before)
+    return (*_check(kernel, facts, store, config), *before)
 
 
 def _check(
-    kernel: Kernel, store: Store | None, config: ProxyConfig
-) -> tuple[Finding, ...]:
+    kernel: Kernel, facts: NodeFacts, store: Store | None, config: ProxyConfig
+) -> Iterator[Finding]:
     with closing(kernel):
         if store is None:
-            return check_node(kernel.observe(), kernel.capabilities(), config)
-        reconciler = Reconciler(kernel=kernel, config=config, store=store)
-        observed = reconciler.survey()
-        desired = reconciler.desired.state()
-        return check_node(observed, kernel.capabilities(), config, desired)
+            observed = kernel.observe()
+            desired = observed.state
+        else:
+            reconciler = Reconciler(kernel=kernel, config=config, store=store)
+            observed = reconciler.survey()
+            desired = reconciler.desired.state()
+        yield from check_node(observed, kernel.capabilities(), config, desired)
+        real_servers = sum(map(len, desired.real_servers.values()))
+        count = len(desired.virtual_servers) + real_servers
+        yield from check_estimators(facts, count)
 
 
 def print_findings(findings: Sequence[Finding], form: PlanFormat) -> ExitStatus:

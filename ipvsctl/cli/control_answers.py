@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator, Hashable, Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,7 @@ from ipvsctl.controller.history import HistoryObserver
 from ipvsctl.controller.look import Seen
 from ipvsctl.controller.looks import View
 from ipvsctl.controller.loop import Loop
+from ipvsctl.controller.worker import Worker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, IpvsctlError
@@ -21,8 +23,12 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState, source_state
 from ipvsctl.model.status import LoopStatus
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.serve.control import Answer, Pieces
+from ipvsctl.serve.control import Answer, CannotTell, Pieces
 from ipvsctl.sources.source import Source
+
+_LOOK_S: Final = 0.5
+_MOST_BUSY_S: Final = 2.5
+"""A call to the kernel takes milliseconds, but for that which fills an empty one."""
 
 Steps = Generator[None, None, Pieces]
 
@@ -46,8 +52,10 @@ class ControlAnswers:
         source: Source,
         config: ProxyConfig,
         history: HistoryObserver,
+        worker: Worker,
     ) -> None:
         self._history = history
+        self._worker = worker
         self._reading = asyncio.Lock()
         self._loop = loop
         self._kernel = kernel
@@ -157,10 +165,19 @@ class ControlAnswers:
 
         Raises:
             NotReady: before the first audit.
+            CannotTell: something else has the kernel, and does not end.
         """
         if not self._loop.state.synced:
             raise NotReady(self._source.health())
-        return await self._loop.looks.ask(question, view)
+        answer = asyncio.ensure_future(self._loop.looks.ask(question, view))
+        try:
+            while not (await asyncio.wait({answer}, timeout=_LOOK_S))[0]:
+                busy_s = self._worker.busy_s()
+                if busy_s > _MOST_BUSY_S:
+                    raise CannotTell(f"hangs: in one call for {busy_s:.0f} s")
+        finally:
+            answer.cancel()
+        return answer.result()
 
     async def _events(self, query: Mapping[str, str]) -> Pieces:
         since = query.get("since") or "0"

@@ -49,7 +49,7 @@ class DaemonMute(DaemonError):
 
 
 class DaemonHung(DaemonMute):
-    """It does not even say its version."""
+    """It does not even say its version, or waits for the kernel itself."""
 
 
 class DaemonOld(DaemonMute):
@@ -86,7 +86,8 @@ def ask(
     Raises:
         ConfigError: a value of the query is no text.
         DaemonError: the daemon cannot be asked, or refused.
-        DaemonHung: it has not said its version within some seconds.
+        DaemonHung: it has not said its version within some seconds, or its own call to
+            the kernel does not end.
         DaemonOld: it is of a version that does not know the question.
     """
     # A long answer takes its time; this one is there at once, as long as the event
@@ -101,7 +102,10 @@ def ask(
     words = _encoded({name: value for name, value in (query or {}).items() if value})
     answer = _get(path, f"{route}?{words}" if words else route, _TIMEOUT_S)
     if answer is not None and answer.status != http.client.OK:
-        raise DaemonError(path, answer.body.decode(errors="replace").strip())
+        kind = DaemonError
+        if answer.status == http.client.GATEWAY_TIMEOUT:
+            kind = DaemonHung
+        raise kind(path, answer.body.decode(errors="replace").strip())
     return None if answer is None else answer.body
 
 

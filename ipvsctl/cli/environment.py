@@ -87,6 +87,14 @@ def read_linux_node(config: "ProxyConfig") -> "NodeFacts":
     )
 
 
+def read_linux_bridges(config: "ProxyConfig") -> "NodeFacts":
+    """See `ReadNode`; of bridges alone."""
+    from ipvsctl.kernel.node_facts import read_bridge_facts  # noqa: PLC0415  # see above
+    from ipvsctl.plan.report.preflight import BRIDGE_SYSCTL  # noqa: PLC0415  # see above
+
+    return read_bridge_facts((BRIDGE_SYSCTL,), Path(config.proc_sys))
+
+
 class ReadConnections(Protocol):
     """Reads IPVS' table of connections, row by row."""
 
@@ -148,6 +156,7 @@ class Environment:
 
     open_kernel: OpenKernel = open_linux_kernel
     read_node: ReadNode = read_linux_node
+    read_bridges: ReadNode = read_linux_bridges
     read_connections: ReadConnections = read_linux_connections
     open_rates: OpenRates = open_linux_rates
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import (
     Awaitable,
     Callable,
+    Iterable,
     Iterator,
     Mapping,
 )
@@ -36,6 +37,7 @@ from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.plan.report.check import Finding, Severity
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
@@ -105,7 +107,7 @@ class Daemon:
             observer=self._observer,
         )
         self._answers = ControlAnswers(
-            self.loop, kernel, store, source, config, self._history
+            self.loop, kernel, store, source, config, self._history, self._worker
         )
         self._endpoints = HttpRoutes(
             loop=self.loop,
@@ -149,6 +151,13 @@ class Daemon:
 
     def _is_healthy(self) -> bool:
         return self.loop.is_healthy()
+
+
+def warn_of(findings: Iterable[Finding]) -> None:
+    """Log what is not in order before the daemon begins."""
+    for finding in findings:
+        if finding.severity is not Severity.OK:
+            _log.warning(finding.subject, found=finding.found, advice=finding.advice)
 
 
 def run(

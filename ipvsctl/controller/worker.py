@@ -63,6 +63,10 @@ class Worker(Protocol):
         """The same, for a task of the event loop."""
         ...
 
+    def busy_s(self) -> float:
+        """For how many seconds the longest step under way has been; 0 without one."""
+        ...
+
 
 class ThreadWorker:
     """See `Worker`; has its two threads while `running`."""
@@ -136,6 +140,10 @@ class ThreadWorker:
             async with asyncio.timeout(limit_s):
                 await self._calmed.wait()
         return time.monotonic() - begun_s
+
+    def busy_s(self) -> float:
+        """See `Worker`."""
+        return max(self._own.busy_s(), self._aside.busy_s())
 
     def _step(self, job: "_Job[Any]", lane: "_Lane") -> None:
         """Do one step of a job, and put it where the next one is to be done."""
@@ -216,6 +224,12 @@ class _Lane:
         self._thread = threading.Thread(target=self._run)
         self._is_ending = False
         self._has_ended = False
+        self._begun_s: float | None = None
+
+    def busy_s(self) -> float:
+        """See `Worker`."""
+        begun_s = self._begun_s
+        return 0.0 if begun_s is None else time.monotonic() - begun_s
 
     def start(self, name: str) -> None:
         """Begin."""
@@ -252,5 +266,9 @@ class _Lane:
                     return False
                 self._has_jobs.wait()
             job = heapq.heappop(self._jobs)
-        self._step(job, self)
+        self._begun_s = time.monotonic()
+        try:
+            self._step(job, self)
+        finally:
+            self._begun_s = None
         return True

@@ -27,6 +27,7 @@ from ipvsctl.plan.diff.ops import (
     EnsureVipLink,
     FailedOp,
     Op,
+    RaiseVipLink,
     UnbindAddress,
 )
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
@@ -61,13 +62,13 @@ class AddressListing(NamedTuple):
     """Addresses, without IPv6 link-local ones.
 
     Attributes:
-        vip_link_up: the VIP link exists and is up.
+        vip_link_up: whether the VIP link is up; None if it is not there.
         vips: on the VIP link.
         host: usable ones on the other links, without loopback addresses; in the
             kernel's order, each link's first one before its others.
     """
 
-    vip_link_up: bool
+    vip_link_up: bool | None
     vips: frozenset[IPAddress]
     host: tuple[LinkAddress, ...]
 
@@ -151,7 +152,7 @@ class Links:
 
     def _run_link(self, op: Op) -> None:
         match op:
-            case EnsureVipLink(name):
+            case EnsureVipLink(name) | RaiseVipLink(name):
                 try:
                     self._ip.link("add", ifname=name, kind="dummy", state="up")
                 except NetlinkError as error:
@@ -205,7 +206,7 @@ class Links:
             elif item.usable and not item.address.is_loopback:
                 host.append(item)
         return AddressListing(
-            vip_link is not None and vip_link.is_up, frozenset(vips), tuple(host)
+            vip_link.is_up if vip_link else None, frozenset(vips), tuple(host)
         )
 
 

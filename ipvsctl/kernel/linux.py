@@ -134,7 +134,7 @@ class LinuxKernel:
         forget_addresses()
         return Observed(
             state=NodeState(
-                vip_link_up=addresses.vip_link_up,
+                vip_link_up=bool(addresses.vip_link_up),
                 sysctls=sysctls,
                 timeouts=timeouts,
                 sets=sets.sets,
@@ -152,6 +152,7 @@ class LinuxKernel:
             flows=flows,
             host=host,
             sockets=sockets,
+            vip_link_down=addresses.vip_link_up is False,
         )
 
     def read_host(self) -> HostNetwork:

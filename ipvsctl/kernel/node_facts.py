@@ -66,6 +66,15 @@ def read_node_facts(
     )
 
 
+def read_bridge_facts(sysctls: Iterable[str], proc_sys: Path) -> NodeFacts:
+    """Of the same only bridges and sysctls, which takes no time."""
+    reading = PartialReading()
+    return NodeFacts(
+        sysctls=dict(_sysctls(sysctls, proc_sys)),
+        bridges=reading.part("bridges", _bridges),
+    )
+
+
 def _has_module(name: str) -> bool:
     """Loaded, built in, or in a file that the kernel may load."""
     if name in loaded_modules() or (SYS / "module" / name).exists():

@@ -73,6 +73,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
             absent. None when they were not read.
         host: the rest of this node's network.
         sockets: of the host, those that wait for clients.
+        vip_link_down: the VIP link exists, and is not up.
     """
 
     state: NodeState
@@ -83,6 +84,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
     host: HostNetwork = HostNetwork()
     sockets: frozenset[HostSocket] = frozenset()
+    vip_link_down: bool = False
 
     @property
     def host_addresses(self) -> frozenset[IPAddress]:

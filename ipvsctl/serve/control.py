@@ -26,6 +26,11 @@ Calm = Callable[[float], Awaitable[float]]
 """Returns when nothing urgent is under way, or after so many seconds at most; how many
 that took."""
 
+
+class CannotTell(IpvsctlError):
+    """It cannot be told from here; who asks may be able to look himself."""
+
+
 _BACKLOG: Final = 16
 _PROBE_S: Final = 1.0
 _PATIENCE_S: Final = 1.0
@@ -50,7 +55,7 @@ async def control_socket(
     Args:
         path: where.
         answers: by route, `/v1/status`. An `IpvsctlError` is told to the client as
-            text, with status 503.
+            text, with status 503, or 504 if it `CannotTell`.
         calm: lets urgent work go before a piece of an answer.
 
     Raises:
@@ -104,6 +109,8 @@ def _handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             pieces = await answer(request.query)
+        except CannotTell as error:
+            return web.Response(status=504, text=str(error))
         except IpvsctlError as error:
             return web.Response(status=503, text=str(error))
         response = web.StreamResponse()

@@ -1,5 +1,6 @@
 """What the chart asks of a cluster and of its nodes, and what it says."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,36 @@ def test_sysctls_are_where_the_mount_is(default: Rendered) -> None:
     assert "/host" not in str(privileged.pod)
 
 
+def test_a_preflight_sees_what_the_daemon_will_see() -> None:
+    """Configuration, variables and rights are the same; its report never fails."""
+    more = {
+        "serviceProxyName": "ipvsctl",
+        "apiServer": {"host": "10.0.0.5"},
+        "extraEnv": [{"name": "A", "value": "b"}],
+        "extraVolumes": [{"name": "x", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "x", "mountPath": "/x"}],
+        "config": {
+            "healthzBindAddress": "0.0.0.0:1",
+            "metricsBindAddress": "0.0.0.0:2",
+        },
+    }
+    seen = render({**more, "preflight": "report"})
+    (preflight,) = seen.pod["initContainers"]
+    for key in ("image", "env", "volumeMounts", "securityContext", "resources"):
+        assert preflight.get(key) == seen.container.get(key), key
+    assert preflight["args"] == ["check", seen.container["args"][1]]
+    assert {"name": "A", "value": "b"} in preflight["env"]
+    command = ["sh", "-c", preflight["command"][2].replace("ipvsctl", "false"), "x"]
+    assert subprocess.run([*command, "check"], check=False).returncode == 0
+
+
 def test_each_capability_has_its_reason() -> None:
     """A comment stands right above it."""
-    text = (CHART / "templates" / "daemonset.yaml").read_text(encoding="utf-8")
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [
+        line.strip()
+        for name in ("daemonset.yaml", "_container.tpl")
+        for line in (CHART / "templates" / name).read_text("utf-8").splitlines()
+    ]
     names = ("- NET_ADMIN", "- NET_RAW", "- SYS_MODULE")
     found = {line: lines[at - 1] for at, line in enumerate(lines) if line in names}
     assert sorted(found) == sorted(names)

@@ -330,6 +330,15 @@ ROWS = (
         base={**LOADS, "config": {"ipvs": {"scheduler": "lc"}}},
     ),
     Row(
+        path="preflight",
+        value="require",
+        look=lambda seen: [
+            (one["name"], one["args"][0], "command" in one)
+            for one in at(seen.pod, "initContainers") or ()
+        ],
+        expected=[("preflight", "check", False)],
+    ),
+    Row(
         path="hostSysctls",
         value=False,
         look=mounts,

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import closing
 from ipaddress import ip_network
@@ -14,16 +15,19 @@ import aiohttp
 import msgspec
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from ipvsctl import __version__
-from ipvsctl.cli.daemon import PROTOCOL, DaemonError, ask
+from ipvsctl.cli import control_answers
+from ipvsctl.cli.daemon import PROTOCOL, DaemonError, DaemonHung, ask
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
-from ipvsctl.cli.run import Daemon, run, serve
+from ipvsctl.cli.run import Daemon, run, serve, warn_of
 from ipvsctl.cli.sync import DiffAnswer
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.cluster.store import Store
+from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import (
     Listener,
     NodePortAddresses,
@@ -34,8 +38,10 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.objects import Service, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
+from ipvsctl.model.state import NodeState
 from ipvsctl.model.status import NodeStatus
 from ipvsctl.model.watch_health import WatchHealth
+from ipvsctl.plan.report.check import Finding, Severity
 from tests.builders import endpoint_slice, node, service
 from tests.cli.conftest import Invoke
 from tests.cli.test_sync import WEB
@@ -154,6 +160,44 @@ async def test_it_programs_the_kernel_and_answers(
         "version": __version__,
         "protocol": PROTOCOL,
     }
+
+
+class HangingKernel(FakeKernel):
+    """After its first audit a reading does not end until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_free = threading.Event()
+        self.hangs = False
+
+    def read_in_steps(self, likely: NodeState) -> Reading:
+        """See `Kernel`."""
+        if self.hangs:
+            assert self.is_free.wait(60)
+        return (yield from super().read_in_steps(likely))
+
+
+async def test_a_call_that_does_not_end(
+    socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks is told soon, and can look himself; then all is as before."""
+    monkeypatch.setattr(control_answers, "_LOOK_S", 0.05)
+    monkeypatch.setattr(control_answers, "_MOST_BUSY_S", 0.3)
+    kernel = HangingKernel()
+
+    async def ask_it() -> None:
+        await first_audit(socket_path)
+        kernel.hangs = True
+        try:
+            for route in ("/v1/status", "/v1/diff"):
+                with pytest.raises(DaemonHung, match="hangs: in one call for"):
+                    await asyncio.to_thread(ask, socket_path, route)
+        finally:
+            kernel.hangs = False
+            kernel.is_free.set()
+        assert await asyncio.to_thread(ask, socket_path, "/v1/status")
+
+    await serve(daemon(kernel), socket_path, ask_it)
 
 
 LOCALHOST = parse_address("127.0.0.1")
@@ -375,3 +419,21 @@ async def test_an_address_that_must_be_bound_ends_it(
         with pytest.raises(ConfigError, match=r"healthzBindAddress.*in use"):
             await serve(made, socket_path, asyncio.Event().wait)
     assert kernel.log == []
+
+
+def test_what_is_in_the_way_is_logged() -> None:
+    """Once, at the start; what is in order is not."""
+    ok = Finding(severity=Severity.OK, subject="kernel", found="6.1")
+    note = Finding(
+        severity=Severity.NOTE, subject="bridges", found="cni0", advice="set it"
+    )
+    with capture_logs() as logs:
+        warn_of((ok, note))
+    assert logs == [
+        {
+            "event": "bridges",
+            "log_level": "warning",
+            "found": "cni0",
+            "advice": "set it",
+        }
+    ]

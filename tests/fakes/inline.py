@@ -49,6 +49,10 @@ class InlineWorker:
         """See `Worker`; nothing is ever under way."""
         return 0.0
 
+    def busy_s(self) -> float:
+        """See `Worker`."""
+        return 0.0
+
     async def calm(self, limit_s: float) -> float:  # noqa: ARG002  # likewise
         """See `Worker`."""
         return 0.0

@@ -12,12 +12,13 @@ from ipvsctl.plan.diff.ops import (
     DeleteRoute,
     DeleteVipLink,
     EnsureVipLink,
+    RaiseVipLink,
     UnbindAddress,
     UpdateRoute,
 )
 from tests.fakes.refusal import Refusal
 
-LinkOp = EnsureVipLink | DeleteVipLink | BindAddress | UnbindAddress
+LinkOp = EnsureVipLink | RaiseVipLink | DeleteVipLink | BindAddress | UnbindAddress
 RouteOp = AddRoute | UpdateRoute | DeleteRoute
 
 
@@ -77,7 +78,7 @@ class FakeLinks:
     def run_link(self, op: LinkOp) -> None:
         """Run one op, or raise Refusal."""
         match op:
-            case EnsureVipLink(name):
+            case EnsureVipLink(name) | RaiseVipLink(name):
                 self.names.add(name)
             case DeleteVipLink(name):
                 if name not in self.names:

@@ -18,6 +18,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipvsctl.kernel.host import RESOLV_CONF
@@ -34,7 +35,9 @@ from ipvsctl.plan.diff.ops import (
     BindAddress,
     EnsureVipLink,
     Plan,
+    RaiseVipLink,
 )
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.wire.ipset.sets import set_name
 from tests.kernel.contract import CONNTRACK, VIP_LINK
 from tests.kernel.contract_ipsets import IPS, SPEC, entry
@@ -144,8 +147,12 @@ def test_a_link_that_somebody_set_down(kernel: LinuxKernel, netns: Netns) -> Non
     """The VIP link counts only while it is up, and is set up again."""
     kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP)))
     netns.ip.link("set", index=netns.index(VIP_LINK), state="down")
-    assert not kernel.observe().state.vip_link_up
-    assert kernel.apply((EnsureVipLink(VIP_LINK),)).failed == ()
+    observed = kernel.observe()
+    assert (observed.state.vip_link_up, observed.vip_link_down) == (False, True)
+    desired = msgspec.structs.replace(observed.state, vip_link_up=True)
+    plan = diff(observed, desired, DiffOptions(vip_link=VIP_LINK))
+    assert plan == (RaiseVipLink(VIP_LINK),)
+    assert kernel.apply(plan).failed == ()
     state = kernel.observe().state
     assert state.vip_link_up
     assert state.addresses == {VIP}

@@ -43,11 +43,14 @@ def run(
     from ipvsctl.cli import objects
     from ipvsctl.cli.logs import configure_logs
     from ipvsctl.cli.run import run as run_daemon
+    from ipvsctl.cli.run import warn_of
     from ipvsctl.cluster.store import Store
+    from ipvsctl.plan.report.preflight import check_bridges
 
     api = None if node.origin.manifests else objects.open_api(node.origin)
     kernel = node.open_kernel(to_change=True)
     configure_logs(log_format, verbose=node.verbose)
+    warn_of(check_bridges(node.environment.read_bridges(node.settings)))
     return run_daemon(
         kernel,
         Store(node.name),

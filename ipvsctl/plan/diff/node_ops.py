@@ -51,6 +51,16 @@ class EnsureVipLink(_LinkOp, frozen=True):
         return f"add link {self.name}"
 
 
+class RaiseVipLink(_LinkOp, frozen=True):
+    """Set the dummy link up, which somebody has set down; as `EnsureVipLink`."""
+
+    verb: ClassVar = Verb.CHANGE
+    stage: ClassVar = Stage.LINK
+
+    def __str__(self) -> str:
+        return f"set link {self.name} up"
+
+
 class DeleteVipLink(_LinkOp, frozen=True):
     """Delete the dummy link, with every address and route on it."""
 

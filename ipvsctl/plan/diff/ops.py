@@ -26,6 +26,7 @@ from ipvsctl.plan.diff.node_ops import (
     DeleteRoute,
     DeleteVipLink,
     EnsureVipLink,
+    RaiseVipLink,
     SetSysctl,
     UnbindAddress,
     UpdateRoute,
@@ -52,6 +53,7 @@ __all__ = [
     "FailedOp",
     "Op",
     "Plan",
+    "RaiseVipLink",
     "RebuildSet",
     "Report",
     "SetSysctl",
@@ -66,6 +68,7 @@ Op = (
     SetSysctl
     | SetTimeouts
     | EnsureVipLink
+    | RaiseVipLink
     | DeleteVipLink
     | CreateSet
     | RebuildSet

@@ -15,6 +15,7 @@ from ipvsctl.plan.diff.ops import (
     DeleteVirtualServer,
     EnsureVipLink,
     Plan,
+    RaiseVipLink,
     SetSysctl,
     SetTimeouts,
 )
@@ -83,7 +84,8 @@ def diff_in_steps(
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
-        plan.add(EnsureVipLink(options.vip_link))
+        make = RaiseVipLink if observed.vip_link_down else EnsureVipLink
+        plan.add(make(options.vip_link))
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)

@@ -44,7 +44,7 @@ def check_node(
     observed: Observed,
     capabilities: Capabilities,
     config: ProxyConfig,
-    desired: NodeState | None = None,
+    desired: NodeState,
 ) -> tuple[Finding, ...]:
     """Look at a node and its settings.
 
@@ -52,12 +52,12 @@ def check_node(
         observed: what the kernel holds, with `KEEPALIVE_SYSCTL` among its sysctls.
         capabilities: of the same kernel.
         config: the settings it is, or is to be, served with.
-        desired: what it is to hold; None if that is not known.
+        desired: what it is to hold; what it holds, if that is not known.
 
     Returns:
         Always in the same order. What cannot be known has no finding.
     """
-    vips = _check_vips(observed.state if desired is None else desired, config)
+    vips = _check_vips(desired, config)
     timeout = _check_tcp_timeout(observed.state, config)
     return (
         _kernel(capabilities),

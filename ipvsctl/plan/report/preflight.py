@@ -20,7 +20,13 @@ _FORWARDING: Final = {
     IPFamily.IPV4: "net/ipv4/ip_forward",
     IPFamily.IPV6: "net/ipv6/conf/all/forwarding",
 }
+ESTIMATION_SYSCTL: Final = "net/ipv4/vs/run_estimation"
+ESTIMATOR_SYSCTL: Final = "net/ipv4/vs/est_nice"
+"""There from 6.2 on, where threads estimate instead of one timer."""
+
 PREFLIGHT_SYSCTLS: Final = (
+    ESTIMATION_SYSCTL,
+    ESTIMATOR_SYSCTL,
     BRIDGE_SYSCTL,
     LOCAL_PORTS_SYSCTL,
     RESERVED_PORTS_SYSCTL,
@@ -29,6 +35,8 @@ PREFLIGHT_SYSCTLS: Final = (
 
 NODE_PORTS: Final = (30000, 32767)
 """The API server's range, unless `--service-node-port-range` says otherwise."""
+
+MANY_ESTIMATORS: Final = 20_000
 
 _FILLING: Final = 0.8
 _MOST_SKEW_S: Final = 5
@@ -60,7 +68,8 @@ def check_before(
         *_other_proxies(facts, is_trial=bool(config.service_proxy_name)),
         *_policies(facts),
         *_conntrack(facts),
-        *_bridge(facts),
+        *check_bridges(facts),
+        *_estimation(facts),
         *([] if has_daemon else _ports(facts, config)),
         *_node_ports(facts),
         *(
@@ -200,7 +209,41 @@ def _conntrack(facts: NodeFacts) -> Iterator[Finding]:
         )
 
 
-def _bridge(facts: NodeFacts) -> Iterator[Finding]:
+def check_estimators(facts: NodeFacts, count: int) -> Iterator[Finding]:
+    """What it costs to estimate rates.
+
+    Args:
+        facts: about the node.
+        count: of virtual and real servers, each with an estimator.
+    """
+    is_threaded = ESTIMATOR_SYSCTL in facts.sysctls
+    if is_threaded or count < MANY_ESTIMATORS or _is_off(facts):
+        return
+    yield Finding(
+        severity=Severity.NOTE,
+        subject="estimators",
+        found=f"{count:,}, all in one timer",
+        advice="every 2 s packets wait for it; kernels from 6.2 on have threads for it,"
+        f" and {ESTIMATION_SYSCTL} = 0 ends it, with rates and traffic metrics",
+    )
+
+
+def _estimation(facts: NodeFacts) -> Iterator[Finding]:
+    if _is_off(facts):
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="estimators",
+            found=f"off: {ESTIMATION_SYSCTL} is 0",
+            advice="IPVS counts no traffic: top and the traffic metrics stand still",
+        )
+
+
+def _is_off(facts: NodeFacts) -> bool:
+    return facts.sysctls.get(ESTIMATION_SYSCTL) == "0"
+
+
+def check_bridges(facts: NodeFacts) -> Iterator[Finding]:
+    """Whether packets between the ports of a bridge meet the rules of a cluster IP."""
     if not facts.bridges:
         return
     value = facts.sysctls.get(BRIDGE_SYSCTL)

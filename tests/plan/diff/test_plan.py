@@ -27,7 +27,7 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.model.sets import SetCondition, SetEntry, SetShape
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.diff.ops import Op, Plan, RebuildSet
+from ipvsctl.plan.diff.ops import Op, Plan, RaiseVipLink, RebuildSet
 from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.wire.ipset.sets import leftover_of
 from tests.builders import in_words, set_called
@@ -371,7 +371,12 @@ def test_every_kind_of_op_is_planned_somewhere() -> None:
     planned = {
         type(op) for _, observed, desired, _ in CASES for op in plan(observed, desired)
     }
-    assert planned == set(get_args(Op))
+    # The state does not tell a link that is down from one that is not there.
+    down = Observed(state=NodeState(), vip_link_down=True)
+    options = DiffOptions(vip_link="kube-ipvs0")
+    (raised,) = diff(down, NodeState(vip_link_up=True), options)
+    assert raised == RaiseVipLink("kube-ipvs0")
+    assert planned | {type(raised)} == set(get_args(Op))
 
 
 @pytest.mark.parametrize(

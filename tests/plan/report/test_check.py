@@ -40,7 +40,7 @@ def find(
         Observed(state=observed or NodeState()),
         capabilities or Capabilities(),
         config or ProxyConfig(),
-        desired,
+        desired or observed or NodeState(),
     )
     found = [finding for finding in findings if finding.subject == subject]
     assert len(found) <= 1

@@ -13,9 +13,13 @@ from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Severity
 from ipvsctl.plan.report.preflight import (
     BRIDGE_SYSCTL,
+    ESTIMATION_SYSCTL,
+    ESTIMATOR_SYSCTL,
     LOCAL_PORTS_SYSCTL,
+    MANY_ESTIMATORS,
     RESERVED_PORTS_SYSCTL,
     check_before,
+    check_estimators,
 )
 
 GOOD = NodeFacts(
@@ -136,3 +140,18 @@ def test_beside_kube_proxy() -> None:
     facts = but(processes=("kube-proxy",), chains=frozenset({"KUBE-SVC-A"}))
     found = check_before(facts, ProxyConfig(service_proxy_name="ipvsctl"))
     assert {f.severity for f in found} == {Severity.OK}
+
+
+def test_estimators() -> None:
+    """Many of them in one timer cost packets time; none of them, all counting."""
+    (found,) = check_estimators(GOOD, MANY_ESTIMATORS)
+    assert found.severity is Severity.NOTE
+    assert "20,000, all in one timer" in found.found
+    assert [*check_estimators(GOOD, MANY_ESTIMATORS - 1)] == []
+    threads = sysctl(**{ESTIMATOR_SYSCTL: "0"})
+    assert [*check_estimators(threads, 10 * MANY_ESTIMATORS)] == []
+    off = sysctl(**{ESTIMATION_SYSCTL: "0"})
+    assert [*check_estimators(off, MANY_ESTIMATORS)] == []
+    (note,) = (f for f in check_before(off, ProxyConfig()) if f.severity != "ok")
+    assert note.subject == "estimators"
+    assert "traffic metrics stand still" in note.advice
