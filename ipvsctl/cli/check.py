@@ -56,11 +56,17 @@ def check(
             advice="ipvsctl cannot serve this node without it",
         )
         return (missing, *before)
-    return (*_check(kernel, facts, store, config), *before)
+    found = _check(kernel, facts, store, config, has_daemon=has_daemon)
+    return (*found, *before)
 
 
 def _check(
-    kernel: Kernel, facts: NodeFacts, store: Store | None, config: ProxyConfig
+    kernel: Kernel,
+    facts: NodeFacts,
+    store: Store | None,
+    config: ProxyConfig,
+    *,
+    has_daemon: bool,
 ) -> Iterator[Finding]:
     with closing(kernel):
         if store is None:
@@ -70,7 +76,13 @@ def _check(
             reconciler = Reconciler(kernel=kernel, config=config, store=store)
             observed = reconciler.survey()
             desired = reconciler.desired.state()
-        yield from check_node(observed, kernel.capabilities(), config, desired)
+        yield from check_node(
+            observed,
+            kernel.capabilities(),
+            config,
+            desired,
+            has_daemon=has_daemon,
+        )
         real_servers = sum(map(len, desired.real_servers.values()))
         count = len(desired.virtual_servers) + real_servers
         yield from check_estimators(facts, count)

@@ -33,6 +33,7 @@ _COMMANDS: Final = {IPFamily.IPV4: "iptables", IPFamily.IPV6: "ip6tables"}
 # The kubelet makes these in the flavour of its host; older ones only the second.
 _HINTS: Final = re.compile(r"^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY) ", re.MULTILINE)
 
+_RULE: Final = re.compile(r"^-A ", re.MULTILINE)
 _CHAIN: Final = re.compile(r"^:(\S+) ", re.MULTILINE)
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _LINE: Final = re.compile(r"line:? (\d+)")
@@ -123,6 +124,24 @@ class Iptables:
         """
         wait = ["-w", str(_WAIT_S)] if self.random_fully else []
         _run([self._restore, "--noflush", *wait], render_restore(change))
+
+
+def count_rules() -> dict[str, int]:
+    """How many rules each flavour has whose binaries are here, of both families."""
+    counts: dict[str, int] = {}
+    for flavour in Flavour:
+        for command in _COMMANDS.values():
+            found = shutil.which(f"{command}-{flavour}-save")
+            if found is None:
+                continue
+            try:
+                # All tables: naming one would make the legacy binary create it.
+                number = len(_RULE.findall(_run([found])))
+            except KernelError:
+                # A kernel without this flavour has no rules of it.
+                continue
+            counts[flavour] = counts.get(flavour, 0) + number
+    return counts
 
 
 def choose_flavour(path: str | None = None) -> Flavour | None:

@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.ipsets import Ipsets
-from ipvsctl.kernel.iptables import Iptables, choose_flavour
+from ipvsctl.kernel.iptables import Iptables, choose_flavour, count_rules
 from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
@@ -70,6 +70,11 @@ class IptablesFirewall:
     def read_filters(self) -> Mapping[IPFamily, FilterTable]:
         """See `Firewall`."""
         return {f: self._rules.read_filter(f) for f in self._rules.families}
+
+    @staticmethod
+    def count_rules() -> dict[str, int]:
+        """Rules by flavour of iptables, everybody's."""
+        return count_rules()
 
     def read_chain_names(self) -> frozenset[str]:
         """Everybody's chains, of all tables and families.

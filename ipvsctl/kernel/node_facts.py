@@ -57,6 +57,7 @@ def read_node_facts(
             "sockets", lambda: finish(read_sockets_in_steps(kernel_families()))
         ),
         chains=chains,
+        flavours=part("iptables flavours", IptablesFirewall.count_rules),
         neighbours=neighbours,
         # IPVS' connections are no part of it.
         unread=(

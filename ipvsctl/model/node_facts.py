@@ -21,6 +21,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
         sockets: of the host, those that wait for clients.
         chains: names of all chains of iptables, ours too.
         neighbours: others' rules and tables.
+        flavours: of iptables that are installed -> how many rules each has.
         unread: what could not be read, and why, a line each.
     """
 
@@ -32,4 +33,5 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     sockets: frozenset[HostSocket] | None = None
     chains: frozenset[str] | None = None
     neighbours: Neighbours = Neighbours()
+    flavours: Mapping[str, int] | None = None
     unread: tuple[str, ...] = ()

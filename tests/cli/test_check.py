@@ -43,6 +43,8 @@ def test_findings_are_lines(invoke: Invoke, kernel: FakeKernel) -> None:
         " forgotten before a keepalive, and reset when used again: set"
         " ipvs.tcpTimeout to more"
         " than 7200s\n"
+        "ok       sysctls           ipvsctl run will set net/ipv4/vs/conntrack=1,"
+        " net/ipv4/vs/expire_nodest_conn=1, net/ipv4/vs/expire_quiescent_template=1\n"
         "ok       VIPs              0, vipBinding address\n"
         "ok       modules           all 2 are there\n"
     )
@@ -79,7 +81,7 @@ def test_vips_of_the_manifests_are_counted(
 def test_json_and_yaml_are_the_same(invoke: Invoke) -> None:
     """Both have every finding."""
     as_json = json.loads(invoke("check", "-o", "json").stdout)
-    assert len(as_json) == 6
+    assert len(as_json) == 7
     assert yaml.safe_load(invoke("check", "-o", "yaml").stdout) == as_json
 
 

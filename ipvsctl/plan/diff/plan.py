@@ -32,7 +32,7 @@ from ipvsctl.plan.diff.sets import NOTHING, add_entries, diff_sets, remove_entri
 from ipvsctl.plan.diff.stages import Stage
 from ipvsctl.plan.diff.stale_flows import beside, plan_stale_flows
 from ipvsctl.plan.diff.vips import plan_vips
-from ipvsctl.plan.union.node import AT_LEAST
+from ipvsctl.plan.union.node import is_enough
 from ipvsctl.plan.union.ownership import OwningEntries, owned_keys
 
 # What else a caller needs to state its wishes and to understand a plan.
@@ -133,19 +133,13 @@ def _remove_virtual_servers(
 
 def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
     for name, value in desired.sysctls.items():
-        if not _is_enough(name, observed.sysctls.get(name), value):
+        if not is_enough(name, observed.sysctls.get(name), value):
             plan.add(SetSysctl(name, value))
     known = msgspec.structs.astuple(observed.timeouts)
     wanted = msgspec.structs.astuple(desired.timeouts)
     # 0 is no wish.
     if any(new not in {0, old} for old, new in zip(known, wanted, strict=True)):
         plan.add(SetTimeouts(desired.timeouts))
-
-
-def _is_enough(name: str, held: str | None, wanted: str) -> bool:
-    if held == wanted or held is None or name not in AT_LEAST:
-        return held == wanted
-    return held.isdecimal() and int(held) > int(wanted)
 
 
 def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:

@@ -1,5 +1,6 @@
 """Findings about a node, before it is served or meanwhile."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -7,11 +8,24 @@ import msgspec
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.union.node import REUSE_MODE_FIXED, REUSE_MODE_SYSCTL
+from ipvsctl.plan.union.node import (
+    ARP_IGNORE_SYSCTL,
+    REUSE_MODE_FIXED,
+    REUSE_MODE_SYSCTL,
+    is_enough,
+    wanted_sysctls,
+)
 
 KEEPALIVE_SYSCTL: Final = "net/ipv4/tcp_keepalive_time"
 """Idle seconds before the first TCP keepalive, in both families."""
+
+_OF_LOAD_BALANCERS: Final = frozenset(
+    {SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_LOCAL}
+)
+
+_OF_IPVS: Final = "net/ipv4/vs/"
 
 MANY_VIPS: Final = 5_000
 """Up to here addresses cost about what routes do."""
@@ -45,6 +59,8 @@ def check_node(
     capabilities: Capabilities,
     config: ProxyConfig,
     desired: NodeState,
+    *,
+    has_daemon: bool = False,
 ) -> tuple[Finding, ...]:
     """Look at a node and its settings.
 
@@ -53,6 +69,7 @@ def check_node(
         capabilities: of the same kernel.
         config: the settings it is, or is to be, served with.
         desired: what it is to hold; what it holds, if that is not known.
+        has_daemon: ipvsctl runs here.
 
     Returns:
         Always in the same order. What cannot be known has no finding.
@@ -64,6 +81,8 @@ def check_node(
         _reuse_mode(observed.state, capabilities),
         _check_schedulers(capabilities, config),
         *((timeout,) if timeout else ()),
+        _check_sysctls(observed.state, capabilities, config, has_daemon=has_daemon),
+        *_check_arp(observed.state, desired, config),
         vips,
     )
 
@@ -116,6 +135,59 @@ def _check_tcp_timeout(state: NodeState, config: ProxyConfig) -> Finding | None:
         " keepalive, and reset when used again: set ipvs.tcpTimeout to more than"
         f" {keepalive_s}s",
     )
+
+
+def _check_sysctls(
+    state: NodeState,
+    capabilities: Capabilities,
+    config: ProxyConfig,
+    *,
+    has_daemon: bool,
+) -> Finding:
+    """Those of IPVS. A daemon has set them, or will set them when it starts."""
+    others = {
+        name: value
+        for name, value in sorted(wanted_sysctls(config, capabilities).items())
+        if name.startswith(_OF_IPVS)
+        and not is_enough(name, state.sysctls.get(name), value)
+    }
+    if others and has_daemon:
+        return Finding(
+            severity=Severity.NOTE,
+            subject="sysctls",
+            found=", ".join(
+                f"{name} is {state.sysctls.get(name, 'not there')} and not {value}"
+                for name, value in others.items()
+            ),
+            advice="ipvsctl run sets them at every audit; if they come back, something"
+            " else (sysctl.d, tuned, a network plugin) sets them, too",
+        )
+    to_set = ", ".join(f"{name}={value}" for name, value in others.items())
+    found = (
+        f"ipvsctl run will set {to_set}" if others else "those of IPVS are as wanted"
+    )
+    return Finding(severity=Severity.OK, subject="sysctls", found=found)
+
+
+def _check_arp(
+    state: NodeState, desired: NodeState, config: ProxyConfig
+) -> Iterator[Finding]:
+    """Load-balancer VIPs that every node answers ARP for."""
+    has_vips = any(
+        entries and key.role in _OF_LOAD_BALANCERS
+        for key, entries in desired.entries.items()
+    )
+    name = ARP_IGNORE_SYSCTL
+    is_strict = state.sysctls.get(name) not in {None, "0"}
+    is_left = config.strict_arp is False or config.is_kube_proxy
+    if has_vips and is_left and not is_strict:
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="ARP",
+            found=f"{name} is 0, and there are load-balancer VIPs",
+            advice="every node answers ARP for them, where MetalLB or kube-vip wants"
+            " one to: leave ipvs.strictARP unset, or set it",
+        )
 
 
 def _check_vips(state: NodeState, config: ProxyConfig) -> Finding:

@@ -66,6 +66,7 @@ def check_before(
         *_modules(facts),
         *_forwarding(facts),
         *_other_proxies(facts, is_trial=bool(config.service_proxy_name)),
+        *_flavours(facts),
         *_policies(facts),
         *_conntrack(facts),
         *check_bridges(facts),
@@ -177,6 +178,19 @@ def _other_proxies(facts: NodeFacts, *, is_trial: bool) -> Iterator[Finding]:
             if is_cilium
             else "they take packets to Services before IPVS does: kube-proxy --cleanup,"
             " or restart the node",
+        )
+
+
+def _flavours(facts: NodeFacts) -> Iterator[Finding]:
+    used = {name: count for name, count in (facts.flavours or {}).items() if count}
+    if len(used) > 1:
+        found = ", ".join(f"{name} {count:,} rules" for name, count in used.items())
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="iptables flavours",
+            found=found,
+            advice="packets meet the rules of both, and each program sees those of one:"
+            " have all agents use the same",
         )
 
 

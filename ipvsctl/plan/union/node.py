@@ -42,8 +42,10 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[IPFamily, Chains]
 
 
+ARP_IGNORE_SYSCTL: Final = "net/ipv4/conf/all/arp_ignore"
+
 STRICT_ARP_SYSCTLS: Mapping[str, str] = {
-    "net/ipv4/conf/all/arp_ignore": "1",
+    ARP_IGNORE_SYSCTL: "1",
     "net/ipv4/conf/all/arp_announce": "2",
 }
 """Answer ARP only on the link that has the address: else every node answers for a
@@ -78,10 +80,7 @@ def compile_node(
         strict_arp = False
     return NodeProgram(
         families=capabilities.families,
-        sysctls={
-            **_sysctls(capabilities),
-            **_conntrack_values(config.conntrack, capabilities),
-        },
+        sysctls=wanted_sysctls(config, capabilities),
         timeouts=config.timeouts,
         strict_arp=strict_arp,
         marks=config.marks,
@@ -93,6 +92,23 @@ def compile_node(
             for family in capabilities.families
         },
     )
+
+
+def wanted_sysctls(
+    config: ProxyConfig, capabilities: Capabilities
+) -> Mapping[str, str]:
+    """The sysctls of a node, without the ARP ones."""
+    return {
+        **_sysctls(capabilities),
+        **_conntrack_values(config.conntrack, capabilities),
+    }
+
+
+def is_enough(name: str, held: str | None, wanted: str) -> bool:
+    """Whether a sysctl has the value that is wanted, or one that is as good."""
+    if held == wanted or held is None or name not in AT_LEAST:
+        return held == wanted
+    return held.isdecimal() and int(held) > int(wanted)
 
 
 def _sysctls(capabilities: Capabilities) -> Mapping[str, str]:

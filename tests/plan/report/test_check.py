@@ -7,7 +7,8 @@ import pytest
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
 from ipvsctl.model.ipvs import Timeouts
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, parse_address
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check import (
     KEEPALIVE_SYSCTL,
@@ -16,7 +17,7 @@ from ipvsctl.plan.report.check import (
     Severity,
     check_node,
 )
-from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL
+from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL, wanted_sysctls
 
 ROUTE = ProxyConfig(vip_binding=VipBinding.ROUTE)
 KUBE_PROXY = Compatibility.KUBE_PROXY
@@ -170,3 +171,59 @@ def test_kernel(families: tuple[IPFamily, ...], found: str) -> None:
     assert find("kernel", capabilities=capabilities) == Finding(
         severity=Severity.OK, subject="kernel", found=found
     )
+
+
+CONNTRACK = "net/ipv4/vs/conntrack"
+
+
+def test_sysctls_that_are_not_kept() -> None:
+    """While a daemon runs they are what it sets; before that it will set them."""
+    state = NodeState(sysctls={CONNTRACK: "0"})
+    observed, capabilities = Observed(state=state), Capabilities()
+
+    def look(*, has_daemon: bool) -> Finding:
+        findings = check_node(
+            observed, capabilities, ProxyConfig(), state, has_daemon=has_daemon
+        )
+        (found,) = (f for f in findings if f.subject == "sysctls")
+        return found
+
+    assert look(has_daemon=False).severity is Severity.OK
+    assert f"will set {CONNTRACK}=1" in look(has_daemon=False).found
+    note = look(has_daemon=True)
+    assert note.severity is Severity.NOTE
+    assert f"{CONNTRACK} is 0 and not 1" in note.found
+    assert "expire_nodest_conn is not there" in note.found
+    wanted = dict(wanted_sysctls(ProxyConfig(), capabilities))
+    found = find("sysctls", observed=NodeState(sysctls=wanted))
+    assert found is not None
+    assert found.found == "those of IPVS are as wanted"
+
+
+@pytest.mark.parametrize(
+    ("strict_arp", "ignore", "role", "is_noted"),
+    [
+        (False, "0", SetRole.LOAD_BALANCER, True),
+        (False, "0", SetRole.LOAD_BALANCER_LOCAL, True),
+        (False, "0", SetRole.CLUSTER_IP, False),
+        (False, "1", SetRole.LOAD_BALANCER, False),
+        # The daemon sets it by itself.
+        (None, "0", SetRole.LOAD_BALANCER, False),
+        (True, "0", SetRole.LOAD_BALANCER, False),
+    ],
+)
+def test_arp_for_load_balancer_vips(
+    strict_arp: bool | None,  # noqa: FBT001  # a row's value
+    ignore: str,
+    role: SetRole,
+    is_noted: bool,  # noqa: FBT001  # likewise
+) -> None:
+    """Who asked that every node answers is told what that does."""
+    key = SetKey(role, IPFamily.IPV4)
+    entry = SetEntry(address=parse_address("203.0.113.1"))
+    state = NodeState(
+        sysctls={"net/ipv4/conf/all/arp_ignore": ignore},
+        entries={key: frozenset({entry})},
+    )
+    found = find("ARP", ProxyConfig(strict_arp=strict_arp), observed=state)
+    assert (found is not None) == is_noted

@@ -155,3 +155,20 @@ def test_estimators() -> None:
     (note,) = (f for f in check_before(off, ProxyConfig()) if f.severity != "ok")
     assert note.subject == "estimators"
     assert "traffic metrics stand still" in note.advice
+
+
+@pytest.mark.parametrize(
+    ("flavours", "found"),
+    [
+        ({"nft": 12, "legacy": 3000}, ["nft 12 rules, legacy 3,000 rules"]),
+        ({"nft": 12, "legacy": 0}, []),
+        ({"nft": 12}, []),
+        (None, []),
+    ],
+)
+def test_two_flavours_of_iptables(
+    flavours: dict[str, int] | None, found: list[str]
+) -> None:
+    """One that is installed and not used is in nobody's way."""
+    findings = check_before(but(flavours=flavours), ProxyConfig())
+    assert [f.found for f in findings if f.subject == "iptables flavours"] == found
