@@ -20,22 +20,23 @@ from tenacity import (
 )
 
 from ipvsctl.cluster.events import ApiServersFound, Synced
+from ipvsctl.controller.audit_pace import AuditPace
 from ipvsctl.controller.audit_run import AuditOutcome, AuditRun
 from ipvsctl.controller.backlog import Backlog
+from ipvsctl.controller.drift_watch import DriftWatch
 from ipvsctl.controller.hearing import Hearing
 from ipvsctl.controller.jobs import Aftermath, SyncOutcome, check_drains, sync_some
 from ipvsctl.controller.looks import Looks
 from ipvsctl.controller.loop_state import LoopState
 from ipvsctl.controller.observers import AuditDone, Nobody, Observer, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.controller.recovery import recover
+from ipvsctl.controller.recovery import Recovery
 from ipvsctl.controller.refused_settings import to_try_again
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.teller import Teller
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
-from ipvsctl.model.host import ApiServer
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.problem_book import ProblemBook
@@ -86,6 +87,11 @@ class Loop:
             reconciler.words,
         )
         self.looks = Looks(worker, reconciler)
+        self._recovery = Recovery(reconciler, worker)
+        self._pace = AuditPace(config.sync_period_s)
+        self._drift = DriftWatch(
+            reconciler, worker, self.want_audit, config.sync_period_s, sleep, clock
+        )
         # What is taken of the store is given to the worker in the same order.
         self._taking = asyncio.Lock()
         self._left = Aftermath()
@@ -106,6 +112,7 @@ class Loop:
             tasks.create_task(self._compile_forever(), name="compile")
             tasks.create_task(self._end_drains_forever(), name="drains")
             tasks.create_task(self.looks.run(), name="looks")
+            tasks.create_task(self._watch_drift(), name="drift")
 
     @property
     def problem_book(self) -> ProblemBook:
@@ -143,11 +150,11 @@ class Loop:
 
     async def _watch(self) -> None:
         # Before anybody looks up a name: a name server may be what is in the way.
-        await self._recover(frozenset())
+        await self._recovery.run(frozenset())
         async with aclosing(self._source.events()) as events:
             async for event in events:
                 if isinstance(event, ApiServersFound) and not self._complete.is_set():
-                    await self._recover(event.servers)
+                    await self._recovery.run(event.servers)
                 is_change = self._reconciler.take_event(event)
                 self.backlog.heard(
                     event, self._clock(), self._wall_clock(), is_change=is_change
@@ -158,31 +165,13 @@ class Loop:
                 self._dirty.set()
                 await self._hearing.heard()
 
-    async def _recover(self, api: frozenset[ApiServer]) -> None:
-        """Free the way to the API server, as far as anything is in it."""
-        kernel, config = self._reconciler.kernel, self._config
-        try:
-            done = await self._worker.do(
-                Priority.SYNC, lambda: recover(kernel, config, api, self._clock)
-            )
-        except (KernelError, WireError) as error:
-            _log.error("recovery failed", reason=str(error))
-            return
-        if done is not None:
-            words = self._reconciler.words
-            _log.warning(
-                "the way to the API server was taken by VIPs",
-                removed=[op.words(words) for op in done.plan],
-                failed=[failed.words(words) for failed in done.report.failed],
-            )
-
     async def _audit_forever(self) -> None:
         # Nothing is programmed before the whole cluster is known: a half-known one
         # would take away what is not known yet.
         await self._complete.wait()
         while True:
             await self._audit_until_clean()
-            timer = asyncio.ensure_future(self._sleep(self._config.sync_period_s))
+            timer = asyncio.ensure_future(self._sleep(self._pace.pause_s))
             wanted = asyncio.ensure_future(self._audit_wanted.wait())
             try:
                 await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
@@ -204,9 +193,10 @@ class Loop:
         # A request that arrives now may concern state already read: it is kept.
         self._audit_wanted.clear()
         try:
-            done = await self._audit_between_syncs() if self.state.synced else None
-            if done is None:
-                done = await self._audit_alone()
+            with self._drift.auditing():
+                done = await self._audit_between_syncs() if self.state.synced else None
+                if done is None:
+                    done = await self._audit_alone()
         except (KernelError, WireError) as error:
             _log.error("audit failed", reason=str(error))
             return False
@@ -251,6 +241,10 @@ class Loop:
         self._note(outcome.aftermath)
         now = self._wall_clock()
         changes = self.backlog.changes
+        # What was desired anew is no drift, and what cannot be changed is no repair.
+        is_repair = bool(self.state.audits and outcome.report.report.applied)
+        self._pace.audited(found_drift=is_repair and not changes)
+        self._drift.audited(is_repair=is_repair)
         programmed = self.backlog.imposed_all_to(serial, now)
         self.state.imposed_at_s = now
         done = AuditDone(
@@ -263,6 +257,10 @@ class Loop:
         )
         await self._teller.audited(done, outcome.aftermath)
         return outcome.report
+
+    async def _watch_drift(self) -> None:
+        await self._audited.wait()
+        await self._drift.run()
 
     async def _sync_forever(self) -> None:
         await self._audited.wait()

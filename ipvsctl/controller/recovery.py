@@ -3,11 +3,50 @@
 import time
 from collections.abc import Callable
 
+import structlog
+
+from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.host import ApiServer
 from ipvsctl.plan.diff.recovery import api_keys, may_be_cut_off, plan_recovery
+
+_log = structlog.get_logger("ipvsctl")
+
+
+class Recovery:
+    """Frees the way to the API server, and tells of it.
+
+    Args:
+        reconciler: has the kernel and the settings.
+        worker: does it.
+    """
+
+    def __init__(self, reconciler: Reconciler, worker: Worker) -> None:
+        self._reconciler = reconciler
+        self._worker = worker
+
+    async def run(self, api: frozenset[ApiServer]) -> None:
+        """Do it, as far as anything is in the way; see `recover`."""
+        reconciler = self._reconciler
+        kernel, config, clock = reconciler.kernel, reconciler.config, reconciler.clock
+        try:
+            done = await self._worker.do(
+                Priority.SYNC, lambda: recover(kernel, config, api, clock)
+            )
+        except (KernelError, WireError) as error:
+            _log.error("recovery failed", reason=str(error))
+            return
+        if done is not None:
+            words = reconciler.words
+            _log.warning(
+                "the way to the API server was taken by VIPs",
+                removed=[op.words(words) for op in done.plan],
+                failed=[failed.words(words) for failed in done.report.failed],
+            )
 
 
 def recover(

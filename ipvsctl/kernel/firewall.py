@@ -54,6 +54,14 @@ class Firewall(Transport, Protocol):
         """Our sets; see `interface.Reading`."""
         ...
 
+    def count_entries(self) -> Mapping[SetKey, int]:
+        """How many entries each of our sets has, from the headers alone.
+
+        Raises:
+            KernelError: they could not be read.
+        """
+        ...
+
     def close(self) -> None:
         """Close what is open; sets and rules stay."""
         ...

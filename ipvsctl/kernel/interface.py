@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from ipvsctl.kernel.notices import Notices
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
@@ -68,6 +70,30 @@ class Kernel(Protocol):
 
         Never fails: a part that cannot be read is named. May be called in any thread,
         while another call runs.
+        """
+        ...
+
+    def glance(self) -> Glance:
+        """What can be seen in less than a millisecond.
+
+        Raises:
+            KernelError: it could not be read.
+        """
+        ...
+
+    def is_vip_link_up(self) -> bool:
+        """Whether it is there, and up.
+
+        Raises:
+            KernelError: it could not be asked for.
+        """
+        ...
+
+    def open_notices(self) -> Notices | None:
+        """What it tells of links and addresses; None if it tells nothing.
+
+        Raises:
+            KernelError: nothing can be heard.
         """
         ...
 

@@ -145,6 +145,13 @@ class Ipsets:
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
             return (yield from self._read_from(socket))
 
+    def count_entries(self) -> dict[SetKey, int]:
+        """How many entries each set of ours has."""
+        counts = self._socket.dump(list_headers(), self._replies.count, "count entries")
+        return {
+            key: number for name, number in counts if (key := key_of(name)) is not None
+        }
+
     def _read_from(self, socket: NetlinkSocket) -> Steps[SetListing]:
         sets: dict[SetKey, SetShape] = {}
         entries: dict[SetKey, frozenset[SetEntry]] = {}

@@ -11,6 +11,7 @@ from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.sets import SetKey
 from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import FailedOp, Op
@@ -84,6 +85,10 @@ class IptablesFirewall:
         """
         names = (self._rules.read_chain_names(f) for f in self._rules.families)
         return frozenset().union(*names)
+
+    def count_entries(self) -> Mapping[SetKey, int]:
+        """See `Firewall`."""
+        return self._ipsets.count_entries()
 
     def read_sets_in_steps(self) -> Steps[SetListing]:
         """See `Firewall`."""

@@ -14,13 +14,16 @@ from ipvsctl.kernel.firewall import Firewall
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
+from ipvsctl.kernel.ipvs_count import IpvsCount
 from ipvsctl.kernel.ipvs_table import IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
+from ipvsctl.kernel.notices import LinkNotices, Notices
 from ipvsctl.kernel.routes import Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
@@ -63,6 +66,8 @@ class LinuxKernel:
             opened.callback(firewall.close)
             self._ipvs = IpvsTable()
             opened.callback(self._ipvs.close)
+            self._ipvs_count = IpvsCount()
+            opened.callback(self._ipvs_count.close)
             self._conntrack = Conntrack.open()
             opened.callback(self._conntrack.close)
             self._links = Links(vip_link)
@@ -174,6 +179,22 @@ class LinuxKernel:
     def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
         """See `interface.Kernel`."""
         return read_neighbours(self._firewall, addresses, self._proc_sys)
+
+    def glance(self) -> Glance:
+        """See `interface.Kernel`."""
+        return Glance(
+            virtual_servers=self._ipvs_count.read(),
+            entries=self._firewall.count_entries(),
+        )
+
+    def is_vip_link_up(self) -> bool:
+        """See `interface.Kernel`."""
+        found = self._links.find_vip_link()
+        return found is not None and found.is_up
+
+    def open_notices(self) -> Notices:
+        """See `interface.Kernel`."""
+        return LinkNotices()
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""

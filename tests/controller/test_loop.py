@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from typing import ClassVar
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from ipvsctl.cluster.events import ApiServersFound, Event
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.drift_watch import GLANCE_S
 from ipvsctl.controller.loop import DRAIN_CHECK_S, DRAINS_AT_ONCE, Loop
 from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.reconciler import Reconciler
@@ -31,7 +33,14 @@ from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step
-from ipvsctl.plan.diff.ops import AddVirtualServer, BindAddress, Plan, Report, SetSysctl
+from ipvsctl.plan.diff.ops import (
+    AddVirtualServer,
+    BindAddress,
+    Plan,
+    Report,
+    SetSysctl,
+    UpdateRealServer,
+)
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.sources.source import Source
 from tests import builders
@@ -80,6 +89,10 @@ class Told:
     def appeared(self, problems: tuple[Problem, ...]) -> None:
         """See `Observer`."""
         self.new.extend(problems)
+
+
+OTHERS = {DRAIN_CHECK_S, GLANCE_S}
+"""What others than audits and syncs wait for."""
 
 
 class World:
@@ -195,8 +208,8 @@ async def test_an_audit_is_told_with_what_was_desired_anew() -> None:
         await world.until(lambda: world.loop.state.audits == 1)
         source.tell(endpoints("172.16.0.2"))
         await world.until(lambda: world.loop.state.syncs == 1)
-        # Once for the audits, once for the drains, once between syncs.
-        await world.until(lambda: len(world.clock.sleeping) == 3)
+        # Once for the audits, for the drains, between syncs, and between glances.
+        await world.until(lambda: len(world.clock.sleeping) == 4)
         kernel.fails_next = True
         source.tell(endpoints("172.16.0.3"))
         world.clock.advance(CONFIG.min_sync_period_s)
@@ -316,15 +329,18 @@ async def test_nothing_is_programmed_before_the_source_is_complete() -> None:
 
 
 async def test_drift_is_repaired_every_sync_period() -> None:
-    """What somebody took away is back after the next audit."""
+    """What somebody changed, and no number tells, is as it was after the next audit."""
     world = World(ListSource(FIRST))
+    pod = RealServerKey(IPv4Address("172.16.0.1"), 8080)
     async with running(world):
         await world.until(lambda: world.loop.state.audits == 1)
         await world.idle()
-        world.kernel.reboot()
+        held = world.kernel.observe().state.real_servers[WEB][pod]
+        heavier = msgspec.structs.replace(held, weight=5)
+        world.kernel.apply((UpdateRealServer(WEB, heavier),))
         world.clock.advance(CONFIG.sync_period_s - 1)
         await world.idle()
-        assert real_servers(world.kernel) == {}
+        assert real_servers(world.kernel) == {"172.16.0.1:8080": 5}
         world.clock.advance(1)
         await world.until(lambda: world.loop.state.audits == 2)
     assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
@@ -340,12 +356,16 @@ async def test_failed_ops_are_tried_again_after_growing_pauses() -> None:
     )
     async with running(world):
         pauses = []
+        await world.until(lambda: has_audited(world, 1))
         for audits in (1, 2, 3):
-            await world.until(lambda n=audits: world.loop.state.audits == n)  # type: ignore[misc]
+            assert has_audited(world, audits)
             assert world.loop.state.failed_ops == 2
             await world.idle()
-            pauses.append(min(p for p in world.clock.sleeping if p != DRAIN_CHECK_S))
-            world.clock.advance(pauses[-1])
+            begun_s = world.clock.now_s
+            while has_audited(world, audits):
+                world.clock.advance(0.05)
+                await world.idle()
+            pauses.append(world.clock.now_s - begun_s)
         assert 0.5 <= pauses[0] < pauses[2] <= 4
         other = builders.service("other", cluster_ips=(IPv4Address("10.96.0.20"),))
         source.tell(has(other))
@@ -367,7 +387,7 @@ async def test_a_sysctl_that_cannot_be_set_makes_no_audit_more() -> None:
             await world.until(lambda: has_audited(world, 1))
             await world.idle()
         assert world.loop.state.failed_ops == 0
-        pauses = {p for p in world.clock.sleeping if p != DRAIN_CHECK_S}
+        pauses = {p for p in world.clock.sleeping if p not in OTHERS}
         assert pauses == {CONFIG.sync_period_s}
         world.kernel.stop_failing()
         world.clock.advance(CONFIG.sync_period_s)

@@ -13,6 +13,7 @@ import msgspec
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.errors import KernelError
+from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -203,6 +204,22 @@ class FakeKernel:
     def read_host(self) -> HostNetwork:
         """See `interface.Kernel`."""
         return self.host
+
+    def glance(self) -> Glance:
+        """See `interface.Kernel`."""
+        self._check_reading()
+        servers = self._ipvs.virtual_servers
+        return Glance(
+            virtual_servers=sum(key.family is IPFamily.IPV4 for key in servers),
+            entries={k: len(e) for k, e in self._ipsets.listing().entries.items()},
+        )
+
+    def is_vip_link_up(self) -> bool:
+        """See `interface.Kernel`."""
+        return self._links.vip_link in self._links.names
+
+    def open_notices(self) -> None:
+        """See `interface.Kernel`: it tells nothing."""
 
     def read_vips(self) -> frozenset[IPAddress]:
         """See `interface.Kernel`."""

@@ -7,8 +7,9 @@ from tests.commands.play import play
 
 pytestmark = pytest.mark.kernel
 
-VARYING = ("top", "run", "check")
-"""What these print is the machine's: how fast it is, and what its kernel has."""
+VARYING = ("top", "run", "check", "events")
+"""What these print is the machine's: how fast it is, what its kernel has, and which of
+several ops that are equally urgent comes first."""
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from ipvsctl.kernel.iptables import Iptables
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.kernel.rules import RulesTool
+from ipvsctl.model.glance import Glance
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.sets import SetEntry
@@ -25,6 +26,7 @@ from ipvsctl.plan.diff.ops import (
     AddVirtualServer,
     BindAddress,
     DeleteStaleFlows,
+    DeleteVirtualServer,
     EnsureVipLink,
     Op,
     Plan,
@@ -172,6 +174,20 @@ def test_vips_are_those_that_are_observed(kernel: Kernel) -> None:
     assert kernel.read_vips() == frozenset()
     kernel.apply((EnsureVipLink(VIP_LINK), BindAddress(VIP), AddRoute(POD, None)))
     assert kernel.read_vips() == {VIP, POD}
+
+
+def test_a_glance_has_the_numbers_of_what_is_observed(kernel: Kernel) -> None:
+    """Of virtual servers and of entries, without any of them being listed."""
+    assert kernel.glance() == Glance(virtual_servers=0, entries={})
+    entries = [AddEntry(IPS.key, SetEntry(address=VIP + number)) for number in range(3)]
+    servers = (AddVirtualServer(SERVER), AddVirtualServer(SERVER6))
+    kernel.apply((SMALL, IPS, *entries, *servers))
+    seen = kernel.glance()
+    assert seen.entries == {IPS.key: 3, SMALL.key: 0}
+    # Some kernels count those of IPv4, others all.
+    assert seen.virtual_servers in {1, 2}
+    kernel.apply((DeleteVirtualServer(KEY),))
+    assert kernel.glance().virtual_servers == seen.virtual_servers - 1
 
 
 def test_every_kind_of_op_has_rows() -> None:

@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
+from ipvsctl.model.sets import SetEntry, SetKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
@@ -259,6 +260,14 @@ class Desired:
             if ref in self._programs
             for address in self._programs[ref].addresses
         )
+
+    def entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
+        """The entries of every set; a view that follows changes."""
+        return self._shared.entries()
+
+    def is_vip(self, address: IPAddress) -> bool:
+        """Whether some Service has it as a VIP that is bound here."""
+        return address in self._shared.vips
 
     def servers(self) -> NodeState:
         """The virtual and real servers alone; views that follow changes."""

@@ -57,6 +57,7 @@ class IpsetDataAttr(IntEnum):
     MAXELEM = 19
     IP2 = 20
     CIDR2 = 21
+    ELEMENTS = 24
     SKBMARK = 27
 
 

@@ -35,6 +35,10 @@ _HEADER: Final[Table] = {
         IpsetDataAttr.MAXELEM: "4s",
     },
 }
+_COUNT: Final[Table] = {
+    IpsetAttr.SETNAME: "s",
+    IpsetAttr.DATA: {IpsetDataAttr.ELEMENTS: "4s"},
+}
 _ENTRY: Final[Table] = {
     IpsetDataAttr.IP: _IP,
     IpsetDataAttr.PORT: "2s",
@@ -70,6 +74,7 @@ class IpsetReplies:
 
     def __init__(self) -> None:
         self._headers = TableReader(_HEADER)
+        self._counts = TableReader(_COUNT)
         self._entries = TableReader(_ENTRY)
 
     def header(self, buffer: bytes, start: int, end: int) -> SetHeader:
@@ -104,6 +109,13 @@ class IpsetReplies:
                 skbinfo=bool(flags & IpsetEntryFlag.WITH_SKBINFO),
             ),
         )
+
+    def count(self, buffer: bytes, start: int, end: int) -> tuple[str, int]:
+        """A set's name, and how many entries its header says it has."""
+        name, count_be32 = self._counts.read(buffer, start + _NFGEN_HDRLEN, end)
+        if name is None:
+            raise WireError(offset=start, reason="a set without a name")
+        return text(name), 0 if count_be32 is None else _number(count_be32)
 
     def entries(
         self, buffer: bytes, start: int, end: int

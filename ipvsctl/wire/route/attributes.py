@@ -30,6 +30,8 @@ RTN_LOCAL: Final = 2
 class RtmType(IntEnum):
     """RTM_*."""
 
+    NEWLINK = 16
+    DELLINK = 17
     NEWADDR = 20
     DELADDR = 21
     GETADDR = 22

@@ -1,0 +1,56 @@
+"""How many virtual servers IPVS has: a number it keeps, and no listing.
+
+Source: uapi/linux/ip_vs.h (`struct ip_vs_getinfo`), ip_vs_ctl.c (`do_ip_vs_get_ctl`).
+"""
+
+import errno
+import socket
+from struct import Struct
+from typing import Final
+
+from ipvsctl.model.errors import KernelError
+
+_IP_VS_SO_GET_INFO: Final = 1153
+_GETINFO: Final = Struct("=III")
+"""struct ip_vs_getinfo: version, size of the table of connections, virtual servers."""
+
+
+class IpvsCount:
+    """Of the network namespace of whoever opens it.
+
+    Raises:
+        KernelError: the socket cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._socket = socket.socket(
+                socket.AF_INET,
+                socket.SOCK_RAW | socket.SOCK_CLOEXEC,
+                socket.IPPROTO_RAW,
+            )
+        except OSError as error:
+            raise _error(error) from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def read(self) -> int:
+        """How many virtual servers there are; see `Glance`.
+
+        Raises:
+            KernelError: the kernel does not tell.
+        """
+        try:
+            answer = self._socket.getsockopt(
+                socket.IPPROTO_IP, _IP_VS_SO_GET_INFO, _GETINFO.size
+            )
+        except OSError as error:
+            raise _error(error) from error
+        count: int = _GETINFO.unpack(answer)[2]
+        return count
+
+
+def _error(error: OSError) -> KernelError:
+    return KernelError.of(error.errno or errno.EIO, "count virtual servers")

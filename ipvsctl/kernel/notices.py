@@ -1,0 +1,81 @@
+"""Hearing from the kernel what becomes of links and addresses."""
+
+import errno
+import socket
+from typing import Final, Protocol
+
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.glance import Notice, NoticeKind
+from ipvsctl.wire.netlink.messages import NetlinkProtocol
+from ipvsctl.wire.route.notices import GROUPS, parse_notices
+
+_DATAGRAM_BYTES: Final = 64 * 1024
+
+_MOST_DATAGRAMS: Final = 64
+"""In one reading: some milliseconds. A flood goes on in the next."""
+
+
+class Notices(Protocol):
+    """What the kernel tells by itself."""
+
+    def fileno(self) -> int:
+        """Is readable when there is something."""
+        ...
+
+    def read(self) -> list[Notice]:
+        """What there is; never waits.
+
+        Raises:
+            KernelError: nothing will be told any more.
+            WireError: the kernel's words could not be understood.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hear no more."""
+        ...
+
+
+class LinkNotices:
+    """See `Notices`; of the network namespace of whoever opens it.
+
+    Raises:
+        KernelError: the socket cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK,
+                socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+                NetlinkProtocol.ROUTE,
+            )
+            self._socket.bind((0, GROUPS))
+        except OSError as error:
+            raise _error(error) from error
+
+    def fileno(self) -> int:
+        """See `Notices`."""
+        return self._socket.fileno()
+
+    def read(self) -> list[Notice]:
+        """See `Notices`."""
+        found: list[Notice] = []
+        for _ in range(_MOST_DATAGRAMS):
+            try:
+                found += parse_notices(self._socket.recv(_DATAGRAM_BYTES))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise _error(error) from error
+                found.append(Notice(kind=NoticeKind.LOST))
+        return found
+
+    def close(self) -> None:
+        """See `Notices`."""
+        self._socket.close()
+
+
+def _error(error: OSError) -> KernelError:
+    return KernelError.of(error.errno or errno.EIO, "hear of links and addresses")

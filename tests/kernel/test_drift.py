@@ -1,0 +1,97 @@
+"""What somebody else changes is seen when it is done, long before an audit."""
+
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from ipaddress import IPv4Interface, IPv6Interface
+
+import pytest
+
+from ipvsctl.kernel.notices import LinkNotices
+from ipvsctl.model.glance import Notice, NoticeKind
+from ipvsctl.model.net import parse_address
+from tests.faults.node import Node
+from tests.lab.netns import Netns, inside
+from tests.lab.topology import Cluster
+from tests.reliability.drift import DRIFTS, Drift, served_node, suffer
+
+pytestmark = pytest.mark.kernel
+
+VIPS = (IPv4Interface("10.96.0.10/32"), IPv6Interface("fd00:96::10/128"))
+
+
+def heard(notices: LinkNotices) -> set[Notice]:
+    """What there is, after some has come."""
+    assert select.select([notices.fileno()], [], [], 30)[0]
+    return set(notices.read())
+
+
+def test_what_the_kernel_tells(netns: Netns) -> None:
+    """Addresses of both families, and links that go down or away; nothing else."""
+    with inside(netns):
+        notices = LinkNotices()
+    with closing(notices):
+        netns.add_dummy("kube-ipvs0")
+        netns.link_up("kube-ipvs0")
+        assert heard(notices) <= {Notice(kind=NoticeKind.LINK_DOWN, link="kube-ipvs0")}
+        for vip in VIPS:
+            netns.add_address("kube-ipvs0", vip)
+            added = Notice(kind=NoticeKind.ADDRESS_ADDED, address=vip.ip)
+            while added not in heard(notices):
+                pass
+            _run(netns, f"ip address delete {vip} dev kube-ipvs0")
+            gone = Notice(kind=NoticeKind.ADDRESS_GONE, address=vip.ip)
+            while gone not in heard(notices):
+                pass
+        for command in ("ip link set kube-ipvs0 down", "ip link delete kube-ipvs0"):
+            _run(netns, command)
+            down = Notice(kind=NoticeKind.LINK_DOWN, link="kube-ipvs0")
+            while down not in heard(notices):
+                pass
+        assert notices.read() == []
+
+
+def test_more_than_the_kernel_keeps(netns: Netns) -> None:
+    """Is told as what it is: nobody knows what was lost."""
+    with inside(netns):
+        notices = LinkNotices()
+    netns.add_dummy("kube-ipvs0")
+    netns.link_up("kube-ipvs0")
+    lines = (
+        f"address {verb} 10.97.{n >> 8}.{n & 255}/32 dev kube-ipvs0"
+        for verb in ("add", "delete")
+        for n in range(4000)
+    )
+    with inside(netns):
+        subprocess.run(
+            ["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True
+        )
+    with closing(notices):
+        found: list[Notice] = []
+        while some := notices.read():
+            found += some
+    assert Notice(kind=NoticeKind.LOST) in found
+    address = parse_address("10.97.0.0")
+    assert Notice(kind=NoticeKind.ADDRESS_ADDED, address=address) in found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Cluster]]:
+    """A node whose next audit is an hour away."""
+    with served_node(tmp_path_factory.mktemp("drift"), 20, "1h") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "drift", [d for d in DRIFTS if d.is_heard], ids=lambda drift: drift.name
+)
+def test_it_is_mended_at_once(served: tuple[Node, Cluster], drift: Drift) -> None:
+    """Clients are served again, and the kernel holds what it should."""
+    node, world = served
+    suffer(node, world, drift)
+
+
+def _run(netns: Netns, command: str) -> None:
+    with inside(netns):
+        subprocess.run(command.split(), check=True)

@@ -1,0 +1,1 @@
+"""Faults under traffic: how long until all is served again, and what was lost."""

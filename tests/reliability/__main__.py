@@ -1,0 +1,39 @@
+"""`python -m tests.reliability`, in the lab: change the kernel under traffic.
+
+Writes `docs/reliability.md`; with `--print` nothing.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.reliability.cost import glance_s
+from tests.reliability.drift import DRIFTS, Drift, Outcome, served_node, suffer
+from tests.reliability.page import PAGE, page
+
+
+def main() -> None:
+    """Do each some times."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--print", action="store_true", dest="is_dry")
+    given = parser.parse_args()
+    rows: list[tuple[Drift, list[Outcome]]] = []
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        served_node(Path(scratch), given.services, "30s") as (node, world),
+    ):
+        for drift in DRIFTS:
+            outcomes = [suffer(node, world, drift) for _ in range(given.times)]
+            rows.append((drift, outcomes))
+            print(drift.name, *outcomes, flush=True)
+    if not given.is_dry:
+        PAGE.write_text(
+            page(rows, given.services, given.many, glance_s(given.many)), "utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()
