@@ -33,6 +33,7 @@ from ipvsctl.controller.metrics import MetricsObserver
 from ipvsctl.controller.observers import Observers
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import RefusedSettings
+from ipvsctl.controller.unread_parts import UnreadParts
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
@@ -94,6 +95,7 @@ class Daemon:
                 HealthChecksObserver(self._health_checks, config),
                 self._metrics,
                 RefusedSettings(self._reconciler.context.name),
+                UnreadParts(self._reconciler.context.name, kernel.words),
                 *(() if recorder is None else (EventsObserver(recorder),)),
                 interpreter.SettlingObserver(),
             )

@@ -32,6 +32,7 @@ from ipvsctl.model.steps import finish
 from ipvsctl.model.target import AddressTarget, parse_target
 from ipvsctl.plan.report.status import node_status_in_steps
 from ipvsctl.plan.report.status_inputs import StatusInputs
+from ipvsctl.plan.report.unread import unread_parts
 
 WATCH_PERIOD_S: Final = 2.0
 """Between two looks of `--watch`: reading 10,000 Services takes about as long."""
@@ -171,7 +172,9 @@ def describe_in_steps(
     context = seen.context
     if source is not None:
         held = yield from seen.held_in_steps()
-        source = msgspec.structs.replace(source, held=held)
+        unread = unread_parts(seen.observed, seen.words)
+        doubts = source.doubts + unread
+        source = msgspec.structs.replace(source, held=held, doubts=doubts)
     plan = (yield from seen.plan_in_steps()) if source else None
     return (
         yield from node_status_in_steps(

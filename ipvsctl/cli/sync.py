@@ -30,6 +30,7 @@ from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.explain_target import NotThere, find_named
+from ipvsctl.plan.report.unread import unread_parts
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,8 @@ def diff_answer_in_steps(
         scope: how much of it is wanted.
     """
     held = yield from seen.held_in_steps()
-    source = msgspec.structs.replace(source, held=held)
+    unread = unread_parts(seen.observed, seen.words)
+    source = msgspec.structs.replace(source, held=held, doubts=source.doubts + unread)
     plan = yield from seen.plan_in_steps()
     view = describe(
         plan,
@@ -170,10 +172,16 @@ def print_diff(answer: DiffAnswer, form: PlanFormat) -> ExitStatus:
 def apply(
     kernel: Kernel, store: Store, config: ProxyConfig, form: PlanFormat
 ) -> ExitStatus:
-    """Impose the desired state once, and print what became of it."""
+    """Impose the desired state once, and print what became of it.
+
+    Raises:
+        NotKnown: a part of the kernel cannot be read; nothing is changed.
+    """
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
+        for line in unread_parts(observed, reconciler.words):
+            raise NotKnown(line)
         done = reconciler.impose(observed)
         view = describe(
             done.plan,

@@ -27,7 +27,9 @@ GLANCE_S: Final = 1.0
 GATHER_S: Final = 0.05
 """From a notice to the audit: a flush of addresses is thousands of them."""
 
-_QUIET_S: Final = 60.0
+QUIET_S: Final = 60.0
+"""What was seen longer ago is forgotten."""
+
 _FIRST_PAUSE_S: Final = 0.5
 _AT_ONCE: Final = 3
 """Of a kind, in a minute: who tries something does it more than once."""
@@ -202,7 +204,7 @@ class DriftWatch:
             kind: the same again and again is a fight with another program.
         """
         now_s = self._clock()
-        self._seen = [(s, k) for s, k in self._seen if now_s - s < _QUIET_S]
+        self._seen = [(s, k) for s, k in self._seen if now_s - s < QUIET_S]
         again = sum(1 for _, k in self._seen if k == kind)
         count = again if len(self._seen) < _MOST_SEEN else len(self._seen)
         self._seen.append((now_s, kind))

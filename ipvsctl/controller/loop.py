@@ -171,20 +171,24 @@ class Loop:
         await self._complete.wait()
         while True:
             await self._audit_until_clean()
-            timer = asyncio.ensure_future(self._sleep(self._pace.pause_s))
-            wanted = asyncio.ensure_future(self._audit_wanted.wait())
-            try:
-                await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-                wanted.cancel()
+            await self._pause(self._pace.pause_s)
+
+    async def _pause(self, duration_s: float) -> None:
+        """Until it is time for an audit, or somebody wants one."""
+        timer = asyncio.ensure_future(self._sleep(duration_s))
+        wanted = asyncio.ensure_future(self._audit_wanted.wait())
+        try:
+            await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            wanted.cancel()
 
     async def _audit_until_clean(self) -> None:
         """Audit; if ops failed, again after growing pauses, until none does."""
         retrying = AsyncRetrying(
             wait=wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5),
             retry=retry_if_result(lambda clean: not clean),
-            sleep=self._sleep,
+            sleep=self._pause,
         )
         await retrying(self._audit)
 
@@ -202,11 +206,13 @@ class Loop:
             return False
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
-        self.state.synced = True
+        unread = done.observed.unread_rules
+        # Nobody is served as he should be before the rules are there once.
+        self.state.synced = self.state.synced or not unread
         self._audited.set()
         failed = to_try_again(done.report)
         self.state.failed_ops = len(failed)
-        return not failed
+        return not (failed or unread)
 
     async def _audit_alone(self) -> SyncReport:
         """Everything at once, with what is dirty: it is the audit's business now."""

@@ -25,6 +25,13 @@ class SetListing(NamedTuple):
     leftovers: AbstractSet[Leftover]
 
 
+class RulesListing(NamedTuple):
+    """Our chains of each family, or why they could not be read."""
+
+    chains: Mapping[IPFamily, Chains]
+    unread: Mapping[IPFamily, str]
+
+
 class Firewall(Transport, Protocol):
     """Sets and rules of one node. It runs ops about sets, entries and rules."""
 
@@ -38,8 +45,11 @@ class Firewall(Transport, Protocol):
         """It can choose ports at random for the connections that it masquerades."""
         ...
 
-    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
-        """Our chains of each family that has rules; see `interface.Reading`."""
+    def read_rules_in_steps(self) -> Steps[RulesListing]:
+        """Our chains of each family that has rules; see `interface.Reading`.
+
+        Never fails: a family whose rules cannot be read is named.
+        """
         ...
 
     def read_filters(self) -> Mapping[IPFamily, FilterTable]:

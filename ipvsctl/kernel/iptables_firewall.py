@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Final, Self
 
-from ipvsctl.kernel.firewall import SetListing
+from ipvsctl.kernel.firewall import RulesListing, SetListing
 from ipvsctl.kernel.ipsets import Ipsets
 from ipvsctl.kernel.iptables import Iptables, choose_flavour, count_rules
 from ipvsctl.kernel.rules import Rules, RulesTool
+from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
@@ -59,14 +60,18 @@ class IptablesFirewall:
         """See `Firewall`."""
         return self._rules.random_fully
 
-    def read_rules_in_steps(self) -> Steps[Mapping[IPFamily, Chains]]:
+    def read_rules_in_steps(self) -> Steps[RulesListing]:
         """See `Firewall`."""
         # Nobody else changes rules, and iptables takes its time to start.
-        chains = {}
+        chains: dict[IPFamily, Chains] = {}
+        unread: dict[IPFamily, str] = {}
         for family in self._rules.families:
             yield Step.SHARED
-            chains[family] = self._rules.read(family)
-        return chains
+            try:
+                chains[family] = self._rules.read(family)
+            except (KernelError, WireError) as error:
+                unread[family] = str(error)
+        return RulesListing(chains, unread)
 
     def read_filters(self) -> Mapping[IPFamily, FilterTable]:
         """See `Firewall`."""

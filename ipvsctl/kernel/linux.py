@@ -124,7 +124,7 @@ class LinuxKernel:
 
     def read_in_steps(self, likely: NodeState) -> Reading:
         """See `interface.Kernel`."""
-        chains = yield from self._firewall.read_rules_in_steps()
+        rules = yield from self._firewall.read_rules_in_steps()
         sockets = yield from read_sockets_in_steps(self._capabilities.families)
         yield Step.EXCLUSIVE
         sysctls = self._sysctls.read()
@@ -145,7 +145,7 @@ class LinuxKernel:
                 sets=sets.sets,
                 entries=sets.entries,
                 leftovers=sets.leftovers,
-                chains=chains,
+                chains=rules.chains,
                 virtual_servers=ipvs.virtual_servers,
                 real_servers=ipvs.real_servers,
                 addresses=addresses.vips,
@@ -158,6 +158,7 @@ class LinuxKernel:
             host=host,
             sockets=sockets,
             vip_link_down=addresses.vip_link_up is False,
+            unread_rules=rules.unread,
         )
 
     def read_host(self) -> HostNetwork:

@@ -74,6 +74,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         host: the rest of this node's network.
         sockets: of the host, those that wait for clients.
         vip_link_down: the VIP link exists, and is not up.
+        unread_rules: families whose rules could not be read, and why. The state has no
+            chains of them, which says nothing.
     """
 
     state: NodeState
@@ -85,6 +87,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     host: HostNetwork = HostNetwork()
     sockets: frozenset[HostSocket] = frozenset()
     vip_link_down: bool = False
+    unread_rules: Mapping[IPFamily, str] = EMPTY
 
     @property
     def host_addresses(self) -> frozenset[IPAddress]:

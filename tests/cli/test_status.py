@@ -10,7 +10,7 @@ import pytest
 from ipvsctl.cli.layout import Line
 from ipvsctl.cli.show_status import amount, duration, status_lines
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
-from ipvsctl.model.net import parse_address
+from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import LoopStatus, NodeStatus, Summary
 from ipvsctl.plan.diff.ops import AddRealServer, DeleteRealServer, UnbindAddress
@@ -438,3 +438,20 @@ def test_orders(
     kernel.set_traffic(greedy, TrafficStats(connections=7))
     said = invoke("status", "--sort", order, "--manifests", several)
     assert body(said.stdout).splitlines()[1] == f"default/{first}:http"
+
+
+@pytest.mark.parametrize("command", ["status", "diff", "explain web", "apply"])
+def test_rules_that_cannot_be_read(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel, command: str
+) -> None:
+    """Are said; nothing is called equal, and nothing is changed over them."""
+    invoke("apply", "--manifests", manifests)
+    done = len(kernel.log)
+    kernel.unread_rules[IPFamily.IPV4] = "iptables-save: exit status 1"
+    found = invoke(*command.split(), "--manifests", manifests)
+    reason = "iptables rules cannot be read: iptables-save: exit status 1"
+    assert reason in " ".join(found.output.split())
+    assert "kernel equal\n" not in found.stdout
+    assert "differ" not in found.stdout.replace("no difference", "")
+    assert (found.exit_code != 0) == (command != "status")
+    assert len(kernel.log) == done

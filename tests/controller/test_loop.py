@@ -28,7 +28,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
-from ipvsctl.model.net import Protocol
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
@@ -36,6 +36,7 @@ from ipvsctl.model.steps import Step
 from ipvsctl.plan.diff.ops import (
     AddVirtualServer,
     BindAddress,
+    DeleteVirtualServer,
     Plan,
     Report,
     SetSysctl,
@@ -376,6 +377,30 @@ async def test_failed_ops_are_tried_again_after_growing_pauses() -> None:
         world.clock.advance(30)
         await world.until(lambda: world.loop.state.failed_ops == 0)
     assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+
+
+async def test_rules_that_cannot_be_read_keep_nothing_else_from_repair() -> None:
+    """All else is served and mended; it is not ready, and tries again and again."""
+    source = ListSource(FIRST)
+    world = World(source)
+    world.kernel.unread_rules[IPFamily.IPV4] = "iptables-save: exit status 1"
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
+        assert IPFamily.IPV6 in world.kernel.observe().state.chains
+        assert not world.loop.state.synced
+        source.tell(endpoints("172.16.0.2"))
+        await world.until(lambda: real_servers(world.kernel) == {"172.16.0.2:8080": 1})
+        await world.idle()
+        world.kernel.apply((DeleteVirtualServer(WEB),))
+        world.clock.advance(GLANCE_S)
+        await world.until(lambda: real_servers(world.kernel) == {"172.16.0.2:8080": 1})
+        await world.idle()
+        world.kernel.unread_rules.clear()
+        world.clock.advance(31)
+        await world.until(lambda: world.loop.state.synced)
+    chains = world.kernel.observe().state.chains
+    assert chains == world.reconciler.desired.state().chains
 
 
 async def test_a_sysctl_that_cannot_be_set_makes_no_audit_more() -> None:

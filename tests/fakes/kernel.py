@@ -115,6 +115,7 @@ class FakeKernel:
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
         self.neighbours: Neighbours | None = None
+        self.unread_rules: dict[IPFamily, str] = {}
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
         self._boot_sysctls = dict(sysctls)
@@ -174,7 +175,8 @@ class FakeKernel:
         self.reads += 1
         self._check_reading()
         yield Step.SHARED
-        chains = self._rules.read()
+        unread = self.unread_rules
+        chains = {f: c for f, c in self._rules.read().items() if f not in unread}
         yield Step.EXCLUSIVE
         sets = self._ipsets.listing()
         yield Step.EXCLUSIVE
@@ -199,6 +201,7 @@ class FakeKernel:
             flows=self.flows.observe(self._ipvs.virtual_servers),
             host=self.host,
             sockets=self.sockets,
+            unread_rules=dict(unread),
         )
 
     def read_host(self) -> HostNetwork:

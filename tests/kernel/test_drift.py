@@ -1,10 +1,13 @@
 """What somebody else changes is seen when it is done, long before an audit."""
 
+import os
 import select
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,8 @@ from ipvsctl.model.net import parse_address
 from tests.faults.node import Node
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
-from tests.reliability.drift import DRIFTS, Drift, served_node, suffer
+from tests.lab.traffic import ask
+from tests.reliability.drift import DRIFTS, VIP, Drift, served_node, suffer, wait
 
 pytestmark = pytest.mark.kernel
 
@@ -90,6 +94,51 @@ def test_it_is_mended_at_once(served: tuple[Node, Cluster], drift: Drift) -> Non
     """Clients are served again, and the kernel holds what it should."""
     node, world = served
     suffer(node, world, drift)
+
+
+BROKEN = """#!/bin/sh
+if [ -e {flag} ]; then echo "no such luck" >&2; exit 1; fi
+exec {real} "$@"
+"""
+
+
+def test_iptables_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the rules is mended, and the screen says what is not known."""
+    flag, binaries = tmp_path / "broken", tmp_path / "bin"
+    binaries.mkdir()
+    for name in ("iptables-save", "ip6tables-save"):
+        real = shutil.which(name)
+        script = binaries / name
+        script.write_text(BROKEN.format(flag=flag, real=real))
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{binaries}:{os.environ['PATH']}")
+    with served_node(tmp_path, 5, "1h") as (node, world):
+        flag.touch()
+        _run(node.netns, "ipvsadm -C")
+        wait(lambda: _answers(world))
+        _, said = node.ipvsctl("status", "--socket", str(node.sock))
+        assert "not known: iptables rules cannot be read" in said
+        assert "kernel equal to what is known, which may not be all" in said
+        status, _ = node.ipvsctl("diff", "--socket", str(node.sock))
+        assert status == 2
+        # It has tried meanwhile, and tries again: no later than after half a minute.
+        wait(
+            lambda: (
+                "are not repaired"
+                in node.ipvsctl("status", "--socket", str(node.sock))[1]
+            )
+        )
+        _run(node.netns, "iptables -t nat -F KUBE-SERVICES")
+        flag.unlink()
+        wait(lambda: node.ipvsctl("diff", "--socket", str(node.sock))[0] == 0)
+
+
+def _answers(world: Cluster) -> bool:
+    try:
+        ask(world.client.netns, VIP, 80, timeout_s=1)
+    except OSError:
+        return False
+    return True
 
 
 def _run(netns: Netns, command: str) -> None:

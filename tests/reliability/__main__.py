@@ -5,8 +5,10 @@ Writes `docs/reliability.md`; with `--print` nothing.
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
 
+from ipvsctl.controller.drift_watch import QUIET_S
 from tests.reliability.cost import glance_s
 from tests.reliability.drift import DRIFTS, Drift, Outcome, served_node, suffer
 from tests.reliability.page import PAGE, page
@@ -20,15 +22,17 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--print", action="store_true", dest="is_dry")
     given = parser.parse_args()
-    rows: list[tuple[Drift, list[Outcome]]] = []
+    rows: list[tuple[Drift, list[Outcome]]] = [(drift, []) for drift in DRIFTS]
     with (
         tempfile.TemporaryDirectory() as scratch,
         served_node(Path(scratch), given.services, "30s") as (node, world),
     ):
-        for drift in DRIFTS:
-            outcomes = [suffer(node, world, drift) for _ in range(given.times)]
-            rows.append((drift, outcomes))
-            print(drift.name, *outcomes, flush=True)
+        for number in range(given.times):
+            if number:
+                time.sleep(QUIET_S)
+            for drift, outcomes in rows:
+                outcomes.append(suffer(node, world, drift))
+                print(drift.name, outcomes[-1], flush=True)
     if not given.is_dry:
         PAGE.write_text(
             page(rows, given.services, given.many, glance_s(given.many)), "utf-8"

@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -172,7 +172,7 @@ def suffer(node: Node, world: Cluster, drift: Drift, limit_s: float = 60) -> Out
     traffic = Traffic(world.client.netns, drift.asked)
     with traffic.running():
         is_new = drift.asked[0] == NEW
-        _wait(lambda: is_new or bool(traffic.served_since()), limit_s)
+        wait(lambda: is_new or bool(traffic.served_since()), limit_s)
         begun = time.monotonic()
         with inside(node.netns):
             for command in drift.commands:
@@ -184,10 +184,10 @@ def suffer(node: Node, world: Cluster, drift: Drift, limit_s: float = 60) -> Out
             since = traffic.served_since()
             return since is not None and time.monotonic() - max(since, done) > _SURE_S
 
-        _wait(is_served, limit_s)
+        wait(is_served, limit_s)
         since = traffic.served_since() or 0
     # Asking the daemon takes the one CPU that clients need as well.
-    _wait(lambda: _is_equal(node), limit_s)
+    wait(lambda: _is_equal(node), limit_s)
     with inside(node.netns):
         for command in drift.undo:
             subprocess.run(command.split(), check=True)
@@ -202,7 +202,12 @@ def _is_equal(node: Node) -> bool:
     return node.ipvsctl("diff", "--socket", str(node.sock))[0] == 0
 
 
-def _wait(holds: Any, limit_s: float) -> None:  # a call
+def wait(holds: Callable[[], bool], limit_s: float = 120) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: it does not.
+    """
     end = time.monotonic() + limit_s
     while not holds():
         if time.monotonic() > end:

@@ -40,6 +40,19 @@ and longer, so that two programs do not spend the node's time on each other.
 |---|---|---|---|
 """
 
+_TAIL: Final = """
+## An iptables that fails
+
+Rules are read by `iptables-save`, a program that may be missing, fail, hang (it is
+ended after 60 s) or be cut short. An audit then does all the rest: virtual and real
+servers, sets, addresses, routes and sysctls are compared and repaired, rules of the
+other family, too. Rules that were not read are not written either, since jumps to our
+chains would then be there twice. It is tried again within half a minute; until then
+`status` and `diff` say in red what is not known, `diff` exits with 2, and the Node has
+a problem, which is an Event, a metric and an alert. A node is not ready before its
+rules have been there once.
+"""
+
 
 def page(
     rows: Iterable[tuple[Drift, list[Outcome]]],
@@ -64,4 +77,4 @@ def page(
     head = _HEAD.format(
         services=services, many=many, cost_ms=1000 * cost_s, share=100 * cost_s
     )
-    return head + "\n".join(lines) + "\n"
+    return head + "\n".join(lines) + "\n" + _TAIL

@@ -87,7 +87,7 @@ def diff_in_steps(
         make = RaiseVipLink if observed.vip_link_down else EnsureVipLink
         plan.add(make(options.vip_link))
     holds = diff_sets(plan, state, desired)
-    _diff_rules(plan, state, desired)
+    _diff_rules(plan, observed, desired)
     inside = beside(options.short_circuits, desired)
     for key in tuple(desired.entries):
         yield
@@ -142,10 +142,13 @@ def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -
         plan.add(SetTimeouts(desired.timeouts))
 
 
-def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
+def _diff_rules(plan: PlanBuilder, observed: Observed, desired: NodeState) -> None:
     for family in IPFamily:
+        # Written blindly, jumps to our chains would be there twice.
+        if family in observed.unread_rules:
+            continue
         wanted = desired.chains.get(family, {})
-        change = plan_rules(family, observed.chains.get(family, {}), wanted)
+        change = plan_rules(family, observed.state.chains.get(family, {}), wanted)
         if change is not None:
             if wanted:
                 plan.add(ChangeRules(change))

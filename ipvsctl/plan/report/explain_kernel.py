@@ -23,6 +23,7 @@ from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import Op, Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.op_text import op_text
+from ipvsctl.plan.report.unread import unread_parts
 from ipvsctl.plan.service.program import ServerProgram
 
 _MOST: Final = 8
@@ -54,11 +55,15 @@ def node_steps(
         plan: what an audit would do.
         families: those that matter.
     """
+    families = tuple(families)
+    unread = inputs.observed.unread_rules
     mine = {RulesSubject(family) for family in families}
-    rules = " and ".join(inputs.words.rules(family) for family in families)
-    yield _compared(
-        inputs, "rules", [op for op in plan if op.subject in mine], f"{rules} as wanted"
-    )
+    of_rules = [op for op in plan if op.subject in mine]
+    rules = " and ".join(inputs.words.rules(f) for f in families if f not in unread)
+    if of_rules or rules:
+        yield _compared(inputs, "rules", of_rules, f"{rules} as wanted")
+    for line in unread_parts(inputs.observed, inputs.words):
+        yield Step(verdict=Verdict.UNKNOWN, subject="rules", found=line)
     for subject, kind, fine in (
         ("link", LinkSubject, f"{inputs.options.vip_link} is up"),
         ("sets", SetKey, "all are there"),

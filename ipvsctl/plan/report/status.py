@@ -84,7 +84,7 @@ class _View:
         self._objects = inputs.objects
         self._node = inputs.context
         self._words = inputs.words
-        self._lacks = Lacks(inputs.desired.state, self._state, inputs.words)
+        self._lacks = Lacks(inputs.desired.state, inputs.observed, inputs.words)
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
         circuits = inputs.desired.short_circuits.items()

@@ -6,7 +6,7 @@ from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.sets import SetRole
-from ipvsctl.model.state import NodeState
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.why import Lack, endpoints_of, port_of
 from ipvsctl.plan.service.program import ServerProgram, WayIn
@@ -48,19 +48,19 @@ class Lacks:
 
     Args:
         wanted: the desired state.
-        held: what the kernel holds.
+        observed: what the kernel holds. What could not be read of it lacks nothing.
         words: what operators call the things of the firewall.
     """
 
     def __init__(
-        self, wanted: NodeState, held: NodeState, words: FirewallWords
+        self, wanted: NodeState, observed: Observed, words: FirewallWords
     ) -> None:
         self._wanted = wanted
-        self._held = held
+        self._held = held = observed.state
         self._words = words
         self._differing = {
             family
-            for family in wanted.chains
+            for family in wanted.chains.keys() - observed.unread_rules.keys()
             if wanted.chains[family] != held.chains.get(family)
         }
 

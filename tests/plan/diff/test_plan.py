@@ -27,7 +27,7 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.model.sets import SetCondition, SetEntry, SetShape
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.diff.ops import Op, Plan, RaiseVipLink, RebuildSet
+from ipvsctl.plan.diff.ops import ChangeRules, Op, Plan, RaiseVipLink, RebuildSet
 from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.wire.ipset.sets import leftover_of
 from tests.builders import in_words, set_called
@@ -364,6 +364,25 @@ def test_a_set_that_is_rebuilt_has_room_for_what_is_on_its_way_out() -> None:
     wanted = {SET: frozenset({ENTRY_443})}
     (op, *_) = plan(observed, changed(FULL, sets={SET: SetShape(1)}, entries=wanted))
     assert op == RebuildSet(SET, 2, frozenset({ENTRY, ENTRY_443}))
+
+
+def test_rules_that_were_not_read_are_not_written() -> None:
+    """Nothing is known of them; those of the other family, and all else, are."""
+    desired = changed(FULL, chains=dict.fromkeys(IPFamily, FULL.chains[IPFamily.IPV4]))
+    observed = Observed(
+        state=NodeState(), unread_rules={IPFamily.IPV4: "iptables-save: killed"}
+    )
+    found = diff(observed, desired, DiffOptions(vip_link="kube-ipvs0"))
+    rules = [op.change.family for op in found if isinstance(op, ChangeRules)]
+    assert rules == [IPFamily.IPV6]
+    whole = diff(
+        msgspec.structs.replace(observed, unread_rules={}),
+        desired,
+        DiffOptions(vip_link="kube-ipvs0"),
+    )
+    assert [op for op in whole if not isinstance(op, ChangeRules)] == [
+        op for op in found if not isinstance(op, ChangeRules)
+    ]
 
 
 def test_every_kind_of_op_is_planned_somewhere() -> None:

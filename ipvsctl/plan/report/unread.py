@@ -1,0 +1,29 @@
+"""What of the kernel could not be read, in words."""
+
+from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.state import Observed
+from ipvsctl.plan.diff.words import FirewallWords
+
+
+def unread_parts(observed: Observed, words: FirewallWords) -> tuple[str, ...]:
+    """The parts that nothing is known of, and why, a line each."""
+    return tuple(
+        f"{words.rules(family)} cannot be read: {reason}"
+        for family, reason in observed.unread_rules.items()
+    )
+
+
+def unread_problems(
+    observed: Observed, words: FirewallWords, node: str
+) -> tuple[Problem, ...]:
+    """The same as problems of the Node."""
+    return tuple(
+        Problem(
+            kind=Kind.NODE,
+            ref=ObjectRef("", node),
+            field="kernel",
+            value=words.rules(family),
+            reason=f"cannot be read, and are not repaired: {reason}",
+        )
+        for family, reason in observed.unread_rules.items()
+    )
