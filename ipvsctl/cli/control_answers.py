@@ -167,7 +167,7 @@ class ControlAnswers:
             NotReady: before the first audit.
             CannotTell: something else has the kernel, and does not end.
         """
-        if not self._loop.state.synced:
+        if not self._loop.state.audits:
             raise NotReady(self._source.health())
         answer = asyncio.ensure_future(self._loop.looks.ask(question, view))
         try:

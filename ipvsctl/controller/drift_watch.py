@@ -34,6 +34,7 @@ _FIRST_PAUSE_S: Final = 0.5
 _AT_ONCE: Final = 3
 """Of a kind, in a minute: who tries something does it more than once."""
 
+_REOPEN_S: Final = 5.0
 _MOST_NOTICES: Final = 1000
 _MOST_SEEN: Final = 20
 """Kinds that are told apart; who changes more than these in a minute changes all."""
@@ -78,6 +79,7 @@ class DriftWatch:
         self._seen: list[tuple[float, str]] = []
         self._notices: list[Notice] = []
         self._heard = asyncio.Event()
+        self._is_deaf = False
         self._failure = ""
 
     async def run(self) -> None:
@@ -138,39 +140,48 @@ class DriftWatch:
         return surplus(reconciler.kernel.glance(), reconciler.desired)
 
     async def _hear_forever(self) -> None:
-        try:
-            notices = self._reconciler.kernel.open_notices()
-        except KernelError as error:
-            self._note_failure(str(error))
-            return
-        if notices is None:
-            return
-        with closing(notices), self._listening(notices):
-            while True:
-                await self._heard.wait()
-                await self._sleep(GATHER_S)
-                self._heard.clear()
-                heard, self._notices = self._notices, []
-                first = functools.partial(self._first, tuple(heard))
-                try:
-                    found = await self._worker.do(Priority.LOOK, first)
-                except KernelError as error:
-                    self._note_failure(str(error))
-                    continue
-                if found is not None:
-                    await self._see(str(found), found.kind)
+        while True:
+            try:
+                notices = self._reconciler.kernel.open_notices()
+            except KernelError as error:
+                self._note_failure(str(error))
+            else:
+                if notices is None:
+                    return
+                with closing(notices), self._listening(notices):
+                    await self._hear()
+            await self._sleep(_REOPEN_S)
+
+    async def _hear(self) -> None:
+        """Have an audit when something matters; until nothing can be heard."""
+        while not self._is_deaf:
+            await self._heard.wait()
+            await self._sleep(GATHER_S)
+            self._heard.clear()
+            heard, self._notices = self._notices, []
+            first = functools.partial(self._first, tuple(heard))
+            try:
+                found = await self._worker.do(Priority.LOOK, first)
+            except KernelError as error:
+                self._note_failure(str(error))
+                continue
+            if found is not None:
+                await self._see(str(found), found.kind)
 
     @contextmanager
     def _listening(self, notices: Notices) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        self._is_deaf = False
 
         def read() -> None:
             try:
                 found = notices.read()
             except (KernelError, WireError) as error:
                 self._note_failure(str(error))
+                self._is_deaf = True
                 loop.remove_reader(notices.fileno())
-                return
+                # What was told meanwhile is lost.
+                found = [Notice(kind=NoticeKind.LOST)]
             room = _MOST_NOTICES - len(self._notices)
             # Of so many one will do.
             self._notices += found[: max(room, 0)]

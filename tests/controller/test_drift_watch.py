@@ -254,16 +254,22 @@ async def test_a_link_that_is_up_again() -> None:
 
 
 async def test_a_kernel_that_falls_silent() -> None:
-    """Is said, and glances go on."""
-    kernel = TellingKernel()
+    """What was told meanwhile is lost, so there is an audit; then it is heard again."""
+    kernel = TellingKernel(host_addresses=[HOST])
     world = World(ListSource(FIRST), kernel)
     async with running(world):
         await begun(world)
-        kernel.told.error = KernelError.of(9, "hear of links and addresses")
+        first = kernel.told
+        first.error = KernelError.of(9, "hear of links and addresses")
         with capture_logs() as logs:
-            kernel.told.tell()
-            await world.until(lambda: bool(logs))
-        (line,) = logs
-        assert "hear of links" in line["reason"]
-        kernel.apply((DeleteVirtualServer(WEB),))
-        assert await a_second(world) == 1
+            assert await heard(world) == 1
+        lines = {line["event"]: line for line in logs}
+        reason = lines["drift is found by audits alone"]["reason"]
+        assert "hear of links" in reason
+        assert lines["drift seen"]["what"] == "notices lost"
+        await world.until(lambda: not first.is_open)
+        kernel.told = Told()
+        for _ in range(6):
+            await a_second(world)
+        gone = Notice(kind=NoticeKind.ADDRESS_GONE, address=HOST)
+        assert await heard(world, gone) == 1
