@@ -78,7 +78,7 @@ def status_lines(
         yield ()
         yield (Span("PROBLEMS", "dim"),)
         for problem in status.problems:
-            yield (Span(one_line(str(problem)), "red"),)
+            yield from fold((Span(one_line(str(problem)), "red"),), width)
 
 
 def _nothing(status: NodeStatus) -> str:
@@ -144,7 +144,7 @@ def _head(summary: Summary, counts: Counts | None, width: int | None) -> Iterato
     source = summary.source_state
     if source is not None:
         for doubt in source.doubts:
-            yield (Span(f"not known: {one_line(doubt)}", _ALARM),)
+            yield from fold((Span(f"not known: {one_line(doubt)}", _ALARM),), width)
 
 
 def _condition(summary: Summary) -> Iterator[Span]:

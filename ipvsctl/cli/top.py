@@ -32,6 +32,9 @@ _NAMES_S: Final = 10.0
 
 _HEAD_LINES: Final = 5
 
+_NARROW: Final = 100
+"""Columns; with less there is no room for the endpoint beside its share."""
+
 _UNEVEN: Final = 1.5
 """Fair shares; an endpoint that gets more is named."""
 
@@ -153,19 +156,29 @@ def _lines(
     if not found.services:
         yield (Span("no virtual server", "dim"),)
         return
+    is_narrow = width is not None and width < _NARROW
     rows = [
         row
         for one in found.services
-        for row in _rows(one, top.by, has_endpoints=top.only)
+        for row in _rows(
+            one,
+            top.by,
+            has_endpoints=top.only,
+            is_narrow=width is not None and width < _NARROW,
+        )
     ]
     yield from lay_out(_COLUMNS, rows, width)
 
 
-def _rows(one: ServiceRates, by: RateKind, *, has_endpoints: bool) -> Iterator[Row]:
+def _rows(
+    one: ServiceRates, by: RateKind, *, has_endpoints: bool, is_narrow: bool
+) -> Iterator[Row]:
     active = sum(endpoint.active for endpoint in one.endpoints)
     style = "" if one.rates != Rates() else "dim"
     name = Span(one_line(one.name), style)
-    yield Row((name, *_cells(one.rates, active, style)), _spread(one, by))
+    yield Row(
+        (name, *_cells(one.rates, active, style)), _spread(one, by, is_narrow=is_narrow)
+    )
     for endpoint in one.endpoints if has_endpoints else ():
         notes = (Span(f"weight {endpoint.weight}"),) if endpoint.weight != 1 else ()
         cells = _cells(endpoint.rates, endpoint.active, "")
@@ -184,13 +197,14 @@ def _cells(rates: Rates, active: int, style: str) -> Iterator[Span]:
     yield Span(f"{active:,}", style)
 
 
-def _spread(one: ServiceRates, by: RateKind) -> tuple[Span, ...]:
+def _spread(one: ServiceRates, by: RateKind, *, is_narrow: bool) -> tuple[Span, ...]:
     share = spread(one.endpoints, by)
     if share is None:
         return ()
     if share < _UNEVEN:
         return (Span(f"{share:.1f}x"),)
-    return (Span(f"{share:.1f}x {_place(one.endpoints[0])}", "yellow"),)
+    busiest = "" if is_narrow else f" {_place(one.endpoints[0])}"
+    return (Span(f"{share:.1f}x{busiest}", "yellow"),)
 
 
 def _place(one: EndpointRates) -> str:

@@ -23,7 +23,7 @@ from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import Op, Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.op_text import op_text
-from ipvsctl.plan.report.unread import unread_parts
+from ipvsctl.plan.report.unread import unread_rules
 from ipvsctl.plan.service.program import ServerProgram
 
 _MOST: Final = 8
@@ -62,7 +62,8 @@ def node_steps(
     rules = " and ".join(inputs.words.rules(f) for f in families if f not in unread)
     if of_rules or rules:
         yield _compared(inputs, "rules", of_rules, f"{rules} as wanted")
-    for line in unread_parts(inputs.observed, inputs.words):
+    for family in unread.keys() & set(families):
+        line = unread_rules(inputs.observed, inputs.words, family)
         yield Step(verdict=Verdict.UNKNOWN, subject="rules", found=line)
     for subject, kind, fine in (
         ("link", LinkSubject, f"{inputs.options.vip_link} is up"),

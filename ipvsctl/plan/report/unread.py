@@ -1,5 +1,6 @@
 """What of the kernel could not be read, in words."""
 
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.diff.words import FirewallWords
@@ -8,9 +9,13 @@ from ipvsctl.plan.diff.words import FirewallWords
 def unread_parts(observed: Observed, words: FirewallWords) -> tuple[str, ...]:
     """The parts that nothing is known of, and why, a line each."""
     return tuple(
-        f"{words.rules(family)} cannot be read: {reason}"
-        for family, reason in observed.unread_rules.items()
+        unread_rules(observed, words, family) for family in observed.unread_rules
     )
+
+
+def unread_rules(observed: Observed, words: FirewallWords, family: IPFamily) -> str:
+    """Why nothing is known of the rules of a family."""
+    return f"{words.rules(family)} cannot be read: {observed.unread_rules[family]}"
 
 
 def unread_problems(
