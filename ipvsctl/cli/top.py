@@ -164,7 +164,7 @@ def _lines(
             one,
             top.by,
             has_endpoints=top.only,
-            is_narrow=width is not None and width < _NARROW,
+            is_narrow=is_narrow,
         )
     ]
     yield from lay_out(_COLUMNS, rows, width)
