@@ -63,6 +63,8 @@ class Gauges:
         ):
             for family in self._reconciler.context.families:
                 self._metrics.set(metric, family.label, to=time_s or 0)
+        for family, time_s in state.rules_read_at_s.items():
+            self._metrics.set(table.RULES_READ, family.label, to=time_s)
 
     def _set_changes(self) -> None:
         totals, pending = self._loop.backlog.totals, self._loop.backlog.pending

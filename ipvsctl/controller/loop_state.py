@@ -2,6 +2,8 @@
 
 import msgspec
 
+from ipvsctl.model.net import IPFamily
+
 
 class LoopState(msgspec.Struct, kw_only=True):
     """How the loop is doing, for health checks and status.
@@ -13,6 +15,8 @@ class LoopState(msgspec.Struct, kw_only=True):
         audited_at_s: when the last audit ended, on the loop's clock.
         imposed_at_s: when the last audit or sync ended, on the wall clock.
         failed_ops: ops that failed in the last audit or since, and are tried again.
+        rules_read_at_s: when an audit could last read the rules of each family, on the
+            wall clock.
     """
 
     synced: bool = False
@@ -21,3 +25,4 @@ class LoopState(msgspec.Struct, kw_only=True):
     audited_at_s: float | None = None
     imposed_at_s: float | None = None
     failed_ops: int = 0
+    rules_read_at_s: dict[IPFamily, float] = {}

@@ -17,6 +17,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import Step, finish
@@ -143,6 +144,7 @@ async def test_after_the_first_audit() -> None:
         assert found.of(full, family) == 1
         assert found.of(f"{rules}_last_timestamp_seconds", family) == 1000
         assert found.of(f"{rules}_iptables_restore_failures_total", family) == 0
+        assert found.of("ipvsctl_rules_read_timestamp_seconds", family) == 1000
     assert found.of(f"{rules}_service_changes_total") == 1
     assert found.of(f"{rules}_endpoint_changes_total") == 1
     assert found.of(f"{rules}_endpoint_changes_pending") == 0
@@ -151,6 +153,17 @@ async def test_after_the_first_audit() -> None:
     kinds = found.names("ipvsctl_drift_found_total")
     assert len(kinds) == 10
     assert {found.of("ipvsctl_drift_found_total", *kind) for kind in kinds} == {0}
+
+
+async def test_rules_that_cannot_be_read_have_the_time_of_the_last_reading() -> None:
+    """So their age grows, and an alert tells; the other family's goes on."""
+    async with measured() as world:
+        world.kernel.unread_rules[IPFamily.IPV4] = "iptables-save: exit status 1"
+        await world.audit()
+        found = await world.scrape()
+    name = "ipvsctl_rules_read_timestamp_seconds"
+    assert found.of(name, "IPv4") == 1000
+    assert found.of(name, "IPv6") == world.clock.now_s > 1000
 
 
 async def test_a_sync() -> None:
