@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 """Netlink and sysctls want the first; iptables' `set` match asks for the sets through a
-raw socket in both flavours, and the legacy one for its tables [libxt_set.h:
-get_version; libiptc.c: TC_INIT], and IPVS is counted through one. The numbers are those of uapi/linux/capability.h."""
+raw socket in both flavours, the legacy one for its tables [libxt_set.h: get_version;
+libiptc.c: TC_INIT], and IPVS tells through one what it counts. The numbers are those of
+uapi/linux/capability.h."""
 
 _CAP_SYS_MODULE: Final = 16
 

@@ -268,7 +268,8 @@ class Loop:
 
     async def _watch_drift(self) -> None:
         await self._audited.wait()
-        await self._drift.run()
+        if self._config.drift_watch:
+            await self._drift.run()
 
     async def _sync_forever(self) -> None:
         await self._audited.wait()

@@ -16,25 +16,16 @@ _GETINFO: Final = Struct("=III")
 
 
 class IpvsCount:
-    """Of the network namespace of whoever opens it.
-
-    Raises:
-        KernelError: the socket cannot be opened.
-    """
+    """Of the network namespace of whoever reads it first."""
 
     def __init__(self) -> None:
-        try:
-            self._socket = socket.socket(
-                socket.AF_INET,
-                socket.SOCK_RAW | socket.SOCK_CLOEXEC,
-                socket.IPPROTO_RAW,
-            )
-        except OSError as error:
-            raise _error(error) from error
+        # Whoever only lists needs none, and may not be allowed to have one.
+        self._socket: socket.socket | None = None
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def read(self) -> int:
         """How many virtual servers there are; see `Glance`.
@@ -43,6 +34,12 @@ class IpvsCount:
             KernelError: the kernel does not tell.
         """
         try:
+            if self._socket is None:
+                self._socket = socket.socket(
+                    socket.AF_INET,
+                    socket.SOCK_RAW | socket.SOCK_CLOEXEC,
+                    socket.IPPROTO_RAW,
+                )
             answer = self._socket.getsockopt(
                 socket.IPPROTO_IP, _IP_VS_SO_GET_INFO, _GETINFO.size
             )

@@ -195,6 +195,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             of its syncs costs much more.
         drain_timeout_s: an unwanted real server with connections is deleted at the
             latest after this many seconds at weight 0; 900, the IPVS TCP timeout.
+        drift_watch: audit at once when a link, an address, or the number of virtual
+            servers or of entries of an ipset shows that somebody else has changed
+            something; true. False waits for the next audit.
         compatibility: `kube-proxy` sends every packet where kube-proxy would; `none`
             has the improvements.
         short_circuit: clients inside the cluster (pods of this node, the node itself)
@@ -256,6 +259,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sync_period_s: float = 30.0
     min_sync_period_s: float = 1.0
     drain_timeout_s: float = 900.0
+    drift_watch: bool = True
     compatibility: Compatibility = Compatibility.NONE
     short_circuit: bool = True
     mark_range: MarkRange = MarkRange()

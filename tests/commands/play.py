@@ -94,6 +94,8 @@ class Stage:
             "IPVSCTL_NODE_NAME": "node-0",
             "IPVSCTL_SOCKET": "ipvsctl.sock",
             "IPVSCTL_CLUSTER_CIDR": "172.16.0.0/12,fd00:172::/32",
+            # What is broken is to stay so until it was shown.
+            "IPVSCTL_DRIFT_WATCH": "false",
         }
 
 

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -22,6 +23,7 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
 )
 from tests import builders
+from tests.controller import test_loop
 from tests.controller.cluster import FIRST, WEB, ListSource, has
 from tests.controller.test_loop import CONFIG, World, running
 from tests.fakes.kernel import FakeKernel
@@ -70,6 +72,21 @@ async def test_a_table_that_is_cleared_is_filled_at_once(world: World) -> None:
         assert WEB in world.kernel.observe().state.virtual_servers
         for _ in range(3):
             assert await a_second(world) == 0
+
+
+async def test_who_does_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for the audit."""
+    config = msgspec.structs.replace(CONFIG, drift_watch=False)
+    monkeypatch.setattr(test_loop, "CONFIG", config)
+    world = World(ListSource(FIRST))
+    async with running(world):
+        await begun(world)
+        world.kernel.apply((DeleteVirtualServer(WEB),))
+        for _ in range(3):
+            assert await a_second(world) == 0
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.audits == 2)
+        assert WEB in world.kernel.observe().state.virtual_servers
 
 
 async def test_a_set_that_lacks_an_entry(world: World) -> None:

@@ -24,6 +24,7 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: ipvs
 ipvs: {syncPeriod: PERIOD}
+ipvsctl: {driftWatch: WATCH}
 """
 FOREIGN = "ipvsadm -A -t 203.0.113.70:80 -s rr"
 
@@ -129,7 +130,9 @@ def faulty_node(
             name=name,
         )
         made.manifests.write_text(manifests())
-        made.config.write_text(CONFIG.replace("PERIOD", sync_period))
+        text = CONFIG.replace("PERIOD", sync_period)
+        # What is planted is to be there until somebody has looked at it.
+        made.config.write_text(text.replace("WATCH", "false"))
         made.run(FOREIGN)
         with daemon(made) as process:
             yield made, process

@@ -150,7 +150,8 @@ def served_node(
         made.manifests.mkdir()
         objects = {"apiVersion": "v1", "kind": "List", "items": [*_objects(services)]}
         (made.manifests / "all.json").write_text(json.dumps(objects))
-        made.config.write_text(CONFIG.replace("PERIOD", sync_period))
+        text = CONFIG.replace("PERIOD", sync_period)
+        made.config.write_text(text.replace("WATCH", "true"))
         with daemon(made):
             yield made, built
 

@@ -171,6 +171,7 @@ _OWN: Final = (
     ),
     _pointer("compatibility", "compatibility", settings.one_of(Compatibility)),
     _pointer("drainTimeout", "drain_timeout_s", settings.duration),
+    _pointer("driftWatch", "drift_watch", settings.boolean, settings.boolean_word),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),

@@ -72,6 +72,11 @@ FLAGS: Final = (
         "How long connections to an endpoint that is gone may go on.",
     ),
     Flag(
+        f"{OWN_KEY}.driftWatch",
+        "true|false",
+        "Look for what others change, and do not wait for the next audit.",
+    ),
+    Flag(
         f"{OWN_KEY}.localFallback",
         "none|cluster",
         "What a Local address leads to on a node without endpoints of its own.",
