@@ -1,5 +1,6 @@
 """What the chart asks of a cluster and of its nodes, and what it says."""
 
+import base64
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,14 @@ def test_sysctls_are_where_the_mount_is(default: Rendered) -> None:
     privileged = render({"privileged": True})
     assert "IPVSCTL_PROC_SYS" not in privileged.env
     assert "/host" not in str(privileged.pod)
+
+
+def test_the_icon_is_the_file() -> None:
+    """It is in the chart's description, since there is no place that would have it."""
+    found = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["icon"]
+    kind, _, encoded = found.partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert base64.b64decode(encoded) == (CHART / "files" / "icon.svg").read_bytes()
 
 
 def test_a_preflight_sees_what_the_daemon_will_see() -> None:
