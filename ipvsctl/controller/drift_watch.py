@@ -31,6 +31,7 @@ QUIET_S: Final = 60.0
 """What was seen longer ago is forgotten."""
 
 _FIRST_PAUSE_S: Final = 0.5
+_MOST_DOUBLINGS: Final = 16
 _AT_ONCE: Final = 3
 """Of a kind, in a minute: who tries something does it more than once."""
 
@@ -221,7 +222,8 @@ class DriftWatch:
         self._seen.append((now_s, kind))
         pause_s = 0.0
         if count >= _AT_ONCE:
-            pause_s = min(_FIRST_PAUSE_S * 2 ** (count - _AT_ONCE), self._limit_s)
+            doublings = min(count - _AT_ONCE, _MOST_DOUBLINGS)
+            pause_s = min(_FIRST_PAUSE_S * 2**doublings, self._limit_s)
         _log.info("drift seen", what=what, audit_in_s=pause_s)
         if pause_s:
             await self._sleep(pause_s)
