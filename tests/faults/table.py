@@ -11,8 +11,9 @@ _HEAD: Final = """\
 # Faults, and what is said of them
 
 Each of these faults was planted in a node of the lab, with a real kernel, real rules
-and a daemon whose next audit was an hour away, and that was not to look for drift before
-(`driftWatch: false`). Then [`explain`](cli.md#explain) was asked, first while the daemon ran and had not repaired the fault, then without a daemon.
+and a daemon whose next audit was an hour away, and which was not to look for drift
+(`driftWatch: false`). Then [`explain`](cli.md#explain) was asked, first while the
+daemon ran and had not repaired the fault, then without a daemon.
 The words are the headline of its answer: the first thing that is broken on the way from
 the object to the wire. A test plants all of them again (`tests/kernel/test_faults.py`),
 and sees that the headline names the cause, and that a node without faults is said to
