@@ -50,15 +50,6 @@ class Drift:
 
 
 DRIFTS: Final = (
-    # First: what is seen of the others brings an audit, which would mend it sooner.
-    Drift(
-        name="all real servers at weight 0",
-        commands=tuple(
-            f"ipvsadm -e -t {VIP}:80 -r {pod}:8080 -m -w 0"
-            for pod in (HERE, HERE_TOO, THERE)
-        ),
-        is_heard=False,
-    ),
     Drift(name="`ipvsadm -C`", commands=("ipvsadm -C",)),
     Drift(name="one virtual server deleted", commands=(f"ipvsadm -D -t {VIP}:80",)),
     Drift(name="`kube-ipvs0` deleted", commands=("ip link delete kube-ipvs0",)),
