@@ -207,8 +207,7 @@ class Loop:
         self.state.audits += 1
         self.state.audited_at_s = self._clock()
         unread = done.observed.unread_rules
-        now = self._wall_clock()
-        self.state.rules_read_at_s |= dict.fromkeys(done.observed.state.chains, now)
+        self.state.note_rules(done.observed, self._wall_clock())
         # Nobody is served as he should be before the rules are there once.
         self.state.synced = self.state.synced or not unread
         self._audited.set()

@@ -3,6 +3,7 @@
 import msgspec
 
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import Observed
 
 
 class LoopState(msgspec.Struct, kw_only=True):
@@ -26,3 +27,7 @@ class LoopState(msgspec.Struct, kw_only=True):
     imposed_at_s: float | None = None
     failed_ops: int = 0
     rules_read_at_s: dict[IPFamily, float] = {}
+
+    def note_rules(self, observed: Observed, now_s: float) -> None:
+        """Take note of the families whose rules an audit could read."""
+        self.rules_read_at_s |= dict.fromkeys(observed.state.chains, now_s)

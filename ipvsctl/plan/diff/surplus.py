@@ -42,7 +42,7 @@ def surplus(glance: Glance, desired: Desired) -> Surplus:
     """Compare a glance with what is desired at the same moment."""
     servers = desired.servers().virtual_servers
     ipv4 = sum(1 for key in servers if key.family is IPFamily.IPV4)
-    wanted = desired.entries()
+    wanted = desired.shared.entries()
     entries = {
         str(key): count - len(wanted.get(key, ()))
         for key, count in glance.entries.items()
@@ -71,7 +71,7 @@ def matters(
     if notice.address is None:
         return notice.kind is NoticeKind.LOST or notice.link == vip_link
     is_gone = notice.kind is NoticeKind.ADDRESS_GONE
-    if desired.is_vip(notice.address):
+    if notice.address in desired.shared.vips:
         # Who binds it is us, nearly always.
         return is_gone
     return is_gone == _is_host(notice.address, context)

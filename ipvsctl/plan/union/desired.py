@@ -16,7 +16,6 @@ from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
-from ipvsctl.model.sets import SetEntry, SetKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
@@ -47,6 +46,9 @@ class Desired:
 
     A question changes nothing. The commands are `put`, `remove`, `set_node`, `agree`,
     `confirm`, `doubt` and `take_change`.
+
+    Attributes:
+        shared: what Services share: entries and VIPs. It is for others to look at.
     """
 
     def __init__(self, node: NodeProgram) -> None:
@@ -54,11 +56,11 @@ class Desired:
         self._programs: dict[ObjectRef, ServiceProgram] = {}
         self._copies: list[DesiredCopy] = []
         self._compiled_problems = NotedProblems()
-        self._shared = Shared(node.families)
+        self.shared = Shared(node.families)
         self._health_checks = HealthChecks()
         self._silent_checks = SilentChecks()
         self._servers = VirtualServers(
-            node.families, node.marks, self._shared, self._silent_checks
+            node.families, node.marks, self.shared, self._silent_checks
         )
 
     @property
@@ -101,7 +103,7 @@ class Desired:
             keeps_unwanted: see `FwmarkAllocator.agree`.
         """
         self._servers.agree(observed, touched, keeps_unwanted=keeps_unwanted)
-        self._shared.note_room()
+        self.shared.note_room()
 
     def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
         """Take note that these were not in the kernel, and have been added."""
@@ -129,9 +131,7 @@ class Desired:
             return
         # The new one goes in first: what both have never counts as gone.
         self._node.count(program, 1)
-        yield from _in_parts(
-            program, frozenset(), self._servers.claim, self._shared.add
-        )
+        yield from _in_parts(program, frozenset(), self._servers.claim, self.shared.add)
         if old is not None:
             # The claims to these were renewed.
             renewed = {server.server.key for server in program.servers}
@@ -165,7 +165,7 @@ class Desired:
             copy.note_changes()
         touched = self._servers.take_touched()
         servers = self._servers.some(touched.keys)
-        shared = self._shared.take_change()
+        shared = self.shared.take_change()
         health_checks = self._health_checks.take_change()
         if health_checks:
             self._silent_checks.note(health_checks)
@@ -215,7 +215,7 @@ class Desired:
             keys: some of its fresh virtual servers.
         """
         out = self._servers.with_insides(keys)
-        entries, vips = self._shared.needed_alone_by(self._servers.programs(keys))
+        entries, vips = self.shared.needed_alone_by(self._servers.programs(keys))
         for member in self._servers.marked_entries(out):
             entries.setdefault(member.key, set()).add(member.entry)
         return state_without(change.desired, out, entries, vips)
@@ -261,14 +261,6 @@ class Desired:
             for address in self._programs[ref].addresses
         )
 
-    def entries(self) -> Mapping[SetKey, AbstractSet[SetEntry]]:
-        """The entries of every set; a view that follows changes."""
-        return self._shared.entries()
-
-    def is_vip(self, address: IPAddress) -> bool:
-        """Whether some Service has it as a VIP that is bound here."""
-        return address in self._shared.vips
-
     def servers(self) -> NodeState:
         """The virtual and real servers alone; views that follow changes."""
         return self._servers.state()
@@ -282,19 +274,19 @@ class Desired:
             vip_link_up=True,
             sysctls=needs.sysctls,
             timeouts=node.timeouts,
-            sets=self._shared.sets(),
-            entries=self._shared.entries(),
+            sets=self.shared.sets(),
+            entries=self.shared.entries(),
             chains=node.chains,
             virtual_servers=servers.virtual_servers,
             real_servers=servers.real_servers,
-            addresses=needs.placement.addresses(self._shared.vips),
-            routes=needs.placement.routes(self._shared.vips),
+            addresses=needs.placement.addresses(self.shared.vips),
+            routes=needs.placement.routes(self.shared.vips),
         )
 
     @contextmanager
     def copying(self) -> Iterator[DesiredCopy]:
         """Have a copy made in steps during the block, between which this changes."""
-        copy = DesiredCopy(self._programs, self._node, self._servers, self._shared)
+        copy = DesiredCopy(self._programs, self._node, self._servers, self.shared)
         self._copies.append(copy)
         try:
             yield copy
@@ -319,7 +311,7 @@ class Desired:
         self, program: ServiceProgram, *, but: AbstractSet[VirtualServerKey]
     ) -> Generator[None, None, None]:
         """Take a program out, all `but` its claims to some virtual servers."""
-        yield from _in_parts(program, but, self._servers.withdraw, self._shared.discard)
+        yield from _in_parts(program, but, self._servers.withdraw, self.shared.discard)
         self._node.count(program, -1)
 
 
