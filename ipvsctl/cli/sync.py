@@ -30,7 +30,7 @@ from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.explain_target import NotThere, find_named
-from ipvsctl.plan.report.unread import unread_parts
+from ipvsctl.plan.report.unread import require_read, unread_parts
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,8 +180,7 @@ def apply(
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
-        for line in unread_parts(observed, reconciler.words):
-            raise NotKnown(line)
+        require_read(observed, reconciler.words)
         done = reconciler.impose(observed)
         view = describe(
             done.plan,
@@ -202,10 +201,15 @@ def apply(
 def cleanup(
     kernel: Kernel, config: ProxyConfig, form: PlanFormat, *, dry_run: bool
 ) -> ExitStatus:
-    """Remove all that is ours, or print the plan."""
+    """Remove all that is ours, or print the plan.
+
+    Raises:
+        NotKnown: a part of the kernel cannot be read; nothing is changed.
+    """
     begun = time.monotonic()
     with closing(kernel):
         observed = kernel.observe()
+        require_read(observed, kernel.words)
         # Sysctls stay: what they were before, nobody knows.
         options = DiffOptions(vip_link=config.vip_link, exclude=config.exclude_cidrs)
         plan = diff(observed, NodeState(), options)

@@ -440,6 +440,20 @@ def test_orders(
     assert body(said.stdout).splitlines()[1] == f"default/{first}:http"
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_cleanup_without_knowing_the_rules(
+    invoke: Invoke, manifests: Path, kernel: FakeKernel, words: tuple[str, ...]
+) -> None:
+    """Rules would be left, and everything be called gone."""
+    invoke("apply", "--manifests", manifests)
+    done = len(kernel.log)
+    kernel.unread_rules[IPFamily.IPV6] = "ip6tables-save: exit status 1"
+    found = invoke("cleanup", *words)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "ip6tables rules cannot be read: ip6tables-save" in found.stderr
+    assert len(kernel.log) == done
+
+
 @pytest.mark.parametrize("command", ["status", "diff", "explain web", "apply"])
 def test_rules_that_cannot_be_read(
     invoke: Invoke, manifests: Path, kernel: FakeKernel, command: str

@@ -1,5 +1,6 @@
 """What of the kernel could not be read, in words."""
 
+from ipvsctl.model.errors import NotKnown
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.state import Observed
@@ -11,6 +12,17 @@ def unread_parts(observed: Observed, words: FirewallWords) -> tuple[str, ...]:
     return tuple(
         unread_rules(observed, words, family) for family in observed.unread_rules
     )
+
+
+def require_read(observed: Observed, words: FirewallWords) -> None:
+    """Do nothing if all of the kernel could be read.
+
+    Raises:
+        NotKnown: a part could not; the text names it.
+    """
+    unread = unread_parts(observed, words)
+    if unread:
+        raise NotKnown("; ".join(unread))
 
 
 def unread_rules(observed: Observed, words: FirewallWords, family: IPFamily) -> str:
