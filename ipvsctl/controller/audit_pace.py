@@ -1,5 +1,7 @@
 """When the next audit comes."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 SOON_S: Final = 5.0
@@ -35,3 +37,16 @@ class AuditPace:
         else:
             self._in_a_row = 0
             self.pause_s = min(self._period_s, 2 * self.pause_s)
+
+
+async def pause(
+    sleep: Callable[[float], Awaitable[None]], duration_s: float, wanted: asyncio.Event
+) -> None:
+    """Return when the time is over, or something is wanted before."""
+    timer = asyncio.ensure_future(sleep(duration_s))
+    waiting = asyncio.ensure_future(wanted.wait())
+    try:
+        await asyncio.wait({timer, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        waiting.cancel()

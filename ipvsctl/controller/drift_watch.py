@@ -19,6 +19,7 @@ from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.kernel.notices import Notices
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.glance import Notice, NoticeKind
+from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.surplus import Surplus, matters, surplus
 
 GLANCE_S: Final = 1.0
@@ -89,13 +90,20 @@ class DriftWatch:
             tasks.create_task(self._glance_forever(), name="glances")
             tasks.create_task(self._hear_forever(), name="notices")
 
-    def audited(self, *, is_repair: bool) -> None:
+    def audited(self, report: Report, *, is_repair: bool) -> None:
         """An audit has ended.
 
         Args:
+            report: of its ops.
             is_repair: it has changed something.
         """
         self._is_left = not is_repair
+        if report.failed:
+            self.forget()
+
+    def forget(self) -> None:
+        """Something of ours was not done: what there is then is usual."""
+        self._usual = self._audited = None
 
     @contextmanager
     def auditing(self) -> Iterator[None]:

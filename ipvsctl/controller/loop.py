@@ -20,7 +20,7 @@ from tenacity import (
 )
 
 from ipvsctl.cluster.events import ApiServersFound, Synced
-from ipvsctl.controller.audit_pace import AuditPace
+from ipvsctl.controller.audit_pace import AuditPace, pause
 from ipvsctl.controller.audit_run import AuditOutcome, AuditRun
 from ipvsctl.controller.backlog import Backlog
 from ipvsctl.controller.drift_watch import DriftWatch
@@ -90,7 +90,7 @@ class Loop:
         self._recovery = Recovery(reconciler, worker)
         self._pace = AuditPace(config.sync_period_s)
         self._drift = DriftWatch(
-            reconciler, worker, self.want_audit, config.sync_period_s, sleep, clock
+            reconciler, worker, self._repair, config.sync_period_s, sleep, clock
         )
         # What is taken of the store is given to the worker in the same order.
         self._taking = asyncio.Lock()
@@ -100,6 +100,7 @@ class Loop:
         self._dirty = asyncio.Event()
         self._audited = asyncio.Event()
         self._audit_wanted = asyncio.Event()
+        self._drift_seen = asyncio.Event()
         self._large = asyncio.Event()
         self.state = LoopState()
 
@@ -145,7 +146,8 @@ class Loop:
         return None if then is None else self._clock() - then
 
     def want_audit(self) -> None:
-        """Have everything compared soon."""
+        """Have everything compared soon: what is desired is not in the kernel."""
+        self._drift.forget()
         self._audit_wanted.set()
 
     async def _watch(self) -> None:
@@ -171,24 +173,15 @@ class Loop:
         await self._complete.wait()
         while True:
             await self._audit_until_clean()
-            await self._pause(self._pace.pause_s)
-
-    async def _pause(self, duration_s: float) -> None:
-        """Until it is time for an audit, or somebody wants one."""
-        timer = asyncio.ensure_future(self._sleep(duration_s))
-        wanted = asyncio.ensure_future(self._audit_wanted.wait())
-        try:
-            await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            wanted.cancel()
+            await pause(self._sleep, self._pace.pause_s, self._audit_wanted)
 
     async def _audit_until_clean(self) -> None:
         """Audit; if ops failed, again after growing pauses, until none does."""
         retrying = AsyncRetrying(
             wait=wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5),
             retry=retry_if_result(lambda clean: not clean),
-            sleep=self._pause,
+            # Syncs that fail want audits, too, and would leave no pause.
+            sleep=lambda left_s: pause(self._sleep, left_s, self._drift_seen),
         )
         await retrying(self._audit)
 
@@ -196,6 +189,7 @@ class Loop:
         """Audit once; whether it was done and no op is to be tried again."""
         # A request that arrives now may concern state already read: it is kept.
         self._audit_wanted.clear()
+        self._drift_seen.clear()
         try:
             with self._drift.auditing():
                 done = await self._audit_between_syncs() if self.state.synced else None
@@ -251,7 +245,7 @@ class Loop:
         # What was desired anew is no drift, and what cannot be changed is no repair.
         is_repair = bool(self.state.audits and outcome.report.report.applied)
         self._pace.audited(found_drift=is_repair and not changes)
-        self._drift.audited(is_repair=is_repair)
+        self._drift.audited(outcome.report.report, is_repair=is_repair)
         programmed = self.backlog.imposed_all_to(serial, now)
         self.state.imposed_at_s = now
         done = AuditDone(
@@ -264,6 +258,11 @@ class Loop:
         )
         await self._teller.audited(done, outcome.aftermath)
         return outcome.report
+
+    def _repair(self) -> None:
+        """Have an audit, also while one is to be tried again later."""
+        self._drift_seen.set()
+        self._audit_wanted.set()
 
     async def _watch_drift(self) -> None:
         await self._audited.wait()

@@ -379,6 +379,27 @@ async def test_failed_ops_are_tried_again_after_growing_pauses() -> None:
     assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
 
 
+async def test_syncs_that_fail_do_not_shorten_the_pauses() -> None:
+    """One who changes what is refused, all the time, costs no audit each time."""
+    source = ListSource(FIRST)
+    world = World(source)
+    world.kernel.fail_on(
+        lambda op: isinstance(op, AddVirtualServer) and op.server.key != WEB,
+        errno.ENOMEM,
+    )
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        for number in range(20):
+            address = IPv4Address("10.96.0.20") + number
+            source.tell(has(builders.service(f"s{number}", cluster_ips=(address,))))
+            syncs = world.loop.state.syncs
+            while world.loop.state.syncs == syncs:
+                world.clock.advance(0.5)
+                await world.idle()
+        assert world.loop.state.failed_ops
+        assert world.loop.state.audits <= 8
+
+
 async def test_rules_that_cannot_be_read_keep_nothing_else_from_repair() -> None:
     """All else is served and mended; it is not ready, and tries again and again."""
     source = ListSource(FIRST)
