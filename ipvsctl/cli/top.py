@@ -10,10 +10,17 @@ from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
 from ipvsctl.cli.screen import watch
-from ipvsctl.kernel.ipvs_rates import RateSource, VirtualServerRates
+from ipvsctl.kernel.ipvs_rates import RateSource
 from ipvsctl.model.errors import NotKnown
+from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.rate_kind import RateKind
-from ipvsctl.model.rates import EndpointRates, NodeRates, Rates, ServiceRates
+from ipvsctl.model.rates import (
+    EndpointRates,
+    NodeRates,
+    Rates,
+    ServiceRates,
+    VirtualServerRates,
+)
 from ipvsctl.model.status import NodeStatus
 from ipvsctl.plan.report.rates import (
     Owners,
@@ -72,6 +79,7 @@ class Top:
         self._read_status = read_status
         self.only = only
         self._owners: Owners = {}
+        self._known: frozenset[VirtualServerKey] | None = None
         self._named_at = float("-inf")
 
     def measure(self, limit: int) -> NodeRates:
@@ -102,12 +110,13 @@ class Top:
         """Learn names, when there is something new that may have one."""
         now = time.monotonic()
         is_due = now - self._named_at >= _NAMES_S
-        if is_due and (self.only or found.keys() - self._owners.keys()):
-            self._named_at = now
+        # Another program's have none, however often one asks.
+        if is_due and (self._known is None or found.keys() - self._known):
             status = self._read_status()
             if status.not_there:
                 raise NotKnown(status.not_there)
             self._owners = owners_of(status)
+            self._named_at, self._known = now, frozenset(found)
 
 
 def show(top: Top, period_s: float) -> None:

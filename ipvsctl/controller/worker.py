@@ -64,7 +64,10 @@ class Worker(Protocol):
         ...
 
     def busy_s(self) -> float:
-        """For how many seconds the longest step under way has been; 0 without one."""
+        """For how many seconds the exclusive step under way has been; 0 without one.
+
+        Shared ones take long on a node with very many rules of others, and end.
+        """
         ...
 
 
@@ -143,7 +146,7 @@ class ThreadWorker:
 
     def busy_s(self) -> float:
         """See `Worker`."""
-        return max(self._own.busy_s(), self._aside.busy_s())
+        return self._own.busy_s()
 
     def _step(self, job: "_Job[Any]", lane: "_Lane") -> None:
         """Do one step of a job, and put it where the next one is to be done."""

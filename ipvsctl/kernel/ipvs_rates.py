@@ -1,6 +1,6 @@
 """The rates that IPVS estimates, read beside everything else and again and again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.sysctls import PROC_SYS
-from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
-from ipvsctl.model.rates import Rates, RealServerRates
+from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.rates import RealServers, VirtualServerRates
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from ipvsctl.wire.ipvs.rates import RateReplies
 from ipvsctl.wire.ipvs.requests import IpvsRequests
@@ -17,9 +17,6 @@ from ipvsctl.wire.netlink.messages import NetlinkProtocol
 
 _READ: Final = "read rates"
 _SWITCH: Final = "net/ipv4/vs/run_estimation"
-
-VirtualServerRates = Mapping[VirtualServerKey, Rates]
-RealServers = Mapping[VirtualServerKey, Mapping[RealServerKey, RealServerRates]]
 
 
 class RateSource(Protocol):

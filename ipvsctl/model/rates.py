@@ -4,7 +4,11 @@ The kernel looks at its counters every 2 s and gives each new rate a quarter of 
 weight (ip_vs_est.c), so what is over fades in some ten seconds.
 """
 
+from collections.abc import Mapping
+
 import msgspec
+
+from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 
 
 class Rates(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -46,6 +50,10 @@ class RealServerRates(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     weight: int
     active: int = 0
     rates: Rates = Rates()
+
+
+VirtualServerRates = Mapping[VirtualServerKey, Rates]
+RealServers = Mapping[VirtualServerKey, Mapping[RealServerKey, RealServerRates]]
 
 
 class EndpointRates(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """`kubectl ipvs`: see the package."""
 
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ _ERROR: Final = 2
 
 def main() -> None:
     """The command line."""
+    # Whoever reads may have seen enough, and that is no error of ours.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         arguments = parse(sys.argv[1:])
         if not arguments.command:

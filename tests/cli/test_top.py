@@ -1,20 +1,23 @@
 """`ipvsctl top`: which Services are the busiest."""
 
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from ipvsctl.cli.app import app
 from ipvsctl.cli.environment import Environment
-from ipvsctl.cli.top import number
-from ipvsctl.kernel.ipvs_rates import RealServers, VirtualServerRates
-from ipvsctl.model.errors import NotFound
+from ipvsctl.cli.top import Top, number
+from ipvsctl.model.errors import NotFound, NotKnown
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.model.rates import Rates, RealServerRates
+from ipvsctl.model.rate_kind import RateKind
+from ipvsctl.model.rates import Rates, RealServerRates, RealServers, VirtualServerRates
+from ipvsctl.model.status import NodeStatus, Summary
 from tests.cli.conftest import Invoke
 from tests.cli.test_sync import WEB, real_server
 from tests.fakes.kernel import FakeKernel
@@ -134,6 +137,30 @@ def test_a_name_that_is_not_there(top: Invoke) -> None:
     said = top("shop/web")
     assert (said.exit_code, said.stdout) == (2, "")
     assert "there is one in default" in said.stderr
+
+
+def test_names_are_asked_for_when_something_is_new(source: Busy) -> None:
+    """Nobody names a foreign one, and asking again would not help; an error stays."""
+    asked = 0
+    summary = Summary(version="1", node="n", scheduler="rr", compatibility="")
+    known = NodeStatus(summary=summary)
+    answers = [msgspec.structs.replace(known, not_there="nowhere"), known, known]
+
+    def read_status() -> NodeStatus:
+        nonlocal asked
+        asked += 1
+        return answers.pop(0)
+
+    now = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now)
+        top = Top(source, read_status, RateKind.BYTES, only=False)
+        with pytest.raises(NotKnown, match="nowhere"):
+            top.measure(1)
+        for _ in range(5):
+            now += 60
+            top.measure(1)
+    assert asked == 2
 
 
 def test_without_ipvs(manifests: Path) -> None:

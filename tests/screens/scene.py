@@ -16,12 +16,11 @@ import msgspec
 from ipvsctl.cli.app import app
 from ipvsctl.cli.daemon import PROTOCOL
 from ipvsctl.cli.environment import Environment
-from ipvsctl.kernel.ipvs_rates import RealServers, VirtualServerRates
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.model.node_facts import NodeFacts
-from ipvsctl.model.rates import Rates, RealServerRates
+from ipvsctl.model.rates import Rates, RealServerRates, RealServers, VirtualServerRates
 from ipvsctl.plan.diff.ops import DeleteRealServer, UnbindAddress
 from ipvsctl.serve.control import Pieces, control_socket
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice

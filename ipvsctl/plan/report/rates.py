@@ -10,13 +10,12 @@ from ipvsctl.model.rate_kind import RateKind
 from ipvsctl.model.rates import (
     EndpointRates,
     Rates,
-    RealServerRates,
+    RealServers,
     ServiceRates,
+    VirtualServerRates,
 )
 from ipvsctl.model.status import NodeStatus, VirtualServerStatus
 
-VirtualServers = Mapping[VirtualServerKey, Rates]
-RealServers = Mapping[VirtualServerKey, Mapping[RealServerKey, RealServerRates]]
 Owners = Mapping[VirtualServerKey, str]
 """Virtual server -> the Service's port, `shop/web:http`."""
 
@@ -63,7 +62,7 @@ class Busy(NamedTuple):
     rates: Rates
 
 
-def busiest(found: VirtualServers, owners: Owners, by: RateKind) -> list[Busy]:
+def busiest(found: VirtualServerRates, owners: Owners, by: RateKind) -> list[Busy]:
     """All that there are, those with most first.
 
     Args:
