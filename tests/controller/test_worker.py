@@ -100,6 +100,33 @@ async def test_a_sync_gets_in_between_two_steps() -> None:
     assert done == ["sync", "audit"]
 
 
+@pytest.mark.parametrize(
+    ("step", "is_busy"), [(Step.EXCLUSIVE, True), (Step.SHARED, False)]
+)
+async def test_how_long_a_step_has_been(
+    step: Step,
+    is_busy: bool,  # noqa: FBT001  # a row's value
+) -> None:
+    """One that has the kernel; who reads very many rules may take his time."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def steps() -> Steps[None]:
+        yield step
+        begun.set()
+        assert may_end.wait(60)
+
+    async with ThreadWorker().running() as worker:
+        assert worker.busy_s() == 0
+        walking = asyncio.ensure_future(worker.walk(Priority.LOOK, steps()))
+        assert await asyncio.to_thread(begun.wait, 60)
+        try:
+            assert (worker.busy_s() > 0) == is_busy
+        finally:
+            may_end.set()
+            await walking
+        await worker.do(Priority.LOOK, lambda: None)
+
+
 async def test_a_shared_step_keeps_nobody_waiting() -> None:
     """It is done in another thread, and what follows it in the worker's again."""
     gate = Gate()
