@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.drift_watch import GLANCE_S
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsObserver
@@ -206,8 +207,9 @@ async def test_drift_that_cannot_be_repaired() -> None:
             lambda op: isinstance(op, AddVirtualServer | ChangeRules), errno.EPERM
         )
         await world.audit()
-        await world.until(lambda: len(world.clock.sleeping) > 1)
-        world.clock.advance(1)
+        # Half a second and up to another: nobody else sleeps so little.
+        await world.until(lambda: world.clock.sleeping[0] < GLANCE_S)
+        world.clock.advance(GLANCE_S)
         await world.until(lambda: world.loop.state.audits == 3)
         found = await world.scrape()
     assert found.of("ipvsctl_drift_found_total", "virtual_server") == 1
