@@ -46,9 +46,19 @@ def reported(verbose: int) -> Iterator[None]:
         else:
             complain(
                 f"error: unexpected {type(error).__name__}: {error}"
-                " (a defect of ipvsctl; -v shows where)"
+                f" (a defect of ipvsctl, {where(error)}; -v shows more)"
             )
         raise typer.Exit(ExitStatus.ERROR) from error
+
+
+def where(error: BaseException) -> str:
+    """The innermost line of this program that an exception came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/ipvsctl/" in frame.filename]
+    if not ours:
+        return "elsewhere"
+    name = ours[-1].filename.rpartition("/ipvsctl/")[2]
+    return f"in {name}:{ours[-1].lineno}"
 
 
 def complain(text: str) -> None:

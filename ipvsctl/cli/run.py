@@ -22,6 +22,7 @@ from ipvsctl import __version__
 from ipvsctl.cli import interpreter
 from ipvsctl.cli.control_answers import ControlAnswers
 from ipvsctl.cli.errors import ExitStatus
+from ipvsctl.cli.event_loop import LoopMishaps, started_threads
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.events import EventsObserver, Recorder
 from ipvsctl.controller.gauges import Gauges
@@ -220,6 +221,9 @@ async def _until_signal(
     daemon: Daemon, socket: Path, last_resort: threading.Timer
 ) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopMishaps())
+    loop.set_default_executor(started_threads())
 
     def leave(number: signal.Signals) -> None:
         if not stop.is_set():
@@ -228,7 +232,7 @@ async def _until_signal(
             last_resort.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave, number)
+        loop.add_signal_handler(number, leave, number)
     await serve(daemon, socket, stop.wait)
 
 
@@ -260,12 +264,12 @@ def _raise_reason(ended: "asyncio.Future[None]") -> None:
         ours, _ = error.split(IpvsctlError)
         if ours is not None:
             raise _first(ours) from error
+        raise _first(error) from error
     if error is not None:
         raise error
 
 
-def _first(group: BaseExceptionGroup[IpvsctlError]) -> BaseException:
-    error: BaseException = group
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
