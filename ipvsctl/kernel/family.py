@@ -6,6 +6,7 @@ from pyroute2.netlink import genlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
 
+from ipvsctl.kernel.descriptors import require_free
 from ipvsctl.model.errors import KernelError
 
 
@@ -13,13 +14,16 @@ def generic_family_id(name: str) -> int:
     """The number the kernel gave a family; it tries to load the module for it.
 
     Raises:
-        KernelError: NotFound when no module has it.
+        KernelError: NotFound when no module has it; or it cannot be asked for.
     """
-    with GenericNetlinkSocket() as opened:
-        try:
+    try:
+        require_free()
+        with GenericNetlinkSocket() as opened:
             opened.bind(name, genlmsg)
-        except NetlinkError as error:
-            is_missing = error.code == errno.ENOENT
-            reason = "not in this kernel (is module ip_vs there?)" if is_missing else ""
-            raise KernelError.of(error.code, f"find {name}", reason) from error
-        return int(opened.prid)
+            return int(opened.prid)
+    except NetlinkError as error:
+        is_missing = error.code == errno.ENOENT
+        reason = "not in this kernel (is module ip_vs there?)" if is_missing else ""
+        raise KernelError.of(error.code, f"find {name}", reason) from error
+    except OSError as error:
+        raise KernelError.of(error.errno or errno.EIO, f"find {name}") from error

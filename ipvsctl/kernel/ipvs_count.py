@@ -8,6 +8,7 @@ import socket
 from struct import Struct
 from typing import Final
 
+from ipvsctl.kernel.socket import CLOSED
 from ipvsctl.model.errors import KernelError
 
 _IP_VS_SO_GET_INFO: Final = 1153
@@ -44,6 +45,12 @@ class IpvsCount:
                 socket.IPPROTO_IP, _IP_VS_SO_GET_INFO, _GETINFO.size
             )
         except OSError as error:
+            lost, self._socket = self._socket, None
+            if lost is not None and error.errno not in CLOSED:
+                lost.close()
+            elif lost is not None:
+                # By now its number may be another's.
+                lost.detach()
             raise _error(error) from error
         count: int = _GETINFO.unpack(answer)[2]
         return count

@@ -137,7 +137,12 @@ class IpvsTable:
 
         Args:
             likely: its real servers are the result's where they are what is read.
+
+        Raises:
+            KernelError: NotFound when the kernel has no IPVS any more.
         """
+        # The module may have been taken out and put in again.
+        self._requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
         listed = yield from self._list_in_steps()
         if listed:
             yield Step.EXCLUSIVE

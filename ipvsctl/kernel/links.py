@@ -4,6 +4,7 @@ The link is pyroute2's business. Addresses are as many as Services, so their mes
 are encoded here, in batches.
 """
 
+import contextlib
 import errno
 import time
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.descriptors import require_free
 from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.kernel.socket import CLOSED
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.steps import Step, Steps
@@ -87,12 +90,38 @@ class Links:
         self._vip_link = vip_link
         self._socket = NetlinkSocket.open(NetlinkProtocol.ROUTE)
         self._replies = AddressReplies()
-        self._ip: Any = IPRoute()
+        self._ip: Any = None
 
     def close(self) -> None:
         """Close the sockets."""
         self._socket.close()
-        self._ip.close()
+        self._lose_ip()
+
+    def _link(self, command: str, **attributes: object) -> Any:  # noqa: ANN401
+        """See `IPRoute.link`; a socket that has died is replaced.
+
+        Raises:
+            NetlinkError: the kernel has refused it.
+            KernelError: there is no socket.
+        """
+        is_old = self._ip is not None
+        try:
+            if not is_old:
+                require_free()
+                self._ip = IPRoute()
+            return self._ip.link(command, **attributes)
+        except OSError as error:
+            self._lose_ip()
+            if is_old and error.errno in CLOSED:
+                # Nothing was sent.
+                return self._link(command, **attributes)
+            raise KernelError.of(error.errno or errno.EIO, "ask for links") from error
+
+    def _lose_ip(self) -> None:
+        lost, self._ip = self._ip, None
+        if lost is not None:
+            with contextlib.suppress(OSError):
+                lost.close()
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""
@@ -154,15 +183,15 @@ class Links:
         match op:
             case EnsureVipLink(name) | RaiseVipLink(name):
                 try:
-                    self._ip.link("add", ifname=name, kind="dummy", state="up")
+                    self._link("add", ifname=name, kind="dummy", state="up")
                 except NetlinkError as error:
                     if error.code != errno.EEXIST:
                         raise
-                    (found,) = self._ip.link("get", ifname=name)
-                    self._ip.link("set", index=found["index"], state="up")
+                    (found,) = self._link("get", ifname=name)
+                    self._link("set", index=found["index"], state="up")
             case DeleteVipLink(name):
-                (found,) = self._ip.link("get", ifname=name)
-                self._ip.link("del", index=found["index"])
+                (found,) = self._link("get", ifname=name)
+                self._link("del", index=found["index"])
             case _:
                 raise TypeError(op)
 
@@ -174,7 +203,7 @@ class Links:
                 addresses are somebody else's.
         """
         try:
-            (found,) = self._ip.link("get", ifname=self._vip_link)
+            (found,) = self._link("get", ifname=self._vip_link)
         except NetlinkError as error:
             if error.code == errno.ENODEV:
                 return None

@@ -6,9 +6,10 @@ returns; the time limit only ends a wait for an answer that was lost.
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Self, TypeVar
 
-from ipvsctl.kernel.socket import RawSocket, open_socket
+from ipvsctl.kernel.socket import CLOSED, RawSocket, open_socket
 from ipvsctl.model.errors import DumpInterrupted, KernelError
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.wire.netlink.messages import (
@@ -58,16 +59,26 @@ _LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
 class NetlinkSocket:
     """One socket of one netlink protocol.
 
+    One that fails is replaced: at once where nothing was sent yet, else for the next
+    request.
+
     Args:
         endpoint: the open socket; it is closed with this.
         name: for errors.
+        reopen: opens another one, or raises OSError; None if there is no other.
 
     Raises:
         KernelError: from any method, that the socket is dead.
     """
 
-    def __init__(self, endpoint: RawSocket, name: str) -> None:
-        self._socket = endpoint
+    def __init__(
+        self,
+        endpoint: RawSocket,
+        name: str,
+        reopen: Callable[[], RawSocket] | None = None,
+    ) -> None:
+        self._socket: RawSocket | None = endpoint
+        self._reopen = reopen
         self._name = name
         self._sequence = 1
 
@@ -80,13 +91,16 @@ class NetlinkSocket:
         """
         name = f"netlink {protocol.name.lower()} socket"
         try:
-            return cls(open_socket(protocol), name)
+            return cls(open_socket(protocol), name, lambda: open_socket(protocol))
         except OSError as error:
             raise _error(error, name) from error
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        if self._socket is not None:
+            # Somebody may have closed it before.
+            with suppress(OSError):
+                self._socket.close()
 
     def apply(self, messages: Iterable[bytes]) -> dict[int, Ack]:
         """Run change requests in order; one that is refused does not stop the next.
@@ -283,17 +297,48 @@ class NetlinkSocket:
 
     def _send_bytes(self, data: bytes | bytearray) -> None:
         try:
-            self._socket.send(data)
+            self._opened().send(data)
         except OSError as error:
+            self._lose(error)
+            if error.errno not in CLOSED or self._reopen is None:
+                raise _error(error, self._name) from error
+            self._send_again(data)
+
+    def _send_again(self, data: bytes | bytearray) -> None:
+        try:
+            self._opened().send(data)
+        except OSError as error:
+            self._lose(error)
             raise _error(error, self._name) from error
 
     def _receive(self) -> bytes:
         try:
-            return self._socket.recv(_DATAGRAM_BYTES)
+            return self._opened().recv(_DATAGRAM_BYTES)
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 raise _AnswersLostError from error
+            self._lose(error)
             raise _error(error, self._name) from error
+
+    def _opened(self) -> RawSocket:
+        if self._socket is None and self._reopen is not None:
+            self._socket = self._reopen()
+        if self._socket is None:
+            raise OSError(errno.EBADF, "closed")
+        return self._socket
+
+    def _lose(self, error: OSError) -> None:
+        """Have another socket the next time: nobody knows what this one still says."""
+        if self._reopen is None:
+            return
+        lost, self._socket = self._socket, None
+        if lost is None:
+            return
+        if error.errno in CLOSED:
+            # By now its number may be another's.
+            lost.detach()
+        else:
+            lost.close()
 
 
 class _AnswersLostError(Exception):

@@ -1,6 +1,7 @@
 """Opening netlink sockets."""
 
 import contextlib
+import errno
 import socket
 import struct
 from typing import Final, Protocol
@@ -19,6 +20,10 @@ _NETLINK_GET_STRICT_CHK: Final = 12
 _SO_RCVBUFFORCE: Final = 33
 
 
+CLOSED: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
+"""Errors of a descriptor that is no socket of ours any more."""
+
+
 class RawSocket(Protocol):
     """What is used of a socket."""
 
@@ -32,6 +37,10 @@ class RawSocket(Protocol):
 
     def close(self) -> None:
         """Close it."""
+        ...
+
+    def detach(self) -> int:
+        """Leave its descriptor to whoever has it now."""
         ...
 
 

@@ -35,7 +35,7 @@ class ScriptedEndpoint:
         self.scripts = list(scripts)
         self.sent: list[list[tuple[int, int]]] = []
         self.pending: list[Answer] = []
-        self.is_closed = False
+        self.is_closed = self.is_left = False
 
     def send(self, data: bytes | bytearray, /) -> int:
         """Run the next script; the last one is for ever."""
@@ -57,6 +57,11 @@ class ScriptedEndpoint:
     def close(self) -> None:
         """Be closed."""
         self.is_closed = True
+
+    def detach(self) -> int:
+        """Be left alone."""
+        self.is_left = True
+        return -1
 
 
 def message(sequence: int, payload: bytes, kind: int = KIND, flags: int = 0) -> bytes:
@@ -106,6 +111,66 @@ def refuse(*places: int, code: int = errno.EEXIST) -> Script:
         for place, (flags, sequence) in enumerate(headers)
         if place in places or flags & NLM_F_ACK
     ]
+
+
+class BrokenEndpoint(ScriptedEndpoint):
+    """An endpoint that sends nothing any more."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(refuse())
+        self.code = code
+
+    def send(self, _data: bytes | bytearray, /) -> int:
+        """Fail."""
+        raise OSError(self.code, os.strerror(self.code))
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOTSOCK])
+def test_a_socket_that_somebody_has_closed_is_replaced_at_once(code: int) -> None:
+    """Nothing was sent, so nobody notices; its number is another's by now."""
+    broken, fresh = BrokenEndpoint(code), ScriptedEndpoint(refuse(1))
+    socket = NetlinkSocket(broken, "scripted socket", lambda: fresh)
+    assert socket.apply([request()] * 2) == {1: Ack(errno.EEXIST, "")}
+    assert (broken.is_closed, broken.is_left) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (BrokenEndpoint(errno.ENOMEM), errno.ENOMEM),
+        (ScriptedEndpoint(lambda _: []), errno.ETIMEDOUT),
+        (ScriptedEndpoint(lambda _: [errno.ENETDOWN]), errno.ENETDOWN),
+    ],
+)
+def test_a_socket_that_fails_is_replaced_for_the_next_request(
+    broken: ScriptedEndpoint, code: int
+) -> None:
+    """It may have been sent, and what it says later is nobody's answer."""
+    fresh = ScriptedEndpoint(refuse())
+    socket = NetlinkSocket(broken, "scripted socket", lambda: fresh)
+    with pytest.raises(KernelError, match="scripted socket") as error:
+        socket.apply([request()])
+    assert error.value.errno == code
+    assert (broken.is_closed, broken.is_left) == (True, False)
+    assert socket.apply([request()]) == {}
+
+
+def test_a_socket_without_another_one() -> None:
+    """There are no descriptors left: each request says so, until there are."""
+    endpoints = [None, None, ScriptedEndpoint(refuse())]
+
+    def reopen() -> ScriptedEndpoint:
+        endpoint = endpoints.pop(0)
+        if endpoint is None:
+            raise OSError(errno.EMFILE, "no more")
+        return endpoint
+
+    socket = NetlinkSocket(BrokenEndpoint(errno.EBADF), "scripted socket", reopen)
+    for _ in range(2):
+        with pytest.raises(KernelError, match="EMFILE"):
+            socket.apply([request()])
+    assert socket.apply([request()]) == {}
+    socket.close()
 
 
 def test_every_request_asks_for_an_ack() -> None:
