@@ -16,6 +16,7 @@ from ipvsctl.model.errors import NotFound
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Finding, Severity, check_node
 from ipvsctl.plan.report.preflight import check_before, check_estimators
+from ipvsctl.plan.report.unread import require
 
 _STYLES: Mapping[Severity, str] = MappingProxyType(
     {Severity.OK: "green", Severity.NOTE: "yellow", Severity.PROBLEM: "red"}
@@ -71,6 +72,7 @@ def _check(
     with closing(kernel):
         if store is None:
             observed = kernel.observe()
+            require(observed, kernel.words)
             desired = observed.state
         else:
             reconciler = Reconciler(kernel=kernel, config=config, store=store)

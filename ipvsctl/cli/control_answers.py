@@ -202,12 +202,13 @@ class ControlAnswers:
     def _loop_status(self) -> LoopStatus:
         state = self._loop.state
         return LoopStatus(
-            audited_s_ago=self._loop.audited_s_ago(),
+            audited_s_ago=self._loop.state.audited_s_ago(),
             audits=state.audits,
             syncs=state.syncs,
             failed_ops=state.failed_ops,
             sync_period_s=self._config.sync_period_s,
             last_repair=self._history.last_repair,
+            read_ages_s=self._loop.state.read_ages_s(),
         )
 
 

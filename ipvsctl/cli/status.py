@@ -27,6 +27,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.state import EMPTY
 from ipvsctl.model.status import LoopStatus, NodeStatus, Only, Selection, Summary
 from ipvsctl.model.steps import finish
 from ipvsctl.model.target import AddressTarget, parse_target
@@ -172,7 +173,8 @@ def describe_in_steps(
     context = seen.context
     if source is not None:
         held = yield from seen.held_in_steps()
-        unread = unread_parts(seen.observed, seen.words)
+        ages_s = loop.read_ages_s if loop is not None else EMPTY
+        unread = unread_parts(seen.observed, seen.words, ages_s)
         doubts = source.doubts + unread
         source = msgspec.structs.replace(source, held=held, doubts=doubts)
     plan = (yield from seen.plan_in_steps()) if source else None

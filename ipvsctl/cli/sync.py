@@ -30,7 +30,7 @@ from ipvsctl.plan.diff.ops import Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.explain_target import NotThere, find_named
-from ipvsctl.plan.report.unread import require_read, unread_parts
+from ipvsctl.plan.report.unread import NEEDED, require, unread_parts
 
 
 class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,12 +175,12 @@ def apply(
     """Impose the desired state once, and print what became of it.
 
     Raises:
-        NotKnown: a part of the kernel cannot be read; nothing is changed.
+        UnreadKernel: a part of the kernel cannot be read; nothing is changed.
     """
     with closing(kernel):
         reconciler = Reconciler(kernel=kernel, config=config, store=store)
         observed = reconciler.survey()
-        require_read(observed, reconciler.words)
+        require(observed, reconciler.words, NEEDED)
         done = reconciler.impose(observed)
         view = describe(
             done.plan,
@@ -204,12 +204,12 @@ def cleanup(
     """Remove all that is ours, or print the plan.
 
     Raises:
-        NotKnown: a part of the kernel cannot be read; nothing is changed.
+        UnreadKernel: a part of the kernel cannot be read; nothing is changed.
     """
     begun = time.monotonic()
     with closing(kernel):
         observed = kernel.observe()
-        require_read(observed, kernel.words)
+        require(observed, kernel.words, NEEDED)
         # Sysctls stay: what they were before, nobody knows.
         options = DiffOptions(vip_link=config.vip_link, exclude=config.exclude_cidrs)
         plan = diff(observed, NodeState(), options)

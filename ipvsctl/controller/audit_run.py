@@ -14,9 +14,10 @@ import msgspec
 from ipvsctl.cluster.taken import Taken
 from ipvsctl.controller.jobs import Aftermath, aftermath
 from ipvsctl.controller.reconciler import Reconciler
-from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.controller.sync_report import SyncReport, confirm
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.parts import Part
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, exclusively, parts
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
@@ -71,9 +72,13 @@ class AuditRun:
     def alone(self, taken: Taken) -> Steps[AuditOutcome]:
         """Do all of it, with what is dirty; no other job may come between two steps.
 
+        But for rules, once others wait meanwhile: they are the next audit's business,
+        since whoever holds their lock would keep everybody waiting.
+
         Raises:
             KernelError: something could not be read.
             WireError: the kernel's answer could not be understood.
+            UnreadKernel: the first time, what says whose things are.
         """
         reconciler = self._reconciler
         # Everything is compiled for the host's addresses, so these are read first.
@@ -82,7 +87,7 @@ class AuditRun:
         change = yield from reconciler.prepare_in_steps(taken, host)
         self.changes += (change,)
         yield Step.EXCLUSIVE
-        observed = yield from self._observe()
+        observed = yield from self._observe(has_rules=not reconciler.has_absorbed)
         return self._outcome(reconciler.impose(observed))
 
     def between_syncs(self) -> Steps[AuditOutcome | None]:
@@ -96,13 +101,13 @@ class AuditRun:
             WireError: the kernel's answer could not be understood.
         """
         with self._reconciler.followed(self.touched):
-            observed = yield from self._observe()
+            observed = yield from self._observe(has_rules=True)
             report = yield from self._impose(observed)
         return None if report is None else self._outcome(report)
 
-    def _observe(self) -> Steps[Observed]:
+    def _observe(self, *, has_rules: bool) -> Steps[Observed]:
         reconciler = self._reconciler
-        observed = yield from reconciler.read_in_steps()
+        observed = yield from reconciler.read_in_steps(has_rules=has_rules)
         yield Step.EXCLUSIVE
         change = yield from reconciler.absorb_in_steps(observed, self.touched)
         self.changes += (change,)
@@ -125,7 +130,7 @@ class AuditRun:
         if options.hold is not None:
             desired = with_held(observed, desired, options.hold, options.foreign)
         yield from self._note_drains(observed, desired)
-        reconciler.confirm(plan, report)
+        confirm(reconciler.desired, plan, report)
         return SyncReport(
             plan=plan,
             report=report,
@@ -135,7 +140,25 @@ class AuditRun:
         )
 
     def _apply(self, plan: Plan) -> Steps[tuple[Plan, Report]]:
-        """Do what no sync was about; what was done."""
+        """Do what no sync was about; what was done.
+
+        Rules come last, beside syncs: no other op waits for the lock of iptables.
+        """
+        rules = tuple(op for op in plan if op.kind is ObjectKind.RULES)
+        rest = tuple(op for op in plan if op.kind is not ObjectKind.RULES)
+        done, report = yield from self._apply_between_syncs(rest)
+        if not rules:
+            return done, report
+        yield Step.SHARED
+        last = self._reconciler.kernel.apply(rules)
+        yield Step.EXCLUSIVE
+        self._reconciler.note_ops(rules, self.touched)
+        return (*done, *rules), Report(
+            applied=report.applied + last.applied,
+            failed=(*report.failed, *last.failed),
+        )
+
+    def _apply_between_syncs(self, plan: Plan) -> Steps[tuple[Plan, Report]]:
         done: list[Op] = []
         failed: list[FailedOp] = []
         # A kernel keeps real servers from these, if it is asked for both at once.
@@ -162,6 +185,8 @@ class AuditRun:
 
     def _note_drains(self, observed: Observed, desired: NodeState) -> Steps[None]:
         """Tell the clock which real servers drain, but for those a sync has told."""
+        if Part.IPVS in observed.blind:
+            return
         clock = self._reconciler.drain_clock
         gone = clock.keys - desired.virtual_servers.keys()
         clock.update(gone, (), self._reconciler.clock())

@@ -20,6 +20,7 @@ from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook
 from ipvsctl.model.state import Observed
@@ -207,9 +208,12 @@ class Compiler:
         """
         yield from self._move_in_steps(observed.host)
         self._desired.agree(observed, touched.keys, keeps_unwanted=keeps_unwanted)
-        self._taken_ports.replace(
-            taken_ports(observed.sockets, observed.host_addresses, self._desired.server)
-        )
+        if Part.SOCKETS not in observed.blind:
+            self._taken_ports.replace(
+                taken_ports(
+                    observed.sockets, observed.host_addresses, self._desired.server
+                )
+            )
         return self._take_change()
 
     def _move_in_steps(self, host: HostNetwork) -> Steps[None]:

@@ -4,7 +4,8 @@ Without asking the kernel or the worker, which may be waiting for the kernel: wh
 worker changes is looked up as `DesiredLookups` says.
 """
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
@@ -28,11 +29,18 @@ class Gauges:
         loop: its state.
         reconciler: what may be asked of it in any thread.
         store: what was heard.
+        wall_clock: seconds since the epoch.
     """
 
     def __init__(
-        self, metrics: Metrics, loop: Loop, reconciler: Reconciler, store: Store
+        self,
+        metrics: Metrics,
+        loop: Loop,
+        reconciler: Reconciler,
+        store: Store,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._wall_clock = wall_clock
         self._metrics = metrics
         self._loop = loop
         self._reconciler = reconciler
@@ -63,8 +71,11 @@ class Gauges:
         ):
             for family in self._reconciler.context.families:
                 self._metrics.set(metric, family.label, to=time_s or 0)
-        for family, time_s in state.rules_read_at_s.items():
-            self._metrics.set(table.RULES_READ, family.label, to=time_s)
+        ages_s = self._loop.state.read_ages_s()
+        for part in state.read_at_s:
+            self._metrics.set(
+                table.PART_READ, part.value, to=self._wall_clock() - ages_s[part]
+            )
 
     def _set_changes(self) -> None:
         totals, pending = self._loop.backlog.totals, self._loop.backlog.pending

@@ -112,6 +112,8 @@ class HttpRoutes:
             ),
             watches=watches,
             is_holding=self._loop.is_holding,
+            read_ages_s=self._loop.state.read_ages_s(),
+            sync_period_s=self._config.sync_period_s,
         )
 
     def _probe(

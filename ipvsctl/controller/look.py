@@ -15,6 +15,7 @@ from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff_in_steps
 from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.unread import require
 from ipvsctl.plan.union.frozen import FrozenDesired
 
 T = TypeVar("T")
@@ -87,10 +88,12 @@ def look_in_steps(reconciler: Reconciler) -> Steps[Seen]:
     Raises:
         KernelError: something could not be read.
         WireError: the kernel's answer could not be understood.
+        UnreadKernel: nearly nothing would be known.
     """
     touched = ConcurrentChanges()
     with reconciler.followed(touched), reconciler.desired.copying() as copy:
         observed = yield from reconciler.read_in_steps()
+        require(observed, reconciler.words)
         yield Step.EXCLUSIVE
         problems: set[Problem] = set()
         book = reconciler.compiled_problems

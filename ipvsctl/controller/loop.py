@@ -22,7 +22,7 @@ from tenacity import (
 from ipvsctl.cluster.events import ApiServersFound, Synced
 from ipvsctl.controller.audit_pace import AuditPace, pause
 from ipvsctl.controller.audit_run import AuditOutcome, AuditRun
-from ipvsctl.controller.backlog import Backlog
+from ipvsctl.controller.backlog import Backlog, Programmed
 from ipvsctl.controller.drift_watch import DriftWatch
 from ipvsctl.controller.hearing import Hearing
 from ipvsctl.controller.jobs import Aftermath, SyncOutcome, check_drains, sync_some
@@ -36,8 +36,9 @@ from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.teller import Teller
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.errors import KernelError, UnreadKernel, WireError
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.parts import EVIDENCE
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.problem_book import ProblemBook
 from ipvsctl.model.steps import parts
@@ -102,7 +103,7 @@ class Loop:
         self._audit_wanted = asyncio.Event()
         self._drift_seen = asyncio.Event()
         self._large = asyncio.Event()
-        self.state = LoopState()
+        self.state = LoopState(clock=clock)
 
     async def run(self) -> None:
         """Run every task; the first one to fail ends the others with its reason."""
@@ -140,11 +141,6 @@ class Loop:
         """Whether something stays in the kernel since it may be wanted."""
         return self._reconciler.hold is not None
 
-    def audited_s_ago(self) -> float | None:
-        """Seconds since the last audit ended, None before the first."""
-        then = self.state.audited_at_s
-        return None if then is None else self._clock() - then
-
     def want_audit(self) -> None:
         """Have everything compared soon: what is desired is not in the kernel."""
         self._drift.forget()
@@ -171,6 +167,7 @@ class Loop:
         # Nothing is programmed before the whole cluster is known: a half-known one
         # would take away what is not known yet.
         await self._complete.wait()
+        self.state.begin()
         while True:
             await self._audit_until_clean()
             await pause(self._sleep, self._pace.pause_s, self._audit_wanted)
@@ -192,22 +189,17 @@ class Loop:
         self._drift_seen.clear()
         try:
             with self._drift.auditing():
-                done = await self._audit_between_syncs() if self.state.synced else None
+                done = await self._audit_between_syncs() if self.state.audits else None
                 if done is None:
                     done = await self._audit_alone()
-        except (KernelError, WireError) as error:
+        except (KernelError, WireError, UnreadKernel) as error:
             _log.error("audit failed", reason=str(error))
             return False
-        self.state.audits += 1
-        self.state.audited_at_s = self._clock()
-        unread = done.observed.unread_rules
-        self.state.note_rules(done.observed, self._wall_clock())
-        # Nobody is served as he should be before the rules are there once.
-        self.state.synced = self.state.synced or not unread
         self._audited.set()
-        failed = to_try_again(done.report)
-        self.state.failed_ops = len(failed)
-        return not (failed or unread)
+        observed = done.observed
+        if observed.skipped:
+            self._audit_wanted.set()
+        return self.state.audited(observed, len(to_try_again(done.report)))
 
     async def _audit_alone(self) -> SyncReport:
         """Everything at once, with what is dirty: it is the audit's business now."""
@@ -246,8 +238,10 @@ class Loop:
         is_repair = bool(self.state.audits and outcome.report.report.applied)
         self._pace.audited(found_drift=is_repair and not changes)
         self._drift.audited(outcome.report.report, is_repair=is_repair)
-        programmed = self.backlog.imposed_all_to(serial, now)
-        self.state.imposed_at_s = now
+        programmed: tuple[Programmed, ...] = ()
+        if not outcome.report.observed.blind & EVIDENCE:
+            programmed = self.backlog.imposed_all_to(serial, now)
+            self.state.imposed_at_s = now
         done = AuditDone(
             report=outcome.report,
             changes=changes,

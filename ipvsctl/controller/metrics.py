@@ -13,6 +13,7 @@ from typing import Final
 from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.refused_settings import is_lasting
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import EVIDENCE, Part
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.subject import RulesSubject
 from ipvsctl.plan.diff.ops import DeleteVirtualServer, FailedOp
@@ -113,8 +114,9 @@ class MetricsObserver:
 
     async def _count_audit(self, done: AuditDone) -> None:
         observed = done.report.observed
-        foreign = await asyncio.to_thread(count_foreign, observed, self._desired)
-        self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
+        if not observed.blind & EVIDENCE:
+            foreign = await asyncio.to_thread(count_foreign, observed, self._desired)
+            self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
         if not done.is_first:
             found, repaired = await asyncio.to_thread(_drift, done, self._tried)
             for metric, counts in (
@@ -125,7 +127,7 @@ class MetricsObserver:
                     self._metrics.add(metric, kind, by=count)
         self._tried = self._count_failed(done.report.report.failed)
         await self._count_traffic(done)
-        if self._ledger is not None:
+        if self._ledger is not None and Part.IPVS not in observed.blind:
             report = done.report
             self._ledger.keep(report.observed.traffic.keys() | report.touched)
             self._publish(self._ledger.choose(dict(self._desired.programs).keys()))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from errno import EEXIST
 
 import msgspec
 
@@ -19,20 +18,22 @@ from ipvsctl.controller.compile_queue import Pace
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.controller.holding import Holding
-from ipvsctl.controller.sync_report import SyncReport, with_refusals
+from ipvsctl.controller.sync_report import SyncReport, confirm, with_refusals
 from ipvsctl.kernel.interface import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.parts import EVIDENCE, Part
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import ProblemBook, ProblemPart
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Steps, finish
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
-from ipvsctl.plan.diff.ops import AddVirtualServer, Op, Plan, Report
+from ipvsctl.plan.diff.ops import Op, Report
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, Hold, diff, drains, with_held
 from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.unread import require
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
@@ -45,6 +46,10 @@ class Reconciler:
     and `drain_ages_s` may be asked in any thread: each is a value that never changes,
     in whose place another one is put; so is every answer of `desired` that is among
     `DesiredLookups`.
+
+    Attributes:
+        has_absorbed: the kernel has been read once as far as that is needed to tell
+            what is ours.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Reconciler:
         self.drain_clock = DrainClock(config.drain_timeout_s)
         self._pace = Pace()
         self._followers: list[ConcurrentChanges] = []
+        self.has_absorbed = False
         self.holding = Holding(self.desired)
 
     @property
@@ -200,9 +206,13 @@ class Reconciler:
         self._pace.note(done.duration_s)
         return with_refusals(done, change, taken) if taken else done
 
-    def read_in_steps(self) -> Reading:
-        """Read the whole kernel state; what is as desired shares its memory."""
-        return self.kernel.read_in_steps(self.desired.servers())
+    def read_in_steps(self, *, has_rules: bool = True) -> Reading:
+        """Read the whole kernel state; what is as desired shares its memory.
+
+        Args:
+            has_rules: see `Kernel`.
+        """
+        return self.kernel.read_in_steps(self.desired.servers(), has_rules=has_rules)
 
     def observe(self) -> Observed:
         """The same at once."""
@@ -222,15 +232,24 @@ class Reconciler:
         read was confirmed by that sync.
 
         Args:
-            observed: the complete state.
+            observed: the state; what it does not know stays as it was known before.
             touched: what syncs have changed since it was read.
+
+        Raises:
+            UnreadKernel: it does not say whose things are, and none before did.
         """
+        if observed.blind & EVIDENCE:
+            if not self.has_absorbed:
+                require(observed, self.words)
+            return self.desired.unchanged(frozenset())
         hold = self.hold
-        return self._compiler.absorb_in_steps(
+        change = yield from self._compiler.absorb_in_steps(
             observed,
             touched or ConcurrentChanges(),
             keeps_unwanted=hold is not None and hold.services,
         )
+        self.has_absorbed = True
+        return change
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
@@ -262,20 +281,6 @@ class Reconciler:
         for follower in self._followers:
             if follower is not of:
                 follower.add_ops(ops)
-
-    def confirm(self, plan: Plan, report: Report) -> None:
-        """Take note of the virtual servers that are ours since they were added."""
-        added = {op.server.key for op in plan if isinstance(op, AddVirtualServer)}
-        if not added:
-            return
-        failed = {
-            failure.op.server.key: failure.errno
-            for failure in report.failed
-            if isinstance(failure.op, AddVirtualServer)
-        }
-        self.desired.confirm(added - failed.keys())
-        # It was not there when the kernel was read.
-        self.desired.doubt({key for key, errno in failed.items() if errno == EEXIST})
 
     def options(self) -> DiffOptions:
         """What a plan depends on besides the two states."""
@@ -314,9 +319,10 @@ class Reconciler:
         if options.hold is not None:
             desired = with_held(observed, desired, options.hold, options.foreign)
         report = self.kernel.apply(plan) if plan else Report(applied=0)
-        self.confirm(plan, report)
+        confirm(self.desired, plan, report)
         now = self.clock()
-        self.drain_clock.update(looked_at, drains(observed, desired), now)
+        if Part.IPVS not in observed.blind:
+            self.drain_clock.update(looked_at, drains(observed, desired), now)
         return SyncReport(
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )

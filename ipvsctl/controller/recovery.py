@@ -10,9 +10,10 @@ from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.errors import KernelError, UnreadKernel, WireError
 from ipvsctl.model.host import ApiServer
 from ipvsctl.plan.diff.recovery import api_keys, may_be_cut_off, plan_recovery
+from ipvsctl.plan.report.unread import require
 
 _log = structlog.get_logger("ipvsctl")
 
@@ -37,7 +38,7 @@ class Recovery:
             done = await self._worker.do(
                 Priority.SYNC, lambda: recover(kernel, config, api, clock)
             )
-        except (KernelError, WireError) as error:
+        except (KernelError, WireError, UnreadKernel) as error:
             _log.error("recovery failed", reason=str(error))
             return
         if done is not None:
@@ -67,12 +68,18 @@ def recover(
 
     Returns:
         None if nothing is in the way.
+
+    Raises:
+        KernelError: something could not be read.
+        WireError: the kernel's answer could not be understood.
+        UnreadKernel: what says whose things are.
     """
     begun = clock()
     host, vips = kernel.read_host(), kernel.read_vips()
     if not (may_be_cut_off(host, api, vips, config) or _serves(kernel, api)):
         return None
     observed = kernel.observe()
+    require(observed, kernel.words)
     plan = plan_recovery(observed, api, config)
     if not plan:
         return None

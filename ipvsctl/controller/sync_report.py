@@ -8,6 +8,7 @@ import msgspec
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.diff.ops import AddVirtualServer, FailedOp, Plan, Report
+from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
 
@@ -58,3 +59,24 @@ def with_refusals(
         plan=(*done.plan, *refused),
         report=Report(applied=report.applied, failed=(*report.failed, *failed)),
     )
+
+
+def confirm(desired: Desired, plan: Plan, report: Report) -> None:
+    """Take note of the virtual servers that are ours since they were added.
+
+    Args:
+        desired: knows which are.
+        plan: what was to be done.
+        report: what became of it.
+    """
+    added = {op.server.key for op in plan if isinstance(op, AddVirtualServer)}
+    if not added:
+        return
+    failed = {
+        failure.op.server.key: failure.errno
+        for failure in report.failed
+        if isinstance(failure.op, AddVirtualServer)
+    }
+    desired.confirm(added - failed.keys())
+    # It was not there when the kernel was read.
+    desired.doubt({key for key, errno in failed.items() if errno == EEXIST})

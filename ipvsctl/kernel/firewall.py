@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from ipvsctl.kernel.applier import Transport
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
 from ipvsctl.model.steps import Steps
@@ -29,7 +30,7 @@ class RulesListing(NamedTuple):
     """Our chains of each family, or why they could not be read."""
 
     chains: Mapping[IPFamily, Chains]
-    unread: Mapping[IPFamily, str]
+    unread: Mapping[Part, str]
 
 
 class Firewall(Transport, Protocol):

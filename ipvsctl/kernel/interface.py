@@ -43,15 +43,15 @@ class Kernel(Protocol):
     def observe(self) -> Observed:
         """Read the complete state.
 
-        Raises:
-            KernelError: something could not be read, even after a retry.
+        Never fails: a part that could not be read, even after a retry, is named.
         """
         ...
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `observe`; close what is not read to its end.
 
         Args:
+            has_rules: whether rules are to be read, which may take seconds.
             likely: what the kernel probably holds. Parts of the result that are equal
                 to its parts are the same objects, which takes less time and memory.
         """

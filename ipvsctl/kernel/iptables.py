@@ -12,6 +12,7 @@ import subprocess
 from enum import StrEnum
 from typing import Final
 
+from ipvsctl.kernel.rules import LOCK_WAIT_S
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
@@ -37,9 +38,6 @@ _RULE: Final = re.compile(r"^-A ", re.MULTILINE)
 _CHAIN: Final = re.compile(r"^:(\S+) ", re.MULTILINE)
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _LINE: Final = re.compile(r"line:? (\d+)")
-
-_WAIT_S: Final = 5
-"""How long to wait for another process that holds the xtables lock."""
 
 _TIMEOUT_S: Final = 60.0
 """A process that takes longer is killed; nodes with 100,000 rules of other agents
@@ -122,7 +120,7 @@ class Iptables:
             Busy: another process held the lock all the time.
             KernelError: a line was refused; the reason quotes it.
         """
-        wait = ["-w", str(_WAIT_S)] if self.random_fully else []
+        wait = ["-w", str(LOCK_WAIT_S)] if self.random_fully else []
         _run([self._restore, "--noflush", *wait], render_restore(change))
 
 

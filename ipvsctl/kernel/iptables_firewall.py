@@ -11,6 +11,7 @@ from ipvsctl.kernel.rules import Rules, RulesTool
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import SetKey
 from ipvsctl.model.steps import Step, Steps
@@ -64,13 +65,13 @@ class IptablesFirewall:
         """See `Firewall`."""
         # Nobody else changes rules, and iptables takes its time to start.
         chains: dict[IPFamily, Chains] = {}
-        unread: dict[IPFamily, str] = {}
+        unread: dict[Part, str] = {}
         for family in self._rules.families:
             yield Step.SHARED
             try:
                 chains[family] = self._rules.read(family)
             except (KernelError, WireError) as error:
-                unread[family] = str(error)
+                unread[RULES[family]] = str(error)
         return RulesListing(chains, unread)
 
     def read_filters(self) -> Mapping[IPFamily, FilterTable]:

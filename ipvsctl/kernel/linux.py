@@ -1,33 +1,35 @@
 """The kernel of this node, in the network namespace of whoever opens it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Final, NamedTuple, Self
 
 from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.conntrack import Conntrack
-from ipvsctl.kernel.firewall import Firewall
+from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.ipvs_count import IpvsCount
-from ipvsctl.kernel.ipvs_table import IpvsTable
+from ipvsctl.kernel.ipvs_table import IpvsListing, IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.notices import LinkNotices, Notices
-from ipvsctl.kernel.routes import Routes
+from ipvsctl.kernel.partial import PartialObservation
+from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.glance import Glance
-from ipvsctl.model.host import HostNetwork
-from ipvsctl.model.ipvs import SCHEDULERS, VirtualServerKey
+from ipvsctl.model.host import HostNetwork, HostSocket
+from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.kinds import ObjectKind
@@ -35,6 +37,20 @@ from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.union.node import CONNTRACK_LIMIT
 from ipvsctl.wire.netlink.addresses import forget_addresses
+
+
+class _Network(NamedTuple):
+    """What is read of links, addresses and routes."""
+
+    addresses: AddressListing
+    host: HostNetwork
+    routes: RouteListing
+
+
+_NO_NETWORK: Final = _Network(
+    AddressListing(None, frozenset(), ()), HostNetwork(), RouteListing({}, frozenset())
+)
+_NO_SETS: Final = SetListing({}, {}, frozenset())
 
 
 class LinuxKernel:
@@ -122,24 +138,38 @@ class LinuxKernel:
         """See `interface.Kernel`."""
         return finish(self.read_in_steps(NodeState()))
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `interface.Kernel`."""
-        rules = yield from self._firewall.read_rules_in_steps()
-        sockets = yield from read_sockets_in_steps(self._capabilities.families)
+        rules = RulesListing({}, {})
+        if has_rules:
+            rules = yield from self._firewall.read_rules_in_steps()
+        reading = PartialObservation()
+        sockets = yield from reading.part(
+            Part.SOCKETS,
+            read_sockets_in_steps(self._capabilities.families),
+            frozenset[HostSocket](),
+        )
         yield Step.EXCLUSIVE
         sysctls = self._sysctls.read()
-        timeouts = self._ipvs.read_timeouts()
-        addresses = yield from self._links.read_in_steps()
-        host = yield from self._read_host_in_steps(addresses)
-        routes = yield from self._routes.read_in_steps()
-        sets = yield from self._firewall.read_sets_in_steps()
-        ipvs = yield from self._ipvs.read_in_steps(likely)
+        network = yield from reading.part(
+            Part.NETWORK, self._read_network_in_steps(), _NO_NETWORK
+        )
+        sets = yield from reading.part(
+            Part.SETS, self._firewall.read_sets_in_steps(), _NO_SETS
+        )
+        ipvs, timeouts = yield from reading.part(
+            Part.IPVS,
+            self._read_ipvs_in_steps(likely),
+            (IpvsListing({}, {}, {}, {}), Timeouts()),
+        )
         yield Step.EXCLUSIVE
-        flows = self._conntrack.read(ipvs.virtual_servers)
+        flows = yield from reading.part(
+            Part.CONNTRACK, self._read_flows(ipvs.virtual_servers), None
+        )
         forget_addresses()
         return Observed(
             state=NodeState(
-                vip_link_up=bool(addresses.vip_link_up),
+                vip_link_up=bool(network.addresses.vip_link_up),
                 sysctls=sysctls,
                 timeouts=timeouts,
                 sets=sets.sets,
@@ -148,18 +178,37 @@ class LinuxKernel:
                 chains=rules.chains,
                 virtual_servers=ipvs.virtual_servers,
                 real_servers=ipvs.real_servers,
-                addresses=addresses.vips,
-                routes=routes.routes,
-                stand_ins=routes.stand_ins,
+                addresses=network.addresses.vips,
+                routes=network.routes.routes,
+                stand_ins=network.routes.stand_ins,
             ),
             connections=ipvs.connections,
             traffic=ipvs.traffic,
             flows=flows,
-            host=host,
+            host=network.host,
             sockets=sockets,
-            vip_link_down=addresses.vip_link_up is False,
-            unread_rules=rules.unread,
+            vip_link_down=network.addresses.vip_link_up is False,
+            unread={**rules.unread, **reading.unread},
+            skipped=frozenset() if has_rules else frozenset(RULES.values()),
         )
+
+    def _read_network_in_steps(self) -> Steps["_Network"]:
+        addresses = yield from self._links.read_in_steps()
+        host = yield from self._read_host_in_steps(addresses)
+        routes = yield from self._routes.read_in_steps()
+        return _Network(addresses, host, routes)
+
+    def _read_ipvs_in_steps(
+        self, likely: NodeState
+    ) -> Steps[tuple[IpvsListing, Timeouts]]:
+        listed = yield from self._ipvs.read_in_steps(likely)
+        return listed, self._ipvs.read_timeouts()
+
+    def _read_flows(
+        self, keys: Iterable[VirtualServerKey]
+    ) -> Steps[Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None]:
+        yield from ()
+        return self._conntrack.read(keys)
 
     def read_host(self) -> HostNetwork:
         """See `interface.Kernel`."""

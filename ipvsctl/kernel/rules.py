@@ -1,9 +1,15 @@
-"""The iptables rules of both families: reading them and running their ops."""
+"""The iptables rules of both families: reading them and running their ops.
+
+A command may hang, or wait for a lock that another agent holds. The audit that waits
+for it goes on without it after a while, and the others until it has ended.
+"""
 
 import errno
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from ipvsctl.kernel.patience import Patience
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
@@ -11,6 +17,18 @@ from ipvsctl.model.rules import Chains, RulesChange
 from ipvsctl.plan.diff.ops import ChangeRules, FailedOp, Op
 
 _NO_TOOL: Final = "no iptables binaries for this family"
+
+LOCK_WAIT_S: Final = 5
+"""How long to wait for another process that holds the xtables lock."""
+
+LEAST_PATIENCE_S: Final = 2.0
+"""A node with few rules answers in some 10 ms."""
+
+FIRST_PATIENCE_S: Final = 20.0
+"""One with 100,000 has been seen to take ten seconds, and that is not known yet."""
+
+_LONGER: Final = 4
+"""So many times as long as the last time is no surprise."""
 
 
 class RulesTool(Protocol):
@@ -43,10 +61,20 @@ class Rules:
 
     Args:
         tools: by family; changing the rules of a family without one fails.
+        clock: steady, in seconds.
+        patience: with each of them; None is one for each.
     """
 
-    def __init__(self, tools: Mapping[IPFamily, RulesTool]) -> None:
+    def __init__(
+        self,
+        tools: Mapping[IPFamily, RulesTool],
+        clock: Callable[[], float] = time.monotonic,
+        patience: Mapping[IPFamily, Patience] | None = None,
+    ) -> None:
         self._tools = tools
+        self._clock = clock
+        self._patience = patience or {family: Patience() for family in tools}
+        self._taken_s: dict[IPFamily, float] = {}
 
     @property
     def random_fully(self) -> bool:
@@ -59,8 +87,18 @@ class Rules:
         return tuple(self._tools)
 
     def read(self, family: IPFamily) -> Chains:
-        """Our chains of one of the families, and the jumps to them."""
-        return self._tools[family].read()
+        """Our chains of one of the families, and the jumps to them.
+
+        Raises:
+            KernelError: they could not be read, or not in time.
+            WireError: their text is cut short.
+        """
+        begun_s = self._clock()
+        chains = self._patience[family].call(
+            self._tools[family].read, "reading rules", self._patience_s(family)
+        )
+        self._taken_s[family] = self._clock() - begun_s
+        return chains
 
     def read_filter(self, family: IPFamily) -> FilterTable:
         """Everybody's filter rules of one of the families."""
@@ -76,12 +114,23 @@ class Rules:
         for op in ops:
             if not isinstance(op, ChangeRules):
                 raise TypeError(op)
-            tool = self._tools.get(op.change.family)
-            if tool is None:
-                failed.append(FailedOp(op=op, errno=errno.ENOENT, reason=_NO_TOOL))
-                continue
             try:
-                tool.restore(op.change)
+                self._change(op.change)
             except KernelError as error:
                 failed.append(FailedOp(op=op, errno=error.errno, reason=error.reason))
         return failed
+
+    def _change(self, change: RulesChange) -> None:
+        tool = self._tools.get(change.family)
+        if tool is None:
+            raise KernelError.of(errno.ENOENT, "changing rules", _NO_TOOL)
+        self._patience[change.family].call(
+            lambda: tool.restore(change),
+            "changing rules",
+            LOCK_WAIT_S + self._patience_s(change.family),
+        )
+
+    def _patience_s(self, family: IPFamily) -> float:
+        if family not in self._taken_s:
+            return FIRST_PATIENCE_S
+        return max(LEAST_PATIENCE_S, _LONGER * self._taken_s[family])

@@ -4,6 +4,7 @@
     |- ConfigError(field, value, reason)      a setting, flag or configuration file
     |- ApiError(status, url, reason)          the API server said no, or nothing
     |- UnreadInput(doubts)                    part of what is desired is not known
+    |- UnreadKernel(parts)                    part of what the kernel holds is not known
     |- BadObject(ref, field, value, reason)   an API object or manifest
     |- WireError(offset, reason)              bytes that are not what they should be
     |- TraceError(reason, path)               a traced packet met what is not modelled
@@ -75,6 +76,18 @@ class UnreadInput(IpvsctlError):
             + "; ".join(doubts)
         )
         self.doubts = doubts
+
+
+class UnreadKernel(IpvsctlError):
+    """Something of the kernel cannot be read, and nothing can be said without it.
+
+    Attributes:
+        parts: what, and why, a line each.
+    """
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        super().__init__("; ".join(parts))
+        self.parts = parts
 
 
 class ApiError(IpvsctlError):

@@ -18,6 +18,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
 
@@ -74,8 +75,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         host: the rest of this node's network.
         sockets: of the host, those that wait for clients.
         vip_link_down: the VIP link exists, and is not up.
-        unread_rules: families whose rules could not be read, and why. The state has no
-            chains of them, which says nothing.
+        unread: the parts that could not be read, and why. The state has nothing of
+            them, which says nothing.
+        skipped: the parts that were not to be read; the same holds of them.
     """
 
     state: NodeState
@@ -87,7 +89,13 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     host: HostNetwork = HostNetwork()
     sockets: frozenset[HostSocket] = frozenset()
     vip_link_down: bool = False
-    unread_rules: Mapping[IPFamily, str] = EMPTY
+    unread: Mapping[Part, str] = EMPTY
+    skipped: frozenset[Part] = frozenset()
+
+    @property
+    def blind(self) -> frozenset[Part]:
+        """The parts of which nothing is known."""
+        return self.skipped | self.unread.keys()
 
     @property
     def host_addresses(self) -> frozenset[IPAddress]:

@@ -3,15 +3,17 @@
 Plain text and numbers, so that they can leave the process as JSON and come back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
 
 from ipvsctl.model.history import Entry
 from ipvsctl.model.ipvs import TrafficStats
+from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.state import EMPTY
 
 
 class Standing(StrEnum):
@@ -143,6 +145,8 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
         failed_ops: failed ops of the last audit or sync.
         sync_period_s: seconds from the end of one audit to the next.
         last_repair: of what others changed; None if there was none.
+        read_ages_s: how long ago each part of the kernel was read, or since when it
+            could not be.
     """
 
     audited_s_ago: float | None
@@ -151,6 +155,7 @@ class LoopStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed_ops: int
     sync_period_s: float = 0.0
     last_repair: Entry | None = None
+    read_ages_s: Mapping[Part, float] = EMPTY
 
     @property
     def is_overdue(self) -> bool:

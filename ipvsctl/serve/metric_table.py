@@ -109,10 +109,11 @@ RESTORE_FAILURES: Final = _counter(
     "Runs of iptables-restore that failed.",
     "ip_family",
 )
-RULES_READ: Final = _gauge(
-    "ipvsctl_rules_read_timestamp_seconds",
-    "When an audit could last read the iptables rules; without that none is repaired.",
-    "ip_family",
+PART_READ: Final = _gauge(
+    "ipvsctl_part_read_timestamp_seconds",
+    "When an audit could last read a part of the kernel; without that it is not "
+    "repaired.",
+    "part",
 )
 NO_LOCAL_ENDPOINTS: Final = _gauge(
     f"{_RULES}_no_local_endpoints_total",
@@ -281,7 +282,7 @@ OWN_METRICS: Final = (
     OLDEST_DRAIN,
     DRIFT_FOUND,
     DRIFT_REPAIRED,
-    RULES_READ,
+    PART_READ,
     FAILED_OPS,
     PROBLEMS,
     REFUSED_VIPS,

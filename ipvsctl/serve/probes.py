@@ -6,12 +6,24 @@ Source: kube-proxy pkg/proxy/healthcheck/proxy_health.go, v1.36. Times are RFC 3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from ipvsctl.model.parts import Part
 from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.state import EMPTY
 from ipvsctl.model.watch_health import WatchHealth
+
+_READY_PERIODS: Final = 3
+"""Sync periods without a reading after which a node is not ready."""
+
+_LIVE_PERIODS: Final = 10
+"""The same, after which a new process may do better."""
+
+_LIVE_LEAST_S: Final = 300.0
+"""No sooner than that, however short the period: a lock may be held for minutes."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +38,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         source: where objects come from, and what its word is worth.
         watches: see `Source.health`.
         is_holding: something is left in the kernel since it may be wanted.
+        read_ages_s: how long ago each part of the kernel was read, or since when it
+            could not be.
+        sync_period_s: from one reading to the next, at most.
     """
 
     is_healthy: bool
@@ -36,6 +51,22 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     source: SourceState
     watches: tuple[WatchHealth, ...] = ()
     is_holding: bool = False
+    read_ages_s: Mapping[Part, float] = EMPTY
+    sync_period_s: float = 0.0
+
+    def has_read_within(self, periods: int, least_s: float = 0.0) -> bool:
+        """Whether every part that clients need was read in so many sync periods.
+
+        Args:
+            periods: how many.
+            least_s: seconds that are allowed at least.
+        """
+        limit_s = max(periods * self.sync_period_s, least_s)
+        return all(
+            age_s <= limit_s
+            for part, age_s in self.read_ages_s.items()
+            if part.is_needed
+        )
 
 
 def healthz(health: Health) -> web.Response:
@@ -49,7 +80,7 @@ def healthz(health: Health) -> web.Response:
 
 def livez(health: Health) -> web.Response:
     """Whether the proxy does its work; if not, a restart may help."""
-    is_up = health.is_healthy
+    is_up = health.is_healthy and health.has_read_within(_LIVE_PERIODS, _LIVE_LEAST_S)
     return _answer(_times(health, is_up=is_up), is_up=is_up)
 
 
@@ -57,22 +88,27 @@ def readyz(health: Health) -> web.Response:
     """Whether this node serves what it should, with how the watches are doing.
 
     A node whose API server is away, or whose input cannot be read whole, serves the
-    Services it knows, and is ready; the body tells of both.
+    Services it knows, and is ready; the body tells of both. A node on which a part of
+    the kernel cannot be read any more is not.
     """
     source = health.source
+    is_ready = health.is_ready and health.has_read_within(_READY_PERIODS)
     return _answer(
         {
-            **_times(health, is_up=health.is_ready and health.is_healthy),
-            "ready": health.is_ready,
+            **_times(health, is_up=is_ready and health.is_healthy),
+            "ready": is_ready,
             "source": source.description,
             "sourceHeardSecondsAgo": _rounded(source.age_s),
             "sourceFresh": source.is_fresh,
             "sourceError": source.error,
             "notKnown": source.doubts,
             "deletionsHeld": health.is_holding,
+            "kernelReadSecondsAgo": {
+                part: round(age_s, 1) for part, age_s in health.read_ages_s.items()
+            },
             "watches": [_watch(watch) for watch in health.watches],
         },
-        is_up=health.is_ready,
+        is_up=is_ready,
     )
 
 

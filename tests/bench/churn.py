@@ -30,10 +30,10 @@ class NotingKernel(LinuxKernel):
 
     began_s = 0.0
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `seam.Kernel`."""
         self.began_s = time.perf_counter()
-        return super().read_in_steps(likely)
+        return super().read_in_steps(likely, has_rules=has_rules)
 
 
 class Watcher(Nobody):

@@ -170,11 +170,11 @@ class HangingKernel(FakeKernel):
         self.is_free = threading.Event()
         self.hangs = False
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `Kernel`."""
         if self.hangs:
             assert self.is_free.wait(60)
-        return (yield from super().read_in_steps(likely))
+        return (yield from super().read_in_steps(likely, has_rules=has_rules))
 
 
 async def test_a_call_that_does_not_end(
@@ -289,9 +289,12 @@ async def test_what_ends_the_daemon_is_raised_alone(
 ) -> None:
     """An error of the source comes out as it is, not in a group of tasks."""
     lost = ConfigError(field="--manifests", value="/gone", reason="is not there")
-    with pytest.raises(ConfigError) as caught:
-        await serve(daemon(kernel, Script(lost)), socket_path, asyncio.Event().wait)
-    assert caught.value is lost
+    for error in (lost, ValueError("a defect")):
+        with pytest.raises(type(error)) as caught:
+            await serve(
+                daemon(kernel, Script(error)), socket_path, asyncio.Event().wait
+            )
+        assert caught.value is error
     assert ask(socket_path, "/v1/version") is None
 
 

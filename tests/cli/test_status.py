@@ -10,7 +10,8 @@ import pytest
 from ipvsctl.cli.layout import Line
 from ipvsctl.cli.show_status import amount, duration, status_lines
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
-from ipvsctl.model.net import IPFamily, parse_address
+from ipvsctl.model.net import parse_address
+from ipvsctl.model.parts import Part
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import LoopStatus, NodeStatus, Summary
 from ipvsctl.plan.diff.ops import AddRealServer, DeleteRealServer, UnbindAddress
@@ -447,7 +448,7 @@ def test_cleanup_without_knowing_the_rules(
     """Rules would be left, and everything be called gone."""
     invoke("apply", "--manifests", manifests)
     done = len(kernel.log)
-    kernel.unread_rules[IPFamily.IPV6] = "ip6tables-save: exit status 1"
+    kernel.unread[Part.RULES_IPV6] = "ip6tables-save: exit status 1"
     found = invoke("cleanup", *words)
     assert (found.exit_code, found.stdout) == (2, "")
     assert "ip6tables rules cannot be read: ip6tables-save" in found.stderr
@@ -461,7 +462,7 @@ def test_rules_that_cannot_be_read(
     """Are said; nothing is called equal, and nothing is changed over them."""
     invoke("apply", "--manifests", manifests)
     done = len(kernel.log)
-    kernel.unread_rules[IPFamily.IPV4] = "iptables-save: exit status 1"
+    kernel.unread[Part.RULES_IPV4] = "iptables-save: exit status 1"
     found = invoke(*command.split(), "--manifests", manifests)
     reason = "iptables rules cannot be read: iptables-save: exit status 1"
     assert reason in " ".join(found.output.split())

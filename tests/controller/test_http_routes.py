@@ -19,8 +19,11 @@ from ipvsctl.controller.observers import Nobody
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.worker import ThreadWorker, Worker
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.source_state import SourceState
+from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.serve.metrics import CONTENT_TYPE, Metrics
@@ -167,6 +170,52 @@ async def test_a_daemon_over_broken_input(world: World) -> None:
     _, body = await world.probe("/readyz")
     assert len(body["notKnown"]) == 21
     assert body["notKnown"][-1] == "and 81 more that cannot be read"
+
+
+@pytest.mark.parametrize("part", Part)
+async def test_a_part_that_is_not_read_any_more(part: Part, world: World) -> None:
+    """Not ready after three periods, not alive after ten: a new process may do better.
+
+    But for the parts that no client needs.
+    """
+    state, period_s = world.loop.state, world.config.sync_period_s
+    state.begin()
+    state.audited(Observed(state=ALL_RULES), 0)
+    assert await statuses(world) == (200, 200)
+    world.clock.advance(2 * period_s)
+    state.audited(Observed(state=ALL_RULES, unread={part: "EIO"}), 0)
+    world.clock.advance(period_s)
+    assert await statuses(world) == (200, 200)
+    world.clock.advance(0.1)
+    assert await statuses(world) == (503 if part.is_needed else 200, 200)
+    _, body = await world.probe("/readyz")
+    assert body["kernelReadSecondsAgo"] == {
+        each: 3 * period_s + 0.1 if each is part else period_s + 0.1 for each in Part
+    }
+    world.clock.advance(7 * period_s - 0.1)
+    state.audited(Observed(state=ALL_RULES, unread={part: "EIO"}), 0)
+    assert (await statuses(world))[1] == 200
+    world.clock.advance(0.1)
+    assert (await statuses(world))[1] == (503 if part.is_needed else 200)
+    state.audited(Observed(state=ALL_RULES), 0)
+    assert await statuses(world) == (200, 200)
+
+
+async def test_a_daemon_that_could_read_nothing_yet(world: World) -> None:
+    """It is alive for five minutes, however short the period is."""
+    world.loop.state.begin()
+    world.clock.advance(300)
+    assert await statuses(world) == (503, 200)
+    world.clock.advance(0.1)
+    assert await statuses(world) == (503, 503)
+
+
+async def statuses(world: World) -> tuple[int, int]:
+    """Of `/readyz` and `/livez`."""
+    return (await world.probe("/readyz"))[0], (await world.probe("/livez"))[0]
+
+
+ALL_RULES = NodeState(chains={family: {} for family in IPFamily})
 
 
 async def test_a_node_that_leaves(world: World) -> None:

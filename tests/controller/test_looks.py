@@ -16,7 +16,7 @@ from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Reading
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import UnreadKernel
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step
@@ -74,8 +74,10 @@ async def test_nobody_is_shown_what_was_before_he_asked() -> None:
 
         is_asked = False
 
-        def read_in_steps(self, likely: NodeState) -> Reading:
-            read = yield from super().read_in_steps(likely)
+        def read_in_steps(
+            self, likely: NodeState, *, has_rules: bool = True
+        ) -> Reading:
+            read = yield from super().read_in_steps(likely, has_rules=has_rules)
             if self.is_asked:
                 self.is_asked = False
                 yield Step.EXCLUSIVE
@@ -102,8 +104,10 @@ async def test_a_change_does_not_wait_for_a_look() -> None:
 
         is_slow = False
 
-        def read_in_steps(self, likely: NodeState) -> Reading:
-            read = yield from super().read_in_steps(likely)
+        def read_in_steps(
+            self, likely: NodeState, *, has_rules: bool = True
+        ) -> Reading:
+            read = yield from super().read_in_steps(likely, has_rules=has_rules)
             if self.is_slow:
                 self.is_slow = False
                 source.tell(endpoints("172.16.0.1", "172.16.0.2"))
@@ -135,7 +139,7 @@ async def test_a_kernel_that_cannot_be_read_is_told_to_all_that_wait() -> None:
         looks = world.loop.looks
         asking = [looks.ask(name, pods) for name in ("a", "b")]
         failed = await asyncio.gather(*asking, return_exceptions=True)
-        assert [type(error) for error in failed] == [KernelError] * 2
+        assert [type(error) for error in failed] == [UnreadKernel] * 2
         world.kernel.break_reading(None)
         bad, good = await asyncio.gather(
             looks.ask("a", broken), looks.ask("b", pods), return_exceptions=True

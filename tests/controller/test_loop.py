@@ -30,6 +30,7 @@ from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step
@@ -404,7 +405,7 @@ async def test_rules_that_cannot_be_read_keep_nothing_else_from_repair() -> None
     """All else is served and mended; it is not ready, and tries again and again."""
     source = ListSource(FIRST)
     world = World(source)
-    world.kernel.unread_rules[IPFamily.IPV4] = "iptables-save: exit status 1"
+    world.kernel.unread[Part.RULES_IPV4] = "iptables-save: exit status 1"
     async with running(world):
         await world.until(lambda: has_audited(world, 1))
         assert real_servers(world.kernel) == {"172.16.0.1:8080": 1}
@@ -417,7 +418,7 @@ async def test_rules_that_cannot_be_read_keep_nothing_else_from_repair() -> None
         world.clock.advance(GLANCE_S)
         await world.until(lambda: real_servers(world.kernel) == {"172.16.0.2:8080": 1})
         await world.idle()
-        world.kernel.unread_rules.clear()
+        world.kernel.unread.clear()
         world.clock.advance(31)
         await world.until(lambda: world.loop.state.synced)
     chains = world.kernel.observe().state.chains
@@ -465,10 +466,12 @@ async def test_an_unreadable_answer_stops_nothing() -> None:
     class Garbled(FakeKernel):
         is_garbled = True
 
-        def read_in_steps(self, likely: NodeState) -> Reading:
+        def read_in_steps(
+            self, likely: NodeState, *, has_rules: bool = True
+        ) -> Reading:
             if self.is_garbled:
                 raise WireError(offset=16, reason="truncated attribute")
-            return super().read_in_steps(likely)
+            return super().read_in_steps(likely, has_rules=has_rules)
 
     kernel = Garbled()
     world = World(ListSource(FIRST), kernel)
@@ -535,7 +538,9 @@ async def test_an_event_does_not_wait_for_an_audit() -> None:
 
         is_slow = False
 
-        def read_in_steps(self, likely: NodeState) -> Reading:
+        def read_in_steps(
+            self, likely: NodeState, *, has_rules: bool = True
+        ) -> Reading:
             if self.is_slow:
                 self.is_slow = False
                 loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
@@ -543,7 +548,7 @@ async def test_an_event_does_not_wait_for_an_audit() -> None:
                 changes = len(self.log)
                 while len(self.log) == changes and time.monotonic() < end:
                     yield Step.EXCLUSIVE
-            return (yield from super().read_in_steps(likely))
+            return (yield from super().read_in_steps(likely, has_rules=has_rules))
 
     loop = asyncio.get_running_loop()
     kernel = Slow()
@@ -568,7 +573,9 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
 
         is_slow = False
 
-        def read_in_steps(self, likely: NodeState) -> Reading:
+        def read_in_steps(
+            self, likely: NodeState, *, has_rules: bool = True
+        ) -> Reading:
             if self.is_slow:
                 self.is_slow = False
                 loop.call_soon_threadsafe(source.tell, endpoints("172.16.0.2"))
@@ -577,7 +584,7 @@ async def test_an_audit_follows_a_sync_that_failed_during_one() -> None:
                 while not world.loop.state.syncs and time.monotonic() < end:
                     yield Step.EXCLUSIVE
                 self.stop_failing()
-            return (yield from super().read_in_steps(likely))
+            return (yield from super().read_in_steps(likely, has_rules=has_rules))
 
     loop = asyncio.get_running_loop()
     kernel = Slow()

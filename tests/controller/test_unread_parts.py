@@ -4,7 +4,7 @@ import msgspec
 
 from ipvsctl.controller.observers import AuditDone
 from ipvsctl.controller.unread_parts import UnreadParts
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import Part
 from tests.controller.test_audit import World
 from tests.controller.test_history import audited
 
@@ -16,7 +16,7 @@ async def test_problems_come_and_go() -> None:
     parts = UnreadParts("node-0", world.kernel.words)
     report = done.report
     observed = msgspec.structs.replace(
-        report.observed, unread_rules={IPFamily.IPV6: "killed after 60 s"}
+        report.observed, unread={Part.RULES_IPV6: "killed after 60 s"}
     )
     unread = msgspec.structs.replace(report, observed=observed)
     await parts.audited(msgspec.structs.replace(done, report=unread))

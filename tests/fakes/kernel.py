@@ -12,7 +12,7 @@ import msgspec
 
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, describe_errno
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
@@ -25,6 +25,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.neighbours import ConntrackFill, FilterTable, Neighbours
 from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
@@ -87,6 +88,38 @@ class KilledError(Exception):
     """The process died here; what was applied stays in the kernel."""
 
 
+def _without(observed: Observed, unread: Mapping[Part, str]) -> Observed:
+    """What was read of the other parts."""
+    nothing = Observed(state=NodeState())
+    state = observed.state
+    for part in unread:
+        names: tuple[str, ...] = ()
+        fields: tuple[str, ...] = ()
+        match part:
+            case Part.RULES_IPV4 | Part.RULES_IPV6:
+                chains = {f: c for f, c in state.chains.items() if RULES[f] is not part}
+                state = msgspec.structs.replace(state, chains=chains)
+            case Part.SETS:
+                names = ("sets", "entries", "leftovers")
+            case Part.NETWORK:
+                names = ("vip_link_up", "addresses", "routes", "stand_ins")
+                fields = ("host", "vip_link_down")
+            case Part.SOCKETS:
+                fields = ("sockets",)
+            case Part.IPVS:
+                names = ("timeouts", "virtual_servers", "real_servers")
+                fields = ("connections", "traffic")
+            case Part.CONNTRACK:
+                fields = ("flows",)
+        state = msgspec.structs.replace(
+            state, **{name: getattr(nothing.state, name) for name in names}
+        )
+        observed = msgspec.structs.replace(
+            observed, **{name: getattr(nothing, name) for name in fields}
+        )
+    return msgspec.structs.replace(observed, state=state, unread=dict(unread))
+
+
 class FakeKernel:
     """See `ipvsctl.kernel.interface.Kernel`.
 
@@ -115,7 +148,7 @@ class FakeKernel:
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
         self.neighbours: Neighbours | None = None
-        self.unread_rules: dict[IPFamily, str] = {}
+        self.unread: dict[Part, str] = {}
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
         self._boot_sysctls = dict(sysctls)
@@ -169,14 +202,12 @@ class FakeKernel:
         """See `interface.Kernel`."""
         return finish(self.read_in_steps(NodeState()))
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `interface.Kernel`; objects are never those of `likely`."""
         del likely
         self.reads += 1
-        self._check_reading()
         yield Step.SHARED
-        unread = self.unread_rules
-        chains = {f: c for f, c in self._rules.read().items() if f not in unread}
+        chains = self._rules.read() if has_rules else {}
         yield Step.EXCLUSIVE
         sets = self._ipsets.listing()
         yield Step.EXCLUSIVE
@@ -195,14 +226,19 @@ class FakeKernel:
             routes=self._links.ours(),
             stand_ins=self._links.stand_ins(),
         )
-        return msgspec.structs.replace(
+        unread = dict(self.unread)
+        if self._reading_error is not None:
+            reason = describe_errno(self._reading_error)
+            unread |= dict.fromkeys(set(Part) - set(RULES.values()), reason)
+        observed = msgspec.structs.replace(
             servers,
             state=state,
             flows=self.flows.observe(self._ipvs.virtual_servers),
             host=self.host,
             sockets=self.sockets,
-            unread_rules=dict(unread),
+            skipped=frozenset() if has_rules else frozenset(RULES.values()),
         )
+        return _without(observed, unread)
 
     def read_host(self) -> HostNetwork:
         """See `interface.Kernel`."""

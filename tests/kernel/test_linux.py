@@ -2,10 +2,11 @@
 
 import errno
 import os
+import resource
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -15,18 +16,22 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.host import RESOLV_CONF
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.errors import NotPermitted
+from ipvsctl.kernel.modules import loaded_modules
+from ipvsctl.model.errors import KernelError, UnreadKernel
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.parts import EVIDENCE, Part
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.plan.diff.ops import (
     AddEntry,
@@ -38,11 +43,14 @@ from ipvsctl.plan.diff.ops import (
     RaiseVipLink,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.report.unread import require
 from ipvsctl.wire.ipset.sets import set_name
+from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from tests.kernel.contract import CONNTRACK, VIP_LINK
 from tests.kernel.contract_ipsets import IPS, SPEC, entry
 from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
 from tests.lab.netns import Netns
+from tests.reliability.drift import wait
 
 pytestmark = pytest.mark.kernel
 
@@ -178,13 +186,12 @@ def test_without_privileges_nothing_changes(kernel: LinuxKernel) -> None:
 
 
 def test_without_privileges_nothing_is_read() -> None:
-    """Reading fails as a whole and says why."""
-    with (
-        without_privileges(),
-        closing(opened()) as nobody,
-        pytest.raises(NotPermitted, match="CAP_NET_ADMIN"),
-    ):
-        nobody.observe()
+    """But for links, addresses, routes and sockets; the rest says why."""
+    with without_privileges(), closing(opened()) as nobody:
+        observed = nobody.observe()
+        with pytest.raises(UnreadKernel, match=r"sets cannot be read.*CAP_NET_ADMIN"):
+            require(observed, nobody.words)
+    assert observed.unread.keys() == {Part.SETS, Part.IPVS}
 
 
 def test_opening_finds_the_iptables_of_the_node(netns: Netns) -> None:
@@ -279,3 +286,99 @@ def test_sockets_of_the_host(kernel: LinuxKernel) -> None:
             HostSocket(Protocol.TCP, ip_address("127.0.0.1"), 8080),
             HostSocket(Protocol.UDP, ip_address("::"), 8472),
         }
+
+
+PLAN: Plan = (
+    EnsureVipLink(VIP_LINK),
+    IPS,
+    AddEntry(IPS.key, SetEntry(address=VIP)),
+    BindAddress(VIP),
+    AddVirtualServer(SERVER),
+)
+
+
+def netlink_sockets() -> frozenset[int]:
+    """The numbers of this process's descriptors that are netlink sockets."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            number = os.dup(int(path.name))
+            with socket.socket(fileno=number) as opened_again:
+                if opened_again.family == socket.AF_NETLINK:
+                    found.add(int(path.name))
+    return frozenset(found)
+
+
+def test_sockets_that_are_none_any_more(netns: Netns) -> None:  # noqa: ARG001
+    """All of them: reading and changing go on with new ones."""
+    # What has lost its descriptors goes with the process.
+    child = get_context("fork").Process(target=lose_all_sockets)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def lose_all_sockets() -> None:
+    """Have a kernel whose sockets are others' files, and use it."""
+    others = netlink_sockets()
+    with closing(opened()) as kernel:
+        assert not kernel.apply(PLAN[:1]).failed
+        kernel.glance()
+        ours = netlink_sockets() - others
+        assert len(ours) > 4
+        with Path(os.devnull).open("rb") as nothing:
+            for number in ours:
+                os.dup2(nothing.fileno(), number, inheritable=False)
+        with suppress(KernelError):
+            # What nothing is sent to is replaced once it has failed.
+            kernel.glance()
+        assert not kernel.apply(PLAN[1:]).failed
+        holds_the_plan(kernel)
+
+
+def holds_the_plan(kernel: LinuxKernel) -> None:
+    """All of it can be read, and is there."""
+    observed = kernel.observe()
+    assert not observed.unread
+    assert observed.state.virtual_servers == {KEY: SERVER}
+    assert observed.state.addresses == {VIP}
+    assert observed.state.entries[IPS.key] == {SetEntry(address=VIP)}
+
+
+def test_no_descriptors_are_left(kernel: LinuxKernel) -> None:
+    """Each part says so, and when there are some again, all is read."""
+    assert not kernel.apply(PLAN).failed
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        observed = kernel.observe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert observed.unread.keys() >= EVIDENCE
+    assert all("EMFILE" in reason for reason in observed.unread.values())
+    holds_the_plan(kernel)
+
+
+def without_ipvs() -> bool:
+    """Take the modules out, as far as nobody needs them; whether all are gone."""
+    modules = sorted(m for m in loaded_modules() if m.startswith("ip_vs_"))
+    subprocess.run(["rmmod", *modules, "ip_vs"], check=False)
+    return "ip_vs" not in loaded_modules()
+
+
+def test_a_module_that_was_taken_out_and_put_in_again(kernel: LinuxKernel) -> None:
+    """IPVS has another number then, and nothing of ours; both are noticed."""
+    assert not kernel.apply(PLAN).failed
+    holds_the_plan(kernel)
+    before = generic_family_id(IPVS_GENL_NAME)
+    # Whoever has virtual servers needs the scheduler; namespaces of tests before this
+    # one may take a while to go.
+    subprocess.run(["ipvsadm", "-C"], check=True)
+    wait(without_ipvs)
+    subprocess.run(["modprobe", "ip_vs"], check=True)
+    assert generic_family_id(IPVS_GENL_NAME) != before
+    observed = kernel.observe()
+    assert not observed.unread
+    assert not observed.state.virtual_servers
+    assert not kernel.apply(PLAN[-1:]).failed
+    holds_the_plan(kernel)

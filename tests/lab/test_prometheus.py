@@ -134,12 +134,14 @@ def _expressions(document: object) -> Iterator[str]:
 class BusyKernel(FakeKernel):
     """Each look at it finds more traffic."""
 
-    def read_in_steps(self, likely: NodeState) -> Reading:
+    def read_in_steps(self, likely: NodeState, *, has_rules: bool = True) -> Reading:
         """See `Kernel`."""
-        for key in finish(super().read_in_steps(likely)).state.virtual_servers:
+        for key in finish(
+            super().read_in_steps(likely, has_rules=has_rules)
+        ).state.virtual_servers:
             more = TrafficStats(connections=self.reads, bytes_out=self.reads * 100)
             self.set_traffic(key, more)
-        return (yield from super().read_in_steps(likely))
+        return (yield from super().read_in_steps(likely, has_rules=has_rules))
 
 
 class Node:

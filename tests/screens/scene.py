@@ -18,8 +18,9 @@ from ipvsctl.cli.daemon import PROTOCOL
 from ipvsctl.cli.environment import Environment
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPFamily, parse_address
+from ipvsctl.model.net import parse_address
 from ipvsctl.model.node_facts import NodeFacts
+from ipvsctl.model.parts import Part
 from ipvsctl.model.rates import Rates, RealServerRates, RealServers, VirtualServerRates
 from ipvsctl.plan.diff.ops import DeleteRealServer, UnbindAddress
 from ipvsctl.serve.control import Pieces, control_socket
@@ -112,7 +113,7 @@ def main(name: str) -> None:
                 UnbindAddress(parse_address("10.96.0.30")),
             )
         )
-        kernel.unread_rules[IPFamily.IPV6] = "ip6tables-save: exit status 1"
+        kernel.unread[Part.RULES_IPV6] = "ip6tables-save: exit status 1"
         # What `apply` has printed is none of it.
         print("-- screen --", flush=True)
         words = SCREENS[name].split()

@@ -20,6 +20,7 @@ from ipvsctl.plan.diff.ops import (
     SetTimeouts,
 )
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
+from ipvsctl.plan.diff.presumed import presumed
 from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.diff.servers import (
     DiffOptions,
@@ -60,7 +61,7 @@ def diff(observed: Observed, desired: NodeState, options: DiffOptions) -> Plan:
     Both states may be restricted to the same keys. Real servers that are to drain
     stay at weight 0 for as long as they have connections, so only a later plan makes
     the states equal; nor does one that holds something. Foreign virtual servers are
-    left alone.
+    left alone, and so is what could not be read (see `presumed`).
 
     Returns:
         Ops in the order of `Stage`; empty if nothing is to change.
@@ -76,6 +77,7 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
+    observed = presumed(observed, desired)
     # What is only held is as it is: nothing to compare.
     keys = tuple(desired.virtual_servers)
     observed = without_moved(plan, observed, desired, options)
@@ -87,7 +89,7 @@ def diff_in_steps(
         make = RaiseVipLink if observed.vip_link_down else EnsureVipLink
         plan.add(make(options.vip_link))
     holds = diff_sets(plan, state, desired)
-    _diff_rules(plan, observed, desired)
+    _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
     for key in tuple(desired.entries):
         yield
@@ -142,13 +144,10 @@ def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -
         plan.add(SetTimeouts(desired.timeouts))
 
 
-def _diff_rules(plan: PlanBuilder, observed: Observed, desired: NodeState) -> None:
+def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
     for family in IPFamily:
-        # Written blindly, jumps to our chains would be there twice.
-        if family in observed.unread_rules:
-            continue
         wanted = desired.chains.get(family, {})
-        change = plan_rules(family, observed.state.chains.get(family, {}), wanted)
+        change = plan_rules(family, observed.chains.get(family, {}), wanted)
         if change is not None:
             if wanted:
                 plan.add(ChangeRules(change))

@@ -59,7 +59,6 @@ def _remove_sets(
 ) -> None:
     """Destroy the sets that are not wanted; their entries go with them."""
     gone = observed.leftovers - desired.leftovers
-    gone = observed.leftovers - desired.leftovers
     for leftover in sorted(gone, key=attrgetter("name")):
         if leftover.is_half_built:
             # No rule refers to it, so it can go first, before it is in the way.

@@ -10,6 +10,7 @@ import msgspec
 from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.parts import RULES
 from ipvsctl.model.sets import SetKey
 from ipvsctl.model.state import EMPTY
 from ipvsctl.model.subject import (
@@ -23,7 +24,7 @@ from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import Op, Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.op_text import op_text
-from ipvsctl.plan.report.unread import unread_rules
+from ipvsctl.plan.report.unread import unread_part
 from ipvsctl.plan.service.program import ServerProgram
 
 _MOST: Final = 8
@@ -56,14 +57,14 @@ def node_steps(
         families: those that matter.
     """
     families = tuple(families)
-    unread = inputs.observed.unread_rules
+    unread = {f for f in families if RULES[f] in inputs.observed.unread}
     mine = {RulesSubject(family) for family in families}
     of_rules = [op for op in plan if op.subject in mine]
     rules = " and ".join(inputs.words.rules(f) for f in families if f not in unread)
     if of_rules or rules:
         yield _compared(inputs, "rules", of_rules, f"{rules} as wanted")
-    for family in unread.keys() & set(families):
-        line = unread_rules(inputs.observed, inputs.words, family)
+    for family in sorted(unread):
+        line = unread_part(inputs.observed, inputs.words, RULES[family])
         yield Step(verdict=Verdict.UNKNOWN, subject="rules", found=line)
     for subject, kind, fine in (
         ("link", LinkSubject, f"{inputs.options.vip_link} is up"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext, TrafficPolicy
+from ipvsctl.model.parts import RULES
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.words import FirewallWords
@@ -60,8 +61,9 @@ class Lacks:
         self._words = words
         self._differing = {
             family
-            for family in wanted.chains.keys() - observed.unread_rules.keys()
-            if wanted.chains[family] != held.chains.get(family)
+            for family in wanted.chains
+            if RULES[family] not in observed.blind
+            and wanted.chains[family] != held.chains.get(family)
         }
 
     def of(self, program: ServerProgram) -> Iterator[str]:

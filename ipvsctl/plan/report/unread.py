@@ -1,33 +1,66 @@
 """What of the kernel could not be read, in words."""
 
-from ipvsctl.model.errors import NotKnown
-from ipvsctl.model.net import IPFamily
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from ipvsctl.model.errors import UnreadKernel
+from ipvsctl.model.parts import EVIDENCE, RULES, Part
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
-from ipvsctl.model.state import Observed
+from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.plan.diff.words import FirewallWords
 
+NEEDED: Final = frozenset(part for part in Part if part.is_needed)
+"""See `Part.is_needed`."""
 
-def unread_parts(observed: Observed, words: FirewallWords) -> tuple[str, ...]:
-    """The parts that nothing is known of, and why, a line each."""
+_WORDS: Final = {
+    Part.SETS: "sets",
+    Part.NETWORK: "links, addresses and routes",
+    Part.SOCKETS: "the sockets of this host",
+    Part.IPVS: "IPVS",
+    Part.CONNTRACK: "conntrack",
+}
+
+
+def unread_parts(
+    observed: Observed,
+    words: FirewallWords,
+    ages_s: Mapping[Part, float | None] = EMPTY,
+) -> tuple[str, ...]:
+    """The parts that nothing is known of, and why, a line each.
+
+    Args:
+        observed: what was read.
+        words: what operators call the things of the firewall.
+        ages_s: how long ago each part was read in vain for the first time; those that
+            are not known are left out.
+    """
     return tuple(
-        unread_rules(observed, words, family) for family in observed.unread_rules
+        unread_part(observed, words, part, ages_s.get(part)) for part in observed.unread
     )
 
 
-def require_read(observed: Observed, words: FirewallWords) -> None:
-    """Do nothing if all of the kernel could be read.
+def require(
+    observed: Observed, words: FirewallWords, parts: AbstractSet[Part] = EVIDENCE
+) -> None:
+    """Do nothing if these parts could be read.
 
     Raises:
-        NotKnown: a part could not; the text names it.
+        UnreadKernel: one could not; the text names it.
     """
-    unread = unread_parts(observed, words)
+    unread = tuple(
+        unread_part(observed, words, part) for part in observed.unread if part in parts
+    )
     if unread:
-        raise NotKnown("; ".join(unread))
+        raise UnreadKernel(unread)
 
 
-def unread_rules(observed: Observed, words: FirewallWords, family: IPFamily) -> str:
-    """Why nothing is known of the rules of a family."""
-    return f"{words.rules(family)} cannot be read: {observed.unread_rules[family]}"
+def unread_part(
+    observed: Observed, words: FirewallWords, part: Part, age_s: float | None = None
+) -> str:
+    """Why nothing is known of a part."""
+    since = "" if age_s is None else f" for {age_s:.0f} s"
+    return f"{_name(part, words)} cannot be read{since}: {observed.unread[part]}"
 
 
 def unread_problems(
@@ -39,8 +72,23 @@ def unread_problems(
             kind=Kind.NODE,
             ref=ObjectRef("", node),
             field="kernel",
-            value=words.rules(family),
-            reason=f"cannot be read, and are not repaired: {reason}",
+            value=_name(part, words),
+            reason=_without(part, reason),
         )
-        for family, reason in observed.unread_rules.items()
+        for part, reason in observed.unread.items()
     )
+
+
+def _without(part: Part, reason: str) -> str:
+    if not part.is_needed:
+        return f"cannot be read: {reason}"
+    if part in EVIDENCE:
+        return f"cannot be read, and nothing is deleted without: {reason}"
+    return f"cannot be read, and are not repaired: {reason}"
+
+
+def _name(part: Part, words: FirewallWords) -> str:
+    for family, rules in RULES.items():
+        if rules is part:
+            return words.rules(family)
+    return _WORDS[part]

@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import (
     ChainRef,
     Chains,
@@ -370,13 +371,13 @@ def test_rules_that_were_not_read_are_not_written() -> None:
     """Nothing is known of them; those of the other family, and all else, are."""
     desired = changed(FULL, chains=dict.fromkeys(IPFamily, FULL.chains[IPFamily.IPV4]))
     observed = Observed(
-        state=NodeState(), unread_rules={IPFamily.IPV4: "iptables-save: killed"}
+        state=NodeState(), unread={Part.RULES_IPV4: "iptables-save: killed"}
     )
     found = diff(observed, desired, DiffOptions(vip_link="kube-ipvs0"))
     rules = [op.change.family for op in found if isinstance(op, ChangeRules)]
     assert rules == [IPFamily.IPV6]
     whole = diff(
-        msgspec.structs.replace(observed, unread_rules={}),
+        msgspec.structs.replace(observed, unread={}),
         desired,
         DiffOptions(vip_link="kube-ipvs0"),
     )

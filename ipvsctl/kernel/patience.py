@@ -1,0 +1,71 @@
+"""Calls that may take very long, and must not take others along."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from ipvsctl.model.errors import KernelError
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Does calls one at a time, each in a thread of its own, and waits for so long.
+
+    A call that takes longer goes on, and nobody is told how it ends. Until it has ended
+    every other one fails at once. So whoever calls must end them some day, and one that
+    hangs costs the time for it once.
+
+    Args:
+        clock: steady, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left: Future[Any] | None = None
+        self._what = ""
+        self._begun_s = 0.0
+
+    def call(self, call: Callable[[], T], what: str, patience_s: float) -> T:
+        """What a call returns, or raises.
+
+        Args:
+            call: does it.
+            what: that is, in words.
+            patience_s: how long to wait.
+
+        Raises:
+            KernelError: it takes longer, or the one before has not ended yet.
+        """
+        if self._left is not None and not self._left.done():
+            raise self._late()
+        future: Future[T] = Future()
+        self._left, self._what, self._begun_s = future, what, self._clock()
+        # Nobody waits for it when the process ends.
+        thread = threading.Thread(target=_run, args=(future, call), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._left = None
+            raise KernelError.of(errno.EAGAIN, what, str(error)) from error
+        try:
+            return future.result(patience_s)
+        except TimeoutError as error:
+            if future.done():
+                raise
+            raise self._late() from error
+
+    def _late(self) -> KernelError:
+        taken_s = self._clock() - self._begun_s
+        reason = f"has not ended in {taken_s:.0f} s"
+        return KernelError.of(errno.ETIMEDOUT, self._what, reason)
+
+
+def _run(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001  # it is the caller's
+        future.set_exception(error)

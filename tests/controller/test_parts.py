@@ -1,0 +1,149 @@
+"""A daemon that cannot read a part of the kernel."""
+
+from ipaddress import IPv4Address
+
+import pytest
+from structlog.testing import capture_logs
+
+from ipvsctl.controller.drift_watch import GLANCE_S
+from ipvsctl.model.parts import EVIDENCE, RULES, Part
+from ipvsctl.model.state import NodeState
+from ipvsctl.plan.diff.kinds import ObjectKind, Verb
+from ipvsctl.plan.diff.ops import (
+    ChangeRules,
+    CreateSet,
+)
+from ipvsctl.plan.diff.plan import DiffOptions, diff
+from tests.builders import service
+from tests.controller.cluster import (
+    FIRST,
+    WEB,
+    ListSource,
+    endpoints,
+    has_not,
+    real_servers,
+)
+from tests.controller.test_loop import CONFIG, World, has_audited, running
+
+OPTIONS = DiffOptions(vip_link="kube-ipvs0")
+
+
+def lose(world: World, *kinds: ObjectKind) -> None:
+    """Have somebody take away everything of some kinds."""
+    plan = diff(world.kernel.observe(), NodeState(), OPTIONS)
+    report = world.kernel.apply(tuple(op for op in plan if op.kind in kinds))
+    assert not report.failed
+    world.kernel.log.clear()
+
+
+def is_synced(world: World) -> bool:
+    """Whether all has been imposed once."""
+    return world.loop.state.synced
+
+
+def serves(world: World) -> bool:
+    """Whether the virtual server is there."""
+    found = world.kernel.observe_virtual_servers([WEB]).state
+    return WEB in found.virtual_servers
+
+
+VIP = IPv4Address("10.96.0.10")
+RETRY_S = 31
+
+
+@pytest.mark.parametrize("part", sorted(EVIDENCE))
+async def test_nothing_is_imposed_before_it_is_known_whose_things_are(
+    part: Part,
+) -> None:
+    """The first audit waits for it, says why, and others' things are safe."""
+    world = World(ListSource(FIRST))
+    world.kernel.unread[part] = "answer cut short"
+    async with running(world):
+        with capture_logs() as logs:
+            await world.until(lambda: bool(logs) and world.kernel.reads > 0)
+            await world.idle()
+        assert world.kernel.log == []
+        assert not is_synced(world)
+        assert part in world.loop.state.read_ages_s()
+        world.kernel.unread.clear()
+        world.clock.advance(RETRY_S)
+        await world.until(lambda: real_servers(world.kernel) == {"172.16.0.1:8080": 1})
+        assert is_synced(world)
+    (line,) = [line for line in logs if line["event"] == "audit failed"]
+    assert line["reason"].endswith("cannot be read: answer cut short")
+
+
+@pytest.mark.parametrize("part", Part)
+async def test_a_part_takes_only_its_own(part: Part) -> None:
+    """The rest is mended, syncs go on, nothing is deleted; in the end all is equal."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        await world.idle()
+        lose(world, ObjectKind.VIRTUAL_SERVER, ObjectKind.LINK, ObjectKind.RULES)
+        world.kernel.unread[part] = "answer cut short"
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.audits > 1)
+        await world.idle()
+        assert serves(world) == (part is not Part.IPVS)
+        assert world.kernel.is_local(VIP) == (part is not Part.NETWORK)
+        rules = {
+            o.change.family for o in world.kernel.log if isinstance(o, ChangeRules)
+        }
+        assert rules == {f for f, of_rules in RULES.items() if of_rules is not part}
+        assert not [op for op in world.kernel.log if op.verb is Verb.DELETE]
+        assert world.loop.state.unread == {part}
+
+        world.kernel.unread.clear()
+        world.clock.advance(RETRY_S)
+        await world.until(lambda: not world.loop.state.unread)
+        source.tell(endpoints("172.16.0.2"))
+        await world.until(lambda: real_servers(world.kernel) == {"172.16.0.2:8080": 1})
+    assert (
+        world.kernel.observe().state.chains == world.reconciler.desired.state().chains
+    )
+
+
+@pytest.mark.parametrize("part", sorted(EVIDENCE))
+async def test_what_could_not_be_deleted_goes_when_all_can_be_read(part: Part) -> None:
+    """Nobody's virtual server stays for good because of a fault that was short."""
+    source = ListSource(FIRST)
+    world = World(source)
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        left = world.kernel.observe().state
+        source.tell(has_not(service()))
+        await world.until(lambda: not real_servers(world.kernel))
+        # Somebody restores what was saved before.
+        world.kernel.apply(diff(world.kernel.observe(), left, OPTIONS))
+        world.kernel.unread[part] = "answer cut short"
+        await world.idle()
+        world.clock.advance(CONFIG.sync_period_s)
+        await world.until(lambda: world.loop.state.audits > 1)
+        await world.idle()
+        assert serves(world)
+        world.kernel.unread.clear()
+        world.clock.advance(RETRY_S)
+        await world.until(lambda: not serves(world))
+
+
+async def test_sets_that_are_made_anew_do_not_wait_for_rules() -> None:
+    """Syncs wait for neither; the rules come in the audit after, beside them."""
+    world = World(ListSource(FIRST))
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        await world.idle()
+        lose(world, ObjectKind.RULES, ObjectKind.SET)
+        world.clock.advance(GLANCE_S)
+        await world.until(lambda: world.loop.state.audits == 3)
+        await world.idle()
+    kinds = [type(op) for op in world.kernel.log]
+    assert kinds.count(CreateSet) == len(world.reconciler.desired.state().sets)
+    assert kinds.count(ChangeRules) == len(RULES)
+    assert kinds.index(ChangeRules) > max(
+        at for at, kind in enumerate(kinds) if kind is CreateSet
+    )
+    assert (
+        world.kernel.observe().state.chains == world.reconciler.desired.state().chains
+    )

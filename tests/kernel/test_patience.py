@@ -1,0 +1,137 @@
+"""Calls that hang, in threads."""
+
+import errno
+import threading
+from contextlib import suppress
+
+import pytest
+
+from ipvsctl.kernel.patience import Patience
+from ipvsctl.kernel.rules import FIRST_PATIENCE_S, LEAST_PATIENCE_S, LOCK_WAIT_S, Rules
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.neighbours import FilterTable
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.rules import Chains, RulesChange
+from ipvsctl.plan.diff.ops import ChangeRules
+
+
+def fail() -> None:
+    """What a call may do."""
+    raise KernelError.of(errno.EBUSY, "lock")
+
+
+def test_a_call_that_ends_in_time() -> None:
+    """What it returns, or raises, is the caller's; many may follow."""
+    patience = Patience()
+    assert patience.call(lambda: 1, "count", 60) == 1
+    assert patience.call(lambda: 2, "count", 60) == 2
+    with pytest.raises(KernelError, match="lock"):
+        patience.call(fail, "lock", 60)
+    assert patience.call(lambda: 3, "count", 60) == 3
+
+
+def test_a_call_that_raises_a_timeout_of_its_own() -> None:
+    """It is the call's, and not a wait that was too long."""
+
+    def late() -> None:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        Patience().call(late, "late", 60)
+
+
+def test_a_call_that_hangs_costs_its_time_once() -> None:
+    """Those after it fail at once, until it has ended; they are not done later."""
+    begun, ended, done = threading.Event(), threading.Event(), []
+    times = iter([0.0, 3.0, 9.0])
+    patience = Patience(lambda: next(times, 10.0))
+
+    def hang() -> None:
+        begun.set()
+        assert ended.wait(60)
+        done.append("reading")
+
+    with pytest.raises(KernelError, match="reading: has not ended in 3 s") as error:
+        patience.call(hang, "reading", 0.01)
+    assert error.value.errno == errno.ETIMEDOUT
+    assert begun.wait(60)
+    with pytest.raises(KernelError, match="reading: has not ended in 9 s"):
+        patience.call(lambda: done.append("writing"), "writing", 60)
+    ended.set()
+    while "next" not in done:
+        with suppress(KernelError):
+            patience.call(lambda: done.append("next"), "writing", 60)
+    assert done == ["reading", "next"]
+
+
+class SlowTool:
+    """The rules of a family, of a tool that takes its time."""
+
+    random_fully = True
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.done: list[object] = []
+
+    def read(self) -> Chains:
+        """See `RulesTool`."""
+        assert self.go_on.wait(60)
+        return {}
+
+    def read_filter(self) -> FilterTable:
+        """See `RulesTool`."""
+        raise NotImplementedError
+
+    def read_chain_names(self) -> frozenset[str]:
+        """See `RulesTool`."""
+        raise NotImplementedError
+
+    def restore(self, change: RulesChange) -> None:
+        """See `RulesTool`."""
+        assert self.go_on.wait(60)
+        self.done.append(change)
+
+
+class NotedPatience(Patience):
+    """Notes how long it would wait, and does not wait so long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_s: list[float] = []
+
+    def call(self, call, what, patience_s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
+        self.waits_s.append(patience_s)
+        return super().call(call, what, min(patience_s, 0.01))
+
+
+def test_rules_are_waited_for_as_long_as_they_are_known_to_take() -> None:
+    """The first time for long; to write them, for the lock as well."""
+    times = iter([0.0, 3.0, 10.0, 10.1])
+    tool, patience = SlowTool(), NotedPatience()
+    rules = Rules({IPFamily.IPV4: tool}, lambda: next(times), {IPFamily.IPV4: patience})
+    rules.read(IPFamily.IPV4)
+    rules.read(IPFamily.IPV4)
+    change = RulesChange(family=IPFamily.IPV4)
+    assert rules.run([ChangeRules(change)]) == []
+    assert tool.done == [change]
+    assert patience.waits_s == [
+        FIRST_PATIENCE_S,
+        12.0,
+        LOCK_WAIT_S + LEAST_PATIENCE_S,
+    ]
+
+
+def test_rules_that_hang() -> None:
+    """What is to be written meanwhile is refused, and can be tried again."""
+    tool, patience = SlowTool(), NotedPatience()
+    rules = Rules({IPFamily.IPV6: tool}, patience={IPFamily.IPV6: patience})
+    tool.go_on.clear()
+    with pytest.raises(KernelError, match="reading rules: has not ended in 0 s"):
+        rules.read(IPFamily.IPV6)
+    op = ChangeRules(RulesChange(family=IPFamily.IPV6))
+    (failure,) = rules.run([op])
+    assert failure.op is op
+    assert failure.errno == errno.ETIMEDOUT
+    assert failure.reason == "has not ended in 0 s"
+    tool.go_on.set()
