@@ -7,11 +7,10 @@ node's other agents put theirs.
 
 import errno
 import re
-import shutil
-import subprocess
 from enum import StrEnum
 from typing import Final
 
+from ipvsctl.kernel import tools
 from ipvsctl.kernel.rules import LOCK_WAIT_S
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.neighbours import FilterTable
@@ -38,10 +37,6 @@ _RULE: Final = re.compile(r"^-A ", re.MULTILINE)
 _CHAIN: Final = re.compile(r"^:(\S+) ", re.MULTILINE)
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _LINE: Final = re.compile(r"line:? (\d+)")
-
-_TIMEOUT_S: Final = 60.0
-"""A process that takes longer is killed; nodes with 100,000 rules of other agents
-have been seen to take ten seconds."""
 
 _RESOURCE_PROBLEM: Final = 4
 """Exit status when the lock is held [xtables.h: RESOURCE_PROBLEM]."""
@@ -78,9 +73,9 @@ class Iptables:
         """
         command = _COMMANDS[family] + (f"-{flavour}" if flavour else "")
         self.family = family
-        self._save = _find(f"{command}-save", path)
-        self._restore = _find(f"{command}-restore", path)
-        banner = _run([_find(command, path), "--version"])
+        self._save = tools.find(f"{command}-save", path)
+        self._restore = tools.find(f"{command}-restore", path)
+        banner = _run([tools.find(command, path), "--version"])
         found = _VERSION.search(banner)
         version = tuple(int(part) for part in found.groups()) if found else (0, 0, 0)
         self.flavour = Flavour.NFT if "(nf_tables)" in banner else Flavour.LEGACY
@@ -129,7 +124,7 @@ def count_rules() -> dict[str, int]:
     counts: dict[str, int] = {}
     for flavour in Flavour:
         for command in _COMMANDS.values():
-            found = shutil.which(f"{command}-{flavour}-save")
+            found = tools.look_for(f"{command}-{flavour}-save")
             if found is None:
                 continue
             try:
@@ -153,7 +148,7 @@ def choose_flavour(path: str | None = None) -> Flavour | None:
     """
     commands = {
         flavour: [
-            shutil.which(f"{command}-{flavour}-save", path=path)
+            tools.look_for(f"{command}-{flavour}-save", path)
             for command in _COMMANDS.values()
         ]
         for flavour in (Flavour.NFT, Flavour.LEGACY)
@@ -175,37 +170,13 @@ def _has_hint(command: str) -> bool:
         return False
 
 
-def _find(command: str, path: str | None) -> str:
-    found = shutil.which(command, path=path)
-    if found is None:
-        raise KernelError.of(errno.ENOENT, command, "not installed, or not on PATH")
-    return found
-
-
 def _run(command: list[str], text: str = "") -> str:
-    """Run a command; its standard output.
-
-    Other agents' comments may be in any encoding; bytes survive both ways.
-    """
-    name = command[0].rpartition("/")[2]
-    try:
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        reason = f"killed after {_TIMEOUT_S:.0f} s"
-        raise KernelError.of(errno.ETIMEDOUT, name, reason) from error
-    except OSError as error:
-        raise KernelError.of(error.errno or errno.EIO, name) from error
+    """Run a command; its standard output."""
+    done = tools.run(command, text)
     if done.returncode != 0:
         busy = done.returncode == _RESOURCE_PROBLEM
         code = errno.EBUSY if busy else errno.EINVAL
+        name = command[0].rpartition("/")[2]
         raise KernelError.of(code, name, _explain(done.stderr, text, done.returncode))
     return done.stdout
 

@@ -5,12 +5,12 @@ to it, or a node image without the module, is better named at start.
 """
 
 import errno
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ipvsctl.model.errors import NotFound
+from ipvsctl.kernel import tools
+from ipvsctl.model.errors import KernelError, NotFound
 
 REQUIRED_MODULES: Final = (
     "ip_vs",
@@ -32,7 +32,6 @@ A scheduler that only a Service asks for is loaded by the kernel when it is aske
 
 PROC: Final = Path("/proc")
 SYS: Final = Path("/sys")
-_TIMEOUT_S: Final = 30
 
 
 def scheduler_module(scheduler: str) -> str:
@@ -81,18 +80,9 @@ def loaded_modules(proc: Path = PROC) -> frozenset[str]:
 def _modprobe(name: str) -> str:
     """Why the module could not be loaded; "" if it was, or is built in."""
     try:
-        done = subprocess.run(
-            ["modprobe", "--", name],
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-        )
-    except OSError as error:
-        return f"cannot run modprobe: {error.strerror}"
-    except subprocess.TimeoutExpired:
-        return f"modprobe took longer than {_TIMEOUT_S} s"
+        done = tools.run([tools.find("modprobe"), "--", name])
+    except KernelError as error:
+        return str(error)
     if done.returncode == 0:
         return ""
     return done.stderr.strip() or f"modprobe exited with status {done.returncode}"
