@@ -22,7 +22,15 @@ nox.options.reuse_venv = "yes"
 # An interpreter is asked for by name, so one that is not there is not passed over.
 nox.options.error_on_missing_interpreters = True
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "typecheck", "tests", "docs", "chart", "kernel"]
+nox.options.sessions = [
+    "lint",
+    "typecheck",
+    "tests",
+    "fuzz",
+    "docs",
+    "chart",
+    "kernel",
+]
 
 _ROOT = Path(__file__).parent
 _LOCKS = _ROOT / "locks"
@@ -37,7 +45,7 @@ _PURE = ("pytest", "-m", "not kernel and not lab and not chart", "--ignore=tests
 """Tests that need only Python; the chart's import what only their session has."""
 _RUNTIME = "runtime"
 """The lock of what the program itself needs."""
-_ALONE = {"build", "lock", "nox"}
+_ALONE = {"build", "fuzz", "lock", "nox", "supply"}
 """Groups that are installed without the program too, and so repeat what they share."""
 _APART = {"helm"}
 """Groups that are only downloaded: what they depend on is neither locked nor wanted."""
@@ -163,6 +171,58 @@ def plugin(session: nox.Session) -> None:
     _install(session, "test")
     (_ROOT / "dist").mkdir(exist_ok=True)
     session.run("python", "-m", "tests.plugin.archive", "dist", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give every parser what nobody would write; `--minutes N` says for how long.
+
+    `--engine atheris TARGET` follows coverage, where that package has a wheel.
+    """
+    _install(session, "test")
+    if "atheris" in session.posargs:
+        session.install(*_locked("fuzz"))
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Churn, faults and traffic in the lab: `--minutes N --seed S`.
+
+    `--write` puts the figures into docs/reliability.md.
+    """
+    _install(session, "test")
+    _in_lab(session, 4 * 3600, "python", "-m", "tests.soak", *session.posargs, mem="3G")
+
+
+@nox.session
+def supply(session: nox.Session) -> None:
+    """What the program is made of, and what is known against that.
+
+    The first is `dist/sbom.json` (CycloneDX). Advisories come from the registry that is
+    asked, and it fails when that does not know a package; `--no-audit` leaves it out.
+    """
+    session.install(*_locked("supply"))
+    (_ROOT / "dist").mkdir(exist_ok=True)
+    lock, sbom = f"locks/{_RUNTIME}.txt", "dist/sbom.json"
+    session.run(
+        "cyclonedx-py",
+        "requirements",
+        "--output-reproducible",
+        "--pyproject",
+        "pyproject.toml",
+        "--mc-type",
+        "application",
+        "--of",
+        "JSON",
+        "-o",
+        sbom,
+        lock,
+    )
+    if "--no-audit" not in session.posargs:
+        session.run(
+            "pip-audit", "--strict", "--require-hashes", "--disable-pip", "-r", lock
+        )
 
 
 @nox.session
