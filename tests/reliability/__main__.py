@@ -1,6 +1,6 @@
 """`python -m tests.reliability`, in the lab: change the kernel under traffic.
 
-Writes `docs/reliability.md`; with `--print` nothing.
+Writes its figures into `docs/reliability.md`; with `--print` nothing.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 from ipvsctl.controller.drift_watch import QUIET_S
 from tests.reliability.cost import glance_s
 from tests.reliability.drift import DRIFTS, Drift, Outcome, served_node, suffer
-from tests.reliability.page import PAGE, page
+from tests.reliability.page import cost_lines, drift_lines, put
 
 
 def main() -> None:
@@ -34,9 +34,8 @@ def main() -> None:
                 outcomes.append(suffer(node, world, drift))
                 print(drift.name, outcomes[-1], flush=True)
     if not given.is_dry:
-        PAGE.write_text(
-            page(rows, given.services, given.many, glance_s(given.many)), "utf-8"
-        )
+        put("drift", drift_lines(rows, given.services))
+        put("cost", cost_lines(given.many, glance_s(given.many)))
 
 
 if __name__ == "__main__":

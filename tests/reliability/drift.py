@@ -22,7 +22,7 @@ VIP: Final = parse_address("10.96.0.10")
 NEW: Final = parse_address("10.0.0.77")
 _NODE_PORT: Final = 30080
 
-_ANSWER_S: Final = 1.0
+ANSWER_S: Final = 1.0
 _PAUSE_S: Final = 0.03
 
 _SURE_S: Final = 1.0
@@ -38,7 +38,6 @@ class Drift:
         undo: what makes it possible to do it again, if the daemon does not.
         asked: by a client outside.
         is_heard: the kernel tells of it, or its numbers do.
-        loses: requests are lost until it is mended.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Drift:
     undo: tuple[str, ...] = ()
     asked: tuple[IPAddress, int] = (VIP, 80)
     is_heard: bool = True
-    loses: bool = True
 
 
 DRIFTS: Final = (
@@ -54,12 +52,8 @@ DRIFTS: Final = (
     Drift(name="one virtual server deleted", commands=(f"ipvsadm -D -t {VIP}:80",)),
     Drift(name="`kube-ipvs0` deleted", commands=("ip link delete kube-ipvs0",)),
     Drift(name="`kube-ipvs0` set down", commands=("ip link set kube-ipvs0 down",)),
-    Drift(
-        name="addresses flushed",
-        commands=("ip address flush dev kube-ipvs0",),
-        # They have routes of their own, which stay.
-        loses=False,
-    ),
+    # The routes that they have beside them go with the last one.
+    Drift(name="addresses flushed", commands=("ip address flush dev kube-ipvs0",)),
     Drift(name="a set flushed", commands=("ipset flush KUBE-CLUSTER-IP",)),
     Drift(
         name="node address added",
@@ -97,7 +91,7 @@ class Traffic:
         while not self._stop.wait(_PAUSE_S):
             begun = time.monotonic()
             try:
-                ask(self.netns, *self.asked, timeout_s=_ANSWER_S)
+                ask(self.netns, *self.asked, timeout_s=ANSWER_S)
             except OSError:
                 self.results.append((begun, False))
             else:

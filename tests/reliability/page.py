@@ -1,6 +1,6 @@
-"""The page with what became of clients."""
+"""The figures of docs/reliability.md: each stands between two comments in the page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,73 +8,62 @@ from tests.reliability.drift import Drift, Outcome
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 
-_HEAD: Final = """\
-# Reliability
 
-What becomes of clients when somebody else changes the kernel of a node. Each row was
-done in the lab, on a node with {services:,} Services, while a client asked one of them
-some 25 times a second, each time on a new connection. The page is written by `python -m
-tests.lab -- python -m tests.reliability`. The lab has one CPU, no hardware, and the
-client on it.
+def put(name: str, lines: Sequence[str], page: Path = PAGE) -> None:
+    """Put figures in the place of those before.
 
-## Changes by others
+    Args:
+        name: of their place.
+        lines: what is to be there.
+        page: where.
 
-Nobody waits for the next audit (`ipvs.syncPeriod`, 30 s) when something can be seen
-before:
-
-- **Links and addresses**: the kernel tells of them, also of the node's own addresses,
-  which node ports are served on. An audit follows at once.
-- **IPVS and ipsets**: the kernel tells nothing of them. Every second their numbers are
-  looked at: a count that IPVS keeps, and the headers of the sets. They are compared
-  with what is desired at the same moment, so that the daemon's own changes are no
-  drift. That takes {cost_ms:.1f} ms with {many:,} Services, {share:.2f} % of a CPU.
-- What changes no number (a weight, a scheduler, a rule), and virtual servers of IPv6
-  where the kernel counts those of IPv4 alone, is for the next audit.
-
-The audit finds out what it was, and repairs it; the log, `ipvsctl events` and `status`
-name it. After a repair the next audit comes sooner (5 s), and then later again. Who
-changes the same thing again and again is a problem of the Node, and waited for longer
-and longer, so that two programs do not spend the node's time on each other.
-
-| change | seen | requests lost | all served again after |
-|---|---|---|---|
-"""
-
-_TAIL: Final = """
-## An iptables that fails
-
-Rules are read by `iptables-save`, a program that may be missing, fail, hang (it is
-ended after 60 s) or be cut short. An audit then does all the rest: virtual and real
-servers, sets, addresses, routes and sysctls are compared and repaired, rules of the
-other family, too. Rules that were not read are not written either, since jumps to our
-chains would then be there twice. It is tried again within half a minute; until then
-`status` and `diff` say in red what is not known, `diff` exits with 2, and the Node has
-a problem, which is an Event, a metric and an alert. A node is not ready before its
-rules have been there once.
-"""
+    Raises:
+        ValueError: the page has no such place.
+    """
+    text = page.read_text("utf-8")
+    before, _, rest = text.partition(f"<!-- {name} -->\n")
+    _old, end, after = rest.partition(f"<!-- /{name} -->\n")
+    if not end:
+        raise ValueError(f"{page} has no place {name}")
+    made = "\n".join(lines)
+    page.write_text(
+        f"{before}<!-- {name} -->\n\n{made}\n\n<!-- /{name} -->\n{after}", "utf-8"
+    )
 
 
-def page(
-    rows: Iterable[tuple[Drift, list[Outcome]]],
-    services: int,
-    many: int,
-    cost_s: float,
-) -> str:
-    """The whole page.
+def drift_lines(
+    rows: Iterable[tuple[Drift, list[Outcome]]], services: int
+) -> list[str]:
+    """What became of clients when others changed the kernel.
 
     Args:
         rows: what was done, and what became of it, each time.
         services: of the node.
-        many: Services of the node whose glances were measured.
-        cost_s: seconds of CPU of one glance.
     """
-    lines = []
+    lines = [
+        f"A node with {services:,} Services:",
+        "",
+        "| change | seen | requests lost | all served again after |",
+        "|---|---|---|---|",
+    ]
     for drift, outcomes in rows:
         seen = "at once" if drift.is_heard else "by the next audit"
         lost = ", ".join(str(outcome.lost) for outcome in outcomes)
         healed = ", ".join(f"{outcome.healed_s:.1f} s" for outcome in outcomes)
         lines.append(f"| {drift.name} | {seen} | {lost} | {healed} |")
-    head = _HEAD.format(
-        services=services, many=many, cost_ms=1000 * cost_s, share=100 * cost_s
-    )
-    return head + "\n".join(lines) + "\n" + _TAIL
+    return lines
+
+
+def cost_lines(many: int, cost_s: float) -> list[str]:
+    """What looking costs.
+
+    Args:
+        many: Services of the node whose glances were measured.
+        cost_s: seconds of CPU of one glance, one of which is made each second.
+    """
+    return [
+        (
+            f"A look takes {1000 * cost_s:.1f} ms with {many:,} Services,"
+            f" {100 * cost_s:.2f} % of a CPU."
+        )
+    ]

@@ -121,6 +121,12 @@ class FakeApiServer:
         """Take objects as they are; see `Store.load`."""
         self.store.load(objects, revision=revision)
 
+    async def restore(self, objects: Iterable[Raw], *, revision: int) -> None:
+        """Drop every connection and come back as a backup was; see `Store.restore`."""
+        await self.set_door(Door.REFUSED)
+        self.store.restore(objects, revision=revision)
+        await self.set_door(Door.OPEN)
+
     def have_executed(self, execute: Execute) -> None:
         """Have commands in pods run by this."""
         self._answers.execute = execute

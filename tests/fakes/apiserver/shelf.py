@@ -80,6 +80,13 @@ class Shelf:
         self._entries.update((entry.key, entry) for entry in entries)
         self._keys = sorted(self._entries)
 
+    def clear(self) -> None:
+        """Have nothing, and tell nobody."""
+        self._entries.clear()
+        self._keys.clear()
+        self._changes.clear()
+        self.oldest = 0
+
     def compact(self, revision: int) -> None:
         """Forget every change up to that resource version."""
         self._changes = self.changes_since(revision)
