@@ -3,6 +3,10 @@
 The place in the stream of changes is a resource version, which only the server
 understands. It is kept when a watch breaks off, so the next one goes on from there; it
 is forgotten, and everything listed anew, when the server has (410).
+
+It may also be ahead of the server: somebody has restored a backup. A server lets such a
+watch begin and tells nothing, until it comes to that place again. So after each end
+that was not in good order the server is asked whether the place is one of its own.
 """
 
 import random
@@ -40,6 +44,11 @@ PAGE_ITEMS: Final = 500
 _EXPIRED: Final = 410
 _BAD_REQUEST: Final = 400
 _INVALID: Final = 422
+_TIMEOUT: Final = 504
+_TOO_LARGE: Final = "Too large resource version"
+"""How a server says that (storage/errors.go:NewTooLargeResourceVersionError)."""
+
+_ANY_NAME: Final = "kubernetes"
 _MARK: Final = "-"
 
 
@@ -74,6 +83,7 @@ class ListWatch:
         self._proxy_name = proxy_name
         self._version = ""
         self._can_stream = True
+        self._is_unsure = False
         self._listed: set[ObjectRef] = set()
 
     async def events(self) -> AsyncGenerator[Told, None]:
@@ -83,6 +93,9 @@ class ListWatch:
             ApiError: the watch broke off, or could not be had. The next call goes on.
             ConfigError: the credentials cannot be used.
         """
+        if self._version and self._is_unsure and await self._is_ahead():
+            self._version = ""
+        self._is_unsure = True
         if not self._version and self._can_stream:
             try:
                 async with aclosing(self._follow()) as told:
@@ -94,6 +107,7 @@ class ListWatch:
                 # A server before 1.32, or without the feature WatchList.
                 self._can_stream = False
             else:
+                self._is_unsure = False
                 return
         if not self._version:
             async with aclosing(self._pages()) as told:
@@ -102,6 +116,7 @@ class ListWatch:
         async with aclosing(self._follow()) as told:
             async for event in told:
                 yield event
+        self._is_unsure = False
 
     async def objects(self) -> AsyncGenerator[Event, None]:
         """A list, and no more.
@@ -119,6 +134,30 @@ class ListWatch:
     def forget(self) -> None:
         """Have `events` list everything anew when it is called next."""
         self._version = ""
+
+    async def _is_ahead(self) -> bool:
+        """Whether the place in the stream is one that the server has yet to come to.
+
+        One object at most is in the answer.
+
+        Raises:
+            ApiError, ConfigError: as `events`.
+        """
+        query = (
+            ("fieldSelector", f"metadata.name={_ANY_NAME}"),
+            ("resourceVersion", self._version),
+            ("resourceVersionMatch", "NotOlderThan"),
+        )
+        try:
+            async with self._api.request("GET", self._resource.path, query) as answer:
+                await answer.read()
+        except ApiError as error:
+            is_later = error.status == _TIMEOUT and _TOO_LARGE in error.reason
+            if is_later or error.status == _EXPIRED:
+                return True
+            raise
+        self._listener.heard()
+        return False
 
     async def _follow(self) -> AsyncGenerator[Told, None]:
         """A watch; without a place to go on from, one that begins with all objects."""

@@ -38,7 +38,7 @@ FORBIDDEN_PAUSE_S: Final = 30.0
 
 RETRY_AFTER_MAX_S: Final = 300.0
 
-RETRY_WAIT: Final = wait_random_exponential(multiplier=1, min=0.5, max=30)
+RETRY_WAIT: Final = wait_random_exponential(multiplier=1, min=0.5, max=10)
 """The pause after a failure: see `Pacing`."""
 
 _log = structlog.get_logger("ipvsctl")
@@ -47,7 +47,7 @@ _log = structlog.get_logger("ipvsctl")
 class Pacing:
     """How long to wait before asking again.
 
-    By chance between half a second and a limit that doubles from 1 s to 30 s with each
+    By chance between half a second and a limit that doubles from 1 s to 10 s with each
     failure in a row: many nodes lose the server at the same instant. The server's own
     word, and a refusal that only people can end, make it longer.
     """

@@ -39,7 +39,8 @@ def lists(server: FakeApiServer, resource: str) -> int:
     return sum(
         request.resource == resource
         and (request.verb == "list" or "sendInitialEvents" in request.query)
-        and request.query.get("fieldSelector") != "metadata.name!=node-0"
+        and request.query.get("fieldSelector")
+        not in {"metadata.name!=node-0", "metadata.name=kubernetes"}
         and "continue" not in request.query
         for request in server.requests
     )
@@ -168,6 +169,27 @@ async def test_no_relist_after_an_end(
             server.put(raw_service(name))
             await made.until(lambda name=name: f"default/{name}" in made.names)  # type: ignore[misc]  # binds the loop's variable
         assert lists(server, "services") == before
+
+
+@WAYS
+async def test_a_restored_backup(
+    server: FakeApiServer, kubeconfig: Path, clock: FakeClock, way: Streaming
+) -> None:
+    """What was is again, at an older resource version: everything is listed anew."""
+    server.streaming = way
+    kept, revision = [raw_service("old"), raw_service("web")], server.store.revision
+    server.load(kept, revision=revision)
+    async with watched(kubeconfig, clock) as made:
+        await made.synced()
+        server.delete("Service", "old")
+        server.put(raw_service("new"))
+        await made.until(lambda: made.names == ["default/new", "default/web"])
+        await server.restore(
+            [*kept, raw_node("node-0"), raw_node("node-1")], revision=revision
+        )
+        await made.until(lambda: made.names == ["default/old", "default/web"])
+        server.put(raw_service("newer"))
+        await made.until(lambda: "default/newer" in made.names)
 
 
 async def test_late_server(
