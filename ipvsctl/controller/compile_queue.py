@@ -4,7 +4,6 @@ A Service with thousands of virtual servers takes seconds to compile and to prog
 Its turn is cut into parts, between which all others are served.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from typing import Final
 
@@ -23,6 +22,41 @@ _FAST_S: Final = 0.01
 Parts = Generator[None, None, None]
 
 
+class Turns:
+    """Services that wait, each once; those of each namespace in the order they came.
+
+    Namespaces take turns, so that whoever changes a thousand Services of one at once
+    keeps those of another waiting for no more than one.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[ObjectRef, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def add(self, refs: Iterable[ObjectRef]) -> None:
+        """These wait, if they do not yet."""
+        for ref in refs:
+            self._waiting.setdefault(ref.namespace, {})[ref] = None
+
+    def take(self) -> ObjectRef:
+        """The next one, which waits no more.
+
+        Raises:
+            StopIteration: there is none.
+        """
+        namespace, refs = next(iter(self._waiting.items()))
+        ref = next(iter(refs))
+        del refs[ref], self._waiting[namespace]
+        if refs:
+            self._waiting[namespace] = refs
+        return ref
+
+
 class CompileQueue:
     """Services that are to be compiled, each once.
 
@@ -30,11 +64,11 @@ class CompileQueue:
     another.
 
     Attributes:
-        small: in the order they came.
+        small: those that are compiled many at once.
     """
 
     def __init__(self) -> None:
-        self.small: OrderedDict[ObjectRef, None] = OrderedDict()
+        self.small = Turns()
         self._large: dict[str, dict[ObjectRef, None]] = {}
         self._current: ObjectRef | None = None
         self._compilation: Compilation | None = None
@@ -57,7 +91,7 @@ class CompileQueue:
 
     def add(self, refs: Iterable[ObjectRef]) -> None:
         """These are to be compiled."""
-        self.small.update(dict.fromkeys(refs))
+        self.small.add(refs)
 
     def is_taken(self, ref: ObjectRef) -> bool:
         """Whether a Service waits among the large ones, or has its turn."""

@@ -269,7 +269,7 @@ class Compiler:
     def _compile_small(self) -> None:
         small = self._queue.small
         for _ in range(min(SMALL, len(small))):
-            ref, _ = small.popitem(last=False)
+            ref = small.take()
             if self._queue.is_taken(ref):
                 self._queue.postpone(ref)
                 continue

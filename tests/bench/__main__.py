@@ -23,6 +23,7 @@ SIZED = ("speed", "memory")
 ONCE = {
     "churn": 10_000,
     "hostile": 1_000,
+    "floods": 1_000,
     "looplag": 10_000,
     "api": 10_000,
     "list": 10_000,

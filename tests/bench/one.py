@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 from ipvsctl.cli.logs import configure_logs
 from ipvsctl.cli.options import LogFormat
-from tests.bench import api_memory, churn, hostile, looplag, memory, single, speed
+from tests.bench import (
+    api_memory,
+    churn,
+    floods,
+    hostile,
+    looplag,
+    memory,
+    single,
+    speed,
+)
 from tests.bench.sizes import Figures, Size
 
 FIGURES: dict[str, Callable[[Size, float], Figures]] = {
@@ -14,6 +23,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "memory": lambda size, _: memory.measure(size),
     "churn": churn.measure,
     "hostile": hostile.measure,
+    "floods": floods.measure,
     "looplag": looplag.measure,
     "api": lambda size, _: api_memory.measure(*size, changes_per_s=100, after_s=30),
     "list": lambda size, _: single.measure_list(size),
@@ -26,7 +36,7 @@ def main() -> int:
     figure, services, endpoints, seconds = sys.argv[1:]
     configure_logs(LogFormat.CONSOLE, verbose=0)
     size = Size(int(services), int(endpoints))
-    if figure in {"speed", "churn", "hostile", "looplag"}:
+    if figure in {"speed", "churn", "floods", "hostile", "looplag"}:
         # The first time, the kernel loads the modules of sets and rules.
         speed.measure(Size(10, 1))
     json.dump(FIGURES[figure](size, float(seconds)), sys.stdout)

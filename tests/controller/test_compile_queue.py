@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from ipvsctl.cluster.events import Deleted, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compilation import LARGE_VIRTUAL_SERVERS
-from ipvsctl.controller.compile_queue import MOST_PARTS, Pace
+from ipvsctl.controller.compile_queue import MOST_PARTS, Pace, Turns
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.limits import Limits
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort
-from ipvsctl.model.problem import Kind
+from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.steps import Step, finish
 from ipvsctl.plan.union.desired import PART
 from ipvsctl.plan.union.desired_change import DesiredChange
@@ -227,3 +227,19 @@ def test_the_pace_is_the_kernels() -> None:
     for _ in range(10):
         pace.note(1)
     assert pace.parts == 1
+
+
+def test_a_namespace_that_changes_much_lets_others_go_first() -> None:
+    """One of its Services is before those of another, and not all of them."""
+    turns, web = Turns(), ObjectRef("default", "web")
+    flood = [ObjectRef("flood", f"s{n}") for n in range(3)]
+    turns.add(flood)
+    turns.add([web, flood[0], ObjectRef("other", "b"), web])
+    assert len(turns) == 5
+    taken = []
+    while turns:
+        taken.append(turns.take())
+    assert taken == [flood[0], web, ObjectRef("other", "b"), flood[1], flood[2]]
+    assert len(turns) == 0
+    turns.add([web])
+    assert turns.take() == web
