@@ -1,11 +1,15 @@
 """The page has each change, with what became of it."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.reliability.drift import DRIFTS
 from tests.reliability.page import PAGE, put
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 def test_every_change_is_on_the_page() -> None:
@@ -30,3 +34,14 @@ def test_figures_take_the_place_of_those_before(tmp_path: Path) -> None:
         assert page.read_text() == (f"# a\n<!-- b -->\n\n{figures}\n\n<!-- /b -->\nc\n")
     with pytest.raises(ValueError, match="has no place x"):
         put("x", ["3"], page)
+
+
+def test_each_error_has_a_test_that_is_there() -> None:
+    """In the last column: a file, or one of its tests."""
+    rows = PAGE.read_text("utf-8").partition("## Where each error ends")[2]
+    named = re.findall(r"\| `(tests/\S+)` \|$", rows, re.MULTILINE)
+    assert len(named) > 25
+    for name in named:
+        path, _, test = name.partition("::")
+        text = (ROOT / path).read_text("utf-8")
+        assert not test or f"def {test}(" in text, name
