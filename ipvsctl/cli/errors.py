@@ -5,10 +5,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
+from typing import Final
 
 import typer
 
+import ipvsctl
 from ipvsctl.model.errors import IpvsctlError
+
+_HOME: Final = Path(ipvsctl.__file__).parent
 
 
 class ExitStatus(IntEnum):
@@ -54,11 +59,10 @@ def reported(verbose: int) -> Iterator[None]:
 def where(error: BaseException) -> str:
     """The innermost line of this program that an exception came through."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "/ipvsctl/" in frame.filename]
+    ours = [f for f in frames if Path(f.filename).is_relative_to(_HOME)]
     if not ours:
         return "elsewhere"
-    name = ours[-1].filename.rpartition("/ipvsctl/")[2]
-    return f"in {name}:{ours[-1].lineno}"
+    return f"in {Path(ours[-1].filename).relative_to(_HOME)}:{ours[-1].lineno}"
 
 
 def complain(text: str) -> None:
