@@ -55,7 +55,8 @@ class Patience:
             return future.result(patience_s)
         except TimeoutError as error:
             if future.done():
-                raise
+                # Just now, or that is what it has raised.
+                return future.result()
             raise self._late() from error
 
     def _late(self) -> KernelError:

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_call_that_raises_a_timeout_of_its_own() -> None:
 
     with pytest.raises(TimeoutError, match="of its own"):
         Patience().call(late, "late", 60)
+
+
+def test_a_call_that_ends_when_nobody_waits_any_more() -> None:
+    """It is late, or it is not: never anything else."""
+    outcomes = Counter[str]()
+    for _ in range(500):
+        try:
+            outcomes[Patience().call(lambda: "in time", "count", 0)] += 1
+        except KernelError:
+            outcomes["late"] += 1
+    assert outcomes.keys() <= {"in time", "late"}
+    assert outcomes.total() == 500
 
 
 def test_a_call_that_hangs_costs_its_time_once() -> None:
