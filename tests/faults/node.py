@@ -1,6 +1,7 @@
 """A node of the lab that faults are planted in, with a daemon."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -87,23 +88,41 @@ class Node:
         assert self.ipvsctl("apply", *self.objects)[0] == 0
 
 
+def start(
+    node: Node, log: Path | None = None, code: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """`ipvsctl run` on the node, from now on.
+
+    Args:
+        node: where.
+        log: is appended to; None is nowhere.
+        code: a directory that has the package; None is the one that tests run.
+    """
+    command = [
+        *(sys.executable, "-m", "ipvsctl", "run", *node.objects),
+        *("--socket", str(node.sock), "--config", str(node.config)),
+    ]
+    env = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
+    written = open(os.devnull if log is None else log, "ab")  # noqa: PTH123, SIM115
+    with inside(node.netns), written:
+        return subprocess.Popen(command, stderr=written, cwd=code, env=env)
+
+
+def wait_for_audit(node: Node, process: subprocess.Popen[bytes]) -> None:
+    """Return when a daemon has audited once."""
+    end = time.monotonic() + 120
+    while "last audit" not in (said := _status(node)):
+        assert process.poll() is None, said
+        assert time.monotonic() < end, said
+        time.sleep(0.2)
+
+
 @contextmanager
 def daemon(node: Node) -> Iterator[subprocess.Popen[bytes]]:
-    """`ipvsctl run` on the node."""
-    with inside(node.netns):
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ipvsctl", "run", *node.objects),
-                *("--socket", str(node.sock), "--config", str(node.config)),
-            ],
-            stderr=subprocess.DEVNULL,
-        )
+    """`ipvsctl run` on the node, which has audited once."""
+    process = start(node)
     try:
-        end = time.monotonic() + 120
-        while "last audit" not in (said := _status(node)):
-            assert process.poll() is None
-            assert time.monotonic() < end, said
-            time.sleep(0.2)
+        wait_for_audit(node, process)
         yield process
     finally:
         process.send_signal(signal.SIGCONT)

@@ -4,8 +4,6 @@
 """
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,8 +13,7 @@ from typing import Final
 import pytest
 
 from tests.faults.cluster import OBJECTS
-from tests.faults.node import Node
-from tests.lab.netns import inside
+from tests.faults.node import Node, start
 from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Servers, connect
 from tests.reliability.drift import VIP, Traffic, wait
@@ -57,16 +54,7 @@ def daemon(node: Node, code: Path) -> Iterator[None]:
     """A daemon of some release, that has audited once and is killed at the end."""
     log = node.config.with_name("log")
     log.write_text("")
-    with inside(node.netns), log.open("ab") as written:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ipvsctl", "run", *node.objects),
-                *("--socket", str(node.sock), "--config", str(node.config)),
-            ],
-            stderr=written,
-            cwd=code,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(code)},
-        )
+    process = start(node, log, code)
     try:
 
         def has_audited() -> bool:

@@ -6,8 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
-from tests.faults.node import CONFIG, Node
+from tests.faults.node import CONFIG, Node, start, wait_for_audit
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Servers
@@ -58,7 +56,8 @@ class Soaked:
 
     def start(self) -> None:
         """Have a daemon again; the one before is gone."""
-        self.process = _daemon(self.node, self.log)
+        self.process = start(self.node, self.log)
+        wait_for_audit(self.node, self.process)
 
     def kill(self, number: signal.Signals) -> None:
         """End the daemon."""
@@ -170,9 +169,10 @@ def soaked(scratch: Path, choose: random.Random) -> Iterator[tuple[Soaked, Churn
             text = CONFIG.replace("PERIOD", SYNC_PERIOD).replace("WATCH", "true")
             node.config.write_text(text)
             churn, log = Churn(node.manifests, choose), scratch / "log"
-            process = _daemon(node, log)
+            process = start(node, log)
             made = Soaked(node=node, world=built, flags=flags, log=log, process=process)
             try:
+                wait_for_audit(node, process)
                 yield made, churn
             finally:
                 made.process.kill()
@@ -193,20 +193,3 @@ def _broken_tools(scratch: Path, flags: Path) -> Path:
         (binaries / name).write_text(text)
         (binaries / name).chmod(0o755)
     return binaries
-
-
-def _daemon(node: Node, log: Path) -> subprocess.Popen[bytes]:
-    with inside(node.netns), log.open("ab") as written:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ipvsctl", "run", *node.objects),
-                *("--socket", str(node.sock), "--config", str(node.config)),
-            ],
-            stderr=written,
-        )
-    end = time.monotonic() + 120
-    while "last audit" not in node.ipvsctl("status", "--socket", str(node.sock))[1]:
-        if process.poll() is not None or time.monotonic() > end:
-            raise TimeoutError(log.read_text()[-2000:])
-        time.sleep(0.2)
-    return process
