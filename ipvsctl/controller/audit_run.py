@@ -15,6 +15,8 @@ from ipvsctl.cluster.taken import Taken
 from ipvsctl.controller.jobs import Aftermath, aftermath
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport, confirm
+from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.parts import Part
@@ -82,13 +84,24 @@ class AuditRun:
         """
         reconciler = self._reconciler
         # Everything is compiled for the host's addresses, so these are read first.
-        host = reconciler.kernel.read_host()
+        host = self._host(taken)
         yield Step.EXCLUSIVE
         change = yield from reconciler.prepare_in_steps(taken, host)
         self.changes += (change,)
         yield Step.EXCLUSIVE
         observed = yield from self._observe(has_rules=not reconciler.has_absorbed)
         return self._outcome(reconciler.impose(observed))
+
+    def _host(self, taken: Taken) -> HostNetwork | None:
+        """The node's own network; None, once it is known, if it cannot be read."""
+        try:
+            return self._reconciler.kernel.read_host()
+        except (KernelError, WireError):
+            if self._reconciler.has_absorbed:
+                return None
+            # The store has told it, and tells it once.
+            self._reconciler.hear(taken)
+            raise
 
     def between_syncs(self) -> Steps[AuditOutcome | None]:
         """Do all of it but for compiling what is dirty, while syncs do that.

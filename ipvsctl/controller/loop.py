@@ -198,7 +198,7 @@ class Loop:
         self._audited.set()
         observed = done.observed
         if observed.skipped:
-            self._audit_wanted.set()
+            self._repair()
         return self.state.audited(observed, len(to_try_again(done.report)))
 
     async def _audit_alone(self) -> SyncReport:
@@ -254,7 +254,7 @@ class Loop:
         return outcome.report
 
     def _repair(self) -> None:
-        """Have an audit, also while one is to be tried again later."""
+        """Have an audit at once, also while one is to be tried again later."""
         self._drift_seen.set()
         self._audit_wanted.set()
 

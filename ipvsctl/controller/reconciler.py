@@ -64,9 +64,8 @@ class Reconciler:
         self.config = config
         self.clock = clock
         self._store = store
-        self._compiler = Compiler(
-            config=config, store=store, capabilities=kernel.capabilities()
-        )
+        can = kernel.capabilities()
+        self._compiler = Compiler(config=config, store=store, capabilities=can)
         self.drain_clock = DrainClock(config.drain_timeout_s)
         self._pace = Pace()
         self._followers: list[ConcurrentChanges] = []
@@ -105,8 +104,8 @@ class Reconciler:
 
     def drain_ages_s(self) -> Mapping[Drain, float]:
         """For how many seconds each drain has been seen."""
-        now = self.clock()
-        return {drain: now - since for drain, since in self.drain_clock.since.items()}
+        now, since_s = self.clock(), self.drain_clock.since
+        return {drain: now - since for drain, since in since_s.items()}
 
     @property
     def noted_problems(self) -> ProblemPart:
@@ -129,6 +128,10 @@ class Reconciler:
     def take(self) -> Taken:
         """What the store knows now, to be given to a job; see `Store.take`."""
         return self._store.take()
+
+    def hear(self, taken: Taken) -> None:
+        """Have to compile what is dirty, when anything is compiled."""
+        self._compiler.take(taken)
 
     def prepare(self, host: HostNetwork | None = None) -> DesiredChange:
         """Compile what is dirty now; while no other thread is there.

@@ -21,6 +21,10 @@ class Patience:
 
     Args:
         clock: steady, in seconds.
+
+    Attributes:
+        taken_s: how long the last call took that did not fail, also if nobody waited
+            for it any more; None if there was none.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,6 +32,7 @@ class Patience:
         self._left: Future[Any] | None = None
         self._what = ""
         self._begun_s = 0.0
+        self.taken_s: float | None = None
 
     def call(self, call: Callable[[], T], what: str, patience_s: float) -> T:
         """What a call returns, or raises.
@@ -45,7 +50,7 @@ class Patience:
         future: Future[T] = Future()
         self._left, self._what, self._begun_s = future, what, self._clock()
         # Nobody waits for it when the process ends.
-        thread = threading.Thread(target=_run, args=(future, call), daemon=True)
+        thread = threading.Thread(target=self._run, args=(future, call), daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -59,14 +64,17 @@ class Patience:
                 return future.result()
             raise self._late() from error
 
+    def _run(self, future: Future[T], call: Callable[[], T]) -> None:
+        begun_s = self._clock()
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001  # it is the caller's
+            future.set_exception(error)
+        else:
+            self.taken_s = self._clock() - begun_s
+            future.set_result(result)
+
     def _late(self) -> KernelError:
         taken_s = self._clock() - self._begun_s
         reason = f"has not ended in {taken_s:.0f} s"
         return KernelError.of(errno.ETIMEDOUT, self._what, reason)
-
-
-def _run(future: Future[T], call: Callable[[], T]) -> None:
-    try:
-        future.set_result(call())
-    except BaseException as error:  # noqa: BLE001  # it is the caller's
-        future.set_exception(error)

@@ -5,8 +5,7 @@ for it goes on without it after a while, and the others until it has ended.
 """
 
 import errno
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from ipvsctl.kernel.patience import Patience
@@ -61,20 +60,16 @@ class Rules:
 
     Args:
         tools: by family; changing the rules of a family without one fails.
-        clock: steady, in seconds.
         patience: with each of them; None is one for each.
     """
 
     def __init__(
         self,
         tools: Mapping[IPFamily, RulesTool],
-        clock: Callable[[], float] = time.monotonic,
         patience: Mapping[IPFamily, Patience] | None = None,
     ) -> None:
         self._tools = tools
-        self._clock = clock
         self._patience = patience or {family: Patience() for family in tools}
-        self._taken_s: dict[IPFamily, float] = {}
 
     @property
     def random_fully(self) -> bool:
@@ -93,12 +88,9 @@ class Rules:
             KernelError: they could not be read, or not in time.
             WireError: their text is cut short.
         """
-        begun_s = self._clock()
-        chains = self._patience[family].call(
+        return self._patience[family].call(
             self._tools[family].read, "reading rules", self._patience_s(family)
         )
-        self._taken_s[family] = self._clock() - begun_s
-        return chains
 
     def read_filter(self, family: IPFamily) -> FilterTable:
         """Everybody's filter rules of one of the families."""
@@ -131,6 +123,7 @@ class Rules:
         )
 
     def _patience_s(self, family: IPFamily) -> float:
-        if family not in self._taken_s:
+        taken_s = self._patience[family].taken_s
+        if taken_s is None:
             return FIRST_PATIENCE_S
-        return max(LEAST_PATIENCE_S, _LONGER * self._taken_s[family])
+        return max(LEAST_PATIENCE_S, _LONGER * taken_s)

@@ -242,6 +242,8 @@ class FakeKernel:
 
     def read_host(self) -> HostNetwork:
         """See `interface.Kernel`."""
+        if Part.NETWORK in self.unread:
+            raise KernelError.of(errno.EIO, "list addresses", self.unread[Part.NETWORK])
         return self.host
 
     def glance(self) -> Glance:

@@ -2,7 +2,9 @@
 
 import errno
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -14,6 +16,7 @@ from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains, RulesChange
 from ipvsctl.plan.diff.ops import ChangeRules
+from tests.fakes.clock import FakeClock
 
 
 def fail() -> None:
@@ -56,18 +59,19 @@ def test_a_call_that_ends_when_nobody_waits_any_more() -> None:
 def test_a_call_that_hangs_costs_its_time_once() -> None:
     """Those after it fail at once, until it has ended; they are not done later."""
     begun, ended, done = threading.Event(), threading.Event(), []
-    times = iter([0.0, 3.0, 9.0])
-    patience = Patience(lambda: next(times, 10.0))
+    clock = FakeClock()
+    patience = Patience(clock)
 
     def hang() -> None:
         begun.set()
         assert ended.wait(60)
         done.append("reading")
 
-    with pytest.raises(KernelError, match="reading: has not ended in 3 s") as error:
+    with pytest.raises(KernelError, match="reading: has not ended in 0 s") as error:
         patience.call(hang, "reading", 0.01)
     assert error.value.errno == errno.ETIMEDOUT
     assert begun.wait(60)
+    clock.advance(9)
     with pytest.raises(KernelError, match="reading: has not ended in 9 s"):
         patience.call(lambda: done.append("writing"), "writing", 60)
     ended.set()
@@ -109,8 +113,8 @@ class SlowTool:
 class NotedPatience(Patience):
     """Notes how long it would wait, and does not wait so long."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
         self.waits_s: list[float] = []
 
     def call(self, call, what, patience_s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
@@ -120,11 +124,12 @@ class NotedPatience(Patience):
 
 def test_rules_are_waited_for_as_long_as_they_are_known_to_take() -> None:
     """The first time for long; to write them, for the lock as well."""
-    times = iter([0.0, 3.0, 10.0, 10.1])
     tool, patience = SlowTool(), NotedPatience()
-    rules = Rules({IPFamily.IPV4: tool}, lambda: next(times), {IPFamily.IPV4: patience})
+    rules = Rules({IPFamily.IPV4: tool}, {IPFamily.IPV4: patience})
     rules.read(IPFamily.IPV4)
+    patience.taken_s = 3.0
     rules.read(IPFamily.IPV4)
+    patience.taken_s = 0.1
     change = RulesChange(family=IPFamily.IPV4)
     assert rules.run([ChangeRules(change)]) == []
     assert tool.done == [change]
@@ -135,10 +140,39 @@ def test_rules_are_waited_for_as_long_as_they_are_known_to_take() -> None:
     ]
 
 
+def test_a_call_that_was_late_is_waited_for_longer_the_next_time() -> None:
+    """A node with very many rules is slow each time, and must not be given up."""
+    tool, clock = SlowTool(), FakeClock()
+    patience = NotedPatience(clock)
+    rules = Rules({IPFamily.IPV4: tool}, {IPFamily.IPV4: patience})
+    tool.go_on.clear()
+    with pytest.raises(KernelError, match="has not ended"):
+        rules.read(IPFamily.IPV4)
+    clock.advance(25)
+    tool.go_on.set()
+    end = time.monotonic() + 60
+    while patience.taken_s is None and time.monotonic() < end:
+        time.sleep(0.001)
+    with suppress(KernelError):
+        # Its thread may be about to end.
+        rules.read(IPFamily.IPV4)
+    assert patience.waits_s[:2] == [FIRST_PATIENCE_S, 100.0]
+
+
+def test_one_that_fails_teaches_nothing() -> None:
+    """It is no sign of how long the next one will take."""
+    patience = Patience()
+    with pytest.raises(KernelError, match="lock"):
+        patience.call(fail, "lock", 60)
+    assert patience.taken_s is None
+    patience.call(lambda: 1, "count", 60)
+    assert patience.taken_s is not None
+
+
 def test_rules_that_hang() -> None:
     """What is to be written meanwhile is refused, and can be tried again."""
     tool, patience = SlowTool(), NotedPatience()
-    rules = Rules({IPFamily.IPV6: tool}, patience={IPFamily.IPV6: patience})
+    rules = Rules({IPFamily.IPV6: tool}, {IPFamily.IPV6: patience})
     tool.go_on.clear()
     with pytest.raises(KernelError, match="reading rules: has not ended in 0 s"):
         rules.read(IPFamily.IPV6)
