@@ -6,10 +6,15 @@ returns; the time limit only ends a wait for an answer that was lost.
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final, Self, TypeVar
 
-from ipvsctl.kernel.socket import CLOSED, RawSocket, open_socket
+from ipvsctl.kernel.socket import (
+    AnswersLostError,
+    Endpoint,
+    RawSocket,
+    open_socket,
+    socket_error,
+)
 from ipvsctl.model.errors import DumpInterrupted, KernelError
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.wire.netlink.messages import (
@@ -59,8 +64,7 @@ _LOST_ANSWER: Final = Ack(errno.ENOBUFS, "the kernel's answer was lost")
 class NetlinkSocket:
     """One socket of one netlink protocol.
 
-    One that fails is replaced: at once where nothing was sent yet, else for the next
-    request.
+    One that fails is replaced, see `Endpoint`.
 
     Args:
         endpoint: the open socket; it is closed with this.
@@ -77,9 +81,7 @@ class NetlinkSocket:
         name: str,
         reopen: Callable[[], RawSocket] | None = None,
     ) -> None:
-        self._socket: RawSocket | None = endpoint
-        self._reopen = reopen
-        self._name = name
+        self._endpoint = Endpoint(endpoint, name, reopen)
         self._sequence = 1
 
     @classmethod
@@ -93,14 +95,11 @@ class NetlinkSocket:
         try:
             return cls(open_socket(protocol), name, lambda: open_socket(protocol))
         except OSError as error:
-            raise _error(error, name) from error
+            raise socket_error(error, name) from error
 
     def close(self) -> None:
         """Close the socket."""
-        if self._socket is not None:
-            # Somebody may have closed it before.
-            with suppress(OSError):
-                self._socket.close()
+        self._endpoint.close()
 
     def apply(self, messages: Iterable[bytes]) -> dict[int, Ack]:
         """Run change requests in order; one that is refused does not stop the next.
@@ -206,8 +205,8 @@ class NetlinkSocket:
         refused = dict.fromkeys(range(len(batch)), _NO_ANSWER)
         while True:
             try:
-                datagram = self._receive()
-            except _AnswersLostError:
+                datagram = self._endpoint.receive(_DATAGRAM_BYTES)
+            except AnswersLostError:
                 return dict.fromkeys(range(len(batch)), _LOST_ANSWER)
             for kind, flags, sequence, start, end in iter_messages(datagram):
                 place = sequence - first
@@ -229,8 +228,8 @@ class NetlinkSocket:
         places = range(len(batch))
         while True:
             try:
-                datagram = self._receive()
-            except _AnswersLostError:
+                datagram = self._endpoint.receive(_DATAGRAM_BYTES)
+            except AnswersLostError:
                 return [answers.get(place, _LOST_ANSWER) for place in places]
             for kind, flags, sequence, start, end in iter_messages(datagram):
                 place = sequence - first
@@ -269,13 +268,13 @@ class NetlinkSocket:
 
     def _ask_for_dump(self, request: bytes) -> int:
         wanted = self._next_sequences(1)
-        self._send_bytes(numbered(request, wanted))
+        self._endpoint.send(numbered(request, wanted))
         return wanted
 
     def _receive_dump(self, what: str) -> bytes:
         try:
-            return self._receive()
-        except _AnswersLostError as error:
+            return self._endpoint.receive(_DATAGRAM_BYTES)
+        except AnswersLostError as error:
             raise KernelError.of(errno.ENOBUFS, what) from error
 
     def _send(self, batch: Sequence[bytes]) -> int:
@@ -284,7 +283,7 @@ class NetlinkSocket:
         data = bytearray(b"".join(batch))
         first = self._next_sequences(len(batch))
         stamp(data, lengths, first)
-        self._send_bytes(data)
+        self._endpoint.send(data)
         return first
 
     def _next_sequences(self, count: int) -> int:
@@ -294,55 +293,6 @@ class NetlinkSocket:
         first = self._sequence
         self._sequence += count
         return first
-
-    def _send_bytes(self, data: bytes | bytearray) -> None:
-        try:
-            self._opened().send(data)
-        except OSError as error:
-            self._lose(error)
-            if error.errno not in CLOSED or self._reopen is None:
-                raise _error(error, self._name) from error
-            self._send_again(data)
-
-    def _send_again(self, data: bytes | bytearray) -> None:
-        try:
-            self._opened().send(data)
-        except OSError as error:
-            self._lose(error)
-            raise _error(error, self._name) from error
-
-    def _receive(self) -> bytes:
-        try:
-            return self._opened().recv(_DATAGRAM_BYTES)
-        except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                raise _AnswersLostError from error
-            self._lose(error)
-            raise _error(error, self._name) from error
-
-    def _opened(self) -> RawSocket:
-        if self._socket is None and self._reopen is not None:
-            self._socket = self._reopen()
-        if self._socket is None:
-            raise OSError(errno.EBADF, "closed")
-        return self._socket
-
-    def _lose(self, error: OSError) -> None:
-        """Have another socket the next time: nobody knows what this one still says."""
-        if self._reopen is None:
-            return
-        lost, self._socket = self._socket, None
-        if lost is None:
-            return
-        if error.errno in CLOSED:
-            # By now its number may be another's.
-            lost.detach()
-        else:
-            lost.close()
-
-
-class _AnswersLostError(Exception):
-    """The receive buffer was too small for the kernel's answers (ENOBUFS)."""
 
 
 def _check_end(
@@ -354,11 +304,6 @@ def _check_end(
         ack = decode_ack(datagram, flags, start, end)
     if ack.errno:
         raise KernelError.of(ack.errno, what, ack.reason)
-
-
-def _error(error: OSError, name: str) -> KernelError:
-    code = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno
-    return KernelError.of(code or errno.EIO, name)
 
 
 def _batches(messages: Iterable[bytes]) -> Iterator[list[bytes]]:
