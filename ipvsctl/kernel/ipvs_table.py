@@ -141,9 +141,12 @@ class IpvsTable:
         Raises:
             KernelError: NotFound when the kernel has no IPVS any more.
         """
-        # The module may have been taken out and put in again.
-        self._requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
-        listed = yield from self._list_in_steps()
+        try:
+            listed = yield from self._list_in_steps()
+        except NotFound:
+            # The module was taken out, and maybe put in again, with another number.
+            self._requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
+            listed = yield from self._list_in_steps()
         if listed:
             yield Step.EXCLUSIVE
             found = {server.key for server, _ in listed}
