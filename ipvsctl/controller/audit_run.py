@@ -23,7 +23,7 @@ from ipvsctl.model.parts import Part
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, exclusively, parts
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
-from ipvsctl.plan.diff.kinds import ObjectKind
+from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -71,11 +71,13 @@ class AuditRun:
         self.changes: tuple[DesiredChange, ...] = ()
         self.touched = ConcurrentChanges()
 
-    def alone(self, taken: Taken) -> Steps[AuditOutcome]:
+    def alone(self, taken: Taken, *, has_rules: bool) -> Steps[AuditOutcome]:
         """Do all of it, with what is dirty; no other job may come between two steps.
 
-        But for rules, once others wait meanwhile: they are the next audit's business,
-        since whoever holds their lock would keep everybody waiting.
+        Args:
+            taken: of the store.
+            has_rules: with rules, although whoever holds their lock keeps everybody
+                waiting; so they are, once others wait, the next audit's business.
 
         Raises:
             KernelError: something could not be read.
@@ -89,7 +91,7 @@ class AuditRun:
         change = yield from reconciler.prepare_in_steps(taken, host)
         self.changes += (change,)
         yield Step.EXCLUSIVE
-        observed = yield from self._observe(has_rules=not reconciler.has_absorbed)
+        observed = yield from self._observe(has_rules=has_rules)
         return self._outcome(reconciler.impose(observed))
 
     def _host(self, taken: Taken) -> HostNetwork | None:
@@ -135,7 +137,7 @@ class AuditRun:
         reconciler.holding.know(desired)
         yield Step.EXCLUSIVE
         plan = yield from exclusively(diff_in_steps(observed, desired, options))
-        if any(op.kind is ObjectKind.SET for op in plan):
+        if any(op.kind is ObjectKind.SET and not _is_goodbye(op) for op in plan):
             # Entries that come meanwhile would be lost with the old set.
             return None
         plan, report = yield from self._apply(plan)
@@ -155,20 +157,27 @@ class AuditRun:
     def _apply(self, plan: Plan) -> Steps[tuple[Plan, Report]]:
         """Do what no sync was about; what was done.
 
-        Rules come last, beside syncs: no other op waits for the lock of iptables.
+        Rules come late, beside syncs: no other op waits for the lock of iptables, but
+        the sets that they let go of.
         """
         rules = tuple(op for op in plan if op.kind is ObjectKind.RULES)
-        rest = tuple(op for op in plan if op.kind is not ObjectKind.RULES)
+        sets = tuple(op for op in plan if _is_goodbye(op))
+        rest = tuple(
+            op for op in plan if op.kind is not ObjectKind.RULES and not _is_goodbye(op)
+        )
         done, report = yield from self._apply_between_syncs(rest)
-        if not rules:
-            return done, report
-        yield Step.SHARED
-        last = self._reconciler.kernel.apply(rules)
-        yield Step.EXCLUSIVE
-        self._reconciler.note_ops(rules, self.touched)
-        return (*done, *rules), Report(
-            applied=report.applied + last.applied,
-            failed=(*report.failed, *last.failed),
+        reports = [report]
+        if rules:
+            yield Step.SHARED
+            reports.append(self._reconciler.kernel.apply(rules))
+            yield Step.EXCLUSIVE
+            self._reconciler.note_ops(rules, self.touched)
+        if sets:
+            _, report = yield from self._apply_between_syncs(sets)
+            reports.append(report)
+        return (*done, *rules, *sets), Report(
+            applied=sum(report.applied for report in reports),
+            failed=tuple(failed for report in reports for failed in report.failed),
         )
 
     def _apply_between_syncs(self, plan: Plan) -> Steps[tuple[Plan, Report]]:
@@ -217,6 +226,11 @@ class AuditRun:
             health_checks=dict(reconciler.desired.health_checks()),
             aftermath=aftermath(reconciler),
         )
+
+
+def _is_goodbye(op: Op) -> bool:
+    """Whether a set goes that nobody wants: no sync puts anything into it."""
+    return op.kind is ObjectKind.SET and op.verb is Verb.DELETE
 
 
 def _is_in(op: Op, refused: Container[VirtualServerKey]) -> bool:

@@ -197,7 +197,7 @@ class Loop:
             return False
         self._audited.set()
         observed = done.observed
-        if observed.skipped:
+        if observed.skipped and not done.report.failed:
             self._repair()
         return self.state.audited(observed, len(to_try_again(done.report)))
 
@@ -208,7 +208,10 @@ class Loop:
             serial, taken = self.backlog.take(), self._reconciler.take()
             run = AuditRun(self._reconciler)
             try:
-                outcome = await self._worker.walk(Priority.ALONE, run.alone(taken))
+                # What is refused may wait for the rules, as a set that they hold does.
+                with_rules = not self._audited.is_set() or bool(self.state.failed_ops)
+                steps = run.alone(taken, has_rules=with_rules)
+                outcome = await self._worker.walk(Priority.ALONE, steps)
             finally:
                 self.backlog.absorbed(run.changes)
             return await self._audit_done(serial, outcome)

@@ -1,12 +1,16 @@
 """A daemon that cannot read a part of the kernel."""
 
+import errno
 from ipaddress import IPv4Address
 
 import pytest
 from structlog.testing import capture_logs
 
 from ipvsctl.controller.drift_watch import GLANCE_S
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.parts import EVIDENCE, RULES, Part
+from ipvsctl.model.rules import ChainRef, Table, UnknownRule
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import (
@@ -14,6 +18,7 @@ from ipvsctl.plan.diff.ops import (
     CreateSet,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.builders import service
 from tests.controller.cluster import (
     FIRST,
@@ -167,3 +172,50 @@ async def test_sets_are_made_anew_although_another_part_is_unread(part: Part) ->
     desired = world.reconciler.desired.state()
     assert observed.sets.keys() == desired.sets.keys()
     assert observed.chains == desired.chains
+
+
+async def test_sets_that_wrong_rules_hold() -> None:
+    """Another proxy was started for a moment: its rules go, and then its sets."""
+    world = World(ListSource(FIRST))
+    name = "KUBE-NODE-PORT-TCP"
+    held = UnknownRule(f"-p tcp -m set --match-set {name} dst -j KUBE-MARK-MASQ")
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        await world.idle()
+        world.kernel.preload_set(SetSpec(name=name, type=SetType.BITMAP_PORT))
+        chain = ChainRef(Table.NAT, "KUBE-SERVICES")
+        world.kernel.preload_chains(IPFamily.IPV4, {chain: (held,)})
+        for _ in range(4):
+            world.clock.advance(RETRY_S)
+            await world.idle()
+        assert not world.loop.state.failed_ops
+        observed = world.kernel.observe().state
+    desired = world.reconciler.desired.state()
+    assert observed.chains == desired.chains
+    assert not observed.leftovers
+
+
+async def test_a_set_that_cannot_be_made() -> None:
+    """Audits keep their pauses, and all else is mended: the rules too, in the end."""
+    world = World(ListSource(FIRST))
+    async with running(world):
+        await world.until(lambda: has_audited(world, 1))
+        await world.idle()
+        lose(world, ObjectKind.SET, ObjectKind.RULES, ObjectKind.VIRTUAL_SERVER)
+        refused = set_key(SetRole.EXTERNAL_IP, IPFamily.IPV6)
+        world.kernel.fail_on(
+            lambda op: isinstance(op, CreateSet) and op.key == refused, errno.ENOMEM
+        )
+        for _ in range(10):
+            world.clock.advance(RETRY_S)
+            await world.idle()
+        assert world.loop.state.audits < 30
+        assert world.loop.state.failed_ops
+        assert serves(world)
+        tried = [op for op in world.kernel.log if isinstance(op, ChangeRules)]
+        assert tried
+        world.kernel.stop_failing()
+        world.clock.advance(RETRY_S)
+        await world.until(lambda: not world.loop.state.failed_ops)
+        observed = world.kernel.observe().state
+    assert observed.chains == world.reconciler.desired.state().chains

@@ -48,11 +48,10 @@ class FakeRules:
     def uses_set(self, name: str) -> bool:
         """Some rule refers to the set."""
         return any(
-            name in _sets_of(rule)
+            name in (_sets_of(rule) if isinstance(rule, Rule) else rule.text.split())
             for chains in self._chains.values()
             for rules in chains.values()
             for rule in rules
-            if isinstance(rule, Rule)
         )
 
     def restore(self, change: RulesChange, sets: Container[str]) -> None:
