@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from ipvsctl.cli.errors import where
-from ipvsctl.model.errors import KernelError
+from ipvsctl.model.errors import KernelError, describe_errno
 
 EVERY_S: Final = 60.0
 """Least time between two lines that say the same."""
@@ -20,9 +20,9 @@ EVERY_S: Final = 60.0
 _log = structlog.get_logger("ipvsctl")
 
 
-THREADS: Final = 4
-"""What the loop has done aside: answers, metrics, connections of the ports of health
-checks. More of it waits."""
+THREADS: Final = 12
+"""What the loop has done aside: answers, metrics, and names that are looked up, which
+may take long where a name server is away. More of it waits."""
 
 
 def started_threads(count: int = THREADS) -> ThreadPoolExecutor:
@@ -62,7 +62,10 @@ class LoopMishaps:
     def __call__(
         self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
     ) -> None:
-        """Say what has happened, if the same was not said lately."""
+        """Say what has happened, if the same was not said lately.
+
+        Not in the words of an exception, which may be a client's.
+        """
         error = context.get("exception")
         what = f"{context.get('message')} {type(error).__name__ if error else ''}"
         self._counts[what] += 1
@@ -73,7 +76,13 @@ class LoopMishaps:
         _log.error(
             "event loop",
             reason=context.get("message"),
-            error=repr(error) if error else None,
+            error=_name(error) if error else None,
             where=where(error) if error else None,
             times=self._counts.pop(what),
         )
+
+
+def _name(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{type(error).__name__}: {describe_errno(error.errno)}"
+    return type(error).__name__

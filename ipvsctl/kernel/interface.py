@@ -51,9 +51,9 @@ class Kernel(Protocol):
         """See `observe`; close what is not read to its end.
 
         Args:
-            has_rules: whether rules are to be read, which may take seconds.
             likely: what the kernel probably holds. Parts of the result that are equal
                 to its parts are the same objects, which takes less time and memory.
+            has_rules: whether rules are to be read, which may take seconds.
         """
         ...
 

@@ -29,6 +29,7 @@ class Patience:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._turn = threading.Lock()
         self._left: Future[Any] | None = None
         self._what = ""
         self._begun_s = 0.0
@@ -43,8 +44,18 @@ class Patience:
             patience_s: how long to wait.
 
         Raises:
-            KernelError: it takes longer, or the one before has not ended yet.
+            KernelError: it takes longer, or one that nobody waits for any more has not
+                ended yet.
         """
+        # Somebody else's call that is waited for is no sign of anything.
+        if not self._turn.acquire(timeout=patience_s):
+            raise self._late()
+        try:
+            return self._call(call, what, patience_s)
+        finally:
+            self._turn.release()
+
+    def _call(self, call: Callable[[], T], what: str, patience_s: float) -> T:
         if self._left is not None and not self._left.done():
             raise self._late()
         future: Future[T] = Future()

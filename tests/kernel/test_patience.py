@@ -5,7 +5,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 
@@ -56,6 +58,25 @@ def test_a_call_that_ends_when_nobody_waits_any_more() -> None:
     assert outcomes.total() == 500
 
 
+def test_two_who_call_at_once() -> None:
+    """The one waits for the other, as long as he would for his own call."""
+    patience, begun, ended = Patience(), threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        assert ended.wait(60)
+        return "first"
+
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(patience.call, slow, "first", 60)
+        assert begun.wait(60)
+        second = callers.submit(patience.call, lambda: "second", "second", 60)
+        with pytest.raises(KernelError, match="first: has not ended in 0 s"):
+            patience.call(lambda: "third", "third", 0.01)
+        ended.set()
+        assert (first.result(60), second.result(60)) == ("first", "second")
+
+
 def test_a_call_that_hangs_costs_its_time_once() -> None:
     """Those after it fail at once, until it has ended; they are not done later."""
     begun, ended, done = threading.Event(), threading.Event(), []
@@ -79,6 +100,9 @@ def test_a_call_that_hangs_costs_its_time_once() -> None:
         with suppress(KernelError):
             patience.call(lambda: done.append("next"), "writing", 60)
     assert done == ["reading", "next"]
+
+
+T = TypeVar("T")
 
 
 class SlowTool:
@@ -117,7 +141,8 @@ class NotedPatience(Patience):
         super().__init__(clock)
         self.waits_s: list[float] = []
 
-    def call(self, call, what, patience_s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
+    def call(self, call: Callable[[], T], what: str, patience_s: float) -> T:
+        """See `Patience`."""
         self.waits_s.append(patience_s)
         return super().call(call, what, min(patience_s, 0.01))
 

@@ -32,8 +32,8 @@ def unread_parts(
     Args:
         observed: what was read.
         words: what operators call the things of the firewall.
-        ages_s: how long ago each part was read in vain for the first time; those that
-            are not known are left out.
+        ages_s: how long ago each part was last read; those that are not known are left
+            out.
     """
     return tuple(
         unread_part(observed, words, part, ages_s.get(part)) for part in observed.unread
