@@ -4,7 +4,7 @@ A Service with thousands of virtual servers takes seconds to compile and to prog
 Its turn is cut into parts, between which all others are served.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Final
 
 from ipvsctl.controller.compilation import Compilation
@@ -20,6 +20,9 @@ _SLOW_S: Final = 0.02
 _FAST_S: Final = 0.01
 
 Parts = Generator[None, None, None]
+
+Choose = Callable[[Collection[ObjectRef]], ObjectRef]
+"""One of these."""
 
 
 class Turns:
@@ -38,19 +41,25 @@ class Turns:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
+    def __contains__(self, ref: ObjectRef) -> bool:
+        return ref in self._waiting.get(ref.namespace, ())
+
     def add(self, refs: Iterable[ObjectRef]) -> None:
         """These wait, if they do not yet."""
         for ref in refs:
             self._waiting.setdefault(ref.namespace, {})[ref] = None
 
-    def take(self) -> ObjectRef:
+    def take(self, choose: Choose | None = None) -> ObjectRef:
         """The next one, which waits no more.
+
+        Args:
+            choose: which one of a namespace it is; None is the first that came.
 
         Raises:
             StopIteration: there is none.
         """
         namespace, refs = next(iter(self._waiting.items()))
-        ref = next(iter(refs))
+        ref = next(iter(refs)) if choose is None else choose(refs)
         del refs[ref], self._waiting[namespace]
         if refs:
             self._waiting[namespace] = refs
@@ -69,7 +78,7 @@ class CompileQueue:
 
     def __init__(self) -> None:
         self.small = Turns()
-        self._large: dict[str, dict[ObjectRef, None]] = {}
+        self._large = Turns()
         self._current: ObjectRef | None = None
         self._compilation: Compilation | None = None
         self._parts: Parts | None = None
@@ -95,11 +104,11 @@ class CompileQueue:
 
     def is_taken(self, ref: ObjectRef) -> bool:
         """Whether a Service waits among the large ones, or has its turn."""
-        return ref == self._current or ref in self._large.get(ref.namespace, ())
+        return ref == self._current or ref in self._large
 
     def postpone(self, ref: ObjectRef) -> None:
         """Have a Service wait among the large ones."""
-        self._large.setdefault(ref.namespace, {})[ref] = None
+        self._large.add([ref])
 
     def begin(self, age_if_gone: Callable[[ObjectRef], str | None]) -> ObjectRef:
         """Give the next large Service its turn.
@@ -111,14 +120,13 @@ class CompileQueue:
         Args:
             age_if_gone: when a Service was created that is no more; None of others.
         """
-        namespace, refs = next(iter(self._large.items()))
-        gone = [(age, ref) for ref in refs if (age := age_if_gone(ref)) is not None]
-        ref = max(gone)[1] if gone else next(iter(refs))
-        del refs[ref], self._large[namespace]
-        if refs:
-            self._large[namespace] = refs
-        self._current = ref
-        return ref
+
+        def choose(refs: Collection[ObjectRef]) -> ObjectRef:
+            gone = [(age, ref) for ref in refs if (age := age_if_gone(ref)) is not None]
+            return max(gone)[1] if gone else next(iter(refs))
+
+        self._current = self._large.take(choose)
+        return self._current
 
     def hold(self, compilation: Compilation) -> None:
         """The turn begins with this compilation."""

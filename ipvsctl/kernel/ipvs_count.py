@@ -8,7 +8,7 @@ import socket
 from struct import Struct
 from typing import Final
 
-from ipvsctl.kernel.socket import CLOSED
+from ipvsctl.kernel.socket import let_go
 from ipvsctl.model.errors import KernelError
 
 _IP_VS_SO_GET_INFO: Final = 1153
@@ -46,11 +46,8 @@ class IpvsCount:
             )
         except OSError as error:
             lost, self._socket = self._socket, None
-            if lost is not None and error.errno not in CLOSED:
-                lost.close()
-            elif lost is not None:
-                # By now its number may be another's.
-                lost.detach()
+            if lost is not None:
+                let_go(lost, error)
             raise _error(error) from error
         count: int = _GETINFO.unpack(answer)[2]
         return count

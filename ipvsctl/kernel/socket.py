@@ -147,13 +147,17 @@ class Endpoint:
         if self._reopen is None:
             return
         lost, self._socket = self._socket, None
-        if lost is None:
-            return
-        if error.errno in CLOSED:
-            # By now its number may be another's.
-            lost.detach()
-        else:
-            lost.close()
+        if lost is not None:
+            let_go(lost, error)
+
+
+def let_go(lost: "RawSocket | socket.socket", error: OSError) -> None:
+    """Close a socket that has failed like that, if it is still ours."""
+    if error.errno in CLOSED:
+        # By now its number may be another's.
+        lost.detach()
+    else:
+        lost.close()
 
 
 def socket_error(error: OSError, name: str) -> KernelError:

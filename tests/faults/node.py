@@ -103,8 +103,7 @@ def start(
         *("--socket", str(node.sock), "--config", str(node.config)),
     ]
     env = None if code is None else {**os.environ, "PYTHONPATH": str(code)}
-    written = open(os.devnull if log is None else log, "ab")  # noqa: PTH123, SIM115
-    with inside(node.netns), written:
+    with inside(node.netns), (log or Path(os.devnull)).open("ab") as written:
         return subprocess.Popen(command, stderr=written, cwd=code, env=env)
 
 

@@ -3,7 +3,6 @@
 `releases/` has the wheel of each release before this one, built from its commit.
 """
 
-import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,9 +13,9 @@ import pytest
 
 from tests.faults.cluster import OBJECTS
 from tests.faults.node import Node, start
-from tests.lab.topology import Cluster, cluster
-from tests.lab.traffic import Servers, connect
-from tests.reliability.drift import VIP, Traffic, wait
+from tests.lab.topology import Cluster
+from tests.lab.traffic import connect
+from tests.reliability.drift import VIP, Traffic, node_with_pods, wait
 
 pytestmark = pytest.mark.kernel
 
@@ -33,20 +32,8 @@ mode: ipvs
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[tuple[Node, Cluster]]:
     """A node with pods, and nobody who serves them yet."""
-    with cluster() as built, Servers() as servers:
-        for pod in built.pods.values():
-            servers.add(pod.netns, pod.ipv4, 8080)
-        made = Node(
-            netns=built.nodes[0].netns,
-            manifests=tmp_path / "objects",
-            sock=tmp_path / "ipvsctl.sock",
-            config=tmp_path / "config.yaml",
-        )
-        made.manifests.mkdir()
-        listed = {"apiVersion": "v1", "kind": "List", "items": [*OBJECTS]}
-        (made.manifests / "all.json").write_text(json.dumps(listed))
-        made.config.write_text(CONFIG)
-        yield made, built
+    with node_with_pods(tmp_path, OBJECTS, CONFIG) as made:
+        yield made
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ipvsctl.model.net import IPAddress, parse_address
+from tests.builders import Raw
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
 from tests.faults.node import CONFIG, Node, daemon
 from tests.lab.netns import Netns, inside
@@ -119,10 +120,10 @@ class Traffic:
 
 
 @contextmanager
-def served_node(
-    scratch: Path, services: int, sync_period: str
+def node_with_pods(
+    scratch: Path, objects: Iterable[Raw], config: str
 ) -> Iterator[tuple[Node, Cluster]]:
-    """A node that serves `services` more than those of the faults, with pods."""
+    """A node whose pods answer, and that nobody serves yet."""
     with cluster() as built, Servers() as servers:
         for pod in built.pods.values():
             servers.add(pod.netns, pod.ipv4, 8080)
@@ -133,12 +134,25 @@ def served_node(
             config=scratch / "config.yaml",
         )
         made.manifests.mkdir()
-        objects = {"apiVersion": "v1", "kind": "List", "items": [*_objects(services)]}
-        (made.manifests / "all.json").write_text(json.dumps(objects))
-        text = CONFIG.replace("PERIOD", sync_period)
-        made.config.write_text(text.replace("WATCH", "true"))
-        with daemon(made):
-            yield made, built
+        listed = {"apiVersion": "v1", "kind": "List", "items": [*objects]}
+        (made.manifests / "all.json").write_text(json.dumps(listed))
+        made.config.write_text(config)
+        yield made, built
+
+
+def watching(sync_period: str) -> str:
+    """The configuration of a daemon that sees drift when it happens."""
+    return CONFIG.replace("PERIOD", sync_period).replace("WATCH", "true")
+
+
+@contextmanager
+def served_node(
+    scratch: Path, services: int, sync_period: str
+) -> Iterator[tuple[Node, Cluster]]:
+    """A node that serves `services` more than those of the faults, with pods."""
+    objects, config = _objects(services), watching(sync_period)
+    with node_with_pods(scratch, objects, config) as made, daemon(made[0]):
+        yield made
 
 
 def _objects(services: int) -> Iterator[dict[str, Any]]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
-from tests.faults.node import CONFIG, Node, start, wait_for_audit
+from tests.faults.node import Node, start, wait_for_audit
 from tests.lab.netns import inside
-from tests.lab.topology import Cluster, cluster
-from tests.lab.traffic import Servers
-from tests.reliability.drift import wait
+from tests.lab.topology import Cluster
+from tests.reliability.drift import node_with_pods, wait, watching
 
 SYNC_PERIOD: Final = "10s"
 
@@ -154,20 +153,7 @@ def soaked(scratch: Path, choose: random.Random) -> Iterator[tuple[Soaked, Churn
     path = os.environ["PATH"]
     os.environ["PATH"] = f"{_broken_tools(scratch, flags)}:{path}"
     try:
-        with cluster() as built, Servers() as servers:
-            for pod in built.pods.values():
-                servers.add(pod.netns, pod.ipv4, 8080)
-            node = Node(
-                netns=built.nodes[0].netns,
-                manifests=scratch / "objects",
-                sock=scratch / "ipvsctl.sock",
-                config=scratch / "config.yaml",
-            )
-            node.manifests.mkdir()
-            listed = {"apiVersion": "v1", "kind": "List", "items": [*OBJECTS]}
-            (node.manifests / "all.json").write_text(json.dumps(listed))
-            text = CONFIG.replace("PERIOD", SYNC_PERIOD).replace("WATCH", "true")
-            node.config.write_text(text)
+        with node_with_pods(scratch, OBJECTS, watching(SYNC_PERIOD)) as (node, built):
             churn, log = Churn(node.manifests, choose), scratch / "log"
             process = start(node, log)
             made = Soaked(node=node, world=built, flags=flags, log=log, process=process)
