@@ -122,11 +122,14 @@ def kernel(session: nox.Session) -> None:
     running kernel if that one has it.
     """
     _install(session, "test")
+    # One guest has one CPU. What is few tests is not worth the start of two.
+    guests = () if session.posargs else ("--side-by-side",)
     # Imports are slow in a guest, so only the directory with such tests is collected.
     where = () if any(map(_is_path, session.posargs)) else ("tests/kernel",)
     # pytest fails when it finds no test, so a session that ran none fails too.
     pytest = ("python", "-m", "pytest", "-m")
-    _in_lab(session, 3600, *pytest, "kernel", *where, *session.posargs)
+    command = (*pytest, "kernel", *where, *session.posargs)
+    _in_lab(session, 3600, *command, options=guests)
     if not session.posargs:
         session.run(*pytest, "lab", "tests/lab")
         _test_nft(session, *pytest, "kernel", "tests/kernel/test_iptables.py")
@@ -331,8 +334,14 @@ def _require_promtool(session: nox.Session) -> None:
     shutil.copy(unpacked / "usr/bin/promtool", session.bin)
 
 
-def _in_lab(session: nox.Session, limit_s: int, *command: str, mem: str = "2G") -> None:
-    options = (f"--time-limit={limit_s}", f"--mem={mem}")
+def _in_lab(
+    session: nox.Session,
+    limit_s: int,
+    *command: str,
+    mem: str = "2G",
+    options: Iterable[str] = (),
+) -> None:
+    options = (f"--time-limit={limit_s}", f"--mem={mem}", *options)
     session.run("python", "-m", "tests.lab", *options, "--", *command)
 
 

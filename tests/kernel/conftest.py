@@ -5,8 +5,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.netns import Netns, create, inside
+from tests.lab.side_by_side import take
 from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Servers
+
+_TAKEN: dict[str, bool] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Leave out the tests of a module that another guest beside this one has taken."""
+    module = item.path.stem
+    if module not in _TAKEN:
+        _TAKEN[module] = take(module)
+    return None if _TAKEN[module] else True
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from types import FrameType
 from typing import NoReturn
 
 from tests.lab.errors import LabError, TimeLimit
-from tests.lab.host import Kind, obstacles
+from tests.lab.host import Kind, choose, obstacles
+from tests.lab.side_by_side import run_side_by_side
 from tests.lab.world import DEFAULT_MEM_BYTES, run
 
 _SUFFIXES = {"M": 2**20, "G": 2**30}
@@ -28,6 +29,11 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     try:
+        if options.side_by_side and choose(options.require_kind) is Kind.UML:
+            mem, limit_s = options.mem // 2**20, options.time_limit
+            words = (f"--require-kind={Kind.UML}", f"--time-limit={limit_s}")
+            lab = (sys.executable, "-m", "tests.lab", *words, f"--mem={mem}M", "--")
+            return run_side_by_side((*lab, *options.command))
         return run(
             options.command,
             time_limit_s=options.time_limit,
@@ -55,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_MEM_BYTES,
         metavar="SIZE",
         help="memory of a guest, such as 512M; default: 2G",
+    )
+    parser.add_argument(
+        "--side-by-side",
+        action="store_true",
+        help="a guest for each CPU, where guests it is: the command is to share the "
+        "work, as the kernel tests do",
     )
     parser.add_argument("--require-kind", type=Kind, choices=tuple(Kind))
     parser.add_argument(

@@ -110,6 +110,23 @@ def test_time_limit(kind: Kind) -> None:
     assert "ended at the time limit of 4 s" in done.stderr
 
 
+def test_guests_side_by_side_share_the_work() -> None:
+    """Each piece is done by one of them, and all of the output comes."""
+    program = """
+from tests.lab.side_by_side import take
+print(*(number for number in range(9) if take(str(number))))
+print("end")
+raise SystemExit(take("failure") * 3)
+"""
+    options = ("--side-by-side",)
+    done = _run(Kind.UML, sys.executable, "-c", program, options=options)
+    assert done.returncode == 3
+    assert done.stdout.count("end\n") == min(len(os.sched_getaffinity(0)), 4)
+    taken = [line.split() for line in done.stdout.splitlines() if "---" not in line]
+    pieces = sorted(word for line in taken for word in line if word != "end")
+    assert pieces == [str(number) for number in range(9)]
+
+
 def test_console_of_a_dead_guest() -> None:
     """When the guest's kernel dies its last words are shown."""
     done = _run(Kind.UML, "sh", "-c", "echo c >/proc/sysrq-trigger")
