@@ -137,7 +137,7 @@ class AuditRun:
         reconciler.holding.know(desired)
         yield Step.EXCLUSIVE
         plan = yield from exclusively(diff_in_steps(observed, desired, options))
-        if any(op.kind is ObjectKind.SET and not _is_goodbye(op) for op in plan):
+        if any(self._remakes_set(op) for op in plan):
             # Entries that come meanwhile would be lost with the old set.
             return None
         plan, report = yield from self._apply(plan)
@@ -153,6 +153,10 @@ class AuditRun:
             touched=self.touched.keys,
             duration_s=reconciler.clock() - self._begun_s,
         )
+
+    def _remakes_set(self, op: Op) -> bool:
+        is_set = op.kind is ObjectKind.SET and not _is_goodbye(op)
+        return is_set and not self.touched.concerns(op)
 
     def _apply(self, plan: Plan) -> Steps[tuple[Plan, Report]]:
         """Do what no sync was about; what was done.

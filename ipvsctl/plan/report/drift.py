@@ -12,8 +12,8 @@ DRIFTING_KINDS: Final = frozenset(ObjectKind) - {ObjectKind.FLOWS}
 """The kinds of object that somebody can change; that a flow is stale is nobody's
 doing."""
 
-_REMADE_KINDS: Final = frozenset({ObjectKind.SET, ObjectKind.ADDRESS, ObjectKind.ROUTE})
-"""What an audit changes for another way of binding, or for larger sets."""
+_REMADE_KINDS: Final = frozenset({ObjectKind.ADDRESS, ObjectKind.ROUTE})
+"""What an audit changes for another way of binding."""
 
 
 def find_drift(

@@ -94,8 +94,7 @@ class Desired:
     ) -> None:
         """Keep off the virtual servers of others; take over the fwmarks that are ours.
 
-        To be called with each complete state, before `state()` is imposed on it: that
-        gives each set the room which it needs, so that no change asks for it any more.
+        To be called with each complete state, before `state()` is imposed on it.
 
         Args:
             observed: what the kernel holds.
@@ -103,7 +102,6 @@ class Desired:
             keeps_unwanted: see `FwmarkAllocator.agree`.
         """
         self._servers.agree(observed, touched, keeps_unwanted=keeps_unwanted)
-        self.shared.note_room()
 
     def confirm(self, keys: AbstractSet[VirtualServerKey]) -> None:
         """Take note that these were not in the kernel, and have been added."""
@@ -175,6 +173,7 @@ class Desired:
             desired=NodeState(
                 vip_link_up=True,
                 sysctls=now.sysctls,
+                sets=shared.sets_now,
                 entries=shared.came_entries,
                 virtual_servers=servers.virtual_servers,
                 real_servers=servers.real_servers,
@@ -184,11 +183,12 @@ class Desired:
             presumed=NodeState(
                 vip_link_up=True,
                 sysctls=before.sysctls,
+                sets=shared.sets_before,
                 entries=shared.gone_entries,
                 addresses=before.placement.addresses(shared.gone_vips),
                 routes=before.placement.routes(shared.gone_vips),
             ),
-            needs_audit=shared.is_overfull or now.placement != before.placement,
+            needs_audit=now.placement != before.placement,
             health_checks=health_checks,
             fresh=touched.fresh,
         )

@@ -22,14 +22,16 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         keys: virtual servers to read from the kernel.
         desired: those of `keys` that are desired, with their real servers; the entries,
-            addresses and routes that came; all sysctls.
+            addresses and routes that came; the sets that need more room, with all of
+            their entries; all sysctls.
         presumed: what the kernel is taken to hold without a look at it: the entries,
-            addresses and routes that went, which were imposed when they came, and the
-            sysctls as they were last desired. It has no virtual servers. An op that
-            comes of it does no harm where the kernel holds something else, and the next
-            audit, which reads everything, puts that right.
-        needs_audit: something shared by all Services changed (a set must grow), so that
-            only the whole states can be compared.
+            addresses and routes that went, which were imposed when they came; the sets
+            that need more room as they were; and the sysctls as they were last desired.
+            It has no virtual servers. An op that comes of it does no harm where the
+            kernel holds something else, and the next audit, which reads everything,
+            puts that right.
+        needs_audit: something shared by all Services changed (the node's address), so
+            that only the whole states can be compared.
         health_checks: health-check node ports that came, went (None) or may answer
             something else.
         fresh: those of the keys that this process has not imposed yet; one that the
@@ -49,6 +51,7 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
         """Everything the change is about; some of it may come twice."""
         yield from self.keys
         for state in (self.desired, self.presumed):
+            yield from state.sets
             for key, entries in state.entries.items():
                 for entry in entries:
                     yield EntrySubject(key, entry.identity)

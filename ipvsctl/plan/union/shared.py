@@ -26,15 +26,18 @@ class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
     """The entries and VIPs that came and went between two looks.
 
     Attributes:
-        came_entries, gone_entries: set -> entries, with every set in it.
-        is_overfull: a set has more entries than the last audit gave it room for.
+        sets_before, sets_now: the sets that must be made anew, with more room: a set
+            cannot grow in place.
+        came_entries, gone_entries: set -> entries, with every set in it. Of a set that
+            is made anew, all that it is to hold, and all that it held.
     """
 
+    sets_before: Mapping[SetKey, SetShape]
+    sets_now: Mapping[SetKey, SetShape]
     came_entries: Mapping[SetKey, frozenset[SetEntry]]
     gone_entries: Mapping[SetKey, frozenset[SetEntry]]
     came_vips: frozenset[IPAddress]
     gone_vips: frozenset[IPAddress]
-    is_overfull: bool
 
 
 class Shared:
@@ -47,8 +50,7 @@ class Shared:
         self._touched: set[SetKey] = set()
         """The sets whose entries may have changed since the last look."""
         self._room = dict.fromkeys(self._entries, DEFAULT_ROOM)
-        """Set -> for how many entries the last audit makes the set."""
-        self._overfull: set[SetKey] = set()
+        """Set -> for how many entries it was made last."""
         self._vips: Counted[IPAddress] = Counted()
         self._foreign: dict[IPAddress | None, set[VirtualServerKey]] = {}
         """Address -> the virtual servers of others there."""
@@ -75,11 +77,6 @@ class Shared:
     def sets(self) -> Mapping[SetKey, SetShape]:
         """The sets, with room for their entries and for more to come."""
         return {key: SetShape(self._room_for(key)) for key in self._entries}
-
-    def note_room(self) -> None:
-        """Take note that an audit makes the sets as `sets` has them now."""
-        self._room = {key: self._room_for(key) for key in self._entries}
-        self._overfull.clear()
 
     def add(self, member: SetMember) -> None:
         """Note that one owner more needs an entry."""
@@ -136,21 +133,26 @@ class Shared:
         """The entries and VIPs that came and went since the last call."""
         came = dict.fromkeys(self._entries, _NO_ENTRIES)
         gone = dict.fromkeys(self._entries, _NO_ENTRIES)
+        sets_before: dict[SetKey, SetShape] = {}
+        sets_now: dict[SetKey, SetShape] = {}
         for key in self._touched:
             held = self._entries[key]
             came[key], gone[key] = held.take_change()
             if len(held.counts) > self._room[key]:
-                self._overfull.add(key)
-            else:
-                self._overfull.discard(key)
+                sets_before[key] = SetShape(self._room[key])
+                self._room[key] = self._room_for(key)
+                sets_now[key] = SetShape(self._room[key])
+                every = frozenset(held.counts)
+                came[key], gone[key] = every, (every - came[key]) | gone[key]
         self._touched.clear()
         came_vips, gone_vips = self._vips.take_change()
         return SharedChange(
+            sets_before=sets_before,
+            sets_now=sets_now,
             came_entries=came,
             gone_entries=gone,
             came_vips=came_vips,
             gone_vips=gone_vips,
-            is_overfull=bool(self._overfull),
         )
 
     def _add_vip(self, vip: IPAddress) -> None:

@@ -15,6 +15,8 @@ from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.diff.ops import RebuildSet
+from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.service.program import (
     HealthCheck,
     ServerProgram,
@@ -289,8 +291,8 @@ def test_strict_arp_follows_load_balancer_vips() -> None:
     assert not STRICT_ARP_SYSCTLS.items() & union.state().sysctls.items()
 
 
-def test_a_full_set_asks_for_an_audit_and_a_larger_set() -> None:
-    """A set cannot grow in place; the next audit plans one that is twice as large."""
+def test_a_full_set_is_made_anew_by_the_change_that_fills_it() -> None:
+    """A set cannot grow in place: one that is twice as large takes all of it over."""
     union = desired()
     entries = tuple(
         SetMember(EXTERNAL, SetEntry(address=VIP, protocol=Protocol.TCP, port=n))
@@ -302,12 +304,20 @@ def test_a_full_set_asks_for_an_audit_and_a_larger_set() -> None:
         for n in range(1, 10)
     )
     assert len(entries) > DEFAULT_ROOM
-    union.put(ServiceProgram(ref=ObjectRef("default", "huge"), entries=entries))
-    assert union.take_change().needs_audit
+    huge = ServiceProgram(
+        ref=ObjectRef("default", "huge"), entries=entries[:DEFAULT_ROOM]
+    )
+    union.put(huge)
+    assert not union.take_change().desired.sets
+    union.put(ServiceProgram(ref=ObjectRef("default", "more"), entries=entries[-99:]))
+    change = union.take_change()
+    assert not change.needs_audit
+    assert diff(
+        Observed(state=change.presumed), change.desired, DiffOptions(vip_link="v")
+    ) == (RebuildSet(EXTERNAL, 2 * DEFAULT_ROOM, frozenset(m.entry for m in entries)),)
     assert union.state().sets[EXTERNAL].room == 2 * DEFAULT_ROOM
-    assert union.take_change().needs_audit, "whoever only looks makes no set larger"
-    union.agree(Observed(state=NodeState()))
-    assert not union.take_change().needs_audit
+    union.remove(huge.ref)
+    assert not union.take_change().desired.sets
 
 
 @given(st.lists(clusters(), min_size=1, max_size=3))
