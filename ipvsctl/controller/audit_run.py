@@ -133,15 +133,16 @@ class AuditRun:
         reconciler = self._reconciler
         # Follows the changes of syncs.
         desired = reconciler.desired.state()
-        options = reconciler.options()
-        reconciler.holding.know(desired)
+        imposer = reconciler.imposer
+        options = imposer.options()
+        imposer.holding.know(desired)
         yield Step.EXCLUSIVE
         plan = yield from exclusively(diff_in_steps(observed, desired, options))
         if any(self._remakes_set(op) for op in plan):
             # Entries that come meanwhile would be lost with the old set.
             return None
         plan, report = yield from self._apply(plan)
-        reconciler.holding.audited(options.hold)
+        imposer.holding.audited(options.hold)
         if options.hold is not None:
             desired = with_held(observed, desired, options.hold, options.foreign)
         yield from self._note_drains(observed, desired)
@@ -173,7 +174,7 @@ class AuditRun:
         reports = [report]
         if rules:
             yield Step.SHARED
-            reports.append(self._reconciler.kernel.apply(rules))
+            reports.append(self._reconciler.imposer.apply(rules))
             yield Step.EXCLUSIVE
             self._reconciler.note_ops(rules, self.touched)
         if sets:
@@ -196,7 +197,7 @@ class AuditRun:
                 for op in some
                 if not (self.touched.concerns(op) or _is_in(op, refused))
             )
-            report = self._reconciler.kernel.apply(ops)
+            report = self._reconciler.imposer.apply(ops)
             self._reconciler.note_ops(ops, self.touched)
             refused.update(
                 failure.op.server.key
@@ -213,7 +214,7 @@ class AuditRun:
         """Tell the clock which real servers drain, but for those a sync has told."""
         if Part.IPVS in observed.blind:
             return
-        clock = self._reconciler.drain_clock
+        clock = self._reconciler.imposer.drain_clock
         gone = clock.keys - desired.virtual_servers.keys()
         clock.update(gone, (), self._reconciler.clock())
         for some in parts(tuple(desired.virtual_servers), STEP_KEYS):

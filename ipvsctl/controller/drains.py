@@ -47,6 +47,11 @@ class DrainClock:
             since[drain] = self._since.get(drain, now_s)
         self._since = since
 
+    def forget(self, drains: Iterable[Drain]) -> None:
+        """These have ended, or never were any."""
+        for drain in drains:
+            self._since.pop(drain, None)
+
     def expired(self, now_s: float) -> frozenset[Drain]:
         """Drains older than the time limit."""
         return frozenset(

@@ -121,7 +121,7 @@ def _see(
     touched: ConcurrentChanges,
     problems: tuple[Problem, ...],
 ) -> Seen:
-    options = reconciler.options()
+    options = reconciler.imposer.options()
     hold = options.hold
     if hold is not None:
         hold = msgspec.structs.replace(hold, known=hold.known.copy())

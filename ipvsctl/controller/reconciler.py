@@ -14,24 +14,22 @@ import msgspec
 from ipvsctl.cluster.events import Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.cluster.taken import Taken
-from ipvsctl.controller.compile_queue import Pace
 from ipvsctl.controller.compiler import Compiler
-from ipvsctl.controller.drains import DrainClock
-from ipvsctl.controller.holding import Holding
-from ipvsctl.controller.sync_report import SyncReport, confirm, with_refusals
+from ipvsctl.controller.imposer import Imposer
+from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.interface import Kernel, Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.parts import EVIDENCE, Part
+from ipvsctl.model.parts import EVIDENCE
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import ProblemBook, ProblemPart
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import Steps, finish
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
-from ipvsctl.plan.diff.ops import Op, Report
-from ipvsctl.plan.diff.plan import DiffOptions, Drain, Hold, diff, drains, with_held
+from ipvsctl.plan.diff.ops import Op
+from ipvsctl.plan.diff.plan import Drain, Hold
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.unread import require
 from ipvsctl.plan.union.desired import Desired
@@ -48,6 +46,7 @@ class Reconciler:
     `DesiredLookups`.
 
     Attributes:
+        imposer: has what is desired imposed.
         has_absorbed: the kernel has been read once as far as that is needed to tell
             what is ours.
     """
@@ -66,11 +65,11 @@ class Reconciler:
         self._store = store
         can = kernel.capabilities()
         self._compiler = Compiler(config=config, store=store, capabilities=can)
-        self.drain_clock = DrainClock(config.drain_timeout_s)
-        self._pace = Pace()
+        self.imposer = Imposer(
+            kernel=kernel, config=config, desired=self.desired, clock=clock
+        )
         self._followers: list[ConcurrentChanges] = []
         self.has_absorbed = False
-        self.holding = Holding(self.desired)
 
     @property
     def desired(self) -> Desired:
@@ -90,21 +89,21 @@ class Reconciler:
     @property
     def hold(self) -> Hold | None:
         """What may not be taken from the kernel for now; None is nothing."""
-        return self.holding.hold
+        return self.imposer.holding.hold
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What could not be read of what the desired state was compiled from."""
-        return self.holding.doubts
+        return self.imposer.holding.doubts
 
     @property
     def draining(self) -> frozenset[VirtualServerKey]:
         """Virtual servers with a real server that drains."""
-        return self.drain_clock.keys
+        return self.imposer.drain_clock.keys
 
     def drain_ages_s(self) -> Mapping[Drain, float]:
         """For how many seconds each drain has been seen."""
-        now, since_s = self.clock(), self.drain_clock.since
+        now, since_s = self.clock(), self.imposer.drain_clock.since
         return {drain: now - since for drain, since in since_s.items()}
 
     @property
@@ -158,12 +157,15 @@ class Reconciler:
     def prepare_some(self, taken: Taken) -> DesiredChange:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
         self._compiler.take(taken)
-        return self._vouched(taken, self._compiler.compile_some(self._pace.parts))
+        imposer = self.imposer
+        # Another portion of these is to be imposed.
+        self.desired.touch(imposer.crowds.unfinished)
+        return self._vouched(taken, self._compiler.compile_some(imposer.pace.parts))
 
     @property
     def has_parts(self) -> bool:
         """Whether another `prepare_some` would have something to do."""
-        return self._compiler.has_parts
+        return self._compiler.has_parts or bool(self.imposer.crowds.unfinished)
 
     @property
     def has_large(self) -> bool:
@@ -188,26 +190,8 @@ class Reconciler:
         )
 
     def sync(self, change: DesiredChange) -> SyncReport:
-        """Impose a change on the kernel, reading only what it touches.
-
-        What it has that is fresh, and in the kernel all the same, is left out as if the
-        kernel had refused it; the audit that follows finds out whose it is.
-        """
-        begun = self.clock()
-        seen = self.kernel.observe_virtual_servers(change.keys)
-        observed = msgspec.structs.replace(
-            seen,
-            state=msgspec.structs.replace(
-                change.presumed,
-                virtual_servers=seen.state.virtual_servers,
-                real_servers=seen.state.real_servers,
-            ),
-        )
-        taken = change.fresh & seen.state.virtual_servers.keys()
-        desired = self.desired.without(change, taken) if taken else change.desired
-        done = self._apply(observed, desired, change.keys, begun, taken)
-        self._pace.note(done.duration_s)
-        return with_refusals(done, change, taken) if taken else done
+        """See `Imposer.sync`."""
+        return self.imposer.sync(change)
 
     def read_in_steps(self, *, has_rules: bool = True) -> Reading:
         """Read the whole kernel state; what is as desired shares its memory.
@@ -256,12 +240,12 @@ class Reconciler:
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""
-        return self._apply_all(observed, self.clock())
+        return self.imposer.impose(observed, self.clock())
 
     def audit(self) -> SyncReport:
         """Everything at once: compile, read, impose."""
         begun = self.clock()
-        return self._apply_all(self.survey(), begun)
+        return self.imposer.impose(self.survey(), begun)
 
     def survey(self) -> Observed:
         """Compile what is dirty and read the kernel; `impose` may follow."""
@@ -285,61 +269,15 @@ class Reconciler:
             if follower is not of:
                 follower.add_ops(ops)
 
-    def options(self) -> DiffOptions:
-        """What a plan depends on besides the two states."""
-        return DiffOptions(
-            vip_link=self.config.vip_link,
-            urgent=self.desired.urgent_addresses(),
-            expired_drains=self.drain_clock.expired(self.clock()),
-            exclude=self.config.exclude_cidrs,
-            short_circuits=self.desired.short_circuits,
-            hold=self.hold,
-            foreign=self.desired.foreign,
-        )
-
-    def _apply_all(self, observed: Observed, begun_s: float) -> SyncReport:
-        # Every drain known of is looked at again, or its virtual server is gone.
-        done = self._apply(
-            observed, self.desired.state(), self.drain_clock.keys, begun_s
-        )
-        self.holding.audited(self.hold)
-        return done
-
-    def _apply(
-        self,
-        observed: Observed,
-        desired: NodeState,
-        looked_at: AbstractSet[VirtualServerKey],
-        begun_s: float,
-        taken: AbstractSet[VirtualServerKey] = frozenset(),
-    ) -> SyncReport:
-        self.holding.know(desired)
-        options = self.options()
-        if taken:
-            foreign = options.foreign | taken
-            options = msgspec.structs.replace(options, foreign=foreign)
-        plan = diff(observed, desired, options)
-        if options.hold is not None:
-            desired = with_held(observed, desired, options.hold, options.foreign)
-        report = self.kernel.apply(plan) if plan else Report(applied=0)
-        confirm(self.desired, plan, report)
-        now = self.clock()
-        if Part.IPVS not in observed.blind:
-            self.drain_clock.update(looked_at, drains(observed, desired), now)
-        return SyncReport(
-            plan=plan, report=report, observed=observed, duration_s=now - begun_s
-        )
-
     def _vouched(self, taken: Taken, change: DesiredChange) -> DesiredChange:
         """End a hold together with what is desired, once all of it is compiled.
 
         Or the hold would vouch for what is not.
         """
         change = self._noted(change)
-        compiler = self._compiler
-        if compiler.has_parts or compiler.has_large or compiler.unfinished:
+        if self.has_parts or self.has_large or self.unfinished:
             return change
-        if self.holding.take(taken.vouched):
+        if self.imposer.holding.take(taken.vouched):
             return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)
         return change
 

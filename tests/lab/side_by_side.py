@@ -66,7 +66,7 @@ def _outputs(stack: ExitStack) -> Iterator[tuple[int, BinaryIO | None]]:
     first, *others = sorted(os.sched_getaffinity(0))[:_MOST]
     yield first, None
     for cpu in others:
-        output = stack.enter_context(tempfile.TemporaryFile())
+        output = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         yield cpu, output
 
 

@@ -91,6 +91,7 @@ def diff_in_steps(
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
+    whole = _whole(desired, options)
     for key in tuple(desired.entries):
         yield
         add_entries(plan, key, holds.get(key, NOTHING), desired)
@@ -102,7 +103,7 @@ def diff_in_steps(
         for server in some:
             if server in desired.virtual_servers:
                 diff_virtual_server(plan, server, observed, desired, options)
-        for op in plan_stale_flows(observed, desired, inside, some):
+        for op in plan_stale_flows(observed, whole, inside, some):
             plan.add(op)
     yield
     _remove_virtual_servers(plan, observed, desired, options)
@@ -112,6 +113,14 @@ def diff_in_steps(
     if not (has_addresses and _has_routes(state, desired)):
         diff_vips(plan, state, desired, options)
     return plan.build()
+
+
+def _whole(desired: NodeState, options: DiffOptions) -> NodeState:
+    """What is desired, with all real servers: a flow may lead to any of them."""
+    if not options.whole:
+        return desired
+    every = {**desired.real_servers, **options.whole}
+    return msgspec.structs.replace(desired, real_servers=every)
 
 
 def _has_routes(state: NodeState, desired: NodeState) -> bool:

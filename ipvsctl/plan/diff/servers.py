@@ -6,7 +6,6 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from ipvsctl.model.ipvs import (
-    RealServer,
     RealServerKey,
     RealServerStats,
     VirtualServerKey,
@@ -14,6 +13,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
 from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
+from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.hold import Hold
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
@@ -44,6 +44,8 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
         short_circuits: fwmark virtual server -> that of the address it is for.
         hold: what may not be taken away; None is nothing.
         foreign: virtual servers that are left alone whatever the sets say.
+        whole: virtual server of whose real servers the states have a portion -> all
+            that it is to have.
     """
 
     vip_link: str
@@ -53,6 +55,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
     hold: Hold | None = None
     foreign: AbstractSet[VirtualServerKey] = frozenset()
+    whole: Mapping[VirtualServerKey, RealServers] = EMPTY
 
     def excludes(self, key: VirtualServerKey) -> bool:
         """Whether a virtual server stays although nobody wants it."""
@@ -122,11 +125,8 @@ def diff_virtual_server(
         _remove_real_servers(plan, key, observed, wanted, options)
 
 
-_RealServers = Mapping[RealServerKey, RealServer]
-
-
 def _add_real_servers(
-    plan: PlanBuilder, key: VirtualServerKey, held: _RealServers, wanted: _RealServers
+    plan: PlanBuilder, key: VirtualServerKey, held: RealServers, wanted: RealServers
 ) -> None:
     for found, real_server in wanted.items():
         known_server = held.get(found)
@@ -144,7 +144,7 @@ def _remove_real_servers(
     plan: PlanBuilder,
     key: VirtualServerKey,
     observed: Observed,
-    wanted: _RealServers,
+    wanted: RealServers,
     options: DiffOptions,
 ) -> None:
     protocol = options.short_circuits.get(key, key).protocol

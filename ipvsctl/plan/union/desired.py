@@ -45,10 +45,8 @@ class Desired:
     """All programs, and the state they add up to.
 
     A question changes nothing. The commands are `put`, `remove`, `set_node`, `agree`,
-    `confirm`, `doubt` and `take_change`.
-
-    Attributes:
-        shared: what Services share: entries and VIPs. It is for others to look at.
+    `confirm`, `doubt`, `touch` and `take_change`. What Services share (`shared`) is for
+    others to look at.
     """
 
     def __init__(self, node: NodeProgram) -> None:
@@ -150,6 +148,10 @@ class Desired:
         self._compiled_problems.put(Kind.SERVICE, ref, ())
         if old is not None:
             yield from self._withdraw(old, but=frozenset())
+
+    def touch(self, keys: AbstractSet[VirtualServerKey]) -> None:
+        """Have those of them that are desired in the next change, changed or not."""
+        self._servers.touch(keys)
 
     def take_change(self) -> DesiredChange:
         """Take the change that all `put` and `remove` since the last call add up to.

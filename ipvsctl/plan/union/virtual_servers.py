@@ -198,6 +198,10 @@ class VirtualServers:
         """Those that `take_touched` would have: they may be others than they were."""
         return self._touched
 
+    def touch(self, keys: _Keys) -> None:
+        """See `Desired.touch`."""
+        self._touched |= keys & self._virtual_servers.keys()
+
     def take_touched(self) -> TouchedServers:
         """The virtual servers that calls since the last one of this were about."""
         keys, self._touched = frozenset(self._touched), set()
