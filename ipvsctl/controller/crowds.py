@@ -65,7 +65,7 @@ class Crowds:
         keys: Iterable[VirtualServerKey],
         most: int,
     ) -> Cut:
-        """Put a portion in place of each crowd, of which nothing is known until `note`.
+        """Put a portion in place of each crowd; it is known again after `note_cut`.
 
         Args:
             observed: what there is, but for crowds that are known.
@@ -87,7 +87,6 @@ class Crowds:
         wanted: dict[VirtualServerKey, RealServers] = {}
         unfinished = set()
         for key in crowds:
-            self.unfinished.discard(key)
             if key in self._held:
                 held = self._held.pop(key)
             else:
@@ -122,6 +121,7 @@ class Crowds:
     def note_cut(self, cut: Cut, plan: Iterable[Op], report: Report) -> None:
         """The ops that a cut was made for have been done."""
         self._held.update(cut.held)
+        self.unfinished -= cut.held.keys() - cut.unfinished
         self.unfinished |= cut.unfinished
         self.note(plan, report)
         for key in cut.held:

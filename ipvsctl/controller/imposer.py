@@ -12,6 +12,7 @@ from ipvsctl.controller.holding import Holding
 from ipvsctl.controller.sync_report import SyncReport, confirm, with_refusals
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.parts import Part
 from ipvsctl.model.state import EMPTY, Observed
@@ -58,29 +59,12 @@ class Imposer:
         kernel had refused it; the audit that follows finds out whose it is. Of a crowd
         a portion is imposed.
         """
-        begun_s = self._clock()
-        if self.holding.hold is not None:
-            # What stays although it is not wanted would be looked for for ever.
+        try:
+            return self._sync(change)
+        except (KernelError, WireError):
+            # Nobody knows how far it came; an audit follows.
             self.crowds.forget()
-        seen = self._kernel.observe_virtual_servers(change.keys - self.crowds.known)
-        observed = msgspec.structs.replace(
-            seen,
-            state=msgspec.structs.replace(
-                change.presumed,
-                virtual_servers=seen.state.virtual_servers,
-                real_servers=seen.state.real_servers,
-            ),
-        )
-        taken = change.fresh & seen.state.virtual_servers.keys()
-        desired = self._desired.without(change, taken) if taken else change.desired
-        cut = Cut(observed=observed, desired=desired)
-        if self.holding.hold is None:
-            most = PART * self.pace.parts
-            cut = self.crowds.cut(observed, desired, change.keys, most)
-        done = self._apply(cut, change.keys - cut.held.keys(), begun_s, taken)
-        self.crowds.note_cut(cut, done.plan, done.report)
-        self.pace.note(done.duration_s)
-        return with_refusals(done, change, taken) if taken else done
+            raise
 
     def impose(self, observed: Observed, begun_s: float) -> SyncReport:
         """Impose all of it.
@@ -123,6 +107,31 @@ class Imposer:
             foreign=self._desired.foreign | taken,
             whole=whole,
         )
+
+    def _sync(self, change: DesiredChange) -> SyncReport:
+        begun_s = self._clock()
+        if self.holding.hold is not None:
+            # What stays although it is not wanted would be looked for for ever.
+            self.crowds.forget()
+        seen = self._kernel.observe_virtual_servers(change.keys - self.crowds.known)
+        observed = msgspec.structs.replace(
+            seen,
+            state=msgspec.structs.replace(
+                change.presumed,
+                virtual_servers=seen.state.virtual_servers,
+                real_servers=seen.state.real_servers,
+            ),
+        )
+        taken = change.fresh & seen.state.virtual_servers.keys()
+        desired = self._desired.without(change, taken) if taken else change.desired
+        cut = Cut(observed=observed, desired=desired)
+        if self.holding.hold is None:
+            most = PART * self.pace.parts
+            cut = self.crowds.cut(observed, desired, change.keys, most)
+        done = self._apply(cut, change.keys - cut.held.keys(), begun_s, taken)
+        self.crowds.note_cut(cut, done.plan, done.report)
+        self.pace.note(done.duration_s)
+        return with_refusals(done, change, taken) if taken else done
 
     def _apply(
         self,

@@ -11,6 +11,7 @@ from ipvsctl.controller import crowds, imposer
 from ipvsctl.controller.compile_queue import MOST_PARTS
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.errors import KernelError
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, SlicePort
@@ -182,6 +183,28 @@ def test_somebody_else_changes_one(reconciler: Reconciler, kernel: FakeKernel) -
     sync(reconciler)
     assert kernel.partial_reads[0] == {WEB}
     assert real_servers(kernel) == served(range(1, MANY + 1))
+
+
+def test_the_kernel_cannot_be_asked(reconciler: Reconciler, kernel: FakeKernel) -> None:
+    """Nothing is tried again before the audit that follows, which does all of it."""
+    take(reconciler, endpoints(*map(pod, range(MANY))))
+    reconciler.sync(reconciler.prepare_some(reconciler.take()))
+    assert reconciler.has_parts
+    kernel.break_reading(errno.ENOBUFS)
+    web = builders.service()
+    take(reconciler, has_not(web), has(web), has(builders.service("other")))
+    with pytest.raises(KernelError):
+        reconciler.sync(reconciler.prepare_some(reconciler.take()))
+    assert not reconciler.has_parts
+    kernel.break_reading(None)
+    reconciler.audit()
+    assert real_servers(kernel) == served(range(MANY))
+    take(reconciler, endpoints(*map(pod, range(MANY - 1))))
+    assert len(sync(reconciler)) == 1
+    assert real_servers(kernel) == {
+        **served(range(MANY - 1)),
+        **served([MANY - 1], 0),
+    }
 
 
 def test_what_an_audit_repairs_is_known(
