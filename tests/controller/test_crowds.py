@@ -87,6 +87,11 @@ def served(numbers: Iterable[int], weight: int = 1) -> dict[str, int]:
     return {f"{pod(number)}:8080": weight for number in numbers}
 
 
+def has_parts(reconciler: Reconciler) -> bool:
+    """Whether another sync has something to do."""
+    return reconciler.has_parts
+
+
 def sync(reconciler: Reconciler) -> list[tuple[Op, ...]]:
     """Sync until there is nothing left to do; the ops of each."""
     plans = []
@@ -189,13 +194,13 @@ def test_the_kernel_cannot_be_asked(reconciler: Reconciler, kernel: FakeKernel) 
     """Nothing is tried again before the audit that follows, which does all of it."""
     take(reconciler, endpoints(*map(pod, range(MANY))))
     reconciler.sync(reconciler.prepare_some(reconciler.take()))
-    assert reconciler.has_parts
+    assert has_parts(reconciler)
     kernel.break_reading(errno.ENOBUFS)
-    web = builders.service()
-    take(reconciler, has_not(web), has(web), has(builders.service("other")))
+    other = builders.service("other", cluster_ips=(parse_address("10.96.0.11"),))
+    take(reconciler, has(other))
     with pytest.raises(KernelError):
         reconciler.sync(reconciler.prepare_some(reconciler.take()))
-    assert not reconciler.has_parts
+    assert not has_parts(reconciler)
     kernel.break_reading(None)
     reconciler.audit()
     assert real_servers(kernel) == served(range(MANY))
