@@ -11,6 +11,7 @@ from ipvsctl.plan.service.allowance import EVERYTHING
 from ipvsctl.plan.service.amounts import ANY_AMOUNTS, Amounts
 from ipvsctl.plan.service.compile import compile_in_steps
 from ipvsctl.plan.service.demand import Demand, demand_of
+from ipvsctl.plan.service.endpoints import KnownSlices
 from ipvsctl.plan.service.program import ServiceProgram
 
 LARGE_VIRTUAL_SERVERS: Final = 64
@@ -35,6 +36,7 @@ class Compilation(msgspec.Struct, eq=False, kw_only=True):
     Attributes:
         asked: what it asks for of what its namespace may have.
         granted: set in between.
+        known: what was found in its slices before; None, and nothing is kept.
         compiling: what is under way.
         program: the result.
     """
@@ -47,6 +49,7 @@ class Compilation(msgspec.Struct, eq=False, kw_only=True):
     demand: Demand | None = None
     asked: Amounts = Amounts()
     granted: Amounts = ANY_AMOUNTS
+    known: KnownSlices | None = None
     compiling: Generator[None, None, ServiceProgram] | None = None
     program: ServiceProgram | None = None
 
@@ -89,5 +92,10 @@ class Compilation(msgspec.Struct, eq=False, kw_only=True):
             own, namespace = self.limits
             allowance = self.demand.allowance(own, self.granted, namespace)
         return compile_in_steps(
-            self.service, self.slices, self.context, self.config, allowance
+            self.service,
+            self.slices,
+            self.context,
+            self.config,
+            allowance,
+            self.known,
         )

@@ -27,6 +27,7 @@ from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.service.amounts import namespace_limit, service_limit
+from ipvsctl.plan.service.endpoints import KnownSlices
 from ipvsctl.plan.service.node_addresses import node_port_problems
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
@@ -67,6 +68,8 @@ class Compiler:
         )
         self._shares = Shares(self._limits.namespace)
         self._queue = CompileQueue()
+        self._known: dict[ObjectRef, KnownSlices] = {}
+        """Large Service -> what was found in its slices."""
         self._is_parts_turn = True
         self._node_problems = NotedProblems()
         self._taken_ports = NotedProblems()
@@ -171,6 +174,7 @@ class Compiler:
         if turn is None:
             self._queue.put(self._desired.remove_in_steps(ref))
             return
+        turn.known = self._known.setdefault(ref, KnownSlices())
         self._queue.hold(turn)
         yield Step.SHARED
         turn.measure()
@@ -281,6 +285,7 @@ class Compiler:
             elif turn is None:
                 self._desired.remove(ref)
             else:
+                self._known.pop(ref, None)
                 turn.measure()
                 self._grant(turn)
                 self._desired.put(turn.compile())
@@ -297,6 +302,7 @@ class Compiler:
         if service is None:
             self._queue.add(self._shares.remove(ref))
             self._taken_ports.put(Kind.SERVICE, ref, ())
+            self._known.pop(ref, None)
             return None
         return Compilation(
             service=service,

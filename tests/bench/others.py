@@ -145,7 +145,6 @@ class _World:
         self._watcher.waits.clear()
         begun = time.perf_counter()
         await flood(self.source.feed)
-        await asyncio.sleep(0.1)
         await self.settle()
         took = time.perf_counter() - begun
         await self._watcher.wait_for_all()

@@ -15,6 +15,7 @@ from ipvsctl.plan.service.allowance import EVERYTHING, Allowance
 from ipvsctl.plan.service.amounts import service_limit
 from ipvsctl.plan.service.demand import demand_of
 from ipvsctl.plan.service.endpoints import (
+    KnownSlices,
     port_endpoints,
     slices_by_port,
     usable_endpoints,
@@ -76,8 +77,12 @@ def compile_in_steps(
     node: NodeContext,
     config: ProxyConfig,
     allowance: Allowance | None = None,
+    known: KnownSlices | None = None,
 ) -> Generator[None, None, ServiceProgram]:
-    """Do `compile_service` in steps of some milliseconds."""
+    """Do `compile_service` in steps of some milliseconds.
+
+    What was found in slices of this Service before (`known`) is not looked for again.
+    """
     if not service.proxied:
         return ServiceProgram(ref=service.ref)
     if config.is_kube_proxy and service.has_annotated_ranges:
@@ -89,6 +94,8 @@ def compile_in_steps(
         own = service_limit(config.limits)
         allowance = demand_of(service, slices, node, config).allowance(own)
     find_slices = slices_by_port(service, slices)
+    if known is not None:
+        known.begin()
     admitted, refusals = admit(service, node, config)
     scheduling = choose_scheduling(service, node, config)
     ports: list[_PortProgram] = []
@@ -101,7 +108,7 @@ def compile_in_steps(
                 admitted,
                 index,
                 family,
-                _Given(find_slices(service.ports[index]), allowance),
+                _Given(find_slices(service.ports[index]), allowance, known),
                 node,
                 config,
                 scheduling,
@@ -146,6 +153,7 @@ class _Given(NamedTuple):
 
     slices: tuple[EndpointSlice, ...]
     allowance: Allowance
+    known: KnownSlices | None
 
 
 class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,19 +177,18 @@ def _compile_port(
     may_fall_back: bool,
 ) -> Generator[None, None, _PortProgram]:
     port = service.ports[index]
-    slices, allowance = given
+    slices, allowance, known = given
     endpoints = port_endpoints(
         slices,
         family=family,
         port_name=port.name,
         protocol=port.protocol,
         node_name=node.name,
+        known=known,
     )
     usable = usable_endpoints(endpoints, node)
     # Every frontend of one policy leads to the same real servers: one mapping for all.
-    real_servers = real_servers_by_policy(
-        usable, node, config, may_fall_back=may_fall_back
-    )
+    real_servers = real_servers_by_policy(usable, config, may_fall_back=may_fall_back)
     servers = []
     for frontend in frontends(service, port, index, family, node, config):
         if not allowance.serves(frontend.way, index, frontend.address):

@@ -1,10 +1,12 @@
 """Which endpoints each traffic policy may use on this node."""
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 
+from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import (
     Endpoint,
@@ -19,19 +21,25 @@ _FEW_PORTS: Final = 8
 
 
 class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """An endpoint with the number its port has there.
+    """An endpoint of one port.
 
     Attributes:
         endpoint: the address and its conditions.
-        port: the number to send packets to; slices may differ in it.
-        weight: of the slice it is in.
+        server: what stands for it, with the number that its port has there, in which
+            slices may differ, and the weight of its slice.
+        rank: its place in this node's own order.
         is_local: the endpoint is on this node.
     """
 
     endpoint: Endpoint
-    port: int
-    weight: int = 1
+    server: RealServer
+    rank: int
     is_local: bool
+
+    @property
+    def port(self) -> int:
+        """The number to send packets to."""
+        return self.server.key.port
 
 
 class UsableEndpoints(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -46,6 +54,45 @@ class UsableEndpoints(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     local: tuple[PortEndpoint, ...]
 
 
+class _Port(NamedTuple):
+    """A port to look for in slices, on behalf of a node."""
+
+    family: IPFamily
+    name: str
+    protocol: Protocol
+    node_name: str
+
+
+_Found = dict[int, PortEndpoint]
+"""Endpoints of one port by address and port."""
+
+
+class KnownSlices:
+    """What was found in slices, as long as the same slices are looked through.
+
+    Slices are values: in one and the same slice there is the same. A Service with ten
+    thousand endpoints has a hundred slices, and mostly one of them is new.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[int, _Port], tuple[EndpointSlice, _Found]] = {}
+        self._now: dict[tuple[int, _Port], tuple[EndpointSlice, _Found]] = {}
+
+    def begin(self) -> None:
+        """The slices of a Service are looked through anew."""
+        self._before, self._now = self._now, {}
+
+    def find(self, piece: EndpointSlice, port: _Port) -> _Found:
+        """What a slice has of a port."""
+        key = (id(piece), port)
+        known = self._now.get(key) or self._before.get(key)
+        if known is None:
+            known = piece, _find(piece, port)
+        # With the slice, so that no other one gets its number.
+        self._now[key] = known
+        return known[1]
+
+
 def port_endpoints(
     slices: Iterable[EndpointSlice],
     *,
@@ -53,6 +100,7 @@ def port_endpoints(
     port_name: str,
     protocol: Protocol,
     node_name: str,
+    known: KnownSlices | None = None,
 ) -> tuple[PortEndpoint, ...]:
     """All endpoints of one Service port in one family, unique by address and port.
 
@@ -63,32 +111,59 @@ def port_endpoints(
         family: of the endpoints; slices of the other are passed over.
         port_name: of the Service port.
         protocol: of the Service port.
-        node_name: whose endpoints are local; "" is nobody's.
+        node_name: whose endpoints are local, and whose order they have; "" is nobody's.
+        known: what was found in slices before.
 
     Returns:
         Sorted by address, then port; ready or not.
     Source: Kubernetes docs "EndpointSlices" (duplicate endpoints); kube-proxy
         pkg/proxy/endpointslicecache.go.
     """
-    found: dict[tuple[int, int], PortEndpoint] = {}
-    for endpoint_slice in slices:
-        if endpoint_slice.family is not family:
-            continue
-        for port in endpoint_slice.ports:
-            if port.name != port_name or port.protocol is not protocol:
-                continue
-            number, weight = port.port, endpoint_slice.weight
-            for endpoint in endpoint_slice.endpoints:
-                candidate = PortEndpoint(
-                    endpoint=endpoint,
-                    port=number,
-                    weight=weight,
-                    is_local=endpoint.node_name == node_name and node_name != "",
-                )
-                identity = (int(endpoint.address), number)
-                if identity not in found or replaces(endpoint):
-                    found[identity] = candidate
+    port = _Port(family, port_name, protocol, node_name)
+    find = _find if known is None else known.find
+    parts = [find(piece, port) for piece in slices if piece.family is family]
+    found: _Found = {}
+    for part in parts:
+        found.update(part)
+    if len(found) < sum(map(len, parts)):
+        found = {}
+        for part in parts:
+            _put(found, part.items())
     return tuple(found[identity] for identity in sorted(found))
+
+
+def _find(piece: EndpointSlice, port: _Port) -> _Found:
+    found: _Found = {}
+    seed = crc32(port.node_name.encode())
+    for one in piece.ports:
+        if one.name == port.name and one.protocol is port.protocol:
+            _put(found, _endpoints(piece, one.port, port.node_name, seed))
+    return found
+
+
+def _endpoints(
+    piece: EndpointSlice, port: int, node_name: str, seed: int
+) -> Iterator[tuple[int, PortEndpoint]]:
+    in_rank = port.to_bytes(2, "big")
+    for endpoint in piece.endpoints:
+        address = endpoint.address
+        yield (
+            int(address) << 16 | port,
+            PortEndpoint(
+                endpoint=endpoint,
+                server=RealServer(
+                    key=RealServerKey(address, port), weight=piece.weight
+                ),
+                rank=crc32(address.packed + in_rank, seed),
+                is_local=endpoint.node_name == node_name and node_name != "",
+            ),
+        )
+
+
+def _put(found: _Found, more: Iterable[tuple[int, PortEndpoint]]) -> None:
+    for identity, one in more:
+        if identity not in found or replaces(one.endpoint):
+            found[identity] = one
 
 
 def replaces(endpoint: Endpoint) -> bool:

@@ -1,8 +1,7 @@
 """The real servers of a service port: what is behind its frontends."""
 
 from collections.abc import Mapping
-from operator import itemgetter
-from zlib import crc32
+from operator import attrgetter
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.ipvs import RealServer, RealServerKey
@@ -18,7 +17,6 @@ RealServers = Mapping[RealServerKey, RealServer]
 
 def real_servers_by_policy(
     usable: UsableEndpoints,
-    node: NodeContext,
     config: ProxyConfig,
     *,
     may_fall_back: bool,
@@ -27,14 +25,13 @@ def real_servers_by_policy(
 
     Args:
         usable: the endpoints that each policy may use.
-        node: its name decides the order.
         config: whether weights count.
         may_fall_back: policy Local has the cluster's, if there are none here; see
             `falls_back`.
     """
-    everywhere = here = _real_servers(usable.cluster, node, config)
+    everywhere = here = _real_servers(usable.cluster, config)
     if usable.local or not may_fall_back:
-        here = _real_servers(usable.local, node, config)
+        here = _real_servers(usable.local, config)
     return {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
 
 
@@ -63,25 +60,18 @@ def falls_back(
 
 
 def _real_servers(
-    endpoints: tuple[PortEndpoint, ...], node: NodeContext, config: ProxyConfig
+    endpoints: tuple[PortEndpoint, ...], config: ProxyConfig
 ) -> RealServers:
     """Real servers in this node's own order.
 
     With `rr` every virtual server starts at the first one; were that the same on all
     nodes, a new Service's first requests from everywhere would meet one pod.
     """
-    has_weights = not config.is_kube_proxy
-    seed = crc32(node.name.encode())
-    ranked = [
-        (crc32(e.endpoint.address.packed + e.port.to_bytes(2, "big"), seed), e)
-        for e in endpoints
-    ]
-    ranked.sort(key=_rank)
-    servers = {}
-    for _, e in ranked:
-        key = RealServerKey(e.endpoint.address, e.port)
-        servers[key] = RealServer(key=key, weight=e.weight if has_weights else 1)
-    return servers
+    ranked = sorted(endpoints, key=_rank)
+    if config.is_kube_proxy:
+        # To it slices have no weights.
+        return {e.server.key: RealServer(key=e.server.key) for e in ranked}
+    return {e.server.key: e.server for e in ranked}
 
 
-_rank = itemgetter(0)
+_rank = attrgetter("rank")

@@ -1,14 +1,19 @@
 """Which endpoints each traffic policy uses: one row a fact."""
 
+import sys
 from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import Endpoint, EndpointSlice, NodeContext, SlicePort
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.service.endpoints import (
+    KnownSlices,
     PortEndpoint,
     port_endpoints,
     usable_endpoints,
@@ -39,7 +44,8 @@ def usable(*endpoints: tuple[Endpoint, str]) -> tuple[list[int], list[int]]:
             endpoint=msgspec.structs.replace(
                 endpoint, address=IPv4Address(index), node_name=node
             ),
-            port=8080,
+            server=RealServer(key=RealServerKey(IPv4Address(index), 8080)),
+            rank=0,
             is_local=node == NODE.name,
         )
         for index, (endpoint, node) in enumerate(endpoints)
@@ -209,6 +215,58 @@ def test_one_of_several_entries_counts(
         chosen = entries[counts]
         is_local = chosen.node_name == "here"
         assert [(e.endpoint, e.is_local) for e in found] == [(chosen, is_local)], fact
+
+
+@given(
+    st.lists(st.sampled_from([READY, LEAVING, GONE]), min_size=4, max_size=4),
+    st.lists(st.permutations(range(4)).map(lambda p: p[:3]), max_size=4),
+)
+def test_what_is_known_of_slices_changes_nothing(
+    entries: list[Endpoint], ways: list[list[int]]
+) -> None:
+    """Slices come, go and come again; two are of one address."""
+    pieces = [
+        slice_of(msgspec.structs.replace(entry, address=IPv4Address(n // 2)))
+        for n, entry in enumerate(entries)
+    ]
+    known = KnownSlices()
+    for way in ways:
+        slices = [pieces[n] for n in way]
+        known.begin()
+        with_known, without = (
+            port_endpoints(
+                slices,
+                family=IPFamily.IPV4,
+                port_name="http",
+                protocol=Protocol.TCP,
+                node_name="here",
+                known=memory,
+            )
+            for memory in (known, None)
+        )
+        assert with_known == without
+
+
+def test_a_slice_that_stays_is_looked_through_once() -> None:
+    """And one that has gone is not kept."""
+    stays, goes = slice_of(READY), slice_of(GONE)
+    known = KnownSlices()
+    held = sys.getrefcount(goes)
+    found = []
+    for slices in ([stays, goes], [stays], [stays]):
+        known.begin()
+        found.append(
+            port_endpoints(
+                slices,
+                family=IPFamily.IPV4,
+                port_name="http",
+                protocol=Protocol.TCP,
+                node_name="here",
+                known=known,
+            )[0]
+        )
+    assert found[0] is found[1] is found[2]
+    assert sys.getrefcount(goes) == held
 
 
 def test_other_ports_protocols_and_families_are_not_mixed_in() -> None:
