@@ -1,19 +1,80 @@
 """What the kernel is taken to hold of the virtual servers that are crowds."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipvs import RealServerStats, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    VirtualServer,
+    VirtualServerKey,
+)
 from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.diff.crowd import CROWD, Held, RealServers, portion
-from ipvsctl.plan.diff.ops import Op, Report
+from ipvsctl.plan.diff.crowd import CROWD, RealServers, differing, pick
+from ipvsctl.plan.diff.ops import (
+    AddRealServer,
+    AddVirtualServer,
+    DeleteRealServer,
+    DeleteVirtualServer,
+    Op,
+    Plan,
+    Report,
+    UpdateRealServer,
+    UpdateVirtualServer,
+)
+
+PORTION: Final = 256
+"""Real servers that one sync changes: some ten milliseconds."""
 
 _UNKNOWN: Final = RealServerStats(active=1)
 """Of a real server that was not read: it may have connections, and so drains."""
+
+
+class _Crowd:
+    """What is known of one virtual server.
+
+    Attributes:
+        server: None if there is none.
+        real_servers: those that there are, on their way out or not.
+        wanted: those that there are to be.
+        left: those that are to be changed for that.
+        same: one that stays as it is, if any does: what a portion leaves out is no
+            reason to take the virtual server for one without real servers.
+    """
+
+    def __init__(self, server: VirtualServer | None, real_servers: RealServers) -> None:
+        self.server = server
+        self.real_servers: dict[RealServerKey, RealServer] = dict(real_servers)
+        self.wanted: RealServers | None = None
+        self.left: list[RealServerKey] = []
+        self.same: tuple[RealServerKey, ...] = ()
+
+    def take(self, wanted: RealServers) -> tuple[RealServerKey, ...]:
+        """The next portion on the way to what there is to be."""
+        if wanted is not self.wanted:
+            self.wanted, self.left = wanted, differing(self.real_servers, wanted)
+            changing = set(self.left)
+            self.same = tuple(islice((k for k in wanted if k not in changing), 1))
+        portion = (*self.left[:PORTION], *self.same)
+        del self.left[:PORTION]
+        return portion
+
+    def note(self, op: Op) -> None:
+        """An op that is about it has been done."""
+        match op:
+            case AddRealServer(server=real) | UpdateRealServer(server=real):
+                self.real_servers[real.key] = real
+            case DeleteRealServer(key=key):
+                self.real_servers.pop(key, None)
+            case AddVirtualServer(server=virtual) | UpdateVirtualServer(server=virtual):
+                self.server = virtual
+            case _:
+                pass
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,16 +82,14 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         observed, desired: the states.
-        held: what there is of the crowds.
-        wanted: what there is to be of them.
-        unfinished: those that are not done with this portion.
+        crowds: which virtual servers are crowds.
+        wanted: what there is to be of each, unless it goes.
     """
 
     observed: Observed
     desired: NodeState
-    held: Mapping[VirtualServerKey, Held] = EMPTY
+    crowds: frozenset[VirtualServerKey] = frozenset()
     wanted: Mapping[VirtualServerKey, RealServers] = EMPTY
-    unfinished: frozenset[VirtualServerKey] = frozenset()
 
 
 class Crowds:
@@ -39,116 +98,96 @@ class Crowds:
     Of one that an op has failed of nothing is remembered: the kernel holds something
     else, and the next sync of it reads it. What somebody else does to it is found by an
     audit, whose ops are noted like all others.
-
-    Attributes:
-        unfinished: the crowds of which another portion is to be imposed.
     """
 
     def __init__(self) -> None:
-        self._held: dict[VirtualServerKey, Held] = {}
-        self.unfinished: set[VirtualServerKey] = set()
+        self._known: dict[VirtualServerKey, _Crowd] = {}
 
     @property
     def known(self) -> AbstractSet[VirtualServerKey]:
         """Those that need not be read."""
-        return self._held.keys()
+        return self._known.keys()
+
+    @property
+    def unfinished(self) -> frozenset[VirtualServerKey]:
+        """Those of which another portion is to be imposed."""
+        return frozenset(key for key, crowd in self._known.items() if crowd.left)
 
     def forget(self) -> None:
-        """Read everything again."""
-        self._held.clear()
-        self.unfinished.clear()
+        """Read all of them again."""
+        self._known.clear()
 
     def cut(
         self,
         observed: Observed,
         desired: NodeState,
         keys: Iterable[VirtualServerKey],
-        most: int,
     ) -> Cut:
-        """Put a portion in place of each crowd; it is known again after `note_cut`.
+        """Put the next portion of each crowd in its place.
 
         Args:
             observed: what there is, but for crowds that are known.
             desired: what there is to be.
             keys: the virtual servers that both are about.
-            most: how many real servers there may be in a portion.
         """
         state, all_wanted = observed.state, dict(desired.real_servers)
-        crowds = [
+        crowds = frozenset(
             key
             for key in keys
-            if key in self._held or len(all_wanted.get(key, EMPTY)) > CROWD
-        ]
+            if key in self._known or len(all_wanted.get(key, EMPTY)) > CROWD
+        )
         if not crowds:
             return Cut(observed=observed, desired=desired)
         servers, real_servers = dict(state.virtual_servers), dict(state.real_servers)
         connections = dict(observed.connections)
-        before: dict[VirtualServerKey, Held] = {}
         wanted: dict[VirtualServerKey, RealServers] = {}
-        unfinished = set()
         for key in crowds:
-            if key in self._held:
-                held = self._held.pop(key)
-            else:
-                held = Held(
-                    server=servers.get(key), real_servers=real_servers.get(key, EMPTY)
-                )
-            before[key] = held
-            if held.server is not None:
-                servers[key], real_servers[key] = held.server, held.real_servers
-            if key not in all_wanted:
-                continue
-            wanted[key] = all_wanted[key]
-            part = portion(held.real_servers, wanted[key], most)
-            real_servers[key], all_wanted[key] = part.held, part.wanted
-            connections[key] = dict.fromkeys(part.held, _UNKNOWN)
-            if not part.is_last:
-                unfinished.add(key)
+            crowd = self._known.get(key)
+            if crowd is None:
+                crowd = _Crowd(servers.get(key), real_servers.get(key, EMPTY))
+                self._known[key] = crowd
+            if crowd.server is not None:
+                servers[key], real_servers[key] = crowd.server, crowd.real_servers
+            if key in all_wanted:
+                wanted[key] = all_wanted[key]
+                portion = crowd.take(wanted[key])
+                held = real_servers[key] = pick(crowd.real_servers, portion)
+                all_wanted[key] = pick(wanted[key], portion)
+                connections[key] = dict.fromkeys(held, _UNKNOWN)
+        state = msgspec.structs.replace(
+            state, virtual_servers=servers, real_servers=real_servers
+        )
         return Cut(
             observed=msgspec.structs.replace(
-                observed,
-                state=msgspec.structs.replace(
-                    state, virtual_servers=servers, real_servers=real_servers
-                ),
-                connections=connections,
+                observed, state=state, connections=connections
             ),
             desired=msgspec.structs.replace(desired, real_servers=all_wanted),
-            held=before,
+            crowds=crowds,
             wanted=wanted,
-            unfinished=frozenset(unfinished),
         )
 
-    def note_cut(self, cut: Cut, plan: Iterable[Op], report: Report) -> None:
+    def note_cut(self, cut: Cut, plan: Plan, report: Report) -> None:
         """The ops that a cut was made for have been done."""
-        self._held.update(cut.held)
-        self.unfinished -= cut.held.keys() - cut.unfinished
-        self.unfinished |= cut.unfinished
         self.note(plan, report)
-        for key in cut.held:
-            held = self._held.get(key)
-            wanted = cut.wanted.get(key, EMPTY)
-            if held is None or max(len(held.real_servers), len(wanted)) <= CROWD:
-                self._forget(key)
+        for key in cut.crowds & self._known.keys():
+            sizes = len(self._known[key].real_servers), len(cut.wanted.get(key, EMPTY))
+            if max(sizes) <= CROWD:
+                del self._known[key]
 
-    def note(self, plan: Iterable[Op], report: Report) -> None:
+    def note(self, plan: Plan, report: Report) -> None:
         """Ops have been done."""
-        if not self._held:
+        if not self._known:
             return
-        done: defaultdict[VirtualServerKey, list[Op]] = defaultdict(list)
+        for failure in report.failed:
+            self._forget(failure.op)
         for op in plan:
             key = op.subject
-            if isinstance(key, VirtualServerKey) and key in self._held:
-                done[key].append(op)
-        for failure in report.failed:
-            key = failure.op.subject
-            if isinstance(key, VirtualServerKey) and key in done:
-                del done[key]
-                self._forget(key)
-        for key, ops in done.items():
-            held = self._held[key] = self._held[key].after(ops)
-            if held.server is None:
-                self._forget(key)
+            if isinstance(key, VirtualServerKey) and key in self._known:
+                if isinstance(op, DeleteVirtualServer):
+                    del self._known[key]
+                else:
+                    self._known[key].note(op)
 
-    def _forget(self, key: VirtualServerKey) -> None:
-        self._held.pop(key, None)
-        self.unfinished.discard(key)
+    def _forget(self, op: Op) -> None:
+        if isinstance(op.subject, VirtualServerKey):
+            self._known.pop(op.subject, None)

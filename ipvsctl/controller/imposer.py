@@ -19,7 +19,7 @@ from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff, drains, with_held
-from ipvsctl.plan.union.desired import PART, Desired
+from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
 
@@ -126,9 +126,8 @@ class Imposer:
         desired = self._desired.without(change, taken) if taken else change.desired
         cut = Cut(observed=observed, desired=desired)
         if self.holding.hold is None:
-            most = PART * self.pace.parts
-            cut = self.crowds.cut(observed, desired, change.keys, most)
-        done = self._apply(cut, change.keys - cut.held.keys(), begun_s, taken)
+            cut = self.crowds.cut(observed, desired, change.keys)
+        done = self._apply(cut, change.keys - cut.crowds, begun_s, taken)
         self.crowds.note_cut(cut, done.plan, done.report)
         self.pace.note(done.duration_s)
         return with_refusals(done, change, taken) if taken else done
@@ -151,7 +150,7 @@ class Imposer:
         now = self._clock()
         if Part.IPVS not in observed.blind:
             self.drain_clock.update(looked_at, drains(observed, desired), now)
-            for key in cut.held:
+            for key in cut.crowds:
                 back = desired.real_servers.get(key, EMPTY)
                 self.drain_clock.forget((key, one) for one in back)
         return SyncReport(
