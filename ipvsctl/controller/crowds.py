@@ -28,9 +28,6 @@ from ipvsctl.plan.diff.ops import (
     UpdateVirtualServer,
 )
 
-PORTION: Final = 256
-"""Real servers that one sync changes: some ten milliseconds."""
-
 _UNKNOWN: Final = RealServerStats(active=1)
 """Of a real server that was not read: it may have connections, and so drains."""
 
@@ -54,14 +51,14 @@ class _Crowd:
         self.left: list[RealServerKey] = []
         self.same: tuple[RealServerKey, ...] = ()
 
-    def take(self, wanted: RealServers) -> tuple[RealServerKey, ...]:
-        """The next portion on the way to what there is to be."""
+    def take(self, wanted: RealServers, most: int) -> tuple[RealServerKey, ...]:
+        """The next ones on the way to what there is to be."""
         if wanted is not self.wanted:
             self.wanted, self.left = wanted, differing(self.real_servers, wanted)
             changing = set(self.left)
             self.same = tuple(islice((k for k in wanted if k not in changing), 1))
-        portion = (*self.left[:PORTION], *self.same)
-        del self.left[:PORTION]
+        portion = (*self.left[:most], *self.same)
+        del self.left[:most]
         return portion
 
     def note(self, op: Op) -> None:
@@ -122,6 +119,7 @@ class Crowds:
         observed: Observed,
         desired: NodeState,
         keys: Iterable[VirtualServerKey],
+        most: int,
     ) -> Cut:
         """Put the next portion of each crowd in its place.
 
@@ -129,6 +127,7 @@ class Crowds:
             observed: what there is, but for crowds that are known.
             desired: what there is to be.
             keys: the virtual servers that both are about.
+            most: how many real servers of each crowd are to change.
         """
         state, all_wanted = observed.state, dict(desired.real_servers)
         crowds = frozenset(
@@ -150,7 +149,7 @@ class Crowds:
                 servers[key], real_servers[key] = crowd.server, crowd.real_servers
             if key in all_wanted:
                 wanted[key] = all_wanted[key]
-                portion = crowd.take(wanted[key])
+                portion = crowd.take(wanted[key], most)
                 held = real_servers[key] = pick(crowd.real_servers, portion)
                 all_wanted[key] = pick(wanted[key], portion)
                 connections[key] = dict.fromkeys(held, _UNKNOWN)
