@@ -19,7 +19,7 @@ from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.plan import DiffOptions, diff, drains, with_held
-from ipvsctl.plan.union.desired import Desired
+from ipvsctl.plan.union.desired import PART, Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
 
@@ -126,7 +126,9 @@ class Imposer:
         desired = self._desired.without(change, taken) if taken else change.desired
         cut = Cut(observed=observed, desired=desired)
         if self.holding.hold is None:
-            cut = self.crowds.cut(observed, desired, change.keys)
+            # The kernel goes through all of them for each that comes.
+            most = PART * self.pace.parts
+            cut = self.crowds.cut(observed, desired, change.keys, most)
         done = self._apply(cut, change.keys - cut.crowds, begun_s, taken)
         self.crowds.note_cut(cut, done.plan, done.report)
         self.pace.note(done.duration_s)

@@ -38,6 +38,9 @@ from tests.lab.netns import inside
 
 PER_SECOND = 50
 
+_LEAST_S = 1.0
+"""For so long others are looked at, however soon a flood is over."""
+
 Flood = Callable[[asyncio.Queue[Event | bytes]], Awaitable[None]]
 """Tells events, and returns when it has told the last one."""
 
@@ -147,6 +150,7 @@ class _World:
         await flood(self.source.feed)
         await self.settle()
         took = time.perf_counter() - begun
+        await asyncio.sleep(_LEAST_S - took)
         await self._watcher.wait_for_all()
         return took, sorted(wait for _, wait in self._watcher.waits)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from ipvsctl.cluster.store import Store
-from ipvsctl.controller import crowds
+from ipvsctl.controller import crowds, imposer
+from ipvsctl.controller.compile_queue import MOST_PARTS
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError
@@ -36,14 +37,13 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.kernel import FakeKernel
 
 FEW = 5
-PORTION = 16
 MANY = 200
 
 
 @pytest.fixture(autouse=True)
 def _few_are_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowds, "CROWD", FEW)
-    monkeypatch.setattr(crowds, "PORTION", PORTION)
+    monkeypatch.setattr(imposer, "PART", 1)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_crowd_comes_in_portions(reconciler: Reconciler, kernel: FakeKernel) -
     assert real_servers(kernel) == served(range(MANY))
     added = [sum(isinstance(op, AddRealServer) for op in plan) for plan in plans]
     assert sum(added) == MANY
-    assert max(added) <= PORTION
+    assert max(added) <= MOST_PARTS
     assert [WEB in keys for keys in kernel.partial_reads] == [
         True,
         *(False for _ in plans[1:]),
