@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from operator import attrgetter
 
 import msgspec
 
@@ -130,7 +131,7 @@ class PortEndpoints(msgspec.Struct, frozen=True, kw_only=True):
     def outside(self, policy: Policy, node: NodeContext) -> Iterator[str]:
         """A line for each endpoint that is not used, with the reason."""
         used = {id(endpoint) for endpoint in self.of(policy)}
-        for endpoint in self.all:
+        for endpoint in sorted(self.all, key=attrgetter("server.key")):
             if id(endpoint) not in used:
                 yield f"{_place(endpoint)}: out, {_why_out(endpoint, policy, node)}"
 

@@ -1,6 +1,7 @@
 """Which endpoints each traffic policy may use on this node."""
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -43,7 +44,7 @@ class PortEndpoint(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class UsableEndpoints(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """The endpoints that each traffic policy may use, sorted by address and port.
+    """The endpoints that each traffic policy may use, in this node's own order.
 
     Attributes:
         cluster: for policy Cluster.
@@ -63,8 +64,10 @@ class _Port(NamedTuple):
     node_name: str
 
 
-_Found = dict[int, PortEndpoint]
+_Found = dict[RealServerKey, PortEndpoint]
 """Endpoints of one port by address and port."""
+
+_rank = attrgetter("rank")
 
 
 class KnownSlices:
@@ -115,7 +118,9 @@ def port_endpoints(
         known: what was found in slices before.
 
     Returns:
-        Sorted by address, then port; ready or not.
+        Ready or not, in this node's own order. With `rr` every virtual server starts at
+        the first real server; were that the same on all nodes, a new Service's first
+        requests from everywhere would meet one pod.
     Source: Kubernetes docs "EndpointSlices" (duplicate endpoints); kube-proxy
         pkg/proxy/endpointslicecache.go.
     """
@@ -128,8 +133,9 @@ def port_endpoints(
     if len(found) < sum(map(len, parts)):
         found = {}
         for part in parts:
-            _put(found, part.items())
-    return tuple(found[identity] for identity in sorted(found))
+            _put(found, part.values())
+    # Each part is in order already, which makes this fast.
+    return tuple(sorted(found.values(), key=_rank))
 
 
 def _find(piece: EndpointSlice, port: _Port) -> _Found:
@@ -138,32 +144,28 @@ def _find(piece: EndpointSlice, port: _Port) -> _Found:
     for one in piece.ports:
         if one.name == port.name and one.protocol is port.protocol:
             _put(found, _endpoints(piece, one.port, port.node_name, seed))
-    return found
+    return {one.server.key: one for one in sorted(found.values(), key=_rank)}
 
 
 def _endpoints(
     piece: EndpointSlice, port: int, node_name: str, seed: int
-) -> Iterator[tuple[int, PortEndpoint]]:
-    in_rank = port.to_bytes(2, "big")
+) -> Iterator[PortEndpoint]:
+    packed_port = port.to_bytes(2, "big")
     for endpoint in piece.endpoints:
         address = endpoint.address
-        yield (
-            int(address) << 16 | port,
-            PortEndpoint(
-                endpoint=endpoint,
-                server=RealServer(
-                    key=RealServerKey(address, port), weight=piece.weight
-                ),
-                rank=crc32(address.packed + in_rank, seed),
-                is_local=endpoint.node_name == node_name and node_name != "",
-            ),
+        yield PortEndpoint(
+            endpoint=endpoint,
+            server=RealServer(key=RealServerKey(address, port), weight=piece.weight),
+            rank=crc32(address.packed + packed_port, seed),
+            is_local=endpoint.node_name == node_name and node_name != "",
         )
 
 
-def _put(found: _Found, more: Iterable[tuple[int, PortEndpoint]]) -> None:
-    for identity, one in more:
-        if identity not in found or replaces(one.endpoint):
-            found[identity] = one
+def _put(found: _Found, more: Iterable[PortEndpoint]) -> None:
+    for one in more:
+        key = one.server.key
+        if key not in found or replaces(one.endpoint):
+            found[key] = one
 
 
 def replaces(endpoint: Endpoint) -> bool:
@@ -191,15 +193,21 @@ def usable_endpoints(
         node: this node.
     Source: Kubernetes docs "Topology Aware Routing"; kube-proxy pkg/proxy/topology.go.
     """
-    ready = tuple(e for e in endpoints if e.endpoint.ready)
-    leaving = tuple(
-        e for e in endpoints if e.endpoint.serving and e.endpoint.terminating
-    )
+    here = tuple([e for e in endpoints if e.is_local])
+    ready = _ready(endpoints)
     return UsableEndpoints(
-        cluster=_near(ready, node) or leaving,
-        local=tuple(e for e in ready if e.is_local)
-        or tuple(e for e in leaving if e.is_local),
+        cluster=_near(ready, node) or _leaving(endpoints),
+        local=_ready(here) or _leaving(here),
     )
+
+
+def _ready(endpoints: tuple[PortEndpoint, ...]) -> tuple[PortEndpoint, ...]:
+    return tuple([e for e in endpoints if e.endpoint.ready])
+
+
+def _leaving(endpoints: tuple[PortEndpoint, ...]) -> tuple[PortEndpoint, ...]:
+    found = (e for e in endpoints if e.endpoint.serving and e.endpoint.terminating)
+    return tuple(found)
 
 
 def _near(

@@ -1,7 +1,6 @@
 """The real servers of a service port: what is behind its frontends."""
 
 from collections.abc import Mapping
-from operator import attrgetter
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.ipvs import RealServer, RealServerKey
@@ -62,16 +61,7 @@ def falls_back(
 def _real_servers(
     endpoints: tuple[PortEndpoint, ...], config: ProxyConfig
 ) -> RealServers:
-    """Real servers in this node's own order.
-
-    With `rr` every virtual server starts at the first one; were that the same on all
-    nodes, a new Service's first requests from everywhere would meet one pod.
-    """
-    ranked = sorted(endpoints, key=_rank)
     if config.is_kube_proxy:
         # To it slices have no weights.
-        return {e.server.key: RealServer(key=e.server.key) for e in ranked}
-    return {e.server.key: e.server for e in ranked}
-
-
-_rank = attrgetter("rank")
+        return {e.server.key: RealServer(key=e.server.key) for e in endpoints}
+    return {e.server.key: e.server for e in endpoints}
