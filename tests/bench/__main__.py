@@ -26,6 +26,7 @@ ONCE = {
     "floods": 1_000,
     "looplag": 10_000,
     "api": 10_000,
+    "long list": 3_000,
     "list": 10_000,
     "start": 0,
 }

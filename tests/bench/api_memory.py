@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.fakes.apiserver.large import large_cluster
 from tests.lab.netns import create, inside
 
 Figures = dict[str, float]
+
+_PROBED = "10256"
+"""The port of `/livez`, by default."""
 
 _MIB = 1024
 """KiB in a MiB: `/proc` counts in KiB."""
@@ -59,12 +63,25 @@ def measure(
         begun = time.perf_counter()
         where = ("--kubeconfig", kubeconfig, "--socket", f"{scratch}/ipvsctl.sock")
         words = ("run", "--node-name=node-0", "--log-format=json", *where)
-        with _running("-m", "ipvsctl", *words) as daemon:
+        with (
+            _running("-m", "ipvsctl", *words) as daemon,
+            _running("-m", "tests.bench.prober", _PROBED) as prober,
+        ):
             figures = _follow(daemon, begun)
             time.sleep(after_s)
             figures["cpu, s"] = _cpu_s(daemon.pid)
             figures |= _memory(daemon.pid, "at the end")
+            answers = json.loads(prober.end())
+            figures |= {f"livez, {name}": answers[name] for name in answers}
+    figures["list, MB"] = _slices_mb(services, endpoints)
     return figures
+
+
+def _slices_mb(services: int, endpoints: int) -> float:
+    """How long the list of all slices is, in MB."""
+    objects = large_cluster(services=services, slices=services, endpoints=endpoints)
+    found = (raw for raw in objects if raw["kind"] == "EndpointSlice")
+    return sum(len(json.dumps(raw, separators=(",", ":"))) for raw in found) / 1e6
 
 
 class _Process:
@@ -72,8 +89,13 @@ class _Process:
 
     def __init__(self, started: "subprocess.Popen[bytes]") -> None:
         assert started.stdout is not None
+        self._started = started
         self.stdout = started.stdout
         self.pid = started.pid
+
+    def end(self) -> bytes:
+        """End its input; what it has to say then."""
+        return self._started.communicate()[0]
 
 
 @contextmanager
@@ -81,13 +103,17 @@ def _running(*arguments: str) -> Iterator[_Process]:
     """A Python process, ended with the block; its errors go where its output goes."""
     command = [sys.executable, *arguments]
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     try:
         yield _Process(started)
     finally:
-        started.terminate()
-        started.communicate()
+        if started.poll() is None:
+            started.terminate()
+            started.communicate()
 
 
 def _follow(daemon: _Process, begun: float) -> Figures:

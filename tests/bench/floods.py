@@ -24,6 +24,8 @@ ENDPOINTS, SLICE = 20_000, 100
 WIDE, PORTS, ADDRESSES = 4, 1000, 20
 """Services of so many ports on so many addresses: 80,000 virtual servers."""
 
+_NODES = 100
+
 _NAMESPACE = "flood"
 
 
@@ -34,8 +36,8 @@ def _address(first: str, number: int) -> str:
 
 def _slice(name: str, suffix: str, addresses: Sequence[str], **more: object) -> Event:
     endpoints = [
-        builders.raw_endpoint(address, nodeName="node-1", **more)
-        for address in addresses
+        builders.raw_endpoint(address, nodeName=f"node-{place % _NODES}", **more)
+        for place, address in enumerate(addresses)
     ]
     raw = builders.raw_slice(
         f"{name}-{suffix}", *endpoints, service=name, namespace=_NAMESPACE
@@ -110,8 +112,9 @@ def measure(size: Size, seconds: float) -> Figures:
     """Latencies in seconds."""
     more = [_service(f"more-{n}", _address("10.114", n)) for n in range(MORE)]
     names = [f"more-{n}" for n in range(MORE)]
-    one_more = [_address("10.122", place) for place in range(SLICE - 1)]
     deep = tuple(_deep())
+    first = [_address("10.122", place) for place in range(SLICE)]
+    fewer, again = (_slice("deep", "s0", some) for some in (first[:-1], first))
     slices_gone = [
         Deleted(kind=Kind.ENDPOINT_SLICE, ref=ObjectRef(_NAMESPACE, f"deep-s{first}"))
         for first in range(0, ENDPOINTS, SLICE)
@@ -122,22 +125,24 @@ def measure(size: Size, seconds: float) -> Figures:
         size,
         seconds,
         {
-            "alone": None,
-            "1,000 Services come": at_once(*more, *_more_slices(ready=True)),
-            "a node flaps": at_once(
-                *_more_slices(ready=False), *_more_slices(ready=True)
+            "alone": (),
+            "1,000 Services come": (at_once(*more, *_more_slices(ready=True)),),
+            "a node flaps": (
+                at_once(*_more_slices(ready=False), *_more_slices(ready=True)),
             ),
-            "5,000 changes a second": _storm(seconds),
-            "1,000 Services go": at_once(*_gone(*names, suffix="-a")),
-            "20,000 endpoints come": at_once(*deep),
-            "one slice of these changes": at_once(_slice("deep", "s0", one_more)),
-            "they go": at_once(
-                Deleted(kind=Kind.SERVICE, ref=ObjectRef(_NAMESPACE, "deep")),
-                *slices_gone,
+            "5,000 changes a second": (_storm(seconds),),
+            "1,000 Services go": (at_once(*_gone(*names, suffix="-a")),),
+            "20,000 endpoints come": (at_once(*deep),),
+            "one slice of these changes": (at_once(fewer), at_once(again)) * 10,
+            "they go": (
+                at_once(
+                    Deleted(kind=Kind.SERVICE, ref=ObjectRef(_NAMESPACE, "deep")),
+                    *slices_gone,
+                ),
             ),
-            "80,000 virtual servers come": at_once(*wide),
-            "80,000 go": at_once(
-                *_gone(*(f"wide-{n}" for n in range(WIDE)), suffix="-a")
+            "80,000 virtual servers come": (at_once(*wide),),
+            "80,000 go": (
+                at_once(*_gone(*(f"wide-{n}" for n in range(WIDE)), suffix="-a")),
             ),
         },
     )

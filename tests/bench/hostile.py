@@ -78,9 +78,9 @@ def measure(size: Size, seconds: float) -> Figures:
         seconds,
         {
             "alone": None,
-            "they come": at_once(*come),
-            "one endpoint": at_once(parse_object(Kind.ENDPOINT_SLICE, one_more)),
+            "they come": (at_once(*come),),
+            "one endpoint": (at_once(parse_object(Kind.ENDPOINT_SLICE, one_more)),),
             "they are there": None,
-            "they go": at_once(*gone),
+            "they go": (at_once(*gone),),
         },
     )

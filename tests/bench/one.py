@@ -26,6 +26,9 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "floods": floods.measure,
     "looplag": looplag.measure,
     "api": lambda size, _: api_memory.measure(*size, changes_per_s=100, after_s=30),
+    "long list": lambda size, _: api_memory.measure(
+        size.services, 10 * size.endpoints, streaming="off"
+    ),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
 }

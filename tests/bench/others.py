@@ -9,9 +9,10 @@ import contextlib
 import json
 import logging
 import random
+import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -70,7 +71,7 @@ class _Lines:
 
 
 def measure_others(
-    name: str, size: Size, seconds: float, phases: Mapping[str, Flood | None]
+    name: str, size: Size, seconds: float, phases: Mapping[str, Sequence[Flood]]
 ) -> Figures:
     """What others wait in each phase, and `/livez` in all of them, in seconds.
 
@@ -78,7 +79,8 @@ def measure_others(
         name: stands before that of each figure.
         size: of the cluster that there is.
         seconds: how much time there is to look.
-        phases: in their order; None is one in which nothing else happens.
+        phases: in their order, each of floods that follow one another as soon as what
+            the one before told is in the kernel; without any nothing else happens.
     """
     lines = _Lines()
     structlog.configure(
@@ -143,16 +145,18 @@ class _World:
                 event = parse_object(Kind.ENDPOINT_SLICE, raw)
                 self.source.feed.put_nowait(event)
 
-    async def phase(self, flood: Flood) -> tuple[float, list[float]]:
-        """How long a flood takes, and how long others meanwhile."""
+    async def phase(self, floods: Sequence[Flood]) -> tuple[float, list[float]]:
+        """How long a flood takes, the median of them, and how long others meanwhile."""
         self._watcher.waits.clear()
-        begun = time.perf_counter()
-        await flood(self.source.feed)
-        await self.settle()
-        took = time.perf_counter() - begun
-        await asyncio.sleep(_LEAST_S - took)
+        took = []
+        for flood in floods:
+            begun = time.perf_counter()
+            await flood(self.source.feed)
+            await self.settle()
+            took.append(time.perf_counter() - begun)
+        await asyncio.sleep(_LEAST_S - sum(took))
         await self._watcher.wait_for_all()
-        return took, sorted(wait for _, wait in self._watcher.waits)
+        return statistics.median(took), sorted(w for _, w in self._watcher.waits)
 
 
 async def _measure(
@@ -160,7 +164,7 @@ async def _measure(
     store: Store,
     size: Size,
     seconds: float,
-    phases: Mapping[str, Flood | None],
+    phases: Mapping[str, Sequence[Flood]],
 ) -> Figures:
     source, watcher = BenchSource(size), Watcher()
     worker = ThreadWorker()
@@ -186,14 +190,14 @@ async def _measure(
             await running
         others = asyncio.create_task(world.change_others(size))
         stack.push_async_callback(_end, others)
-        for name, flood in phases.items():
-            if flood is None:
+        for name, floods in phases.items():
+            if not floods:
                 await asyncio.sleep(seconds / 10)
                 watcher.waits.clear()
                 await asyncio.sleep(seconds / 6)
                 waits = sorted(wait for _, wait in watcher.waits)
             else:
-                figures[f"{name}, seconds"], waits = await world.phase(flood)
+                figures[f"{name}, seconds"], waits = await world.phase(floods)
             figures[f"{name}, others"] = len(waits)
             figures[f"{name}, median"] = waits[len(waits) // 2]
             figures[f"{name}, p99"] = waits[min(len(waits) - 1, len(waits) * 99 // 100)]
