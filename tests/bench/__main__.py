@@ -18,6 +18,7 @@ from tests.bench.machine import describe
 from tests.bench.page import write
 from tests.bench.report import TITLES, Results, lines
 from tests.bench.sizes import Figures
+from tests.reliability.page import flood_lines, put
 
 SIZED = ("speed", "memory")
 ONCE = {
@@ -55,6 +56,11 @@ def main() -> int:
     parser.add_argument(
         "--write", action="store_true", help="write the table of docs/performance.md"
     )
+    parser.add_argument(
+        "--write-floods",
+        action="store_true",
+        help="write what floods do to others into docs/reliability.md",
+    )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
     is_whole = True
@@ -85,6 +91,13 @@ def main() -> int:
         options.json.write_text(text + "\n")
     if options.write:
         write(lines(ordered), machine)
+    if options.write_floods:
+        put(
+            "floods",
+            flood_lines(
+                *(ordered[name][ONCE[name]] for name in ("floods", "long list"))
+            ),
+        )
     return int(not is_whole or any(line.holds is False for line in lines(ordered)))
 
 

@@ -77,10 +77,10 @@ def measure(size: Size, seconds: float) -> Figures:
         size,
         seconds,
         {
-            "alone": None,
+            "alone": (),
             "they come": (at_once(*come),),
             "one endpoint": (at_once(parse_object(Kind.ENDPOINT_SLICE, one_more)),),
-            "they are there": None,
+            "they are there": (),
             "they go": (at_once(*gone),),
         },
     )
