@@ -10,8 +10,10 @@ from typing import Final
 from ipvsctl.controller.compilation import Compilation
 from ipvsctl.model.problem import ObjectRef
 
-SMALL: Final = 100
-"""Services that are compiled at once: some ten milliseconds."""
+MOST_SMALL: Final = 100
+"""Services that are compiled at once."""
+
+_FEWEST_SMALL: Final = 12
 
 MOST_PARTS: Final = 16
 """Parts of a large Service that are put into place at once."""
@@ -160,18 +162,25 @@ class CompileQueue:
 
 
 class Pace:
-    """How many parts of a large Service are imposed at once.
+    """How much is compiled and imposed at once.
 
-    Others wait for them, and how long they take is the kernel's business: adding a real
+    Others wait for it, and how long it takes is the kernel's business: adding a real
     server goes through all deleted of late (ip_vs_ctl.c:ip_vs_trash_get_dest).
+
+    Attributes:
+        parts: how many parts of a large Service.
+        small: how many other Services.
     """
 
     def __init__(self) -> None:
         self.parts = 1
+        self.small = MOST_SMALL
 
     def note(self, took_s: float) -> None:
         """So long took what was imposed last."""
         if took_s > _SLOW_S:
             self.parts = max(1, self.parts // 2)
+            self.small = max(_FEWEST_SMALL, self.small // 2)
         elif took_s < _FAST_S:
             self.parts = min(MOST_PARTS, self.parts * 2)
+            self.small = min(MOST_SMALL, self.small * 2)

@@ -9,7 +9,7 @@ from ipvsctl.controller.compilation import (
     Compilation,
     Limited,
 )
-from ipvsctl.controller.compile_queue import MOST_PARTS, SMALL, CompileQueue
+from ipvsctl.controller.compile_queue import MOST_PARTS, MOST_SMALL, CompileQueue, Pace
 from ipvsctl.controller.node_context import (
     Sources,
     context_of,
@@ -133,17 +133,17 @@ class Compiler:
         yield from self._compile_rest()
         return self._take_change()
 
-    def compile_some(self, parts: int) -> DesiredChange:
+    def compile_some(self, pace: Pace) -> DesiredChange:
         """The same of some of it, for some ten milliseconds.
 
         Args:
-            parts: how many of a large Service.
+            pace: how much of it.
         """
         is_idle = not self._queue.small
-        self._compile_small()
+        self._compile_small(pace.small)
         # Others' changes are not to wait for a part as well, but every second time.
         if is_idle or self._is_parts_turn:
-            self._queue.work(parts)
+            self._queue.work(pace.parts)
         self._is_parts_turn = not self._is_parts_turn
         return self._take_change()
 
@@ -265,14 +265,14 @@ class Compiler:
         if abandoned is not None:
             self._queue.postpone(abandoned)
         while self._queue.has_parts or self._queue.has_large:
-            self._compile_small()
+            self._compile_small(MOST_SMALL)
             self._queue.work(MOST_PARTS)
             yield Step.EXCLUSIVE
             yield from self.compile_large()
 
-    def _compile_small(self) -> None:
+    def _compile_small(self, most: int) -> None:
         small = self._queue.small
-        for _ in range(min(SMALL, len(small))):
+        for _ in range(min(most, len(small))):
             ref = small.take()
             if self._queue.is_taken(ref):
                 self._queue.postpone(ref)

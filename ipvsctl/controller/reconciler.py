@@ -160,7 +160,7 @@ class Reconciler:
         imposer = self.imposer
         # Another portion of these is to be imposed.
         self.desired.touch(imposer.crowds.unfinished)
-        return self._vouched(taken, self._compiler.compile_some(imposer.pace.parts))
+        return self._vouched(taken, self._compiler.compile_some(imposer.pace))
 
     @property
     def has_parts(self) -> bool:

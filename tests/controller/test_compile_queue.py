@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ipvsctl.cluster.events import Deleted, Event
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compilation import LARGE_VIRTUAL_SERVERS
-from ipvsctl.controller.compile_queue import MOST_PARTS, Pace, Turns
+from ipvsctl.controller.compile_queue import MOST_PARTS, MOST_SMALL, Pace, Turns
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
@@ -53,7 +53,9 @@ def compiler(*events: Event, config: ProxyConfig = LIMITED) -> tuple[Store, Comp
 def some(store: Store, made: Compiler) -> DesiredChange:
     """Compile some of what there is."""
     made.take(store.take())
-    return made.compile_some(PARTS)
+    pace = Pace()
+    pace.parts = PARTS
+    return made.compile_some(pace)
 
 
 def turns(store: Store, made: Compiler) -> list[int]:
@@ -214,19 +216,34 @@ def _counts(made: Compiler) -> dict[object, int]:
 
 
 def test_the_pace_is_the_kernels() -> None:
-    """What takes long is done in fewer parts at once, down to one."""
+    """What takes long is done in fewer parts at once, and fewer Services."""
     pace = Pace()
-    assert pace.parts == 1
+    assert (pace.parts, pace.small) == (1, MOST_SMALL)
     for _ in range(10):
         pace.note(0.001)
     assert pace.parts == MOST_PARTS
     pace.note(0.015)
     assert pace.parts == MOST_PARTS
     pace.note(0.03)
-    assert pace.parts == MOST_PARTS // 2
+    assert (pace.parts, pace.small) == (MOST_PARTS // 2, MOST_SMALL // 2)
     for _ in range(10):
         pace.note(1)
     assert pace.parts == 1
+    assert 1 < pace.small < MOST_SMALL // 4
+
+
+def test_a_slow_kernel_is_given_fewer_services_at_once() -> None:
+    """The others come with the next syncs."""
+    names = [f"s{n}" for n in range(MOST_SMALL + 20)]
+    store, made = compiler(*(has(builders.service(name)) for name in names))
+    made.take(store.take())
+    pace = Pace()
+    pace.note(1)
+    made.compile_some(pace)
+    assert len(made.desired.programs) == MOST_SMALL // 2
+    while made.has_parts:
+        made.compile_some(pace)
+    assert len(made.desired.programs) == len(names)
 
 
 def test_a_namespace_that_changes_much_lets_others_go_first() -> None:
