@@ -88,7 +88,10 @@ class Daemon:
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
         self._history = HistoryObserver(
-            self._reconciler.desired, self._reconciler.context.name, kernel.words
+            self._reconciler.desired,
+            self._reconciler.context.name,
+            kernel.words,
+            kernel.read_processes,
         )
         self._observer = Observers(
             (

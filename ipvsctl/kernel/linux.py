@@ -20,6 +20,7 @@ from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.notices import LinkNotices, Notices
 from ipvsctl.kernel.partial import PartialObservation
+from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
@@ -30,6 +31,7 @@ from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServe
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.parts import RULES, Part
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.kinds import ObjectKind
@@ -229,6 +231,10 @@ class LinuxKernel:
     def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
         """See `interface.Kernel`."""
         return read_neighbours(self._firewall, addresses, self._proc_sys)
+
+    def read_processes(self, names: AbstractSet[str]) -> Processes:
+        """See `interface.Kernel`."""
+        return read_processes(names)
 
     def glance(self) -> Glance:
         """See `interface.Kernel`."""

@@ -26,6 +26,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.neighbours import ConntrackFill, FilterTable, Neighbours
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.parts import RULES, Part
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
@@ -130,6 +131,7 @@ class FakeKernel:
         flows: the connection tracking table, to be added to.
         sockets: those of the host that wait for clients.
         neighbours: what `read_neighbours` finds; None is nothing of others.
+        processes: others' on the node, whatever their programs; assign to change.
         is_closed: `close` was called.
     """
 
@@ -148,6 +150,7 @@ class FakeKernel:
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
         self.neighbours: Neighbours | None = None
+        self.processes = Processes(are_nodes=True)
         self.unread: dict[Part, str] = {}
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
@@ -286,6 +289,12 @@ class FakeKernel:
             conntrack=ConntrackFill(3, 1000),
             connections=(),
         )
+
+    def read_processes(self, names: AbstractSet[str]) -> Processes:
+        """See `interface.Kernel`."""
+        seen = self.processes
+        running = tuple(one for one in seen.running if one.name in names)
+        return msgspec.structs.replace(seen, running=running)
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""
