@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
-from ipvsctl.kernel.conntrack import Conntrack
+from ipvsctl.kernel.conntrack import Conntrack, read_fill
 from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
@@ -19,7 +19,7 @@ from ipvsctl.kernel.ipvs_table import IpvsListing, IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.notices import LinkNotices, Notices
-from ipvsctl.kernel.partial import PartialObservation
+from ipvsctl.kernel.partial import PartialObservation, PartialReading
 from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
@@ -187,6 +187,9 @@ class LinuxKernel:
             connections=ipvs.connections,
             traffic=ipvs.traffic,
             flows=flows,
+            conntrack=PartialReading().part(
+                "fill of conntrack", lambda: read_fill(self._proc_sys)
+            ),
             host=network.host,
             sockets=sockets,
             vip_link_down=network.addresses.vip_link_up is False,
