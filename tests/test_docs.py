@@ -48,6 +48,7 @@ _COMMAND: Final = re.compile(
 )
 _OPTION: Final = re.compile(r"`(--?[a-z][-a-z]*)[^`]*`")
 _HELM_SET: Final = re.compile(r"--set(?:-json|-file|-string)? '?([\w.]+)=")
+_TEST: Final = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 _LINK: Final = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
 
 
@@ -113,6 +114,13 @@ def parse(arguments: list[str]) -> None:
         assert command is not None
         if "--help" not in rest:
             command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests(page: Path) -> None:
+    """Every test that a page names is there."""
+    for place, name in _TEST.findall(page.read_text(encoding="utf-8")):
+        assert f"def {name}" in (ROOT / place).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
 
-from ipvsctl.cli.errors import ExitStatus, one_line
+from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
@@ -14,6 +14,7 @@ from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.node_facts import NodeFacts
+from ipvsctl.model.text import one_line
 from ipvsctl.plan.report.check import Finding, Severity, check_node
 from ipvsctl.plan.report.preflight import check_before, check_estimators
 from ipvsctl.plan.report.unread import require

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_lines, print_styled, terminal_width
@@ -15,6 +14,7 @@ from ipvsctl.model.count_by import By
 from ipvsctl.model.neighbours import Connection
 from ipvsctl.model.status import NodeStatus
 from ipvsctl.model.target import Target
+from ipvsctl.model.text import one_line
 from ipvsctl.plan.report.connections import Names, chosen, count
 
 _WIDTHS = (22, 22, 22, 12)

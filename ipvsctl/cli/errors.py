@@ -12,6 +12,7 @@ import typer
 
 import ipvsctl
 from ipvsctl.model.errors import IpvsctlError
+from ipvsctl.model.text import one_line
 
 _HOME: Final = Path(ipvsctl.__file__).parent
 
@@ -73,11 +74,6 @@ def complain(text: str) -> None:
 def tell(text: str) -> None:
     """Write one line to stderr; what is not printable is shown escaped."""
     sys.stderr.write(one_line(text) + "\n")
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and terminal control, which objects may hold."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

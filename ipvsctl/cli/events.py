@@ -9,13 +9,14 @@ from typing import Final
 import msgspec
 
 from ipvsctl.cli.daemon import ask
-from ipvsctl.cli.errors import ExitStatus, complain, one_line
+from ipvsctl.cli.errors import ExitStatus, complain
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.target import NamedTarget
+from ipvsctl.model.text import one_line
 
 _POLL_S: Final = 1.0
 

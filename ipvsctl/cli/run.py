@@ -24,6 +24,7 @@ from ipvsctl.cli.control_answers import ControlAnswers
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.event_loop import LoopMishaps, started_threads
 from ipvsctl.cluster.store import Store
+from ipvsctl.controller.conntrack_room import ConntrackRoom
 from ipvsctl.controller.events import EventsObserver, Recorder
 from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.health_checks import HealthChecksObserver
@@ -88,7 +89,10 @@ class Daemon:
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
         self._history = HistoryObserver(
-            self._reconciler.desired, self._reconciler.context.name, kernel.words
+            self._reconciler.desired,
+            self._reconciler.context.name,
+            kernel.words,
+            kernel.read_processes,
         )
         self._observer = Observers(
             (
@@ -96,6 +100,7 @@ class Daemon:
                 HealthChecksObserver(self._health_checks, config),
                 self._metrics,
                 RefusedSettings(self._reconciler.context.name),
+                ConntrackRoom(self._reconciler.context.name),
                 UnreadParts(self._reconciler.context.name, kernel.words),
                 *(() if recorder is None else (EventsObserver(recorder),)),
                 interpreter.SettlingObserver(),

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Line, Span
 from ipvsctl.cli.output import styled_text
 from ipvsctl.model.errors import ConfigError, IpvsctlError
+from ipvsctl.model.text import one_line
 
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Line, Span
 from ipvsctl.model.explanation import Explanation, Step, Verdict
+from ipvsctl.model.text import one_line
 
 _STYLES: Mapping[Verdict, str] = MappingProxyType(
     {

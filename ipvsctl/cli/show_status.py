@@ -6,7 +6,6 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
 
-from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, count, fold, lay_out
 from ipvsctl.cli.options import SortBy
 from ipvsctl.model.status import (
@@ -18,6 +17,7 @@ from ipvsctl.model.status import (
     Summary,
     VirtualServerStatus,
 )
+from ipvsctl.model.text import one_line
 
 _STYLES: Mapping[Standing, str] = MappingProxyType(
     {

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from ipvsctl.cli.errors import one_line
 from ipvsctl.cli.layout import Column, Line, Row, Span, lay_out
 from ipvsctl.cli.options import PlanFormat
 from ipvsctl.cli.output import print_data, print_styled, terminal_width
@@ -22,6 +21,7 @@ from ipvsctl.model.rates import (
     VirtualServerRates,
 )
 from ipvsctl.model.status import NodeStatus
+from ipvsctl.model.text import one_line
 from ipvsctl.plan.report.rates import (
     Owners,
     busiest,

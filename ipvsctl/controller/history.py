@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -21,9 +22,11 @@ from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.plan.diff.ops import DeleteRealServer, Op, UpdateRealServer
 from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.plan.report.culprits import PROGRAMS
 from ipvsctl.plan.report.drift import find_drift
 from ipvsctl.plan.report.op_text import op_text
 from ipvsctl.plan.report.owners import Owners
@@ -52,6 +55,7 @@ class HistoryObserver:
         desired: gives names, in any thread.
         node: name of this node.
         words: what operators call the things of the firewall.
+        processes: see `Kernel.read_processes`; asked in another thread.
         wall_clock: seconds since 1970.
     """
 
@@ -60,10 +64,12 @@ class HistoryObserver:
         desired: DesiredLookups,
         node: str,
         words: FirewallWords,
+        processes: Callable[[AbstractSet[str]], Processes],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._desired = desired
         self._words = words
+        self._processes = processes
         self._wall_clock = wall_clock
         self._daemon = uuid.uuid4().hex
         self._serial = 0
@@ -126,6 +132,7 @@ class HistoryObserver:
             drift = await asyncio.to_thread(
                 lambda: [*find_drift(report.plan, report.observed, done.changes, tried)]
             )
+            await self._note_repeats(drift)
             self._note_drift(drift, report)
         failed = to_try_again(report.report)
         for failure in failed[:_MOST_OPS]:
@@ -147,6 +154,16 @@ class HistoryObserver:
                 What.SYNC, f"{shown}{more}", self._services(report.plan), count=count
             )
 
+    async def _note_repeats(self, drift: Sequence[Op]) -> None:
+        repairs = {
+            op.words(self._words)[:_MOST_TEXT]: op.kind for op in drift[:_MOST_REPEATS]
+        }
+        now_s = self._wall_clock()
+        seen = None
+        if self._repeats.want_look(repairs, now_s):
+            seen = await asyncio.to_thread(self._processes, PROGRAMS.keys())
+        self._repeats.note(repairs, now_s, seen)
+
     def _note_drift(self, drift: Sequence[Op], report: SyncReport) -> None:
         if not drift:
             return
@@ -159,8 +176,6 @@ class HistoryObserver:
             owner = owners.of(op.subject)
             services = (owner,) if owner else ()
             self._add(What.REPAIR, self._text(op, report), services)
-        repairs = [op.words(self._words)[:_MOST_TEXT] for op in drift[:_MOST_REPEATS]]
-        self._repeats.note(repairs, self._wall_clock())
         first = self._entries[-min(len(drift), _MOST_OPS)]
         self._last_repair = msgspec.structs.replace(first, count=len(drift))
         self._add_rest(What.REPAIR, len(drift) - _MOST_OPS, "repairs")

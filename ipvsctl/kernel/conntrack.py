@@ -5,10 +5,12 @@ One reading serves any number of virtual servers: it is the table that is long.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol
@@ -19,6 +21,23 @@ from ipvsctl.wire.conntrack.requests import delete_flow, list_udp_flows
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 
 _READ_FLOWS: Final = "list UDP flows"
+
+
+def read_fill(proc_sys: Path) -> ConntrackFill:
+    """How full the table of the caller's network namespace is.
+
+    Args:
+        proc_sys: where sysctls are.
+
+    Raises:
+        OSError: there is none.
+        ValueError: what it says of itself is no number.
+    """
+    count, limit = (
+        int((proc_sys / "net/netfilter" / name).read_text(encoding="ascii"))
+        for name in ("nf_conntrack_count", "nf_conntrack_max")
+    )
+    return ConntrackFill(count, limit)
 
 
 class Conntrack:

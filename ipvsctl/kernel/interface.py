@@ -15,6 +15,7 @@ from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Steps
 from ipvsctl.plan.diff.ops import Plan, Report
@@ -70,6 +71,14 @@ class Kernel(Protocol):
 
         Never fails: a part that cannot be read is named. May be called in any thread,
         while another call runs.
+        """
+        ...
+
+    def read_processes(self, names: AbstractSet[str]) -> Processes:
+        """Which of these programs run here, and who holds the lock of iptables.
+
+        Never fails: what cannot be seen is not there. Takes a second at most, and may
+        be called in any thread, while another call runs.
         """
         ...
 

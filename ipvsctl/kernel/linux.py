@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
-from ipvsctl.kernel.conntrack import Conntrack
+from ipvsctl.kernel.conntrack import Conntrack, read_fill
 from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
@@ -19,7 +19,8 @@ from ipvsctl.kernel.ipvs_table import IpvsListing, IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.notices import LinkNotices, Notices
-from ipvsctl.kernel.partial import PartialObservation
+from ipvsctl.kernel.partial import PartialObservation, PartialReading
+from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
@@ -30,6 +31,7 @@ from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServe
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.parts import RULES, Part
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.kinds import ObjectKind
@@ -185,6 +187,9 @@ class LinuxKernel:
             connections=ipvs.connections,
             traffic=ipvs.traffic,
             flows=flows,
+            conntrack=PartialReading().part(
+                "fill of conntrack", lambda: read_fill(self._proc_sys)
+            ),
             host=network.host,
             sockets=sockets,
             vip_link_down=network.addresses.vip_link_up is False,
@@ -229,6 +234,10 @@ class LinuxKernel:
     def read_neighbours(self, addresses: AbstractSet[IPAddress]) -> Neighbours:
         """See `interface.Kernel`."""
         return read_neighbours(self._firewall, addresses, self._proc_sys)
+
+    def read_processes(self, names: AbstractSet[str]) -> Processes:
+        """See `interface.Kernel`."""
+        return read_processes(names)
 
     def glance(self) -> Glance:
         """See `interface.Kernel`."""

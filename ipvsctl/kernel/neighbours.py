@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from ipvsctl.kernel.conntrack import read_fill
 from ipvsctl.kernel.firewall import Firewall
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.neighbours import Connection, ConntrackFill, Neighbours
+from ipvsctl.model.neighbours import Connection, Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.wire.ipvs.connections import parse_connection, spelled
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
@@ -50,7 +51,7 @@ def read_neighbours(
     return Neighbours(
         filters=part("filter rules", firewall.read_filters),
         nft_tables=part("nftables' tables", _nft_tables),
-        conntrack=part("fill of conntrack", lambda: _conntrack_fill(proc_sys)),
+        conntrack=part("fill of conntrack", lambda: read_fill(proc_sys)),
         connections=part("IPVS connections", lambda: _connections(proc_net, addresses)),
         unread=tuple(reading.unread),
     )
@@ -65,14 +66,6 @@ def _nft_tables() -> tuple[str, ...]:
                 return ()
             raise
     return tuple(sorted(set(names) - _IPTABLES_TABLES))
-
-
-def _conntrack_fill(proc_sys: Path) -> ConntrackFill:
-    count, limit = (
-        int((proc_sys / "net/netfilter" / name).read_text(encoding="ascii"))
-        for name in ("nf_conntrack_count", "nf_conntrack_max")
-    )
-    return ConntrackFill(count, limit)
 
 
 def _connections(

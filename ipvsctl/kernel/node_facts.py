@@ -12,9 +12,10 @@ from typing import Final
 
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
-from ipvsctl.kernel.modules import PROC, SYS, loaded_modules
+from ipvsctl.kernel.modules import SYS, loaded_modules
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.partial import PartialReading
+from ipvsctl.kernel.processes import list_running
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.node_facts import NodeFacts
@@ -106,13 +107,4 @@ def _bridges() -> tuple[str, ...]:
 
 
 def _proxies() -> tuple[str, ...]:
-    found = set()
-    for path in PROC.glob("[0-9]*/comm"):
-        try:
-            name = path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            # It has ended meanwhile.
-            continue
-        if name in OTHER_PROXIES:
-            found.add(name)
-    return tuple(sorted(found))
+    return tuple(sorted({process.name for process in list_running(OTHER_PROXIES)}))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import Chains
@@ -43,13 +44,6 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     real_server: RealServerKey
     state: str
     expires_s: int
-
-
-class ConntrackFill(msgspec.Struct, frozen=True):
-    """How full the connection tracking table is, in entries."""
-
-    count: int
-    limit: int
 
 
 class Neighbours(msgspec.Struct, frozen=True, kw_only=True):

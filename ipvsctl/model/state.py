@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -72,6 +73,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         flows: where the UDP flows (conntrack entries) of each virtual server lead: to
             its real servers, and to stale ones; a virtual server without flows may be
             absent. None when they were not read.
+        conntrack: how full that table is; None when that was not read.
         host: the rest of this node's network.
         sockets: of the host, those that wait for clients.
         vip_link_down: the VIP link exists, and is not up.
@@ -86,6 +88,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     )
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
+    conntrack: ConntrackFill | None = None
     host: HostNetwork = HostNetwork()
     sockets: frozenset[HostSocket] = frozenset()
     vip_link_down: bool = False

@@ -344,6 +344,7 @@ ROWS = (
         look=mounts,
         expected=["/var/lib/kube-proxy", "/run/xtables.lock", "/run/ipvsctl"],
     ),
+    Row(path="hostPID", value=True, look=pod("hostPID"), expected=True),
     Row(
         path="privileged",
         value=True,

@@ -19,15 +19,11 @@ from ipvsctl.cli.layout import Line
 from ipvsctl.cli.show_explain import explanation_lines
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
-from ipvsctl.model.neighbours import (
-    Connection,
-    ConntrackFill,
-    FilterTable,
-    Neighbours,
-)
+from ipvsctl.model.neighbours import Connection, FilterTable, Neighbours
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.rules import ChainRef, Rule, Table, UnknownRule
 from ipvsctl.model.rules import Verdict as Verdict_

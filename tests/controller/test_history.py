@@ -9,12 +9,20 @@ from structlog.testing import capture_logs
 
 from ipvsctl.controller.history import KEPT, HistoryObserver
 from ipvsctl.controller.observers import AuditDone, SyncDone
-from ipvsctl.controller.repeats import OFTEN, Repeats
+from ipvsctl.controller.repeats import (
+    LOOK_EVERY_S,
+    OFTEN,
+    REASON,
+    WITHIN_S,
+    Repeats,
+)
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.model.history import What
 from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import WORDED, Kind, ObjectRef, Problem
+from ipvsctl.model.processes import Process, Processes
+from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
     DeleteEntry,
     DeleteRealServer,
@@ -46,6 +54,7 @@ async def remembering(world: World) -> AsyncIterator[HistoryObserver]:
         world.reconciler.desired,
         "node-0",
         world.reconciler.words,
+        world.kernel.read_processes,
         lambda: clock.now_s,
     )
     running = asyncio.ensure_future(history.run())
@@ -266,11 +275,74 @@ async def test_what_comes_again_and_again_is_a_problem_of_the_node() -> None:
         assert history.problems() == ()
 
 
+async def test_a_guess_at_who_fights_is_in_the_problem_from_the_start() -> None:
+    """Once somebody is named nobody is looked for: the problem keeps its words."""
+    world = World(0)
+    key = next(iter(world.kernel.observe().state.virtual_servers))
+    world.kernel.processes = runs(("kube-proxy", 7))
+    async with remembering(world) as history:
+        for number in range(5):
+            if number > 2:
+                world.kernel.processes = runs(("kube-proxy", 100 + number))
+            world.kernel.apply((DeleteVirtualServer(key),))
+            await history.audited(audited(world, world.reconciler.audit()))
+            await history.settle()
+            reasons = {p.reason for p in history.problems() if p.count == 1}
+            assert reasons == ({f"{REASON}; {GUESS}"} if number > 1 else set())
+            clock.now_s += LOOK_EVERY_S
+
+
+GUESS = (
+    "a guess at who that is: kube-proxy (pid 7),"
+    " which runs on this node and changes such things"
+)
+
+
+def runs(*programs: tuple[str, int]) -> Processes:
+    """These run, with their pids."""
+    running = tuple(Process(name=name, pid=pid) for name, pid in programs)
+    return Processes(running=running, are_nodes=True)
+
+
+def test_who_runs_is_looked_for_in_a_fight_alone() -> None:
+    """Of a kind of object, once in a while until somebody is found."""
+    repeats = Repeats("node-0")
+    one = {"add address 10.96.0.1": ObjectKind.ADDRESS}
+    other = {"change sysctl": ObjectKind.SYSCTL}
+    for now_s in range(OFTEN - 1):
+        assert not repeats.want_look(one | other, now_s)
+        repeats.note(one | other, now_s)
+    assert repeats.want_look(one, OFTEN)
+    repeats.note(one, OFTEN, runs())
+    assert not repeats.want_look(one, OFTEN + 1)
+    assert repeats.want_look(other, OFTEN + 1)
+    (problem,) = repeats.problems(OFTEN + 1)
+    assert problem.reason == REASON
+    later_s = OFTEN + LOOK_EVERY_S
+    assert repeats.want_look(one, later_s)
+    repeats.note(one, later_s, runs(("keepalived", 3)))
+    (problem,) = repeats.problems(later_s)
+    assert "keepalived (pid 3)" in problem.reason
+    assert not repeats.want_look(one, later_s + 2 * LOOK_EVERY_S)
+
+
+def test_a_guess_is_forgotten_with_its_fight() -> None:
+    """Another one may be with somebody else."""
+    repeats = Repeats("node-0")
+    one = {"add address 10.96.0.1": ObjectKind.ADDRESS}
+    for begun_s, name in ((0.0, "keepalived"), (10 * WITHIN_S, "NetworkManager")):
+        for _ in range(OFTEN):
+            repeats.note(one, begun_s, runs((name, 3)))
+        (problem,) = repeats.problems(begun_s)
+        assert f"{name} (pid 3)" in problem.reason
+
+
 def test_a_fight_over_everything_is_bounded() -> None:
     """Some are in words, the others counted; memory has an end."""
     repeats = Repeats("node-0")
+    everything = {f"add address {n}": ObjectKind.ADDRESS for n in range(5000)}
     for _ in range(OFTEN):
-        repeats.note((f"add address {number}" for number in range(5000)), 1.0)
+        repeats.note(everything, 1.0, runs(("kube-proxy", 7)))
     found = repeats.problems(2.0)
     assert len(found) == WORDED + 1
     assert sum(problem.count for problem in found) == 1000

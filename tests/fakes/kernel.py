@@ -12,6 +12,7 @@ import msgspec
 
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.errors import KernelError, describe_errno
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
@@ -23,9 +24,10 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.neighbours import ConntrackFill, FilterTable, Neighbours
+from ipvsctl.model.neighbours import FilterTable, Neighbours
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.parts import RULES, Part
+from ipvsctl.model.processes import Processes
 from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
@@ -130,6 +132,8 @@ class FakeKernel:
         flows: the connection tracking table, to be added to.
         sockets: those of the host that wait for clients.
         neighbours: what `read_neighbours` finds; None is nothing of others.
+        conntrack: how full its table is; assign to change.
+        processes: others' on the node, whatever their programs; assign to change.
         is_closed: `close` was called.
     """
 
@@ -148,6 +152,8 @@ class FakeKernel:
         self.host = HostNetwork(addresses=frozenset(host_addresses))
         self.sockets: frozenset[HostSocket] = frozenset()
         self.neighbours: Neighbours | None = None
+        self.conntrack = ConntrackFill(3, 1000)
+        self.processes = Processes(are_nodes=True)
         self.unread: dict[Part, str] = {}
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
@@ -234,6 +240,7 @@ class FakeKernel:
             servers,
             state=state,
             flows=self.flows.observe(self._ipvs.virtual_servers),
+            conntrack=self.conntrack,
             host=self.host,
             sockets=self.sockets,
             skipped=frozenset() if has_rules else frozenset(RULES.values()),
@@ -283,9 +290,15 @@ class FakeKernel:
                 for family, chains in self._rules.read().items()
             },
             nft_tables=(),
-            conntrack=ConntrackFill(3, 1000),
+            conntrack=self.conntrack,
             connections=(),
         )
+
+    def read_processes(self, names: AbstractSet[str]) -> Processes:
+        """See `interface.Kernel`."""
+        seen = self.processes
+        running = tuple(one for one in seen.running if one.name in names)
+        return msgspec.structs.replace(seen, running=running)
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""

@@ -110,7 +110,9 @@ def start(
 def wait_for_audit(node: Node, process: subprocess.Popen[bytes]) -> None:
     """Return when a daemon has audited once."""
     end = time.monotonic() + 120
-    while "last audit" not in (said := _status(node)):
+    said = ""
+    # To ask before it listens has the kernel read, and keeps the daemon from its start.
+    while not node.sock.exists() or "last audit" not in (said := _status(node)):
         assert process.poll() is None, said
         assert time.monotonic() < end, said
         time.sleep(0.2)

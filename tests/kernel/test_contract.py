@@ -2,8 +2,9 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,6 +17,7 @@ from ipvsctl.kernel.rules import RulesTool
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.processes import Process, Processes
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
@@ -54,6 +56,7 @@ from tests.kernel.contract_ipvs import (
 )
 from tests.kernel.contract_node import NODE_ROWS, RULES_ROWS
 from tests.kernel.contract_routes import ROUTE_ROWS
+from tests.kernel.programs import LIVES, program
 from tests.lab.flows import Flow, track
 
 ROWS = (
@@ -188,6 +191,26 @@ def test_a_glance_has_the_numbers_of_what_is_observed(kernel: Kernel) -> None:
     assert seen.virtual_servers in {1, 2}
     kernel.apply((DeleteVirtualServer(KEY),))
     assert kernel.glance().virtual_servers == seen.virtual_servers - 1
+
+
+def test_the_programs_that_are_asked_for(kernel: Kernel, tmp_path: Path) -> None:
+    """Those that run are found, with their pids, and no others."""
+    both = frozenset({"kube-proxy", "keepalived"})
+    assert kernel.read_processes(both).running == ()
+    with _program(kernel, tmp_path / "kube-proxy") as pid:
+        (found,) = kernel.read_processes(both).running
+        assert (found.pid, found.name) == (pid, "kube-proxy")
+        assert kernel.read_processes(both - {"kube-proxy"}).running == ()
+
+
+@contextmanager
+def _program(kernel: Kernel, path: Path) -> Iterator[int]:
+    if not isinstance(kernel, FakeKernel):
+        with program(path, LIVES) as pid:
+            yield pid
+        return
+    kernel.processes = Processes(running=(Process(pid=7, name=path.name),))
+    yield 7
 
 
 def test_every_kind_of_op_has_rows() -> None:

@@ -199,11 +199,15 @@ def test_the_kubelets_flavour_is_chosen(netns: Netns, hinted: Flavour) -> None:
     assert Iptables(V4, flavour=choose_flavour()).flavour is hinted
 
 
+FULL = "Fatal: can't open lock file /run/xtables.lock: No space left on device"
+"""iptables 1.8.9 on a full file system, whose lock nobody has made yet."""
+
 SCRIPTS = {
     "old": "echo 'iptables v1.6.1'",
     "legacy": "echo 'iptables v1.8.9 (legacy)'",
     "nft": "echo 'iptables v1.8.9 (nf_tables)'",
     "busy": "echo 'Another app is currently holding the xtables lock' >&2; exit 4",
+    "full": f'echo "{FULL}" >&2; exit 4',
     "refuses": "echo 'iptables-restore: line 2 failed' >&2; exit 1",
     "mute": "exit 1",
 }
@@ -270,6 +274,7 @@ CHANGE = RulesChange(
     ("restore", "kind", "reason"),
     [
         ("busy", Busy, "Another app is currently holding the xtables lock"),
+        ("full", Busy, FULL),
         (
             "refuses",
             KernelError,

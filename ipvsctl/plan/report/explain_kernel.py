@@ -30,8 +30,6 @@ from ipvsctl.plan.service.program import ServerProgram
 _MOST: Final = 8
 """Lines of one step that are shown."""
 
-_NEARLY_FULL: Final = 0.95
-_FILLING: Final = 0.8
 
 _WAITING: Final = frozenset({"SYN_RECV", "INIT", "INIT1"})
 """States of a connection whose endpoint has not answered the first packet."""
@@ -235,14 +233,12 @@ def _neighbour_steps(inputs: ExplainInputs) -> Iterator[Step]:
         )
     fill = neighbours.conntrack
     if fill is not None and fill.limit:
-        share = fill.count / fill.limit
-        verdict = Verdict.OK if share < _FILLING else Verdict.NOTE
-        is_full = share >= _NEARLY_FULL
+        verdict = Verdict.NOTE if fill.is_filling else Verdict.OK
+        is_full = fill.is_nearly_full
         yield Step(
             verdict=Verdict.BROKEN if is_full else verdict,
             subject="conntrack",
-            found=f"{'table full: ' if is_full else ''}{fill.count:,} of"
-            f" {fill.limit:,} entries",
+            found=f"{'table full: ' if is_full else ''}{fill}",
             remedy="new connections are dropped: raise conntrack.min, or"
             " sysctl net.netfilter.nf_conntrack_max, and see who fills it"
             if is_full

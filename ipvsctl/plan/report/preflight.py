@@ -38,7 +38,6 @@ NODE_PORTS: Final = (30000, 32767)
 
 MANY_ESTIMATORS: Final = 20_000
 
-_FILLING: Final = 0.8
 _MOST_SKEW_S: Final = 5
 _OTHER_CHAINS: Final = {
     "KUBE-SVC-": "kube-proxy's iptables mode",
@@ -212,13 +211,12 @@ def _conntrack(facts: NodeFacts) -> Iterator[Finding]:
     fill = facts.neighbours.conntrack
     if fill is None or not fill.limit:
         return
-    found = f"{fill.count:,} of {fill.limit:,} entries"
-    if fill.count < _FILLING * fill.limit:
-        yield _ok("conntrack", found)
+    if not fill.is_filling:
+        yield _ok("conntrack", str(fill))
     else:
         yield _problem(
             "conntrack",
-            found,
+            str(fill),
             "when it is full new connections are dropped: raise conntrack.min",
         )
 

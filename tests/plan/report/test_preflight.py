@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.host import HostSocket
-from ipvsctl.model.neighbours import ConntrackFill, FilterTable, Neighbours
+from ipvsctl.model.neighbours import FilterTable, Neighbours
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Severity

@@ -1,0 +1,35 @@
+"""Programs of others that run on a node: scripts, each named as its file."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+LIVES: Final = "while :; do sleep 0.2; done"
+"""A script that does nothing until it is killed."""
+
+
+@contextmanager
+def program(path: Path, script: str) -> Iterator[int]:
+    """A process that no process of ours has started; its pid.
+
+    Args:
+        path: its file, which is made; its name is the program's.
+        script: for the shell; what it starts must end by itself.
+    """
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", '"$1" >/dev/null 2>&1 & echo $!', "sh", str(path)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    pid = int(done.stdout)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
