@@ -1,19 +1,27 @@
-"""The daemon in a container of the chart: two capabilities, a read-only /proc/sys."""
+"""The daemon in a container of the chart: two capabilities, a read-only /proc/sys.
 
+And the chart's own seccomp profile, with which it does all that it does without.
+"""
+
+import errno
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipvsctl.model.net import Protocol, parse_address
-from tests import builders
+from tests import builders, seccomp
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Servers, ask, connect
@@ -36,7 +44,14 @@ exec "$@"
 """What a runtime does to a container that is not privileged, and the chart's mount."""
 
 
-def confined(scratch: Path, *capabilities: str) -> list[str]:
+def under(profile: Path | None) -> list[str]:
+    """The start of a command that is to run under a seccomp profile, if any."""
+    return [sys.executable, "-m", "tests.seccomp", str(profile)] if profile else []
+
+
+def confined(
+    scratch: Path, *capabilities: str, profile: Path | None = None
+) -> list[str]:
     """The start of a command that is to run as in a container with these."""
     mounts = ["unshare", "--mount", "sh", "-c", _MOUNTS, "sh", str(scratch / "sys")]
     bounds = ",".join(["-all", *(f"+{name}" for name in capabilities)])
@@ -46,15 +61,49 @@ def confined(scratch: Path, *capabilities: str) -> list[str]:
         "--inh-caps=-all",
         f"--bounding-set={bounds}",
     ]
-    return [*mounts, *rights, sys.executable, "-m", "ipvsctl"]
+    return [*mounts, *rights, *under(profile), sys.executable, "-m", "ipvsctl"]
+
+
+REFUSED = (
+    "unshare",
+    "setns",
+    "mount",
+    "pivot_root",
+    "ptrace",
+    "process_vm_readv",
+    "bpf",
+    "init_module",
+    "finit_module",
+    "keyctl",
+    "userfaultfd",
+    "perf_event_open",
+    "io_uring_setup",
+)
+
+CLONE_NEWUSER = 0x10000000
+
+_CALLS = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+found = []
+for call in json.loads(sys.argv[1]):
+    ctypes.set_errno(0)
+    libc.syscall(*map(ctypes.c_long, (*call, *[0] * (7 - len(call)))))
+    found.append(ctypes.get_errno())
+print(json.dumps(found))
+"""
+"""Makes calls, a number and arguments each; what is not said is 0."""
 
 
 class Proxy:
     """`ipvsctl run` on manifests of its own."""
 
-    def __init__(self, node: Netns, scratch: Path) -> None:
+    def __init__(
+        self, node: Netns, scratch: Path, *, profile: Path | None = None
+    ) -> None:
         self._node = node
         self._scratch = scratch
+        self._profile = profile
         self._manifests = scratch / "cluster.json"
         self._log = scratch / "log"
 
@@ -80,7 +129,7 @@ class Proxy:
     def command(self, *capabilities: str) -> list[str]:
         """`ipvsctl run`, to be started in the node's namespace."""
         return [
-            *confined(self._scratch, *capabilities),
+            *confined(self._scratch, *capabilities, profile=self._profile),
             *("run", "--manifests", str(self._manifests), "--node-name", "node-0"),
             *("--socket", str(self._scratch / "socket"), "--log-format", "json"),
             *("--min-sync-period", "0s"),
@@ -96,6 +145,17 @@ class Proxy:
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0, self._log.read_text()
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `ipvsctl` that has `--socket`, as in the same container."""
+        start = confined(self._scratch, *NEEDED, profile=self._profile)
+        with inside(self._node):
+            return subprocess.run(
+                [*start, *words, "--socket", str(self._scratch / "socket")],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
     def wait_for_line(self, **fields: str) -> list[dict[str, Any]]:
         """Wait for the log to have a line with these fields; all of its lines."""
@@ -119,6 +179,13 @@ def proxy(cluster: Cluster, tmp_path: Path) -> Proxy:
         for command in ("iptables-restore", "ip6tables-restore"):
             subprocess.run([command, "--noflush"], input=hint, text=True, check=True)
     return Proxy(node, tmp_path)
+
+
+@pytest.fixture
+def filtered(cluster: Cluster, proxy: Proxy, tmp_path: Path) -> Proxy:
+    """The proxy under the chart's seccomp profile."""
+    del proxy
+    return Proxy(cluster.nodes[0].netns, tmp_path, profile=seccomp.PROFILE)
 
 
 @pytest.fixture
@@ -186,4 +253,93 @@ def test_a_missing_capability_is_named(
         )
     what = f"CAP_{missing.upper()} missing; run it as root"
     said = f"ipvsctl: error: open the kernel: {what}\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def got(port: int, path: str) -> str:
+    """What is served at a port of the node itself, which must be well."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == HTTPStatus.OK
+        return response.read().decode()
+
+
+def test_its_own_seccomp_profile_lets_it_do_everything(
+    cluster: Cluster, filtered: Proxy, pods: tuple[str, str], tmp_path: Path
+) -> None:
+    """Start, changes, repairs, probes and metrics, `status`, SIGTERM and `cleanup`."""
+    node = cluster.nodes[0].netns
+    filtered.serve(pods[0])
+    with filtered.running("--proc-sys", str(tmp_path / "sys")):
+        filtered.wait_for_line(event="audit")
+        assert ask(cluster.client.netns, VIP, 80).server == "pod-0-0"
+        filtered.serve(pods[1])
+        filtered.wait_for_line(event="sync")
+        with inside(node):
+            subprocess.run(["ipvsadm", "-C"], check=True)
+            subprocess.run(["ip", "link", "delete", "kube-ipvs0"], check=True)
+        lines = filtered.wait_for_line(event="repaired what others changed")
+        with inside(node):
+            for probe in ("healthz", "livez", "readyz"):
+                assert got(10256, f"/{probe}")
+            metrics = got(10249, "/metrics")
+        assert ask(cluster.client.netns, VIP, 80).server == "pod-0-1"
+        status = filtered.run("status")
+    assert {line["failed"] for line in lines if "failed" in line} == {0}
+    assert "ipvsctl_part_read_timestamp_seconds" in metrics
+    assert (status.returncode, status.stderr) == (0, "")
+    assert "kernel equal\n" in status.stdout
+    cleanup = filtered.run("cleanup")
+    assert (cleanup.returncode, cleanup.stderr) == (0, "")
+    with inside(node):
+        table = Path("/proc/thread-self/net/ip_vs").read_text()
+    assert "0A60000A" not in table
+
+
+def errors_of(profile: Path | None, *calls: tuple[str, int]) -> list[int]:
+    """The errno of each call, made by root with all capabilities.
+
+    Args:
+        profile: under which they are made.
+        calls: name and first argument; all others are 0.
+    """
+    numbers = [(seccomp.number_of(name), argument) for name, argument in calls]
+    command = [*under(profile), sys.executable, "-c", _CALLS, json.dumps(numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: list[int] = json.loads(done.stdout)
+    return found
+
+
+def test_its_seccomp_profile_refuses_what_it_never_does() -> None:
+    """Even to root with all capabilities, whom the kernel alone does not refuse.
+
+    No way of libc to a new namespace is left either, and of the kinds of socket
+    only four.
+    """
+    calls = [(name, 0) for name in REFUSED]
+    assert errno.EPERM not in errors_of(None, *calls)
+    families = (socket.AF_PACKET, socket.AF_ALG, socket.AF_VSOCK)
+    more = [("clone", CLONE_NEWUSER), *(("socket", one) for one in families)]
+    *refused, threads = errors_of(seccomp.PROFILE, *calls, *more, ("clone3", 0))
+    assert set(refused) == {errno.EPERM}
+    assert threads == errno.ENOSYS
+
+
+def test_a_profile_that_lacks_a_call_is_noticed(
+    cluster: Cluster, proxy: Proxy, pods: tuple[str, str], tmp_path: Path
+) -> None:
+    """`run` ends at once, and says in which place it was refused something."""
+    del proxy
+    less = tmp_path / "less.json"
+    less.write_bytes(msgspec.json.encode(seccomp.read().without("recvfrom")))
+    lacking = Proxy(cluster.nodes[0].netns, tmp_path, profile=less)
+    lacking.serve(pods[0])
+    with inside(cluster.nodes[0].netns):
+        done = subprocess.run(
+            lacking.command(*NEEDED), capture_output=True, text=True, check=False
+        )
+    said = (
+        "ipvsctl: error: find IPVS: EPERM (not permitted (CAP_NET_ADMIN is needed))\n"
+    )
     assert (done.returncode, done.stderr) == (2, said)
