@@ -358,6 +358,12 @@ ROWS = (
         expected="proxy_t",
     ),
     Row(
+        path="seccompLocalhostProfile",
+        value="ipvsctl/seccomp.json",
+        look=container("securityContext", "seccompProfile"),
+        expected={"type": "Localhost", "localhostProfile": "ipvsctl/seccomp.json"},
+    ),
+    Row(
         path="resources",
         value={"limits": {"memory": "1Gi"}},
         look=container("resources", "limits"),

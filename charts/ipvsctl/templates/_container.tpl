@@ -50,6 +50,11 @@ capabilities:
     # iptables asks for ipsets through a raw socket, in both flavours, and in
     # the legacy one for its tables.
     - NET_RAW
+{{- with .Values.seccompLocalhostProfile }}
+seccompProfile:
+  type: Localhost
+  localhostProfile: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
