@@ -150,17 +150,14 @@ class Reconciler:
             host: the node's own network; None is the one known of. Everything is
                 compiled for its addresses, and again if they are others.
         """
-        self._compiler.take(taken, host)
+        self._take(taken, host)
         change = yield from self._compiler.compile_in_steps()
         return self._vouched(taken, change)
 
     def prepare_some(self, taken: Taken) -> DesiredChange:
         """Compile some of what is dirty; see `Compiler.compile_some`."""
-        self._compiler.take(taken)
-        imposer = self.imposer
-        # Another portion of these is to be imposed.
-        self.desired.touch(imposer.crowds.unfinished)
-        return self._vouched(taken, self._compiler.compile_some(imposer.pace))
+        self._take(taken)
+        return self._vouched(taken, self._compiler.compile_some(self.imposer.pace))
 
     @property
     def has_parts(self) -> bool:
@@ -268,6 +265,11 @@ class Reconciler:
         for follower in self._followers:
             if follower is not of:
                 follower.add_ops(ops)
+
+    def _take(self, taken: Taken, host: HostNetwork | None = None) -> None:
+        self._compiler.take(taken, host)
+        # Another portion of these is to be imposed.
+        self.desired.touch(self.imposer.crowds.unfinished)
 
     def _vouched(self, taken: Taken, change: DesiredChange) -> DesiredChange:
         """End a hold together with what is desired, once all of it is compiled.

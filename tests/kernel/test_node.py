@@ -13,10 +13,23 @@ from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.controller.look import see
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
-from ipvsctl.model.objects import EndpointSlice, Service, ServicePort
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    Protocol,
+    parse_address,
+    parse_network,
+)
+from ipvsctl.model.objects import (
+    Endpoint,
+    EndpointSlice,
+    Service,
+    ServicePort,
+    SlicePort,
+)
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
+from ipvsctl.plan.diff.crowd import CROWD
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.sources.manifests import load_manifests
 from ipvsctl.wire.ipset.save_text import render_ipset
@@ -109,6 +122,49 @@ def test_a_connection_outlives_its_endpoint(
         node.sync()
         assert weights(node) == {stays: 1, gone: 1}
         assert held.ask().server == "pod-0-1", "no reset on return"
+
+
+def test_a_connection_outlives_its_endpoint_in_a_crowd(
+    cluster: Cluster, node: ProxiedNode
+) -> None:
+    """Which is changed portion by portion, and read by nobody but audits."""
+    others = [IPv4Address("172.31.0.0") + n for n in range(1, 2 * CROWD)]
+
+    def crowd(*served: IPAddress) -> None:
+        node.take(
+            has(
+                EndpointSlice(
+                    ref=ObjectRef("default", f"web-{IPFamily.IPV4}"),
+                    service=WEB.ref,
+                    family=IPFamily.IPV4,
+                    ports=(SlicePort(name="http", protocol=Protocol.TCP, port=8080),),
+                    endpoints=tuple(Endpoint(address=address) for address in served),
+                )
+            )
+        )
+        while True:
+            node.sync()
+            if not node.reconciler.has_parts:
+                return
+
+    name = "pod-0-0"
+    kept = cluster.pods[name].ipv4
+    with connected_to(cluster, name) as connection:
+        crowd(kept, *others)
+        node.audit()
+        assert weights(node) == dict.fromkeys(map(str, (kept, *others)), 1)
+        crowd(*others[1:])
+        drained = {str(kept): 0, str(others[0]): 0}
+        served = dict.fromkeys(map(str, others[1:]), 1)
+        assert weights(node) == drained | served
+        assert connection.ask().server == name
+        node.audit()
+        assert weights(node) == {str(kept): 0} | served, "nobody was connected there"
+        crowd(kept)
+        assert connection.ask().server == name
+        assert ask(cluster.client.netns, VIP, 80).server == name
+    node.audit()
+    assert weights(node) == {str(kept): 1}
 
 
 def test_a_drain_is_bounded(cluster: Cluster, node: ProxiedNode) -> None:
