@@ -27,7 +27,7 @@ ONCE = {
     "floods": 1_000,
     "looplag": 10_000,
     "api": 10_000,
-    "long list": 3_000,
+    "long list": 4_000,
     "list": 10_000,
     "start": 0,
 }
