@@ -326,6 +326,17 @@ def test_who_runs_is_looked_for_in_a_fight_alone() -> None:
     assert not repeats.want_look(one, later_s + 2 * LOOK_EVERY_S)
 
 
+def test_a_look_for_one_kind_changes_no_words_of_another() -> None:
+    """Whoever is named in a problem stays, though his pid is another by now."""
+    repeats = Repeats("node-0")
+    for number, kind in enumerate((ObjectKind.ADDRESS, ObjectKind.VIRTUAL_SERVER)):
+        for _ in range(OFTEN):
+            repeats.note({kind.value: kind}, number, runs(("keepalived", number)))
+    found = {problem.value: problem.reason for problem in repeats.problems(1)}
+    assert "keepalived (pid 0)" in found[ObjectKind.ADDRESS.value]
+    assert "keepalived (pid 1)" in found[ObjectKind.VIRTUAL_SERVER.value]
+
+
 def test_a_guess_is_forgotten_with_its_fight() -> None:
     """Another one may be with somebody else."""
     repeats = Repeats("node-0")
