@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.lab.netns import Netns, create, inside
 from tests.lab.side_by_side import take
@@ -19,6 +20,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     if module not in _TAKEN:
         _TAKEN[module] = take(module)
     return None if _TAKEN[module] else True
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """What a command under test writes to is closed after it, and not for the next."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
