@@ -105,6 +105,10 @@ def test_a_wrong_value_is_named(path: str, value: Any, says: str) -> None:
             "apiServer.host: the kubeconfig of existingConfigMap",
         ),
         (
+            {"privileged": True, "seccompLocalhostProfile": "ipvsctl/seccomp.json"},
+            "seccompLocalhostProfile: a privileged container is under no",
+        ),
+        (
             {"serviceAccount": {"create": False}},
             "serviceAccount.name is needed",
         ),

@@ -114,6 +114,9 @@ httpGet:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.seccompLocalhostProfile .Values.privileged -}}
+{{- fail "seccompLocalhostProfile: a privileged container is under no seccomp profile; set privileged to false" -}}
+{{- end -}}
 {{- if and .Values.existingConfigMap.name .Values.apiServer.host .Values.existingConfigMap.kubeconfigKey -}}
 {{- fail "apiServer.host: the kubeconfig of existingConfigMap names an API server; set existingConfigMap.kubeconfigKey to \"\" to use apiServer instead" -}}
 {{- end -}}
