@@ -27,7 +27,7 @@ from ipvsctl.model.state import Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.service.amounts import namespace_limit, service_limit
-from ipvsctl.plan.service.endpoints import KnownSlices
+from ipvsctl.plan.service.endpoints import FEW_PORTS, KnownSlices
 from ipvsctl.plan.service.node_addresses import node_port_problems
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
@@ -174,7 +174,9 @@ class Compiler:
         if turn is None:
             self._queue.put(self._desired.remove_in_steps(ref))
             return
-        turn.known = self._known.setdefault(ref, KnownSlices())
+        if len(turn.service.ports) <= FEW_PORTS:
+            # Of more its slices are sorted by port, which makes new ones each time.
+            turn.known = self._known.setdefault(ref, KnownSlices())
         self._queue.hold(turn)
         yield Step.SHARED
         turn.measure()

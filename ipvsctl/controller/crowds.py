@@ -110,9 +110,10 @@ class Crowds:
         """Those of which another portion is to be imposed."""
         return frozenset(key for key, crowd in self._known.items() if crowd.left)
 
-    def forget(self) -> None:
-        """Read all of them again."""
-        self._known.clear()
+    def forget(self, keys: Iterable[VirtualServerKey] | None = None) -> None:
+        """Have these read again; None is all."""
+        for key in tuple(self._known if keys is None else keys):
+            self._known.pop(key, None)
 
     def cut(
         self,
@@ -129,14 +130,14 @@ class Crowds:
             keys: the virtual servers that both are about.
             most: how many real servers of each crowd are to change.
         """
-        state, all_wanted = observed.state, dict(desired.real_servers)
         crowds = frozenset(
             key
             for key in keys
-            if key in self._known or len(all_wanted.get(key, EMPTY)) > CROWD
+            if key in self._known or len(desired.real_servers.get(key, EMPTY)) > CROWD
         )
         if not crowds:
             return Cut(observed=observed, desired=desired)
+        state, all_wanted = observed.state, dict(desired.real_servers)
         servers, real_servers = dict(state.virtual_servers), dict(state.real_servers)
         connections = dict(observed.connections)
         wanted: dict[VirtualServerKey, RealServers] = {}
@@ -170,15 +171,16 @@ class Crowds:
         self.note(plan, report)
         for key in cut.crowds & self._known.keys():
             sizes = len(self._known[key].real_servers), len(cut.wanted.get(key, EMPTY))
-            if max(sizes) <= CROWD:
+            # One that stays although nobody wants it is not ours to know.
+            if key not in cut.wanted or max(sizes) <= CROWD:
                 del self._known[key]
 
     def note(self, plan: Plan, report: Report) -> None:
         """Ops have been done."""
         if not self._known:
             return
-        for failure in report.failed:
-            self._forget(failure.op)
+        subjects = {failure.op.subject for failure in report.failed}
+        self.forget(s for s in subjects if isinstance(s, VirtualServerKey))
         for op in plan:
             key = op.subject
             if isinstance(key, VirtualServerKey) and key in self._known:
@@ -186,7 +188,3 @@ class Crowds:
                     del self._known[key]
                 else:
                     self._known[key].note(op)
-
-    def _forget(self, op: Op) -> None:
-        if isinstance(op.subject, VirtualServerKey):
-            self._known.pop(op.subject, None)

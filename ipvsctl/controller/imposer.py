@@ -104,7 +104,7 @@ class Imposer:
             exclude=self._config.exclude_cidrs,
             short_circuits=self._desired.short_circuits,
             hold=self.holding.hold,
-            foreign=self._desired.foreign | taken,
+            foreign=self._desired.foreign | taken if taken else self._desired.foreign,
             whole=whole,
         )
 
@@ -113,6 +113,8 @@ class Imposer:
         if self.holding.hold is not None:
             # What stays although it is not wanted would be looked for for ever.
             self.crowds.forget()
+        # These may be another's, whatever there was before.
+        self.crowds.forget(change.fresh)
         seen = self._kernel.observe_virtual_servers(change.keys - self.crowds.known)
         observed = msgspec.structs.replace(
             seen,

@@ -277,7 +277,8 @@ class Reconciler:
         Or the hold would vouch for what is not.
         """
         change = self._noted(change)
-        if self.has_parts or self.has_large or self.unfinished:
+        compiler = self._compiler
+        if compiler.has_parts or compiler.has_large or compiler.unfinished:
             return change
         if self.imposer.holding.take(taken.vouched):
             return msgspec.structs.replace(change, needs_audit=True, ends_hold=True)

@@ -12,8 +12,14 @@ from ipvsctl.controller.compile_queue import MOST_PARTS
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
-from ipvsctl.model.net import Protocol, parse_address
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    VirtualServer,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import Protocol, parse_address, parse_network
 from ipvsctl.model.objects import ServicePort, SlicePort
 from ipvsctl.plan.diff.ops import (
     AddEntry,
@@ -238,6 +244,32 @@ def test_a_crowd_goes_in_one_op(reconciler: Reconciler, kernel: FakeKernel) -> N
     sync(reconciler)
     assert kernel.partial_reads[0] == {WEB}
     assert real_servers(kernel) == served(range(MANY))
+
+
+def test_what_was_left_to_others_is_read_again(
+    kernel: FakeKernel, clock: FakeClock
+) -> None:
+    """It stays in the kernel when its Service goes; then it is somebody else's."""
+    made = Reconciler(
+        kernel=kernel,
+        config=ProxyConfig(exclude_cidrs=(parse_network("10.96.0.0/24"),)),
+        store=Store("node-0"),
+        clock=clock,
+    )
+    made.audit()
+    web = builders.service()
+    take(made, has(web), endpoints(*map(pod, range(MANY))))
+    sync(made)
+    take(made, has_not(web))
+    sync(made)
+    assert real_servers(kernel) == served(range(MANY))
+    theirs = RealServer(key=key(MANY + 1))
+    kernel.withdraw(WEB)
+    kernel.preload(VirtualServer(key=WEB, scheduler="rr", netmask_bits=32), theirs)
+    take(made, has(web))
+    report = made.sync(made.prepare_some(made.take())).report
+    assert [failure.errno for failure in report.failed] == [errno.EEXIST]
+    assert real_servers(kernel) == served([MANY + 1])
 
 
 def test_a_crowd_that_shrinks_is_read_again(

@@ -30,7 +30,6 @@ from ipvsctl.plan.service.program import ServerProgram
 _MOST: Final = 8
 """Lines of one step that are shown."""
 
-
 _WAITING: Final = frozenset({"SYN_RECV", "INIT", "INIT1"})
 """States of a connection whose endpoint has not answered the first packet."""
 

@@ -17,7 +17,7 @@ from ipvsctl.model.objects import (
     ServicePort,
 )
 
-_FEW_PORTS: Final = 8
+FEW_PORTS: Final = 8
 """A Service with so many ports at most has its slices looked through for each."""
 
 
@@ -239,7 +239,7 @@ def slices_by_port(
     Returns:
         Gives the slices of a port: each with that port alone, or all as they are.
     """
-    if len(service.ports) <= _FEW_PORTS:
+    if len(service.ports) <= FEW_PORTS:
         return lambda _: slices
     found: dict[tuple[str, Protocol], list[EndpointSlice]] = {}
     for piece in slices:
