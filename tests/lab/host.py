@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tests.lab.errors import NoLab
+from tests.lab.fp_state import packages_to_build_it
 
 PACKAGE_OF = {
     "conntrack": "conntrack",
@@ -73,15 +74,17 @@ def choose(required: Kind | None = None) -> Kind:
 
 
 def missing_packages(kind: Kind) -> tuple[str, ...]:
-    """Debian packages whose commands this kind of lab needs and cannot find."""
-    return missing(PACKAGE_OF | (UML_PACKAGE_OF if kind is Kind.UML else {}))
+    """Debian packages that this kind of lab needs something of and cannot find it."""
+    if kind is Kind.NATIVE:
+        return missing(PACKAGE_OF)
+    return missing({**PACKAGE_OF, **UML_PACKAGE_OF, **packages_to_build_it()})
 
 
 def require(needed: Mapping[str, str]) -> None:
-    """Have these commands, after installing what is missing if we are root.
+    """Have these commands or files, after installing what is missing if we are root.
 
     Args:
-        needed: Debian package by command.
+        needed: Debian package by command, or by absolute path.
 
     Raises:
         NoLab: one is missing still.
@@ -93,9 +96,9 @@ def require(needed: Mapping[str, str]) -> None:
 
 
 def missing(needed: Mapping[str, str]) -> tuple[str, ...]:
-    """Packages, sorted, of those commands that cannot be found."""
+    """Packages, sorted, of those commands and files that cannot be found."""
     return tuple(
-        sorted({package for command, package in needed.items() if not _which(command)})
+        sorted({package for name, package in needed.items() if not _is_there(name)})
     )
 
 
@@ -154,6 +157,10 @@ def package_obstacles(packages: Sequence[str]) -> tuple[str, ...]:
     if not packages:
         return ()
     return (f"run as root: apt-get install {' '.join(packages)}",)
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).exists() if name.startswith("/") else bool(_which(name))
 
 
 def _which(command: str) -> str | None:

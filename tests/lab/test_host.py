@@ -14,6 +14,12 @@ def test_missing_commands_are_asked_for_by_package() -> None:
     assert missing(needed) == ("pack-a", "pack-b")
 
 
+def test_files_are_asked_for_like_commands() -> None:
+    """A header has no command that could be looked for."""
+    needed = {"/": "root", "/no/such/header.h": "headers"}
+    assert missing(needed) == ("headers",)
+
+
 def test_what_to_do_is_one_command() -> None:
     """It can be pasted; nothing missing is no obstacle."""
     assert package_obstacles(()) == ()

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from tests.lab import fp_state
 from tests.lab.errors import TimeLimit, WorldDied
 from tests.lab.host import Kind, choose, namespace_obstacles
 from tests.lab.job import read_status, write_job
@@ -122,13 +123,14 @@ def _run_uml(directory: Path, time_limit_s: float, mem_bytes: int) -> int:
         }
         job_streams = (stdout_write.fileno(), stderr_write.fileno())
         command = uml_command(directory, mem_bytes, *job_streams)
+        env = {"TMPDIR": str(memory_directory(mem_bytes)), **fp_state.environment()}
         world = subprocess.Popen(
             [*(() if namespace_obstacles() else _UML_CAGE), *command],
             stdin=subprocess.DEVNULL,
             stdout=console_write,
             stderr=console_write,
             pass_fds=job_streams,
-            env=os.environ | {"TMPDIR": str(memory_directory(mem_bytes))},
+            env=os.environ | env,
             start_new_session=True,
         )
         stack.callback(_end, world)
