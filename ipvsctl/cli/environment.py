@@ -55,12 +55,15 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     capabilities = effective_capabilities(Path("/proc/self/status").read_text("utf-8"))
     require_capabilities(capabilities)
     # Without it the kernel still loads, of its own accord, what it is asked to use.
-    if to_change and capabilities >> _CAP_SYS_MODULE & 1:
+    may_load = to_change and bool(capabilities >> _CAP_SYS_MODULE & 1)
+    if may_load:
         load_modules((*REQUIRED_MODULES, scheduler_module(config.scheduler)))
     return LinuxKernel.open(
         vip_link=config.vip_link,
         sysctl_names=(*sysctl_names(), KEEPALIVE_SYSCTL),
         proc_sys=Path(config.proc_sys),
+        firewall=config.wanted_firewall,
+        may_load=may_load,
     )
 
 

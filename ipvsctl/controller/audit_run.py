@@ -57,6 +57,9 @@ class AuditOutcome(msgspec.Struct, frozen=True, kw_only=True):
     aftermath: Aftermath
 
 
+_SETS: Final = frozenset({ObjectKind.SET, ObjectKind.FIREWALL})
+
+
 class AuditRun:
     """An audit under way; to be walked by the worker, once.
 
@@ -234,8 +237,8 @@ class AuditRun:
 
 
 def _is_goodbye(op: Op) -> bool:
-    """Whether a set goes that nobody wants: no sync puts anything into it."""
-    return op.kind is ObjectKind.SET and op.verb is Verb.DELETE
+    """Whether something goes that rules refer to, and no sync puts anything into."""
+    return op.kind in _SETS and op.verb is Verb.DELETE
 
 
 def _is_in(op: Op, refused: Container[VirtualServerKey]) -> bool:

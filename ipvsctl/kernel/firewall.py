@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol
 
 from ipvsctl.kernel.applier import Transport
+from ipvsctl.kernel.notices import Notices
 from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.parts import Part
@@ -53,8 +54,15 @@ class Firewall(Transport, Protocol):
         """
         ...
 
-    def read_filters(self) -> Mapping[IPFamily, FilterTable]:
+    @property
+    def sees_bridge_ports(self) -> bool:
+        """It can tell packets that came in through a port of a bridge."""
+        ...
+
+    def read_filters(self) -> Mapping[IPFamily, tuple[FilterTable, ...]]:
         """Everybody's filter rules of each family; in any thread, beside other calls.
+
+        A packet passes the tables one after the other.
 
         Raises:
             KernelError: they could not be read.
@@ -65,11 +73,21 @@ class Firewall(Transport, Protocol):
         """Our sets; see `interface.Reading`."""
         ...
 
-    def count_entries(self) -> Mapping[SetKey, int]:
+    def count_entries(self) -> Mapping[SetKey, int] | None:
         """How many entries each of our sets has, from the headers alone.
+
+        None if that is not in them: then `open_notices` tells of changes.
 
         Raises:
             KernelError: they could not be read.
+        """
+        ...
+
+    def open_notices(self) -> Notices | None:
+        """What the kernel tells of changes by others; None if it tells nothing.
+
+        Raises:
+            KernelError: nothing can be heard.
         """
         ...
 

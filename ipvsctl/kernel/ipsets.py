@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from ipvsctl.kernel.applier import failed_op
+from ipvsctl.kernel.entry_groups import entries_of, grouped
 from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.netlink import NetlinkSocket, Payload
 from ipvsctl.model.errors import NotFound
@@ -20,7 +21,6 @@ from ipvsctl.model.sets import (
     SetShape,
 )
 from ipvsctl.model.steps import Step, Steps, parts
-from ipvsctl.plan.diff.kinds import Verb
 from ipvsctl.plan.diff.ops import (
     AddEntry,
     CreateSet,
@@ -94,7 +94,7 @@ class Ipsets:
         stops there and names none, so all of that message go again one by one: those
         that were taken the first time are no news to it.
         """
-        groups = list(_groups(ops))
+        groups = list(grouped(ops, ENTRIES_PER_MESSAGE))
         refused = self._socket.apply(map(_message, groups))
         failed: list[FailedOp] = []
         for place, ack in sorted(refused.items()):
@@ -205,21 +205,6 @@ class Ipsets:
         return frozenset(found)
 
 
-def _groups(ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
-    """Ops that share a message."""
-    for target, run in groupby(ops, key=_target):
-        group = tuple(run)
-        size = 1 if target is None else ENTRIES_PER_MESSAGE
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
-
-
-def _target(op: Op) -> tuple[Verb, SetKey] | None:
-    if isinstance(op, AddEntry | DeleteEntry):
-        return op.verb, op.key
-    return None
-
-
 def _is_rebuild(op: Op) -> bool:
     return isinstance(op, RebuildSet)
 
@@ -233,15 +218,11 @@ def _message(group: Sequence[Op]) -> bytes:
         case DestroySet(SetKey() as key):
             return destroy_set(set_name(key))
         case AddEntry(key):
-            return add_entries(set_name(key), _entries(group))
+            return add_entries(set_name(key), entries_of(group))
         case DeleteEntry(key):
-            return delete_entries(set_name(key), _entries(group))
+            return delete_entries(set_name(key), entries_of(group))
         case op:
             raise TypeError(op)
-
-
-def _entries(group: Sequence[Op]) -> Iterator[SetEntry]:
-    return (op.entry for op in group if isinstance(op, AddEntry | DeleteEntry))
 
 
 def _failed(op: Op, ack: Ack) -> FailedOp:

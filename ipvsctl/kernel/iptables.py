@@ -137,6 +137,20 @@ def count_rules() -> dict[str, int]:
     return counts
 
 
+def everybodys_filters(family: IPFamily) -> tuple[FilterTable, ...]:
+    """The filter rules of a family, of each flavour whose binaries are here."""
+    tables = []
+    for flavour in Flavour:
+        found = tools.look_for(f"{_COMMANDS[family]}-{flavour}-save")
+        if found is not None:
+            try:
+                tables.append(parse_filter(_run([found]), family))
+            except KernelError:
+                # A kernel without this flavour has no rules of it.
+                continue
+    return tuple(tables)
+
+
 def choose_flavour(path: str | None = None) -> Flavour | None:
     """The flavour this node's kubelet uses, found by the chains it makes as a hint.
 

@@ -47,6 +47,27 @@ class IptablesFirewall:
         flavour = choose_flavour()
         return cls({family: Iptables(family, flavour=flavour) for family in families})
 
+    @classmethod
+    def open_leniently(cls, families: Sequence[IPFamily]) -> Self:
+        """The same where iptables may have been taken away: then there are only sets.
+
+        Raises:
+            KernelError: the socket for sets cannot be opened.
+        """
+        try:
+            return cls.open(families)
+        except KernelError:
+            return cls({})
+
+    def check(self) -> None:
+        """See whether rules and sets can be read at all.
+
+        Raises:
+            KernelError: they cannot: the kernel lacks what iptables or ipset needs.
+        """
+        self.read_chain_names()
+        self._ipsets.count_entries()
+
     def close(self) -> None:
         """See `Firewall`."""
         self._ipsets.close()
@@ -74,9 +95,14 @@ class IptablesFirewall:
                 unread[RULES[family]] = str(error)
         return RulesListing(chains, unread)
 
-    def read_filters(self) -> Mapping[IPFamily, FilterTable]:
+    @property
+    def sees_bridge_ports(self) -> bool:
         """See `Firewall`."""
-        return {f: self._rules.read_filter(f) for f in self._rules.families}
+        return True
+
+    def read_filters(self) -> Mapping[IPFamily, tuple[FilterTable, ...]]:
+        """See `Firewall`."""
+        return {f: (self._rules.read_filter(f),) for f in self._rules.families}
 
     @staticmethod
     def count_rules() -> dict[str, int]:
@@ -99,6 +125,9 @@ class IptablesFirewall:
     def read_sets_in_steps(self) -> Steps[SetListing]:
         """See `Firewall`."""
         return self._ipsets.read_in_steps()
+
+    def open_notices(self) -> None:
+        """See `Firewall`: the kernel tells nothing of ipsets, nor of xtables."""
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""

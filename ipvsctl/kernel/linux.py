@@ -11,20 +11,23 @@ from ipvsctl.kernel.applier import Applier, Transport
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.conntrack import Conntrack, read_fill
 from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
+from ipvsctl.kernel.firewall_choice import choose_firewall
+from ipvsctl.kernel.former import Former
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
-from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.ipvs_count import IpvsCount
 from ipvsctl.kernel.ipvs_table import IpvsListing, IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
-from ipvsctl.kernel.notices import LinkNotices, Notices
+from ipvsctl.kernel.notices import AllNotices, LinkNotices, Notices
 from ipvsctl.kernel.partial import PartialObservation, PartialReading
 from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.config import FirewallKind
+from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServerKey
@@ -62,6 +65,8 @@ class LinuxKernel:
         vip_link: name of the dummy link that VIPs are bound to.
         sysctl_names: those to observe, relative to `proc_sys`.
         firewall: has sets and rules; closed with the kernel.
+        former: had them before, perhaps; closed too. None if there is no other.
+        firewall_kind, firewall_reason: what it is, and why it is that one.
         proc_sys: where sysctls are.
         resolv_conf: where this node's name servers are listed.
 
@@ -76,12 +81,17 @@ class LinuxKernel:
         vip_link: str,
         sysctl_names: Iterable[str],
         firewall: Firewall,
+        former: Former | None = None,
+        firewall_kind: FirewallKind = FirewallKind.IPTABLES,
+        firewall_reason: str = "",
         proc_sys: Path = PROC_SYS,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
         with ExitStack() as opened:
             self._firewall = firewall
             opened.callback(firewall.close)
+            self._former = former = former or Former.nothing()
+            opened.callback(former.close)
             self._ipvs = IpvsTable()
             opened.callback(self._ipvs.close)
             self._ipvs_count = IpvsCount()
@@ -101,7 +111,10 @@ class LinuxKernel:
         self._capabilities = Capabilities(
             release=kernel_release(),
             families=kernel_families(),
+            firewall=firewall_kind,
+            firewall_reason=firewall_reason,
             random_fully=firewall.random_fully,
+            sees_bridge_ports=firewall.sees_bridge_ports,
             schedulers=self._ipvs.known_schedulers(SCHEDULERS),
             cpus=os.cpu_count() or 1,
             has_conntrack_limit=self._sysctls.may_be_set(CONNTRACK_LIMIT),
@@ -109,17 +122,27 @@ class LinuxKernel:
 
     @classmethod
     def open(
-        cls, *, vip_link: str, sysctl_names: Iterable[str], proc_sys: Path = PROC_SYS
+        cls,
+        *,
+        vip_link: str,
+        sysctl_names: Iterable[str],
+        proc_sys: Path = PROC_SYS,
+        firewall: FirewallKind = FirewallKind.AUTO,
+        may_load: bool = False,
     ) -> Self:
-        """The kernel with the firewall that this node's other agents use.
+        """The kernel with the firewall of this node; see `choose_firewall`.
 
         Raises:
-            KernelError: as above; NotFound also when iptables is not installed.
+            KernelError: as above, and as `choose_firewall` does.
         """
+        chosen = choose_firewall(firewall, kernel_families(), may_load=may_load)
         return cls(
             vip_link=vip_link,
             sysctl_names=sysctl_names,
-            firewall=IptablesFirewall.open(kernel_families()),
+            firewall=chosen.firewall,
+            former=chosen.former,
+            firewall_kind=chosen.kind,
+            firewall_reason=chosen.reason,
             proc_sys=proc_sys,
         )
 
@@ -156,8 +179,8 @@ class LinuxKernel:
         network = yield from reading.part(
             Part.NETWORK, self._read_network_in_steps(), _NO_NETWORK
         )
-        sets = yield from reading.part(
-            Part.SETS, self._firewall.read_sets_in_steps(), _NO_SETS
+        sets, former = yield from reading.part(
+            Part.SETS, self._read_sets_in_steps(), (_NO_SETS, None)
         )
         ipvs, timeouts = yield from reading.part(
             Part.IPVS,
@@ -177,6 +200,7 @@ class LinuxKernel:
                 sets=sets.sets,
                 entries=sets.entries,
                 leftovers=sets.leftovers,
+                former=former,
                 chains=rules.chains,
                 virtual_servers=ipvs.virtual_servers,
                 real_servers=ipvs.real_servers,
@@ -202,6 +226,10 @@ class LinuxKernel:
         host = yield from self._read_host_in_steps(addresses)
         routes = yield from self._routes.read_in_steps()
         return _Network(addresses, host, routes)
+
+    def _read_sets_in_steps(self) -> Steps[tuple[SetListing, FormerFirewall | None]]:
+        sets = yield from self._firewall.read_sets_in_steps()
+        return sets, (yield from self._former.read_in_steps())
 
     def _read_ipvs_in_steps(
         self, likely: NodeState
@@ -253,7 +281,9 @@ class LinuxKernel:
 
     def open_notices(self) -> Notices:
         """See `interface.Kernel`."""
-        return LinkNotices()
+        links = LinkNotices()
+        firewall = self._firewall.open_notices()
+        return links if firewall is None else AllNotices(links, firewall)
 
     def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
         """See `interface.Kernel`."""
@@ -271,18 +301,18 @@ class LinuxKernel:
         return self._applier.apply(plan)
 
     def _transport_for(self, kind: ObjectKind) -> Transport:
-        match kind:
-            case ObjectKind.SYSCTL:
-                return self._sysctls
-            case ObjectKind.LINK | ObjectKind.ADDRESS:
-                return self._links
-            case ObjectKind.ROUTE:
-                return self._routes
-            case ObjectKind.SET | ObjectKind.ENTRY | ObjectKind.RULES:
-                return self._firewall
-            case (
-                ObjectKind.TIMEOUTS | ObjectKind.VIRTUAL_SERVER | ObjectKind.REAL_SERVER
-            ):
-                return self._ipvs
-            case ObjectKind.FLOWS:
-                return self._conntrack
+        transports: dict[ObjectKind, Transport] = {
+            ObjectKind.SYSCTL: self._sysctls,
+            ObjectKind.LINK: self._links,
+            ObjectKind.ADDRESS: self._links,
+            ObjectKind.ROUTE: self._routes,
+            ObjectKind.SET: self._firewall,
+            ObjectKind.ENTRY: self._firewall,
+            ObjectKind.RULES: self._firewall,
+            ObjectKind.FIREWALL: self._former,
+            ObjectKind.TIMEOUTS: self._ipvs,
+            ObjectKind.VIRTUAL_SERVER: self._ipvs,
+            ObjectKind.REAL_SERVER: self._ipvs,
+            ObjectKind.FLOWS: self._conntrack,
+        }
+        return transports[kind]

@@ -17,14 +17,9 @@ REQUIRED_MODULES: Final = (
     "nf_conntrack",
     "nf_conntrack_netlink",
     "dummy",
-    "xt_set",
-    "ip_set_hash_ip",
-    "ip_set_hash_ipport",
-    "ip_set_hash_ipportip",
-    "ip_set_hash_ipportnet",
-    "ip_set_bitmap_port",
 )
-"""Needed by every node; the configured scheduler adds its own, `ip_vs_<name>`.
+"""Needed by every node; the configured scheduler adds its own, `ip_vs_<name>`, and the
+firewall those that it needs.
 
 Those that the other rules need depend on iptables' flavour, and it names one it lacks.
 A scheduler that only a Service asks for is loaded by the kernel when it is asked for.

@@ -18,7 +18,8 @@ from ipvsctl.model.neighbours import Connection, Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.wire.ipvs.connections import parse_connection, spelled
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
-from ipvsctl.wire.nftables.tables import list_tables, table_name
+from ipvsctl.wire.nftables.replies import table
+from ipvsctl.wire.nftables.requests import list_tables
 
 _PROC_NET: Final = Path("/proc/thread-self/net")
 
@@ -60,12 +61,12 @@ def read_neighbours(
 def _nft_tables() -> tuple[str, ...]:
     with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
         try:
-            names = socket.dump(list_tables(), table_name, "list nftables' tables")
+            tables = socket.dump(list_tables(), table, "list nftables' tables")
         except KernelError as error:
             if error.errno in _NO_NFTABLES:
                 return ()
             raise
-    return tuple(sorted(set(names) - _IPTABLES_TABLES))
+    return tuple(sorted(set(map(str, tables)) - _IPTABLES_TABLES))
 
 
 def _connections(

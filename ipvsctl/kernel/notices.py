@@ -1,6 +1,7 @@
-"""Hearing from the kernel what becomes of links and addresses."""
+"""Hearing from the kernel what becomes of links, addresses and other things."""
 
 import errno
+import select
 import socket
 from typing import Final, Protocol
 
@@ -9,9 +10,9 @@ from ipvsctl.model.glance import Notice, NoticeKind
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
 from ipvsctl.wire.route.notices import GROUPS, parse_notices
 
-_DATAGRAM_BYTES: Final = 64 * 1024
+NOTICE_BYTES: Final = 64 * 1024
 
-_MOST_DATAGRAMS: Final = 64
+MOST_DATAGRAMS: Final = 64
 """In one reading: some milliseconds. A flood goes on in the next."""
 
 
@@ -52,7 +53,7 @@ class LinkNotices:
             )
             self._socket.bind((0, GROUPS))
         except OSError as error:
-            raise _error(error) from error
+            raise notice_error(error) from error
 
     def fileno(self) -> int:
         """See `Notices`."""
@@ -61,14 +62,14 @@ class LinkNotices:
     def read(self) -> list[Notice]:
         """See `Notices`."""
         found: list[Notice] = []
-        for _ in range(_MOST_DATAGRAMS):
+        for _ in range(MOST_DATAGRAMS):
             try:
-                found += parse_notices(self._socket.recv(_DATAGRAM_BYTES))
+                found += parse_notices(self._socket.recv(NOTICE_BYTES))
             except BlockingIOError:
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
-                    raise _error(error) from error
+                    raise notice_error(error) from error
                 found.append(Notice(kind=NoticeKind.LOST))
         return found
 
@@ -77,5 +78,40 @@ class LinkNotices:
         self._socket.close()
 
 
-def _error(error: OSError) -> KernelError:
-    return KernelError.of(error.errno or errno.EIO, "hear of links and addresses")
+class AllNotices:
+    """Several as one; see `Notices`.
+
+    Args:
+        sources: they are closed with it.
+
+    Raises:
+        KernelError: they cannot be waited for together.
+    """
+
+    def __init__(self, *sources: Notices) -> None:
+        self._sources = sources
+        try:
+            self._epoll = select.epoll()
+            for source in sources:
+                self._epoll.register(source.fileno(), select.EPOLLIN)
+        except OSError as error:
+            raise notice_error(error) from error
+
+    def fileno(self) -> int:
+        """See `Notices`."""
+        return self._epoll.fileno()
+
+    def read(self) -> list[Notice]:
+        """See `Notices`."""
+        return [notice for source in self._sources for notice in source.read()]
+
+    def close(self) -> None:
+        """See `Notices`."""
+        self._epoll.close()
+        for source in self._sources:
+            source.close()
+
+
+def notice_error(error: OSError) -> KernelError:
+    """Why nothing can be heard."""
+    return KernelError.of(error.errno or errno.EIO, "hear of changes")

@@ -19,6 +19,7 @@ _SOL_NETLINK: Final = 270
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
 _NETLINK_GET_STRICT_CHK: Final = 12
+_SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 
 
@@ -46,10 +47,14 @@ class RawSocket(Protocol):
         ...
 
 
-def open_socket(protocol: NetlinkProtocol) -> RawSocket:
+def open_socket(protocol: NetlinkProtocol, *, send_bytes: int = 0) -> socket.socket:
     """A socket of this protocol in the caller's network namespace.
 
     Refusals come without a copy of the request, and with the kernel's words.
+
+    Args:
+        protocol: of AF_NETLINK.
+        send_bytes: the largest datagram that is to be sent; 0 leaves the default.
 
     Raises:
         OSError: it cannot be opened.
@@ -66,6 +71,8 @@ def open_socket(protocol: NetlinkProtocol) -> RawSocket:
     # Who may not ask for a larger buffer may not change anything either.
     with contextlib.suppress(PermissionError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+        if send_bytes:
+            opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, send_bytes)
     opened.bind((0, 0))
     return opened
 

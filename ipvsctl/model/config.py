@@ -28,6 +28,14 @@ class Compatibility(StrEnum):
     KUBE_PROXY = "kube-proxy"
 
 
+class FirewallKind(StrEnum):
+    """What has the sets and the fixed rules."""
+
+    AUTO = "auto"
+    IPTABLES = "iptables"
+    NFTABLES = "nftables"
+
+
 class VipBinding(StrEnum):
     """How VIPs become the host's own."""
 
@@ -221,6 +229,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         vip_binding: `address` binds every VIP to the VIP link, as kube-proxy does;
             `route` has one route a VIP instead, which costs less above some 5,000 of
             them. Compatibility with kube-proxy is always `address`.
+        firewall: `iptables` with ipset, as kube-proxy; `nftables` with tables of its
+            own; `auto` is iptables where both work, and nftables elsewhere.
+            Compatibility with kube-proxy is always `iptables`.
         vip_link: name of the dummy link that VIPs are bound to; kube-proxy's, so that
             a node can be taken over.
         allowed_external_ips: networks that external IPs must be in to be served; unset
@@ -266,6 +277,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     local_fallback: LocalFallback | None = None
     proc_sys: str = "/proc/sys"
     vip_binding: VipBinding = VipBinding.ADDRESS
+    firewall: FirewallKind = FirewallKind.AUTO
     vip_link: str = "kube-ipvs0"
     allowed_external_ips: tuple[IPNetwork, ...] | None = None
     allowed_ingress_vips: tuple[IPNetwork, ...] | None = None
@@ -288,6 +300,11 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def is_kube_proxy(self) -> bool:
         """Packets go where kube-proxy would send them, its mistakes included."""
         return self.compatibility is Compatibility.KUBE_PROXY
+
+    @property
+    def wanted_firewall(self) -> FirewallKind:
+        """The firewall, or how it is chosen."""
+        return FirewallKind.IPTABLES if self.is_kube_proxy else self.firewall
 
     def is_reserved(self, port: int) -> bool:
         """Whether a port is no Service's node port."""

@@ -50,14 +50,14 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
     """What was found beside the state.
 
     Attributes:
-        filters: by family.
+        filters: by family; a packet passes them one after the other.
         nft_tables: `ip kube-proxy`, as nft names them, sorted; without those of the
             iptables commands.
         connections: those to the addresses that were asked about.
         unread: what could not be read, and why, a line each.
     """
 
-    filters: Mapping[IPFamily, FilterTable] | None = None
+    filters: Mapping[IPFamily, tuple[FilterTable, ...]] | None = None
     nft_tables: tuple[str, ...] | None = None
     conntrack: ConntrackFill | None = None
     connections: tuple[Connection, ...] | None = None

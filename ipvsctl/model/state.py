@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ipvsctl.model.conntrack import ConntrackFill
+from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
@@ -38,6 +39,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
         sets: those that are there, or should be.
         entries: of the sets; one without entries may be absent.
         leftovers: other sets that are to go; desired: those that are to stay for now.
+        former: another firewall that is to go; desired: the same.
         chains: by family, chains of ours and our jumps.
         virtual_servers: observed holds foreign ones as well.
         real_servers: by virtual server; one without real servers may be absent.
@@ -56,12 +58,20 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     sets: Mapping[SetKey, SetShape] = EMPTY
     entries: Mapping[SetKey, AbstractSet[SetEntry]] = EMPTY
     leftovers: AbstractSet[Leftover] = frozenset()
+    former: FormerFirewall | None = None
     chains: Mapping[IPFamily, Chains] = EMPTY
     virtual_servers: Mapping[VirtualServerKey, VirtualServer] = EMPTY
     real_servers: Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]] = EMPTY
     addresses: AbstractSet[IPAddress] = frozenset()
     routes: Mapping[IPAddress, IPAddress | None] = EMPTY
     stand_ins: AbstractSet[IPAddress] = frozenset()
+
+    def evidence(self, key: SetKey) -> AbstractSet[SetEntry]:
+        """The entries of a set, and those that a former firewall has in it."""
+        entries = self.entries.get(key, frozenset())
+        if self.former is None:
+            return entries
+        return entries | self.former.entries.get(key, frozenset())
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):

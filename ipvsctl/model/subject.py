@@ -43,6 +43,12 @@ class RulesSubject(msgspec.Struct, gc=False, frozen=True):
     family: IPFamily
 
 
+class FirewallSubject(msgspec.Struct, gc=False, frozen=True):
+    """Another firewall than the one in use."""
+
+    name: str
+
+
 Subject = (
     VirtualServerKey
     | EntrySubject
@@ -53,6 +59,7 @@ Subject = (
     | SetKey
     | Leftover
     | RulesSubject
+    | FirewallSubject
 )
 """A set's key stands for the set without its entries, a virtual server's for its real
 servers and flows too, and a VIP for its address and its route: who changes one of them

@@ -163,17 +163,17 @@ OBSCURE = FilterTable(
         (beside(conntrack=ConntrackFill(850, 1000)), 0, "850 of 1,000"),
         (beside(conntrack=ConntrackFill(1, 0)), 0, "works on this node"),
         (
-            beside(filters={IPFamily.IPV4: DROPPING}),
+            beside(filters={IPFamily.IPV4: (DROPPING,)}),
             1,
             "the answer of an endpoint is dropped in FORWARD: policy DROP",
         ),
         (
-            beside(filters={IPFamily.IPV4: OBSCURE}),
+            beside(filters={IPFamily.IPV4: (OBSCURE,)}),
             0,
             "not understood: filter INPUT: -m magic --spell x -j DROP",
         ),
         (
-            beside(filters={IPFamily.IPV4: MAYBE}),
+            beside(filters={IPFamily.IPV4: (MAYBE,)}),
             0,
             "maybe dropped in INPUT: filter INPUT 2: -j DROP",
         ),

@@ -14,6 +14,7 @@ from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.errors import KernelError, describe_errno
+from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
@@ -49,6 +50,7 @@ from ipvsctl.plan.diff.ops import (
     Op,
     Plan,
     RebuildSet,
+    RemoveFormer,
     Report,
     SetSysctl,
     SetTimeouts,
@@ -102,7 +104,7 @@ def _without(observed: Observed, unread: Mapping[Part, str]) -> Observed:
                 chains = {f: c for f, c in state.chains.items() if RULES[f] is not part}
                 state = msgspec.structs.replace(state, chains=chains)
             case Part.SETS:
-                names = ("sets", "entries", "leftovers")
+                names = ("sets", "entries", "leftovers", "former")
             case Part.NETWORK:
                 names = ("vip_link_up", "addresses", "routes", "stand_ins")
                 fields = ("host", "vip_link_down")
@@ -132,6 +134,7 @@ class FakeKernel:
         flows: the connection tracking table, to be added to.
         sockets: those of the host that wait for clients.
         neighbours: what `read_neighbours` finds; None is nothing of others.
+        former: another firewall; assign to have one.
         conntrack: how full its table is; assign to change.
         processes: others' on the node, whatever their programs; assign to change.
         is_closed: `close` was called.
@@ -154,6 +157,7 @@ class FakeKernel:
         self.neighbours: Neighbours | None = None
         self.conntrack = ConntrackFill(3, 1000)
         self.processes = Processes(are_nodes=True)
+        self.former: FormerFirewall | None = None
         self.unread: dict[Part, str] = {}
         self.is_closed = False
         self._capabilities = Capabilities() if capabilities is None else capabilities
@@ -225,6 +229,7 @@ class FakeKernel:
             sets=sets.sets,
             entries=sets.entries,
             leftovers=sets.leftovers,
+            former=self.former,
             chains=chains,
             virtual_servers=servers.state.virtual_servers,
             real_servers=servers.state.real_servers,
@@ -283,9 +288,13 @@ class FakeKernel:
         policies = dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), "ACCEPT")
         return Neighbours(
             filters={
-                family: FilterTable(
-                    policies=policies,
-                    chains={r: c for r, c in chains.items() if r.table is Table.FILTER},
+                family: (
+                    FilterTable(
+                        policies=policies,
+                        chains={
+                            r: c for r, c in chains.items() if r.table is Table.FILTER
+                        },
+                    ),
                 )
                 for family, chains in self._rules.read().items()
             },
@@ -410,6 +419,8 @@ class FakeKernel:
                 self._ipvs.run_real_server(op)
             case CreateSet() | RebuildSet() | DestroySet() | AddEntry() | DeleteEntry():
                 self._ipsets.run(op)
+            case RemoveFormer():
+                self.former = None
             case DeleteStaleFlows():
                 self.flows.run(op)
             case ChangeRules(change):

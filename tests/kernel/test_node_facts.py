@@ -59,7 +59,7 @@ def test_what_is_in_the_way_is_found() -> None:
     assert "KUBE-SVC-ERIFXISQEP7F7OF4" in facts.chains
     filters = facts.neighbours.filters
     assert filters is not None
-    assert filters[IPFamily.IPV4].policies["FORWARD"] == "DROP"
+    assert filters[IPFamily.IPV4][0].policies["FORWARD"] == "DROP"
     status, said = check()
     assert status == 1, said
     assert "of kube-proxy's iptables mode: KUBE-SVC-ERIFXISQEP7F7OF4" in said

@@ -13,6 +13,7 @@ unset field looks like, since kubeadm writes every field there is:
     ipvsctl:
       compatibility: kube-proxy   # or none (default)
       drainTimeout: 15m
+      firewall: nftables          # or iptables, or auto (default)
       minSyncPeriod: 0s
       shortCircuit: true
       localFallback: none         # or cluster

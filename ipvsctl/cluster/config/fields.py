@@ -14,6 +14,7 @@ from ipvsctl.cluster.config.flags import OWN_KEY
 from ipvsctl.model.config import (
     Compatibility,
     DetectLocalMode,
+    FirewallKind,
     LocalFallback,
     VipBinding,
 )
@@ -172,6 +173,7 @@ _OWN: Final = (
     _pointer("compatibility", "compatibility", settings.one_of(Compatibility)),
     _pointer("drainTimeout", "drain_timeout_s", settings.duration),
     _pointer("driftWatch", "drift_watch", settings.boolean, settings.boolean_word),
+    _pointer("firewall", "firewall", settings.one_of(FirewallKind)),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),

@@ -77,6 +77,11 @@ FLAGS: Final = (
         "Look for what others change, and do not wait for the next audit.",
     ),
     Flag(
+        f"{OWN_KEY}.firewall",
+        "auto|iptables|nftables",
+        "What has the fixed rules and their sets; auto: iptables where it works.",
+    ),
+    Flag(
         f"{OWN_KEY}.localFallback",
         "none|cluster",
         "What a Local address leads to on a node without endpoints of its own.",

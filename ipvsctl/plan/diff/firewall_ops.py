@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from ipvsctl.model.rules import RulesChange
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey
-from ipvsctl.model.subject import EntrySubject, RulesSubject
+from ipvsctl.model.subject import EntrySubject, FirewallSubject, RulesSubject
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.op import Operation
 from ipvsctl.plan.diff.stages import Stage
@@ -118,6 +118,27 @@ class ChangeRules(_FirewallOp, frozen=True):
         if change.remove:
             parts.append(f"remove {len(change.remove)} chains")
         return f"change {firewall.rules(change.family)}: {', '.join(parts)}"
+
+
+class RemoveFormer(_FirewallOp, frozen=True):
+    """Remove all that is ours from a firewall that is not in use any more."""
+
+    kind: ClassVar = ObjectKind.FIREWALL
+    verb: ClassVar = Verb.DELETE
+    stage: ClassVar = Stage.REMOVE_FORMER
+    urgent: ClassVar = None
+
+    name: str
+
+    @property
+    def subject(self) -> FirewallSubject:
+        """The firewall."""
+        return FirewallSubject(self.name)
+
+    def words(self, firewall: FirewallWords) -> str:
+        """See `Operation`."""
+        del firewall
+        return f"remove what is left in {self.name}"
 
 
 class _EntryOp(_FirewallOp, frozen=True):

@@ -174,7 +174,10 @@ def _with_services(
     marks = {
         (family, entry.mark)
         for family in IPFamily
-        for entry in entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in (
+            *entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ()),
+            *_formers(state, set_key(SetRole.SHORT_CIRCUIT, family)),
+        )
     }
     owning = OwningEntries(state, observed.host_addresses)
     servers = {
@@ -196,6 +199,7 @@ def _with_services(
         entries={**desired.entries, **merged},
         # They say which virtual servers are a former proxy's, and so ours to keep.
         leftovers={left for left in state.leftovers if not left.is_half_built},
+        former=state.former,
         virtual_servers={**desired.virtual_servers, **servers},
         real_servers={
             **desired.real_servers,
@@ -207,6 +211,11 @@ def _with_services(
             **{vip: state.routes[vip] for vip in state.routes.keys() - vips},
         },
     )
+
+
+def _formers(state: NodeState, key: SetKey) -> AbstractSet[SetEntry]:
+    """The entries of a firewall that stays as long as anything is held."""
+    return _NOTHING if state.former is None else state.former.entries.get(key, _NOTHING)
 
 
 def _kept_entries(

@@ -12,6 +12,7 @@ class ObjectKind(StrEnum):
     SET = "set"
     RULES = "rules"
     ENTRY = "entry"
+    FIREWALL = "firewall"
     VIRTUAL_SERVER = "virtual_server"
     REAL_SERVER = "real_server"
     FLOWS = "flows"

@@ -9,6 +9,7 @@ from ipvsctl.plan.diff.firewall_ops import (
     DeleteEntry,
     DestroySet,
     RebuildSet,
+    RemoveFormer,
 )
 from ipvsctl.plan.diff.ipvs_ops import (
     AddRealServer,
@@ -55,6 +56,7 @@ __all__ = [
     "Plan",
     "RaiseVipLink",
     "RebuildSet",
+    "RemoveFormer",
     "Report",
     "SetSysctl",
     "SetTimeouts",
@@ -73,6 +75,7 @@ Op = (
     | CreateSet
     | RebuildSet
     | DestroySet
+    | RemoveFormer
     | ChangeRules
     | AddEntry
     | DeleteEntry

@@ -49,6 +49,7 @@ def _as_desired(
                 "sets": desired.sets,
                 "entries": desired.entries,
                 "leftovers": desired.leftovers,
+                "former": desired.former,
             }
         case Part.NETWORK:
             return {
@@ -82,6 +83,7 @@ def _without_surplus(state: NodeState, desired: NodeState) -> NodeState:
         },
         entries=_kept_entries(state.entries, desired.entries),
         leftovers=state.leftovers & desired.leftovers,
+        former=desired.former,
         virtual_servers=_kept(state.virtual_servers, desired.virtual_servers),
         addresses=state.addresses & desired.addresses,
         routes=_kept(state.routes, desired.routes),

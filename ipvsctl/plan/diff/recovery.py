@@ -88,7 +88,7 @@ def plan_recovery(
     cluster_ips = {
         entry.address
         for family in IPFamily
-        for entry in state.entries.get(set_key(SetRole.CLUSTER_IP, family), ())
+        for entry in state.evidence(set_key(SetRole.CLUSTER_IP, family))
     }
     asked = {s for s in api if s.address not in {key.address for key in own}}
     servers = ApiServers(used=frozenset(asked) | behind)
@@ -133,7 +133,7 @@ def _on_the_way(
 
 def _is_cluster_ip(state: NodeState, key: VirtualServerKey) -> bool:
     """Whether a virtual server is there as a cluster IP's, and leads somewhere."""
-    entries = state.entries.get(set_key(SetRole.CLUSTER_IP, key.family), ())
+    entries = state.evidence(set_key(SetRole.CLUSTER_IP, key.family))
     return _entry(key) in entries and bool(state.real_servers.get(key))
 
 
@@ -149,7 +149,7 @@ def _gone_servers(
             continue
         sets = (set_key(role, key.family) for role in _EXTERNAL_ROLES)
         if key in instead or any(
-            _entry(key) in state.entries.get(found, ()) for found in sets
+            _entry(key) in state.evidence(found) for found in sets
         ):
             yield key
             yield from _inside(state, key)
@@ -158,7 +158,7 @@ def _gone_servers(
 def _inside(state: NodeState, key: VirtualServerKey) -> Iterator[VirtualServerKey]:
     """The virtual server that inside clients of another one have."""
     marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
-    for entry in state.entries.get(marking, ()):
+    for entry in state.evidence(marking):
         if entry.identity == _entry(key) and entry.mark:
             inside = VirtualServerKey(family=key.family, fwmark=entry.mark)
             if inside in state.virtual_servers:

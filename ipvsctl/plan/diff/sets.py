@@ -12,6 +12,7 @@ from ipvsctl.plan.diff.ops import (
     DeleteEntry,
     DestroySet,
     RebuildSet,
+    RemoveFormer,
 )
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.stages import Stage
@@ -65,6 +66,8 @@ def _remove_sets(
             plan.place(Stage.SETS, DestroySet(leftover))
         else:
             plan.add(DestroySet(leftover))
+    if observed.former is not None and desired.former is None:
+        plan.add(RemoveFormer(observed.former.name))
     for key in sorted(observed.sets.keys() - desired.sets.keys()):
         holds.pop(key, None)
         plan.add(DestroySet(key))

@@ -18,7 +18,8 @@ class Stage(IntEnum):
     once, and others stand in for them meanwhile. UDP flows end after their real server:
     before, they would only begin again. A virtual server whose fwmark is reassigned is
     deleted first: without its entry it would look foreign. Inside clients have the
-    virtual server of the address meanwhile.
+    virtual server of the address meanwhile. Another firewall goes last, when the one in
+    use has all that it had, and says whose everything is.
     """
 
     SYSCTLS = auto()
@@ -45,3 +46,4 @@ class Stage(IntEnum):
     REMOVE_RULES = auto()
     REMOVE_ENTRIES = auto()
     REMOVE_SETS = auto()
+    REMOVE_FORMER = auto()

@@ -1,5 +1,6 @@
 """What a glance at the kernel has more than is desired, or less."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -7,8 +8,10 @@ import msgspec
 from ipvsctl.model.glance import Glance, Notice, NoticeKind
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.objects import NodeContext
+from ipvsctl.model.sets import SetKey
 from ipvsctl.plan.union.desired import Desired
 
+_ALWAYS: Final = frozenset({NoticeKind.LOST, NoticeKind.TABLE_CHANGED})
 _CHANGES: Final = frozenset({NoticeKind.ADDRESS_ADDED, NoticeKind.ADDRESS_GONE})
 
 
@@ -42,19 +45,20 @@ def surplus(glance: Glance, desired: Desired) -> Surplus:
     """Compare a glance with what is desired at the same moment."""
     servers = desired.servers().virtual_servers
     ipv4 = sum(1 for key in servers if key.family is IPFamily.IPV4)
-    wanted = desired.shared.entries()
-    entries = {
-        str(key): count - len(wanted.get(key, ()))
-        for key, count in glance.entries.items()
-    }
-    for key, members in wanted.items():
-        if key not in glance.entries:
-            entries[str(key)] = -len(members)
     return Surplus(
         of_ipv4=glance.virtual_servers - ipv4,
         of_all=glance.virtual_servers - len(servers),
-        entries={name: more for name, more in entries.items() if more},
+        entries={} if glance.entries is None else _entries(glance.entries, desired),
     )
+
+
+def _entries(counted: Mapping[SetKey, int], desired: Desired) -> dict[str, int]:
+    wanted = desired.shared.entries()
+    more = {str(key): n - len(wanted.get(key, ())) for key, n in counted.items()}
+    for key, members in wanted.items():
+        if key not in counted:
+            more[str(key)] = -len(members)
+    return {name: number for name, number in more.items() if number}
 
 
 def matters(
@@ -63,13 +67,13 @@ def matters(
     """Whether a notice is of something that an audit would see.
 
     Args:
-        notice: of links and addresses.
+        notice: of anything.
         vip_link: name of the VIP link.
         desired: what should be.
         context: this node, as everything was compiled for it.
     """
     if notice.address is None:
-        return notice.kind is NoticeKind.LOST or notice.link == vip_link
+        return notice.kind in _ALWAYS or notice.link == vip_link
     is_gone = notice.kind is NoticeKind.ADDRESS_GONE
     if notice.address in desired.shared.vips:
         # Who binds it is us, nearly always.

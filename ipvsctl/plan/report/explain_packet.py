@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import product
 from typing import Final
 
 from ipvsctl.model.errors import TraceError
@@ -257,10 +258,11 @@ def _filters_step(
         return Step(
             verdict=Verdict.UNKNOWN, subject=subject, found="the filter was not read"
         )
-    table = filters[packet.family]
+    tables = filters[packet.family]
     walker = Walker(inputs.observed.state, inputs.observed.host_addresses)
     unread: dict[str, None] = {}
-    for hook, what, passing in _passing(packet, outcome, origin):
+    passed = _passing(packet, outcome, origin)
+    for (hook, what, passing), table in product(passed, tables):
         passage = pass_filter(table, hook, passing, walker)
         if passage.dropped is not None and not passage.is_sure:
             unread[f"maybe dropped in {hook}: {_dropped(inputs, passage)}"] = None
@@ -277,14 +279,15 @@ def _filters_step(
         unread |= dict.fromkeys(
             f"not understood: {ref}: {text}" for ref, text in passage.unread
         )
-    if unread or table.is_cut:
+    is_cut = any(table.is_cut for table in tables)
+    if unread or is_cut:
         return Step(
             verdict=Verdict.NOTE,
             subject=subject,
             found="none drops it, of those that are understood",
             details=(
                 *[*unread][:8],
-                *(["there are more rules than are read"] if table.is_cut else ()),
+                *(["there are more rules than are read"] if is_cut else ()),
             ),
         )
     return Step(verdict=Verdict.OK, subject=subject, found="none drops it")

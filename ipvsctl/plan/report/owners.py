@@ -9,6 +9,7 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.sets import Leftover, SetKey
 from ipvsctl.model.subject import (
     EntrySubject,
+    FirewallSubject,
     LinkSubject,
     RulesSubject,
     Subject,
@@ -60,6 +61,7 @@ class Owners:
                 | SetKey()
                 | Leftover()
                 | RulesSubject()
+                | FirewallSubject()
             ):
                 return None
             case _:

@@ -195,9 +195,9 @@ def _flavours(facts: NodeFacts) -> Iterator[Finding]:
 
 def _policies(facts: NodeFacts) -> Iterator[Finding]:
     filters = facts.neighbours.filters
-    for family, table in (filters or {}).items():
-        policy = table.policies.get("FORWARD", "ACCEPT")
-        if policy != "ACCEPT":
+    for family, tables in (filters or {}).items():
+        policies = {table.policies.get("FORWARD", "ACCEPT") for table in tables}
+        for policy in sorted(policies - {"ACCEPT"}):
             yield Finding(
                 severity=Severity.NOTE,
                 subject=f"{family.label} FORWARD policy",

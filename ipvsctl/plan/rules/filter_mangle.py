@@ -74,6 +74,7 @@ def desired_chains(
     node: NodeContext,
     *,
     random_fully: bool,
+    sees_bridge_ports: bool = True,
 ) -> Chains:
     """The rules of one family, with their jumps at the top of built-in chains.
 
@@ -82,6 +83,7 @@ def desired_chains(
         config: how pods are told apart, what is masqueraded and with which mark.
         node: its pod CIDRs, in NodeCIDR mode.
         random_fully: the firewall can choose ports at random, see `Masquerade`.
+        sees_bridge_ports: it has `MatchPhysdevIsIn`.
 
     Returns:
         Our chains, empty ones too, and the built-in chains with jumps of ours.
@@ -89,7 +91,13 @@ def desired_chains(
     mark = config.masquerade_mark
     tables = {
         Table.FILTER: _filter_table(family, mark),
-        Table.NAT: nat_table(family, config, node, random_fully=random_fully),
+        Table.NAT: nat_table(
+            family,
+            config,
+            node,
+            random_fully=random_fully,
+            sees_bridge_ports=sees_bridge_ports,
+        ),
         Table.MANGLE: _mangle_table(family, config, node),
     }
     return {

@@ -61,6 +61,7 @@ def nat_table(
     node: NodeContext,
     *,
     random_fully: bool,
+    sees_bridge_ports: bool,
 ) -> dict[str, Rules]:
     """Chains of the nat table by name; see `rules.desired_chains`."""
     mark = config.masquerade_mark
@@ -115,7 +116,7 @@ def nat_table(
                 comment="kubernetes service traffic requiring SNAT",
             ),
         ),
-        SERVICES: _services(family, off_cluster),
+        SERVICES: _services(family, off_cluster, sees_bridge_ports=sees_bridge_ports),
         **clients_chain,
         **inside,
     }
@@ -147,7 +148,10 @@ def _short_circuit(
     return (jump,), {INSIDE: chain}
 
 
-def _services(family: IPFamily, off_cluster: Rule) -> Rules:
+def _services(family: IPFamily, off_cluster: Rule, *, sees_bridge_ports: bool) -> Rules:
+    # Where that is not seen, what comes through one is accepted by the next rule: the
+    # address is on this node.
+    routed = (MatchPhysdevIsIn(negated=True),) if sees_bridge_ports else ()
     external = in_set(family, SetRole.EXTERNAL_IP, "dst,dst")
     external_local = in_set(family, SetRole.EXTERNAL_IP_LOCAL, "dst,dst")
     load_balancer = in_set(family, SetRole.LOAD_BALANCER, "dst,dst")
@@ -160,8 +164,8 @@ def _services(family: IPFamily, off_cluster: Rule) -> Rules:
         ),
         off_cluster,
         rule(Jump(MARK_MASQ), external, comment=_EXTERNAL_IP),
-        *_accept_external(external, _EXTERNAL_IP),
-        *_accept_external(external_local, _EXTERNAL_IP_LOCAL),
+        *_accept_external(external, routed, _EXTERNAL_IP),
+        *_accept_external(external_local, routed, _EXTERNAL_IP_LOCAL),
         rule(Jump(NODE_PORT), MatchAddrTypeLocal(Side.DST)),
         # Rules of other agents further down must not translate these packets.
         rule(Verdict.ACCEPT, in_set(family, SetRole.CLUSTER_IP, "dst,dst")),
@@ -197,12 +201,14 @@ def _off_cluster(
     return jump, {CLUSTER_IP_CLIENTS: chain}
 
 
-def _accept_external(external: MatchSet, comment: str) -> Rules:
+def _accept_external(
+    external: MatchSet, routed: tuple[MatchPhysdevIsIn, ...], comment: str
+) -> Rules:
     return (
         rule(
             Verdict.ACCEPT,
             external,
-            MatchPhysdevIsIn(negated=True),
+            *routed,
             MatchAddrTypeLocal(Side.SRC, negated=True),
             comment=comment,
         ),

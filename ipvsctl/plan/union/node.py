@@ -87,7 +87,11 @@ def compile_node(
         placement=place_vips(node, config),
         chains={
             family: desired_chains(
-                family, config, node, random_fully=capabilities.random_fully
+                family,
+                config,
+                node,
+                random_fully=capabilities.random_fully,
+                sees_bridge_ports=capabilities.sees_bridge_ports,
             )
             for family in capabilities.families
         },

@@ -36,23 +36,25 @@ class OwningEntries:
     def __init__(
         self, state: NodeState, host_addresses: AbstractSet[IPAddress]
     ) -> None:
-        entries = state.entries
+        leftovers = state.leftovers
+        if state.former is not None:
+            leftovers |= state.former.leftovers
         self._host_addresses = host_addresses
         self._former_node_ports: AbstractSet[FormerNodePort] = frozenset().union(
-            *(leftover.node_ports for leftover in state.leftovers)
+            *(leftover.node_ports for leftover in leftovers)
         )
         self._by_family = {
             family: [
-                entries[key]
-                for key in (set_key(role, family) for role in OWNING_ROLES)
-                if key in entries
+                entries
+                for role in OWNING_ROLES
+                if (entries := state.evidence(set_key(role, family)))
             ]
             for family in IPFamily
         }
         self._marks = {
             family: {
                 entry.mark
-                for entry in entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
+                for entry in state.evidence(set_key(SetRole.SHORT_CIRCUIT, family))
                 if entry.mark
             }
             for family in IPFamily

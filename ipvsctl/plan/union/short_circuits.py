@@ -149,7 +149,7 @@ def _held(state: NodeState, family: IPFamily) -> Mapping[VirtualServerKey, int]:
             address=entry.address,
             port=entry.port or 0,
         ): entry.mark
-        for entry in state.entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ())
+        for entry in state.evidence(set_key(SetRole.SHORT_CIRCUIT, family))
         if entry.mark
     }
 

@@ -16,9 +16,12 @@ from ipvsctl.model.errors import WireError
 from ipvsctl.wire.netlink.attributes import iter_attributes
 
 NLMSG_HDRLEN: Final = 16
+FLAGS_OFFSET: Final = 6
 SEQUENCE_OFFSET: Final = 8
+PORT_OFFSET: Final = 12
 
 _HEADER: Final = Struct("=IHHII")
+_FLAGS: Final = Struct("=H")
 _SEQUENCE: Final = Struct("=I")
 _ERROR: Final = Struct("=i")
 
@@ -50,6 +53,7 @@ NLM_F_DUMP: Final = 0x300
 NLM_F_REPLACE: Final = 0x100
 NLM_F_EXCL: Final = 0x200
 NLM_F_CREATE: Final = 0x400
+NLM_F_APPEND: Final = 0x800
 
 NLMSGERR_ATTR_MSG: Final = 1
 
@@ -66,12 +70,20 @@ class Ack(NamedTuple):
     reason: str
 
 
-def message_header(message_type: int, flags: int, payload_bytes: int) -> bytes:
+def message_header(
+    message_type: int, flags: int, payload_bytes: int, *, ack: bool = True
+) -> bytes:
     """A header for a request that asks for an ack, unless it is a dump.
 
     The sequence number is 0 until `stamp` writes it.
+
+    Args:
+        message_type: of its protocol.
+        flags: NLM_F_*.
+        payload_bytes: behind the header.
+        ack: False asks for none, unless `asking_for_ack` does it later.
     """
-    if flags & NLM_F_DUMP != NLM_F_DUMP:
+    if ack and flags & NLM_F_DUMP != NLM_F_DUMP:
         flags |= NLM_F_ACK
     return _HEADER.pack(
         NLMSG_HDRLEN + payload_bytes,
@@ -86,6 +98,12 @@ def numbered(message: bytes, sequence: int) -> bytes:
     """A message with its sequence number."""
     number = _SEQUENCE.pack(sequence)
     return message[:SEQUENCE_OFFSET] + number + message[SEQUENCE_OFFSET + 4 :]
+
+
+def asking_for_ack(message: bytes) -> bytes:
+    """A message that asks for an ack."""
+    flags = _FLAGS.unpack_from(message, FLAGS_OFFSET)[0] | NLM_F_ACK
+    return message[:FLAGS_OFFSET] + _FLAGS.pack(flags) + message[FLAGS_OFFSET + 2 :]
 
 
 def stamp(batch: bytearray, lengths: list[int], first_sequence: int) -> None:
@@ -123,6 +141,12 @@ def iter_messages(datagram: bytes) -> Iterator[tuple[int, int, int, int, int]]:
             raise WireError(offset=offset, reason=f"message length {length}")
         yield message_type, flags, sequence, offset + NLMSG_HDRLEN, end
         offset += (length + 3) & ~3
+
+
+def port_of(datagram: bytes, start: int) -> int:
+    """The port of whom a message is from, or about, by where its payload starts."""
+    port: int = _SEQUENCE.unpack_from(datagram, start - NLMSG_HDRLEN + PORT_OFFSET)[0]
+    return port
 
 
 def decode_ack(datagram: bytes, flags: int, start: int, end: int) -> Ack:

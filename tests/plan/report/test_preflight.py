@@ -36,7 +36,7 @@ GOOD = NodeFacts(
     sockets=frozenset(),
     chains=frozenset({"KUBE-SERVICES", "KUBE-FIREWALL"}),
     neighbours=Neighbours(
-        filters={IPFamily.IPV4: FilterTable(policies={"FORWARD": "ACCEPT"})},
+        filters={IPFamily.IPV4: (FilterTable(policies={"FORWARD": "ACCEPT"}),)},
         nft_tables=("inet firewalld",),
         conntrack=ConntrackFill(10, 1000),
     ),
@@ -84,7 +84,9 @@ def test_a_node_that_is_ready() -> None:
             "nft table ip kube-proxy and 1 more",
         ),
         (
-            beside(filters={IPFamily.IPV4: FilterTable(policies={"FORWARD": "DROP"})}),
+            beside(
+                filters={IPFamily.IPV4: (FilterTable(policies={"FORWARD": "DROP"}),)}
+            ),
             Severity.NOTE,
             "DROP",
         ),

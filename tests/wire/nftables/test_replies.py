@@ -3,7 +3,8 @@
 import pytest
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.wire.nftables.tables import list_tables, table_name
+from ipvsctl.wire.nftables.replies import table
+from ipvsctl.wire.nftables.requests import list_tables
 
 HEADER = bytes((2, 0, 0, 1))
 NAME = b"\x0f\x00\x01\x00kube-proxy\0\0"
@@ -20,15 +21,15 @@ def test_the_question() -> None:
 def test_a_table() -> None:
     """Family and name, in nft's words."""
     payload = HEADER + NAME + HANDLE
-    assert table_name(b"xxxx" + payload, 4, 4 + len(payload)) == "ip kube-proxy"
+    assert str(table(b"xxxx" + payload, 4, 4 + len(payload))) == "ip kube-proxy"
     inet = bytes((1,)) + payload[1:]
-    assert table_name(inet, 0, len(inet)) == "inet kube-proxy"
+    assert str(table(inet, 0, len(inet))) == "inet kube-proxy"
     new = bytes((99,)) + payload[1:]
-    assert table_name(new, 0, len(new)) == "99 kube-proxy"
+    assert str(table(new, 0, len(new))) == "99 kube-proxy"
 
 
 @pytest.mark.parametrize("payload", [b"", HEADER[:2], HEADER, HEADER + HANDLE])
 def test_no_table(payload: bytes) -> None:
     """Without a name, or cut short."""
     with pytest.raises(WireError):
-        table_name(payload, 0, len(payload))
+        table(payload, 0, len(payload))

@@ -1,0 +1,128 @@
+"""The firewall that is nftables: a table of our own for each family."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import groupby
+from typing import Final, Self
+
+from ipvsctl.kernel.firewall import RulesListing, SetListing
+from ipvsctl.kernel.iptables import everybodys_filters
+from ipvsctl.kernel.nft_notices import NftNotices
+from ipvsctl.kernel.nft_rules import NftRules
+from ipvsctl.kernel.nft_sets import NftSets
+from ipvsctl.kernel.transaction import TransactionSocket
+from ipvsctl.model.errors import KernelError, WireError
+from ipvsctl.model.neighbours import FilterTable
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import RULES, Part
+from ipvsctl.model.rules import Chains, Table
+from ipvsctl.model.steps import Step, Steps
+from ipvsctl.plan.diff.kinds import ObjectKind
+from ipvsctl.plan.diff.ops import FailedOp, Op
+from ipvsctl.plan.diff.words import FirewallWords
+from ipvsctl.wire.nftables import replies
+from ipvsctl.wire.nftables.requests import list_tables
+from ipvsctl.wire.nftables.words import NftablesWords
+
+_POLICIES: Final = {"INPUT": "ACCEPT", "FORWARD": "ACCEPT", "OUTPUT": "ACCEPT"}
+_WORDS: Final[FirewallWords] = NftablesWords()
+
+
+class NftablesFirewall:
+    """See `Firewall`; of the network namespace of whoever opens it.
+
+    Args:
+        families: those that are to have a table.
+
+    Raises:
+        KernelError: the socket cannot be opened.
+    """
+
+    def __init__(self, families: Sequence[IPFamily]) -> None:
+        self._ports: set[int] = set()
+        self._socket = TransactionSocket.connect(self._ports)
+        self._rules = NftRules(self._socket, families)
+        self._sets = NftSets(self._socket, families, self._ports)
+
+    @classmethod
+    def open(cls, families: Sequence[IPFamily]) -> Self:
+        """The firewall, if this kernel has nftables.
+
+        Raises:
+            KernelError: it has not, or the socket cannot be opened.
+        """
+        opened = cls(families)
+        try:
+            opened._socket.dump(list_tables(), replies.table, "ask for nftables")
+        except KernelError as error:
+            opened.close()
+            raise KernelError.of(
+                error.errno, "nftables", "this kernel has none"
+            ) from error
+        return opened
+
+    def close(self) -> None:
+        """See `Firewall`."""
+        self._socket.close()
+
+    @property
+    def words(self) -> FirewallWords:
+        """See `Firewall`."""
+        return _WORDS
+
+    @property
+    def random_fully(self) -> bool:
+        """See `Firewall`."""
+        return True
+
+    @property
+    def sees_bridge_ports(self) -> bool:
+        """See `Firewall`."""
+        return False
+
+    def read_rules_in_steps(self) -> Steps[RulesListing]:
+        """See `Firewall`."""
+        chains: dict[IPFamily, Chains] = {}
+        unread: dict[Part, str] = {}
+        for family in self._rules.families:
+            yield Step.EXCLUSIVE
+            try:
+                chains[family] = self._rules.read(family)
+            except (KernelError, WireError) as error:
+                unread[RULES[family]] = str(error)
+        return RulesListing(chains, unread)
+
+    def read_filters(self) -> Mapping[IPFamily, tuple[FilterTable, ...]]:
+        """See `Firewall`; ours, and those of iptables where it is installed."""
+        with closing(TransactionSocket.connect(self._ports)) as socket:
+            rules = NftRules(socket, self._rules.families)
+            ours = {f: _filters(rules.read(f)) for f in rules.families}
+        return {f: (first, *everybodys_filters(f)) for f, first in ours.items()}
+
+    def read_sets_in_steps(self) -> Steps[SetListing]:
+        """See `Firewall`."""
+        return self._sets.read_in_steps()
+
+    def count_entries(self) -> None:
+        """See `Firewall`: a set's header does not say."""
+
+    def open_notices(self) -> NftNotices:
+        """See `Firewall`."""
+        return NftNotices(self._ports)
+
+    def run(self, ops: Sequence[Op]) -> list[FailedOp]:
+        """See `applier.Transport`."""
+        failed: list[FailedOp] = []
+        for is_about_rules, group in groupby(ops, key=_is_about_rules):
+            way = self._rules if is_about_rules else self._sets
+            failed += way.run(tuple(group))
+        return failed
+
+
+def _filters(chains: Chains) -> FilterTable:
+    ours = {r: rules for r, rules in chains.items() if r.table is Table.FILTER}
+    return FilterTable(policies=_POLICIES, chains=ours)
+
+
+def _is_about_rules(op: Op) -> bool:
+    return op.kind is ObjectKind.RULES
