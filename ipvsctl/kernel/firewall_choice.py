@@ -60,8 +60,7 @@ def choose_firewall(
     if wanted is not FirewallKind.AUTO:
         return _choice(wanted, families, "configured", may_load=may_load)
     try:
-        reason = "iptables and ipset work here"
-        return _choice(FirewallKind.IPTABLES, families, reason, may_load=may_load)
+        return _working_iptables(families, may_load=may_load)
     except KernelError as error:
         lacking = str(error)
     try:
@@ -80,14 +79,32 @@ def _choice(
         return Choice(firewall, former, kind, reason)
     if may_load:
         load_modules(IPTABLES_MODULES)
+    return _with_former(IptablesFirewall.open(families), families, reason)
+
+
+def _with_former(
+    firewall: IptablesFirewall, families: Sequence[IPFamily], reason: str
+) -> Choice:
+    open_other: Callable[[], Firewall] = partial(NftablesFirewall.open, families)
+    former = Former(FirewallKind.NFTABLES, open_other)
+    return Choice(firewall, former, FirewallKind.IPTABLES, reason)
+
+
+def _working_iptables(families: Sequence[IPFamily], *, may_load: bool) -> Choice:
+    """Iptables' firewall, if what it needs of the kernel is there, too.
+
+    Raises:
+        KernelError: it is not, or it is not installed.
+    """
+    if may_load:
+        load_modules(IPTABLES_MODULES)
     firewall = IptablesFirewall.open(families)
     try:
         firewall.check()
     except KernelError:
         firewall.close()
         raise
-    open_other: Callable[[], Firewall] = partial(NftablesFirewall.open, families)
-    return Choice(firewall, Former(FirewallKind.NFTABLES, open_other), kind, reason)
+    return _with_former(firewall, families, "iptables and ipset work here")
 
 
 def _open_if_loaded(families: Sequence[IPFamily]) -> Firewall:
