@@ -47,8 +47,8 @@ from ipvsctl.plan.report.unread import require
 from ipvsctl.wire.ipset.sets import set_name
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from tests.kernel.contract import CONNTRACK, VIP_LINK
-from tests.kernel.contract_ipsets import IPS, SPEC, entry
 from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
+from tests.kernel.contract_sets import IPS, SPEC, entry
 from tests.lab.netns import Netns
 from tests.reliability.drift import wait
 
