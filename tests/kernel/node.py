@@ -21,6 +21,7 @@ from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.union.node import sysctl_names
+from tests.kernel.firewalls import firewall_of_run
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Host
 
@@ -37,7 +38,9 @@ class ProxiedNode:
         self.config = config
         with inside(netns):
             self.kernel = LinuxKernel.open(
-                vip_link=config.vip_link, sysctl_names=sysctl_names()
+                vip_link=config.vip_link,
+                sysctl_names=sysctl_names(),
+                firewall=firewall_of_run(),
             )
         self.reconciler = Reconciler(
             kernel=self.kernel, config=config, store=Store(name)
