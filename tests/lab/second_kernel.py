@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.lab.cache import cache_directory, cached, keeping
 from tests.lab.errors import NoLab
-from tests.lab.host import missing, package_obstacles, require
+from tests.lab.host import SYSTEM_PATH, missing, package_obstacles, require
 from tests.lab.room import directory_with_room
 
 VERSION: Final = "6.12"
@@ -147,7 +147,7 @@ def _make(where: Path, made: Path) -> None:
     _run(log, *make, f"KCONFIG_ALLCONFIG={OPTIONS}", "allnoconfig")
     if lost := lost_options(OPTIONS.read_text(), (source / ".config").read_text()):
         raise NoLab((f"this source has no {', '.join(lost)}, or not with the others",))
-    _run(log, *make, f"--jobs={len(os.sched_getaffinity(0))}", "linux")
+    _run(log, *make, f"--jobs={len(os.sched_getaffinity(0)) + 1}", "linux")
     # depmod looks in lib or usr/lib, as its distribution has it.
     base = where / "base"
     release = (source / "include/config/kernel.release").read_text().strip()
@@ -188,6 +188,8 @@ def _run(log: Path, *command: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # An unprivileged user has no depmod on the PATH.
+            env=os.environ | {"PATH": f"{os.environ['PATH']}:{SYSTEM_PATH}"},
             start_new_session=True,
         )
         try:
