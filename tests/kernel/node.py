@@ -8,7 +8,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import FirewallKind, ProxyConfig
 from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.objects import (
     Endpoint,
@@ -40,7 +40,7 @@ class ProxiedNode:
             self.kernel = LinuxKernel.open(
                 vip_link=config.vip_link,
                 sysctl_names=sysctl_names(),
-                firewall=firewall_of_run(),
+                firewall=_firewall(config),
             )
         self.reconciler = Reconciler(
             kernel=self.kernel, config=config, store=Store(name)
@@ -75,6 +75,12 @@ class ProxiedNode:
         """Run a plan."""
         with inside(self.netns):
             return self.kernel.apply(plan)
+
+
+def _firewall(config: ProxyConfig) -> FirewallKind:
+    """The one that the configuration names, or that of this run."""
+    wanted = config.wanted_firewall
+    return firewall_of_run() if wanted is FirewallKind.AUTO else wanted
 
 
 @contextmanager
