@@ -44,7 +44,7 @@ from ipvsctl.wire.nftables.attributes import (
     TableAttr,
 )
 from ipvsctl.wire.nftables.chains import BASE_CHAINS, chain_name
-from ipvsctl.wire.nftables.expressions import encode_rule
+from ipvsctl.wire.nftables.rule_write import encode_rule
 from ipvsctl.wire.nftables.sets import SPECS, TABLE, set_name
 
 ANY_FAMILY: Final = 0

@@ -43,7 +43,7 @@ from ipvsctl.wire.nftables.chains import (
     HOOK_NAMES,
     chain_name,
 )
-from ipvsctl.wire.nftables.expressions import FIRST_PORT_PROTOCOL, LAST_PORT_PROTOCOL
+from ipvsctl.wire.nftables.packet import FIRST_PORT_PROTOCOL, LAST_PORT_PROTOCOL
 from ipvsctl.wire.nftables.sets import TABLE, Field, fields, set_name
 
 _HEADERS: Final = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
