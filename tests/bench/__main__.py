@@ -28,6 +28,7 @@ ONCE = {
     "looplag": 10_000,
     "api": 10_000,
     "long list": 4_000,
+    "firewalls": 10_000,
     "list": 10_000,
     "start": 0,
 }

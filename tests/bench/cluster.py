@@ -89,9 +89,9 @@ def fill(store: Store, objects: Iterator[tuple[Kind, bytes]]) -> None:
         store.apply(parse_object(kind, raw))
 
 
-def change(raw: bytes) -> Event:
-    """A changed slice, read."""
-    return parse_object(Kind.ENDPOINT_SLICE, raw)
+def change(raw: bytes, kind: Kind = Kind.ENDPOINT_SLICE) -> Event:
+    """A changed object, read; a slice unless another kind is said."""
+    return parse_object(kind, raw)
 
 
 def _name(number: int) -> str:

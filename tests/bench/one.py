@@ -9,6 +9,7 @@ from ipvsctl.cli.options import LogFormat
 from tests.bench import (
     api_memory,
     churn,
+    firewalls,
     floods,
     hostile,
     looplag,
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "long list": lambda size, _: api_memory.measure(
         size.services, 10 * size.endpoints, streaming="off"
     ),
+    "firewalls": lambda size, _: firewalls.measure(size),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
 }
