@@ -12,6 +12,7 @@ import structlog
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.entry_groups import entries_of, grouped
 from ipvsctl.kernel.firewall import SetListing
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.transaction import TRANSACTION_BYTES, TransactionSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPFamily
@@ -33,7 +34,7 @@ from ipvsctl.plan.diff.ops import (
     Op,
     RebuildSet,
 )
-from ipvsctl.wire.netlink.messages import Ack
+from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 from ipvsctl.wire.nftables import replies
 from ipvsctl.wire.nftables.requests import (
     add_entries,
@@ -61,18 +62,11 @@ class NftSets:
     Args:
         socket: for changes.
         families: those that have a table.
-        ports: gets the number of each socket that is opened.
     """
 
-    def __init__(
-        self,
-        socket: TransactionSocket,
-        families: Sequence[IPFamily],
-        ports: set[int],
-    ) -> None:
+    def __init__(self, socket: TransactionSocket, families: Sequence[IPFamily]) -> None:
         self._socket = socket
         self._families = families
-        self._ports = ports
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""
@@ -158,10 +152,10 @@ class NftSets:
         `replies.entries`) are left out and logged.
         """
         # One that is not read to its end would be in the way of the next.
-        with closing(TransactionSocket.connect(self._ports)) as socket:
+        with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
             return (yield from self._read_from(socket))
 
-    def _read_from(self, socket: TransactionSocket) -> Steps[SetListing]:
+    def _read_from(self, socket: NetlinkSocket) -> Steps[SetListing]:
         sets: dict[SetKey, SetShape] = {}
         entries: dict[SetKey, frozenset[SetEntry]] = {}
         leftovers: set[Leftover] = set()
@@ -190,7 +184,7 @@ class NftSets:
             return []
 
     def _read_entries(
-        self, socket: TransactionSocket, key: SetKey, name: str
+        self, socket: NetlinkSocket, key: SetKey, name: str
     ) -> Steps[frozenset[SetEntry] | None]:
         """The entries of a set; None if it was deleted since it was listed."""
         yield Step.EXCLUSIVE

@@ -43,7 +43,7 @@ class NftablesFirewall:
         self._ports: set[int] = set()
         self._socket = TransactionSocket.connect(self._ports)
         self._rules = NftRules(self._socket, families)
-        self._sets = NftSets(self._socket, families, self._ports)
+        self._sets = NftSets(self._socket, families)
 
     @classmethod
     def open(cls, families: Sequence[IPFamily]) -> Self:
@@ -95,7 +95,8 @@ class NftablesFirewall:
 
     def read_filters(self) -> Mapping[IPFamily, tuple[FilterTable, ...]]:
         """See `Firewall`; ours, and those of iptables where it is installed."""
-        with closing(TransactionSocket.connect(self._ports)) as socket:
+        # In a thread of its own, and so on a socket of its own.
+        with closing(TransactionSocket.connect(set())) as socket:
             rules = NftRules(socket, self._rules.families)
             ours = {f: _filters(rules.read(f)) for f in rules.families}
         return {f: (first, *everybodys_filters(f)) for f, first in ours.items()}

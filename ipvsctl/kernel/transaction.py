@@ -40,8 +40,8 @@ class TransactionSocket(NetlinkSocket):
         """A new socket of netfilter in the caller's network namespace.
 
         Args:
-            ports: gets the number that the kernel knows it by, and that of each socket
-                that replaces it.
+            ports: holds the number that the kernel knows it by, or that of the socket
+                that has replaced it.
 
         Raises:
             KernelError: it cannot be opened.
@@ -49,6 +49,7 @@ class TransactionSocket(NetlinkSocket):
 
         def opened() -> RawSocket:
             found = open_socket(NetlinkProtocol.NETFILTER, send_bytes=MOST_BYTES)
+            ports.clear()
             ports.add(found.getsockname()[0])
             return found
 

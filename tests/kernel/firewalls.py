@@ -5,11 +5,23 @@ import os
 import pytest
 
 from ipvsctl.kernel.firewall_choice import Choice, choose_firewall
+from ipvsctl.kernel.nftables_firewall import NftablesFirewall
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPFamily
 
 BOTH = (FirewallKind.IPTABLES, FirewallKind.NFTABLES)
+
+
+def firewalls_here() -> tuple[FirewallKind, ...]:
+    """Those of this kernel; both where that is unknown, or a lab was asked for it."""
+    if "IPVSCTL_LAB" not in os.environ or "IPVSCTL_LAB_KERNEL" in os.environ:
+        return BOTH
+    try:
+        NftablesFirewall.open((IPFamily.IPV4,)).close()
+    except KernelError:
+        return (FirewallKind.IPTABLES,)
+    return BOTH
 
 
 def firewall_of_run() -> FirewallKind:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from ipvsctl.model.config import VipBinding
+from ipvsctl.model.config import FirewallKind, VipBinding
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
@@ -23,6 +24,7 @@ from ipvsctl.model.state import Observed
 from ipvsctl.plan.trace.outcome import Fate
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.trace.packets import trace
+from tests.kernel.firewalls import BOTH, firewalls_here
 from tests.kernel.node import CONFIG, has, has_nodes, proxied, slices
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Answer, Servers, ask
@@ -86,19 +88,29 @@ def service(policy: TrafficPolicy) -> Service:
 
 
 class World(NamedTuple):
-    """The cluster, and what the kernel of node-0 holds."""
+    """The cluster, the firewall of its nodes, and what node-0's kernel holds."""
 
     cluster: Cluster
+    firewall: FirewallKind
     observed: Observed
 
 
-@pytest.fixture(scope="module", name="world", params=VipBinding)
+FIREWALLS = firewalls_here()
+
+
+@pytest.fixture(
+    scope="module",
+    name="world",
+    params=[*product(FIREWALLS, VipBinding)],
+    ids="-".join,
+)
 def _world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """Every node serves both Services, by addresses or by routes.
+    """Every node serves both Services, with a firewall, by addresses or by routes.
 
     The second pod of node-1 is a client only.
     """
-    config = msgspec.structs.replace(CONFIG, vip_binding=request.param)
+    firewall, binding = request.param
+    config = msgspec.structs.replace(CONFIG, vip_binding=binding, firewall=firewall)
     with cluster(pods=(2, 2)) as world, Servers() as servers, ExitStack() as stack:
         pods = tuple(world.pods[name] for name in sorted(ALL))
         for pod in pods:
@@ -116,7 +128,7 @@ def _world(request: pytest.FixtureRequest) -> Iterator[World]:
             node.audit()
             assert node.audit().plan == ()
             held.append(node.observe())
-        yield World(world, held[0])
+        yield World(world, firewall, held[0])
 
 
 def clients(world: Cluster) -> dict[str, Host]:
@@ -249,10 +261,12 @@ def test_way_in(
         said = traced(world, asking[name], address, port, protocol)
         assert said == found[name], name
     for name, became in found.items():
-        SEEN[way, policy, name] = became
+        SEEN[world.firewall][way, policy, name] = became
 
 
-SEEN: dict[tuple[str, TrafficPolicy, str], Seen] = {}
+SEEN: dict[FirewallKind, dict[tuple[str, TrafficPolicy, str], Seen]] = {
+    firewall: {} for firewall in FIREWALLS
+}
 """What the tests above saw; the same for every family, protocol and VIP binding."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "ways-in.md"
@@ -267,37 +281,56 @@ node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both se
 of `vipBinding`.
 
 `nox -s kernel` sends these requests through a real kernel and fails if this page is not
-what came of them.
+what came of them; `nox -s kernel-6.12` does so with each firewall. Rows that are of
+both are so because both were seen.
 """
+_HEAD = """\
+| way in | policy | outside client | node | its pod | another node's pod | firewall |
+|---|---|---|---|---|---|---|
+"""
+_BOTH = "both"
 
 
 def page() -> str:
     """What the tests above saw, as a page for users."""
-    names = ("client", "host", "pod", "other pod")
-    lines = [
-        "# Who answers whom",
-        "",
-        *INTRODUCTION.splitlines(),
-        "",
-        "| way in | policy | outside client | node | its pod | another node's pod |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for way in WAYS:
         for policy in TrafficPolicy:
-            cells = [SEEN[way, policy, name] for name in names]
-            shown = " | ".join(f"{c.endpoints}, as {c.source}" for c in cells)
-            label = way.replace("_", " ").replace("ip", "IP").replace("vIP", "VIP")
-            lines.append(f"| {label} | {policy} | {shown} |")
-    return "\n".join(lines) + "\n"
+            by_firewall = {str(kind): row(kind, way, policy) for kind in FIREWALLS}
+            if len(by_firewall) > 1 and len({*by_firewall.values()}) == 1:
+                by_firewall = {_BOTH: row(FIREWALLS[0], way, policy)}
+            lines += [f"{text} {kind} |" for kind, text in by_firewall.items()]
+    table = "\n".join(lines)
+    return f"# Who answers whom\n\n{INTRODUCTION}\n{_HEAD}{table}\n"
+
+
+def row(firewall: FirewallKind, way: str, policy: TrafficPolicy) -> str:
+    """What was seen with a firewall, as a row that has no end yet."""
+    names = ("client", "host", "pod", "other pod")
+    cells = [SEEN[firewall][way, policy, name] for name in names]
+    shown = " | ".join(f"{c.endpoints}, as {c.source}" for c in cells)
+    label = way.replace("_", " ").replace("ip", "IP").replace("vIP", "VIP")
+    return f"| {label} | {policy} | {shown} |"
+
+
+def rows_of(firewall: FirewallKind, text: str) -> list[str]:
+    """What a page says of a firewall."""
+    ends = tuple(f" {kind} |" for kind in (firewall, _BOTH))
+    return [line.rsplit(" ", 2)[0] for line in text.splitlines() if line.endswith(ends)]
 
 
 def test_the_page_is_what_was_seen() -> None:
     """docs/ways-in.md is the table of the tests above.
 
-    `IPVSCTL_WRITE_PAGES=1 nox -s kernel -- tests/kernel/test_ways_in.py` writes it.
+    `IPVSCTL_WRITE_PAGES=1 nox -s kernel-6.12 -- tests/kernel/test_ways_in.py` writes
+    it, with both firewalls; a kernel that has one sees that it is right about that one.
     """
-    if len(SEEN) < len(WAYS) * len(TrafficPolicy) * 4:
+    if any(len(seen) < len(WAYS) * len(TrafficPolicy) * 4 for seen in SEEN.values()):
         pytest.fail("run the whole file: the page needs every way in")
     if "IPVSCTL_WRITE_PAGES" in os.environ:
         PAGE.write_text(page())
-    assert PAGE.read_text() == page()
+    text = PAGE.read_text()
+    for firewall in FIREWALLS:
+        assert rows_of(firewall, text) == rows_of(firewall, page())
+    if FIREWALLS == BOTH:
+        assert text == page()
