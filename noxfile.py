@@ -84,7 +84,10 @@ def tests(session: nox.Session) -> None:
     `tests` runs on the Python that nox runs on, and `tests-3.12` on that one.
     """
     _install(session, "test")
-    session.run(*_PURE, *session.posargs)
+    # A process for each CPU. The tests of a file stay together, as they share what is
+    # expensive to make. What is few tests is not worth the start of several.
+    several = () if session.posargs else ("--numprocesses=auto", "--dist=loadfile")
+    session.run(*_PURE, *several, *session.posargs)
 
 
 def _interpreter(version: str) -> str:
