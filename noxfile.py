@@ -30,6 +30,7 @@ nox.options.sessions = [
     "docs",
     "chart",
     "kernel",
+    "kernel-6.12-smoke",
 ]
 
 _ROOT = Path(__file__).parent
@@ -43,6 +44,14 @@ _PYTHONS = [
 """The versions of Python that are supported, oldest first."""
 _PURE = ("pytest", "-m", "not kernel and not lab and not chart", "--ignore=tests/chart")
 """Tests that need only Python; the chart's import what only their session has."""
+_SECOND_KERNEL = ("--kernel=6.12",)
+_SMOKE = (
+    "tests/kernel/test_contract.py",
+    "tests/kernel/test_iptables.py",
+    "tests/kernel/test_node.py",
+    "tests/kernel/test_ways_in.py",
+)
+"""What CI runs on the second kernel."""
 _RUNTIME = "runtime"
 """The lock of what the program itself needs."""
 _ALONE = {"build", "fuzz", "lock", "nox", "supply"}
@@ -117,22 +126,27 @@ def oldest(session: nox.Session) -> None:
 def kernel(session: nox.Session) -> None:
     """The tests against a kernel with IPVS, in the lab; arguments go to pytest.
 
-    Without arguments also the tests of the lab itself, which start it from outside,
-    and those of the iptables nft flavour, which the lab's guest does not have, on the
-    running kernel if that one has it.
+    Without arguments also the tests of the lab itself, which start it from outside.
     """
-    _install(session, "test")
-    # One guest has one CPU. What is few tests is not worth the start of two.
-    guests = () if session.posargs else ("--side-by-side",)
-    # Imports are slow in a guest, so only the directory with such tests is collected.
-    where = () if any(map(_is_path, session.posargs)) else ("tests/kernel",)
-    # pytest fails when it finds no test, so a session that ran none fails too.
-    pytest = ("python", "-m", "pytest", "-m")
-    command = (*pytest, "kernel", *where, *session.posargs)
-    _in_lab(session, 3600, *command, options=guests)
+    _test_kernel(session, *session.posargs)
     if not session.posargs:
-        session.run(*pytest, "lab", "tests/lab")
-        _test_nft(session, *pytest, "kernel", "tests/kernel/test_iptables.py")
+        session.run("python", "-m", "pytest", "-m", "lab", "tests/lab")
+
+
+@nox.session(name="kernel-6.12")
+def kernel_6_12(session: nox.Session) -> None:
+    """The same against a second kernel, which has nftables; arguments go to pytest.
+
+    The kernel is built when it is needed first, which takes minutes.
+    """
+    _test_kernel(session, *session.posargs, options=_SECOND_KERNEL)
+
+
+@nox.session(name="kernel-6.12-smoke")
+def kernel_6_12_smoke(session: nox.Session) -> None:
+    """What differs most between kernels, and what needs nftables, on the second one."""
+    options = (*_SECOND_KERNEL, "--side-by-side")
+    _test_kernel(session, *_SMOKE, *session.posargs, options=options)
 
 
 @nox.session
@@ -302,14 +316,18 @@ def _resolve(session: nox.Session, out: Path, *what: str) -> None:
     session.run("uv", "pip", "compile", *wide, *bare, f"--output-file={out}", *what)
 
 
-def _test_nft(session: nox.Session, *pytest: str) -> None:
-    """Run tests in fresh namespaces of the running kernel."""
-    fresh = ("unshare", "--net", "--mount")
-    probe = "ipset create s hash:ip && iptables-nft -A INPUT -m set --match-set s src"
-    if subprocess.run([*fresh, "sh", "-c", probe], check=False).returncode:
-        session.log("the nft flavour is not tested: this kernel, or user, cannot")
-        return
-    session.run(*fresh, *pytest, env={"IPVSCTL_LAB": "host"}, external=True)
+def _test_kernel(
+    session: nox.Session, *arguments: str, options: Iterable[str] = ()
+) -> None:
+    """Run the kernel tests in the lab, or those that the arguments of pytest choose."""
+    _install(session, "test")
+    # One guest has one CPU. What is few tests is not worth the start of two.
+    guests = () if arguments else ("--side-by-side",)
+    # Imports are slow in a guest, so only the directory with such tests is collected.
+    where = () if any(map(_is_path, arguments)) else ("tests/kernel",)
+    # pytest fails when it finds no test, so a session that ran none fails too.
+    command = ("python", "-m", "pytest", "-m", "kernel", *where, *arguments)
+    _in_lab(session, 3600, *command, options=(*options, *guests))
 
 
 def _require_promtool(session: nox.Session) -> None:

@@ -33,6 +33,7 @@ OTHERS_OPTIONS: Final = {
     "--cleanup",  # kube-proxy
     "--disable-kube-proxy",  # k3s
     "--help",
+    "--kernel",  # the lab
     "--lb-server-port",  # k3s
     "--rate",  # ipvsadm
     "--services",  # the bench

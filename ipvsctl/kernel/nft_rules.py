@@ -66,6 +66,14 @@ class NftRules:
             if some or ref not in BASE_CHAINS
         }
 
+    def has_chains(self, family: IPFamily) -> bool:
+        """Whether there is any chain in our table, with rules or without.
+
+        Raises:
+            KernelError: they could not be read.
+        """
+        return bool(self._chains(family))
+
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""
         failed = []

@@ -128,7 +128,7 @@ class NftSets:
             return False
         if isinstance(op, DeleteEntry):
             name, family = set_name(op.key), op.key.family
-            return any(found == name for found, _ in self._headers(family))
+            return any(found == name for found, _ in self.headers(family))
         return isinstance(op, DestroySet)
 
     def _replace(self, key: SetKey, ops: Sequence[Op]) -> Iterator[FailedOp]:
@@ -167,7 +167,7 @@ class NftSets:
         leftovers: set[Leftover] = set()
         for family in self._families:
             yield Step.EXCLUSIVE
-            for name, spec in self._headers(family):
+            for name, spec in self.headers(family):
                 key = key_of(name, family)
                 if key is None:
                     leftovers.add(Leftover(name=qualified(family, name)))
@@ -177,7 +177,12 @@ class NftSets:
                     sets[key], entries[key] = shape_of(key, spec), found
         return SetListing(sets, entries, leftovers)
 
-    def _headers(self, family: IPFamily) -> list[tuple[str, SetSpec]]:
+    def headers(self, family: IPFamily) -> list[tuple[str, SetSpec]]:
+        """The sets in our table of a family: names, and what they are.
+
+        Raises:
+            KernelError: they could not be read.
+        """
         try:
             return self._socket.dump(list_sets(family), replies.set_header, "list sets")
         except NotFound:

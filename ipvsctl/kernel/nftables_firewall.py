@@ -16,12 +16,13 @@ from ipvsctl.model.neighbours import FilterTable
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.rules import Chains, Table
+from ipvsctl.model.sets import SetKey
 from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
-from ipvsctl.plan.diff.ops import FailedOp, Op
+from ipvsctl.plan.diff.ops import DestroySet, FailedOp, Op
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.wire.nftables import replies
-from ipvsctl.wire.nftables.requests import list_tables
+from ipvsctl.wire.nftables.requests import delete_table, list_tables
 from ipvsctl.wire.nftables.words import NftablesWords
 
 _POLICIES: Final = {"INPUT": "ACCEPT", "FORWARD": "ACCEPT", "OUTPUT": "ACCEPT"}
@@ -116,7 +117,16 @@ class NftablesFirewall:
         for is_about_rules, group in groupby(ops, key=_is_about_rules):
             way = self._rules if is_about_rules else self._sets
             failed += way.run(tuple(group))
+        gone = [op.key for op in ops if isinstance(op, DestroySet)]
+        for family in {key.family for key in gone if isinstance(key, SetKey)}:
+            self._delete_empty_table(family)
         return failed
+
+    def _delete_empty_table(self, family: IPFamily) -> None:
+        """Delete our table if that was the last of it."""
+        if not (self._rules.has_chains(family) or self._sets.headers(family)):
+            # Somebody else may have done so.
+            self._socket.transact([delete_table(family)])
 
 
 def _filters(chains: Chains) -> FilterTable:

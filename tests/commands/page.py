@@ -82,7 +82,7 @@ def printed(text: str) -> list[str]:
 def shape(text: str) -> list[str]:
     """What is the same whenever it is printed: no numbers, and no widths."""
     return [
-        " ".join(re.sub(r"\d[\d,.]*[kMs]?\b", "0", line).split())
+        " ".join(re.sub(r"\d[\d,.]*(s|[kMG]?B?)\b", "0", line).split())
         for line in text.splitlines()
     ]
 

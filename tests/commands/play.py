@@ -1,6 +1,7 @@
 """What is done in the lab, and which commands are shown meanwhile."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Connection, Servers, ask, connect
 
 _VIP: Final = parse_address("10.96.0.10")
+_COUNTED: Final = re.compile(r" [1-9]\d*B ")
+"""Bytes of a virtual server, in a row of `status`."""
 _IPVSCTL: Final = (sys.executable, "-m", "ipvsctl")
 _GONE: Final = """\
   - addresses: [172.16.0.11]
@@ -132,6 +135,9 @@ def _run_daemon(stage: Stage, world: Cluster, examples: Path) -> None:
     with stage.daemon():
         client = world.client.netns
         ask(client, _VIP, 80)
+        # The kernel adds up what it has counted every two seconds; from Linux 6.2 on
+        # its first sum takes longer (net/netfilter/ipvs/ip_vs_est.c).
+        wait(lambda: _COUNTED.search(stage.run("status web -o wide").stdout))
         stage.show("The whole node", "status", lines=40)
         stage.show("One Service, with all there is to say", "status web -o wide")
         told = "A Service that works, for a client inside the cluster"
@@ -183,7 +189,7 @@ def _connected_to(client: Netns, server: str) -> Connection:
             pass
 
 
-def wait(holds: Callable[[], bool], limit_s: float = 120) -> None:
+def wait(holds: Callable[[], object], limit_s: float = 120) -> None:
     """Wait until it holds.
 
     Raises:

@@ -23,8 +23,8 @@ def test_nothing_else_has_a_page() -> None:
 
 def test_shape() -> None:
     """Numbers and widths are left out of it; words are not."""
-    assert shape("a  12,000  1.5k 3s ago\n10.96.0.10:80   ok") == [
-        "a 0 0 0 ago",
+    assert shape("a  12,000  1.5k 3s ago 240B 1.2MB\n10.96.0.10:80   ok") == [
+        "a 0 0 0 ago 0 0",
         "0:0 ok",
     ]
     assert shape("1 different") != shape("1 ok")

@@ -12,6 +12,7 @@ import msgspec
 
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.conntrack import ConntrackFill
 from ipvsctl.model.errors import KernelError, describe_errno
 from ipvsctl.model.former import FormerFirewall
@@ -34,22 +35,16 @@ from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, finish
 from ipvsctl.plan.diff.ops import (
-    AddEntry,
     AddRealServer,
     AddRoute,
     AddVirtualServer,
-    ChangeRules,
-    CreateSet,
-    DeleteEntry,
     DeleteRealServer,
     DeleteRoute,
     DeleteStaleFlows,
     DeleteVirtualServer,
-    DestroySet,
     FailedOp,
     Op,
     Plan,
-    RebuildSet,
     RemoveFormer,
     Report,
     SetSysctl,
@@ -60,13 +55,11 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.wire.ipset.sets import SetSpec
-from ipvsctl.wire.iptables.words import IptablesWords
 from tests.fakes.conntrack import FakeConntrack
-from tests.fakes.ipsets import FakeIpsets
+from tests.fakes.firewalls import FakeFirewall, FakeIptables, FirewallOp
 from tests.fakes.ipvs import FakeIpvs
 from tests.fakes.links import FakeLinks
 from tests.fakes.refusal import Refusal
-from tests.fakes.rules import FakeRules, RestoreRefusedError
 
 SYSCTLS: Final[Mapping[str, str]] = {
     "net/ipv4/vs/conntrack": "0",
@@ -147,7 +140,9 @@ class FakeKernel:
         sysctls: Mapping[str, str] = SYSCTLS,
         host_addresses: Iterable[IPAddress] = (),
         capabilities: Capabilities | None = None,
+        firewall: Callable[[], FakeFirewall] = FakeIptables,
     ) -> None:
+        self._make_firewall = firewall
         self.log: list[Op] = []
         self.reads = 0
         self.partial_reads: list[frozenset[VirtualServerKey]] = []
@@ -160,7 +155,12 @@ class FakeKernel:
         self.former: FormerFirewall | None = None
         self.unread: dict[Part, str] = {}
         self.is_closed = False
-        self._capabilities = Capabilities() if capabilities is None else capabilities
+        if capabilities is None:
+            kind = firewall().kind
+            capabilities = Capabilities(
+                firewall=kind, sees_bridge_ports=kind is FirewallKind.IPTABLES
+            )
+        self._capabilities = capabilities
         self._boot_sysctls = dict(sysctls)
         self._failures: list[tuple[Callable[[Op], bool], int]] = []
         self._remaining: int | None = None
@@ -171,8 +171,7 @@ class FakeKernel:
         """Hold nothing, as after a reboot; the log and the hooks stay."""
         self._links = FakeLinks(self._links.vip_link, self.host_addresses)
         self._sysctls = dict(self._boot_sysctls)
-        self._rules = FakeRules()
-        self._ipsets = FakeIpsets(self._rules.uses_set)
+        self._firewall = self._make_firewall()
         self._ipvs = FakeIpvs()
         self.flows = FakeConntrack()
 
@@ -202,7 +201,7 @@ class FakeKernel:
     @property
     def words(self) -> FirewallWords:
         """See `interface.Kernel`."""
-        return IptablesWords()
+        return self._firewall.words
 
     def capabilities(self) -> Capabilities:
         """See `interface.Kernel`."""
@@ -217,9 +216,9 @@ class FakeKernel:
         del likely
         self.reads += 1
         yield Step.SHARED
-        chains = self._rules.read() if has_rules else {}
+        chains = self._firewall.chains() if has_rules else {}
         yield Step.EXCLUSIVE
-        sets = self._ipsets.listing()
+        sets = self._firewall.sets()
         yield Step.EXCLUSIVE
         servers = self._ipvs.observe(self._ipvs.virtual_servers)
         state = NodeState(
@@ -264,7 +263,7 @@ class FakeKernel:
         servers = self._ipvs.virtual_servers
         return Glance(
             virtual_servers=sum(key.family is IPFamily.IPV4 for key in servers),
-            entries={k: len(e) for k, e in self._ipsets.listing().entries.items()},
+            entries=self._firewall.count(),
         )
 
     def is_vip_link_up(self) -> bool:
@@ -296,7 +295,7 @@ class FakeKernel:
                         },
                     ),
                 )
-                for family, chains in self._rules.read().items()
+                for family, chains in self._firewall.chains().items()
             },
             nft_tables=(),
             conntrack=self.conntrack,
@@ -373,11 +372,11 @@ class FakeKernel:
 
     def preload_set(self, spec: SetSpec, entries: Iterable[SetEntry] = ()) -> None:
         """Have a set as it is, whoever made it."""
-        self._ipsets.put(spec, entries)
+        self._firewall.put_set(spec, entries)
 
     def preload_chains(self, family: IPFamily, chains: Chains) -> None:
         """Have these rules as they are, whoever made or edited them."""
-        self._rules.put(family, chains)
+        self._firewall.put_chains(family, chains)
 
     def set_connections(
         self,
@@ -417,17 +416,12 @@ class FakeKernel:
                 self._ipvs.run_virtual_server(op)
             case AddRealServer() | UpdateRealServer() | DeleteRealServer():
                 self._ipvs.run_real_server(op)
-            case CreateSet() | RebuildSet() | DestroySet() | AddEntry() | DeleteEntry():
-                self._ipsets.run(op)
+            case _ if isinstance(op, FirewallOp):
+                self._firewall.run(op)
             case RemoveFormer():
                 self.former = None
             case DeleteStaleFlows():
                 self.flows.run(op)
-            case ChangeRules(change):
-                try:
-                    self._rules.restore(change, self._ipsets.by_name)
-                except RestoreRefusedError as error:
-                    raise Refusal(errno.EINVAL, str(error)) from error
             case SetTimeouts(timeouts):
                 self._ipvs.set_timeouts(timeouts)
             case SetSysctl(name, value):

@@ -15,6 +15,7 @@ from ipvsctl.model.rules import (
     Table,
     UnknownRule,
 )
+from ipvsctl.model.sets import SetKey
 from ipvsctl.wire.ipset.sets import set_name
 
 _ORDER: Final = (Table.MANGLE, Table.NAT, Table.FILTER)
@@ -97,6 +98,39 @@ class FakeRules:
         return chains
 
 
+class FakeNftRules(FakeRules):
+    """The same as nftables has it: one transaction, and tables that are ours alone."""
+
+    def uses(self, key: SetKey) -> bool:
+        """Some rule refers to the set."""
+        return any(
+            key in _keys_of(rule)
+            for chains in self._chains.values()
+            for rules in chains.values()
+            for rule in rules
+            if isinstance(rule, Rule)
+        )
+
+    def change(self, change: RulesChange, sets: Container[SetKey]) -> None:
+        """Run a change, all of it or nothing.
+
+        Raises:
+            RestoreRefusedError: what it refers to is not there.
+        """
+        chains = dict(self._chains[change.family])
+        gone = {ref for ref, _ in change.unlink} | set(change.remove)
+        for ref in gone:
+            chains.pop(ref, None)
+        written = (*change.write, *change.link)
+        chains |= dict(written)
+        for ref, rules in written:
+            for rule in rules:
+                _check_target(ref, rule, chains)
+                if any(key not in sets for key in _keys_of(rule)):
+                    raise RestoreRefusedError(f"{rule} refers to no set")
+        self._chains[change.family] = chains
+
+
 def _without(
     rules: tuple[Rule | UnknownRule, ...], unwanted: Rule | UnknownRule
 ) -> tuple[Rule | UnknownRule, ...]:
@@ -107,19 +141,26 @@ def _without(
 
 
 def _check(ref: ChainRef, rule: Rule, chains: Chains, sets: Container[str]) -> None:
-    target = rule.target
-    if isinstance(target, Jump) and ChainRef(ref.table, target.chain) not in chains:
-        raise RestoreRefusedError(f"{target.chain} does not exist in {ref.table}")
+    _check_target(ref, rule, chains)
     for name in _sets_of(rule):
         if name not in sets:
             raise RestoreRefusedError(f"set {name} does not exist")
-    if isinstance(target, MapMark) and ref.table is not Table.MANGLE:
+    if isinstance(rule.target, MapMark) and ref.table is not Table.MANGLE:
         raise RestoreRefusedError(f"marks are not mapped in {ref.table}")
 
 
+def _check_target(ref: ChainRef, rule: Rule, chains: Chains) -> None:
+    target = rule.target
+    if isinstance(target, Jump) and ChainRef(ref.table, target.chain) not in chains:
+        raise RestoreRefusedError(f"{target.chain} does not exist in {ref.table}")
+
+
 def _sets_of(rule: Rule) -> list[str]:
+    """The names of the sets that a rule refers to."""
+    return [set_name(key) for key in _keys_of(rule)]
+
+
+def _keys_of(rule: Rule) -> list[SetKey]:
     """The sets that a rule refers to."""
     parts = (*rule.matches, rule.target)
-    return [
-        set_name(part.key) for part in parts if isinstance(part, MatchSet | MapMark)
-    ]
+    return [part.key for part in parts if isinstance(part, MatchSet | MapMark)]

@@ -25,7 +25,7 @@ The page is made by `python -m tests.lab -- python -m tests.faults`.
 _TAIL: Final = """
 ## Seen in tests, not in the lab
 
-The lab's kernel has no nftables and every module, and its conntrack table is
+The lab's first kernel has no nftables and every module, and its conntrack table is
 everybody's. These are planted in a kernel in memory (`tests/cli/test_explain.py`):
 
 - kube-proxy's nftables table is there: `other proxies: kube-proxy's nftables rules are

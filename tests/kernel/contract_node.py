@@ -16,7 +16,6 @@ from ipvsctl.model.rules import (
     Table,
     Verdict,
 )
-from ipvsctl.model.sets import SetShape
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     BindAddress,
@@ -26,12 +25,13 @@ from ipvsctl.plan.diff.ops import (
     EnsureVipLink,
     RaiseVipLink,
     RebuildSet,
+    RemoveFormer,
     SetSysctl,
     SetTimeouts,
     UnbindAddress,
 )
-from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Row
-from tests.kernel.contract_ipsets import SPEC, entry, sets
+from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Outcome, Row
+from tests.kernel.contract_sets import SPEC, entry, keys, sets
 
 IPSET_ERR_BUSY: Final = 4100
 
@@ -51,6 +51,12 @@ NODE_ROWS: Final = (
         op=SetSysctl(CONNTRACK, "1"),
         look=lambda state: dict(state.sysctls),
         then={CONNTRACK: "1"},
+    ),
+    Row(
+        fact="another firewall that is not there is removed already",
+        op=RemoveFormer("nonesuch"),
+        look=lambda state: state.former is None,
+        then=True,
     ),
     Row(
         fact="a sysctl that is not there is not written",
@@ -231,29 +237,35 @@ RULES_ROWS: Final = (
         fact="a rule matches no set that is not there",
         op=change(IN_SET),
         code=errno.EINVAL,
+        nftables=Outcome(code=errno.ENOENT),
     ),
     Row(
         fact="a rule jumps to no chain that is not there",
         op=change(Rule(target=Jump("KUBE-LOAD-BALANCER"))),
         code=errno.EINVAL,
+        nftables=Outcome(code=errno.ENOENT),
     ),
     Row(
         fact="a jump that is not there is not unlinked",
         given=(change(RETURN),),
         op=ChangeRules(RulesChange(family=IPFamily.IPV4, unlink=((PREROUTING, JUMP),))),
         code=errno.EINVAL,
+        look=chains,
+        # The chain is ours alone: without the jump it is as it should be.
+        nftables=Outcome(then={SERVICES: (RETURN,)}),
     ),
     Row(
         fact="a set that a rule refers to is rebuilt",
         given=(SPEC, change(IN_SET)),
         op=RebuildSet(SPEC.key, 8, frozenset({entry()})),
         look=sets,
-        then=({SPEC.key: SetShape(8)}, {SPEC.key: {entry()}}),
+        then=(keys(SPEC), {SPEC.key: {entry()}}),
     ),
     Row(
         fact="a set that a rule refers to is not destroyed",
         given=(SPEC, change(IN_SET)),
         op=DestroySet(SPEC.key),
         code=IPSET_ERR_BUSY,
+        nftables=Outcome(code=errno.EBUSY),
     ),
 )

@@ -8,7 +8,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import FirewallKind, ProxyConfig
 from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.objects import (
     Endpoint,
@@ -21,6 +21,7 @@ from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import Observed
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.union.node import sysctl_names
+from tests.kernel.firewalls import firewall_of_run
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Host
 
@@ -37,7 +38,9 @@ class ProxiedNode:
         self.config = config
         with inside(netns):
             self.kernel = LinuxKernel.open(
-                vip_link=config.vip_link, sysctl_names=sysctl_names()
+                vip_link=config.vip_link,
+                sysctl_names=sysctl_names(),
+                firewall=_firewall(config),
             )
         self.reconciler = Reconciler(
             kernel=self.kernel, config=config, store=Store(name)
@@ -72,6 +75,12 @@ class ProxiedNode:
         """Run a plan."""
         with inside(self.netns):
             return self.kernel.apply(plan)
+
+
+def _firewall(config: ProxyConfig) -> FirewallKind:
+    """The one that the configuration names, or that of this run."""
+    wanted = config.wanted_firewall
+    return firewall_of_run() if wanted is FirewallKind.AUTO else wanted
 
 
 @contextmanager

@@ -16,12 +16,13 @@ import msgspec
 import pytest
 
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.config import FirewallKind, ProxyConfig, VipBinding
 from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from tests.kernel.firewalls import require
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, cluster
@@ -103,16 +104,17 @@ def taken_s(work: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
+ADDRESSES: Final = CONFIG
+ROUTES: Final = msgspec.structs.replace(CONFIG, vip_binding=VipBinding.ROUTE)
+IPTABLES: Final = msgspec.structs.replace(CONFIG, firewall=FirewallKind.IPTABLES)
+NFTABLES: Final = msgspec.structs.replace(CONFIG, firewall=FirewallKind.NFTABLES)
 CASES: Final = {
-    "address": (VipBinding.ADDRESS, (STAYS,), VipBinding.ADDRESS, (STAYS, *OTHERS)),
-    "fewer": (VipBinding.ADDRESS, (STAYS, *OTHERS), VipBinding.ADDRESS, (STAYS,)),
-    "to routes": (VipBinding.ADDRESS, (STAYS, *OTHERS), VipBinding.ROUTE, (STAYS,)),
-    "to addresses": (
-        VipBinding.ROUTE,
-        (STAYS,),
-        VipBinding.ADDRESS,
-        (STAYS, *OTHERS),
-    ),
+    "address": (ADDRESSES, (STAYS,), ADDRESSES, (STAYS, *OTHERS)),
+    "fewer": (ADDRESSES, (STAYS, *OTHERS), ADDRESSES, (STAYS,)),
+    "to routes": (ADDRESSES, (STAYS, *OTHERS), ROUTES, (STAYS,)),
+    "to addresses": (ROUTES, (STAYS,), ADDRESSES, (STAYS, *OTHERS)),
+    "to nftables": (IPTABLES, (STAYS, *OTHERS), NFTABLES, (STAYS, *OTHERS)),
+    "to iptables": (NFTABLES, (STAYS, *OTHERS), IPTABLES, (STAYS, *OTHERS)),
 }
 
 
@@ -121,7 +123,8 @@ def test_killed_in_an_audit(world: Cluster, case: str) -> None:
     """What is served before and after is served then too; the next one finishes."""
     before, known, after, wanted = CASES[case]
     netns, choose = world.nodes[0].netns, random.Random(case)
-    configs = [msgspec.structs.replace(CONFIG, vip_binding=b) for b in (before, after)]
+    for config in (before, after):
+        require(config.firewall)
 
     def serve(config: ProxyConfig, services: tuple[Service, ...]) -> None:
         with proxied(netns, config=config) as node:
@@ -131,15 +134,15 @@ def test_killed_in_an_audit(world: Cluster, case: str) -> None:
 
     with inside(netns):
         subprocess.run(FOREIGN.split(), check=False)
-    serve(configs[0], known)
-    whole_s = taken_s(lambda: serve(configs[1], wanted))
+    serve(before, known)
+    whole_s = taken_s(lambda: serve(after, wanted))
     deaths = 0
     for _ in range(KILLS):
-        serve(configs[0], known)
+        serve(before, known)
         after_s = choose.uniform(0, whole_s)
-        deaths += killed(lambda: serve(configs[1], wanted), after_s)
+        deaths += killed(lambda: serve(after, wanted), after_s)
         assert ask(world.client.netns, VIP, 80).server.startswith("pod")
-    serve(configs[1], wanted)
+    serve(after, wanted)
     assert ask(world.client.netns, VIP, 80).server.startswith("pod")
     assert deaths >= KILLS // 3
     with inside(netns):

@@ -1,5 +1,6 @@
 """The lab has what the other kernel tests build on."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -22,6 +23,12 @@ def test_ipvs_is_there_and_empty(netns: Netns) -> None:
     lines = Path("/proc/net/ip_vs").read_text().splitlines()
     assert lines[0].startswith("IP Virtual Server version")
     assert len(lines) == 3
+
+
+def test_kernel_is_the_one_that_was_asked_for() -> None:
+    """Its release begins with the version that the lab was told."""
+    asked_for = os.environ.get("IPVSCTL_LAB_KERNEL", "")
+    assert f"{os.uname().release}.".startswith(asked_for and f"{asked_for}.")
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

@@ -13,8 +13,9 @@ from typing import NoReturn
 
 from tests.lab.errors import LabError, TimeLimit
 from tests.lab.host import Kind, choose, obstacles
+from tests.lab.second_kernel import obstacles_to_building, second_kernel
 from tests.lab.side_by_side import run_side_by_side
-from tests.lab.world import DEFAULT_MEM_BYTES, run
+from tests.lab.world import DEFAULT_MEM_BYTES, KERNELS, run
 
 _SUFFIXES = {"M": 2**20, "G": 2**30}
 
@@ -22,29 +23,42 @@ _SUFFIXES = {"M": 2**20, "G": 2**30}
 def main() -> int:
     """Parse the command line and do what it says."""
     options = _parser().parse_args()
+    if options.kernel:
+        if options.require_kind is Kind.NATIVE:
+            _parser().error("a kernel of its own has only a guest")
+        options.require_kind = Kind.UML
     if options.check:
-        return _check(options.require_kind)
+        return _check(options.require_kind, options.kernel)
     if not options.command:
         _parser().error("no command given")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     try:
         if options.side_by_side and choose(options.require_kind) is Kind.UML:
-            mem, limit_s = options.mem // 2**20, options.time_limit
-            words = (f"--require-kind={Kind.UML}", f"--time-limit={limit_s}")
-            lab = (sys.executable, "-m", "tests.lab", *words, f"--mem={mem}M", "--")
-            return run_side_by_side((*lab, *options.command))
+            return _run_side_by_side(options)
         return run(
             options.command,
             time_limit_s=options.time_limit,
             mem_bytes=options.mem,
             kind=options.require_kind,
+            kernel=options.kernel,
         )
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 124 if isinstance(error, TimeLimit) else 125
     except KeyboardInterrupt:
         return 130
+
+
+def _run_side_by_side(options: argparse.Namespace) -> int:
+    words = [f"--require-kind={Kind.UML}", f"--time-limit={options.time_limit}"]
+    words.append(f"--mem={options.mem // 2**20}M")
+    if options.kernel:
+        # Once, and on all CPUs: each of the guests is started on one.
+        second_kernel()
+        words.append(f"--kernel={options.kernel}")
+    lab = (sys.executable, "-m", "tests.lab", *words, "--", *options.command)
+    return run_side_by_side(lab)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a guest for each CPU, where guests it is: the command is to share the "
         "work, as the kernel tests do",
     )
+    parser.add_argument(
+        "--kernel",
+        choices=KERNELS,
+        help="a guest with this version of Linux, which is built if need be; default: "
+        "that of Debian's package, if a guest it is",
+    )
     parser.add_argument("--require-kind", type=Kind, choices=tuple(Kind))
     parser.add_argument(
         "--check", action="store_true", help="only say which lab would be used"
@@ -83,9 +103,9 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError("a number and M or G, please") from None
 
 
-def _check(required: Kind | None) -> int:
+def _check(required: Kind | None, kernel: str | None) -> int:
     for kind in (required,) if required else tuple(Kind):
-        found = obstacles(kind)
+        found = obstacles(kind) + (obstacles_to_building() if kernel else ())
         print(f"{kind}: {'; '.join(found) or 'ready'}")
         if not found:
             return os.EX_OK

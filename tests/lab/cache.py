@@ -28,23 +28,19 @@ def cached(name: str, made_of: bytes) -> Path:
 
 @contextmanager
 def keeping(path: Path) -> Iterator[Path]:
-    """A file to write, which becomes that of the path when the block has written it.
+    """Where to make a file or a directory, which has the path when the block ends.
 
     Others who look for the path find the whole of it or nothing. Nothing is left of a
-    block that fails.
+    block that fails. A directory that is there already is not replaced.
 
     Raises:
-        NoLab: the folder cannot be written.
+        NoLab: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as name:
+            unfinished = Path(name, path.name)
+            yield unfinished
+            unfinished.replace(path)
     except OSError as error:
-        raise NoLab((f"the cache folder cannot be written: {error}",)) from error
-    os.close(number)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise NoLab((f"{path.name} cannot be kept: {error}",)) from error

@@ -31,7 +31,7 @@ PROMETHEUS_PACKAGE_OF = {"prometheus": "prometheus", "promtool": "prometheus"}
 """The same for what only the tests with a real Prometheus need; where promtool is a
 package of its own, from Debian 13 on, the other one brings it along."""
 
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MODULES = ("ip_vs", "dummy", "veth", "bridge", "sch_netem")
 
 
@@ -165,4 +165,4 @@ def _is_there(name: str) -> bool:
 
 def _which(command: str) -> str | None:
     # An unprivileged user's PATH does not list the sbin directories.
-    return shutil.which(command, path=_SYSTEM_PATH)
+    return shutil.which(command, path=SYSTEM_PATH)

@@ -14,8 +14,12 @@ from tests.lab import fp_state
 from tests.lab.errors import TimeLimit, WorldDied
 from tests.lab.host import Kind, choose, namespace_obstacles
 from tests.lab.job import read_status, write_job
+from tests.lab.second_kernel import VERSION, BuiltKernel, second_kernel
 from tests.lab.stream import Console, pump, write_to
 from tests.lab.uml import memory_directory, uml_command
+
+KERNELS = (VERSION,)
+"""Versions of Linux that a guest can have besides that of Debian's package."""
 
 DEFAULT_MEM_BYTES = 2 * 2**30
 _WORLD_SH = Path(__file__).with_name("world.sh")
@@ -50,6 +54,7 @@ def run(
     cwd: Path | None = None,
     mem_bytes: int = DEFAULT_MEM_BYTES,
     kind: Kind | None = None,
+    kernel: str | None = None,
 ) -> int:
     """Run a command as root on a kernel with IPVS, in a world of its own.
 
@@ -58,11 +63,13 @@ def run(
     Args:
         argv: the command; found through PATH of `env`.
         time_limit_s: seconds from the start of the world to its forced end.
-        env: the command's environment, ours by default; TMPDIR and IPVSCTL_LAB are
-            set for it.
+        env: the command's environment, ours by default; TMPDIR, IPVSCTL_LAB and
+            IPVSCTL_LAB_KERNEL are set for it.
         cwd: its working directory, ours by default.
         mem_bytes: memory of a guest, used only as far as it is touched.
         kind: the kind of lab, by default the native one where possible.
+        kernel: the version of a guest's kernel, one of `KERNELS`; by default a guest
+            has that of Debian's package. There is a guest if this is given.
 
     Returns:
         The exit status, 128 + n when signal n ended the command.
@@ -72,22 +79,24 @@ def run(
         TimeLimit: the time was up; everything has been killed.
         WorldDied: the guest ended before the command did.
     """
-    kind = choose(kind)
+    kind = choose(Kind.UML if kernel else kind)
+    built = second_kernel() if kernel else None
     directory = Path(tempfile.mkdtemp(prefix="ipvsctl-lab-"))
     try:
-        job_env = _job_env(os.environ if env is None else env, kind)
+        job_env = _job_env(os.environ if env is None else env, kind, kernel)
         write_job(directory, argv, job_env, cwd or Path.cwd())
         if kind is Kind.UML:
-            return _run_uml(directory, time_limit_s, mem_bytes)
+            return _run_uml(directory, time_limit_s, mem_bytes, built)
         return _run_native(directory, time_limit_s)
     finally:
         shutil.rmtree(directory)
 
 
-def _job_env(env: Mapping[str, str], kind: Kind) -> dict[str, str]:
+def _job_env(env: Mapping[str, str], kind: Kind, kernel: str | None) -> dict[str, str]:
     # Unbuffered, so that nothing is missing from a job that is ended at its limit.
     job_env = {"PYTHONUNBUFFERED": "1", **env}
     job_env |= {"IPVSCTL_LAB": kind, "TMPDIR": "/run/tmp"}
+    job_env |= {"IPVSCTL_LAB_KERNEL": kernel or ""}
     if kind is Kind.UML:
         # A serial line does not know the size of the terminal behind it.
         size = shutil.get_terminal_size()
@@ -110,7 +119,9 @@ def _run_native(directory: Path, time_limit_s: float) -> int:
     return _status(directory, Console())
 
 
-def _run_uml(directory: Path, time_limit_s: float, mem_bytes: int) -> int:
+def _run_uml(
+    directory: Path, time_limit_s: float, mem_bytes: int, kernel: BuiltKernel | None
+) -> int:
     console = Console()
     with ExitStack() as stack:
         console_read, console_write = _pipe(stack)
@@ -122,7 +133,7 @@ def _run_uml(directory: Path, time_limit_s: float, mem_bytes: int) -> int:
             stderr_read.fileno(): write_to(2),
         }
         job_streams = (stdout_write.fileno(), stderr_write.fileno())
-        command = uml_command(directory, mem_bytes, *job_streams)
+        command = uml_command(directory, mem_bytes, *job_streams, kernel)
         env = {"TMPDIR": str(memory_directory(mem_bytes)), **fp_state.environment()}
         world = subprocess.Popen(
             [*(() if namespace_obstacles() else _UML_CAGE), *command],

@@ -2,14 +2,16 @@
 # The first process of the lab's world: prepares it, runs the job, reports its status.
 #
 #   world.sh native JOB_DIRECTORY
-#   world.sh uml JOB_DIRECTORY terminal|pipe
+#   world.sh uml JOB_DIRECTORY terminal|pipe [MODULES_DIRECTORY]
 #
-# The last word says what the job's streams are to look like to it.
+# The third word says what the job's streams are to look like to it. The fourth is there
+# when the kernel is not that of Debian's package: one with nftables, in one piece.
 #
 # Starting a process costs 30-200 ms in user-mode Linux, hence so few of them.
 kind=$1
 job=$2
 streams=$3
+modules=$4
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -29,14 +31,18 @@ chmod 1777 /run/lock /run/tmp
 ip link set lo up || fail "cannot bring lo up"
 
 if [ "$kind" = uml ]; then
+    # Debian's kernel has done so itself. Else these would be files of the host.
+    [ -c /dev/ttyS1 ] || mount -t devtmpfs devtmpfs /dev || fail "cannot mount /dev"
     mkdir /dev/pts /dev/shm
     mount -t devpts devpts /dev/pts
     mount -t tmpfs tmpfs /dev/shm
     [ -d /lib/modules ] || mkdir /lib/modules
-    mount --bind /usr/lib/uml/modules /lib/modules || fail "cannot bind /lib/modules"
+    mount --bind "${modules:-/usr/lib/uml/modules}" /lib/modules ||
+        fail "cannot bind /lib/modules"
     # Debian 12's kernel has no nftables families, so the nft flavour of iptables cannot
     # work there; Debian 13's is to run the same tests.
-    mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi ||
+    [ -n "$modules" ] ||
+        mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi ||
         fail "cannot replace iptables-nft by iptables-legacy"
     echo 4 >/proc/sys/kernel/printk
     out=/dev/ttyS1 err=/dev/ttyS2
@@ -53,7 +59,8 @@ fi
 
 [ -e /proc/net/ip_vs ] || modprobe ip_vs || fail "cannot load ip_vs"
 # Without the parameter the module would create a dummy0 in the kernel's first namespace.
-[ -e /sys/module/dummy ] || modprobe dummy numdummies=0 || fail "cannot load dummy"
+[ -n "$modules" ] || [ -e /sys/module/dummy ] || modprobe dummy numdummies=0 ||
+    fail "cannot load dummy"
 
 if [ "$kind" = native ]; then
     sh "$job/job.sh" </dev/null

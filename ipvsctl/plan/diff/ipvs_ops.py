@@ -51,6 +51,8 @@ class AddVirtualServer(_ServerOp, frozen=True):
     """Add a virtual server; fails with Exists if there is one with its key."""
 
     verb: ClassVar = Verb.ADD
+    # Clients are led to it already, see `Stage`.
+    other_stages: ClassVar = frozenset({Stage.REAL_SERVERS})
 
     def __str__(self) -> str:
         return f"add virtual server {self.server}"

@@ -113,7 +113,9 @@ def diff_virtual_server(
     """Add or change one desired virtual server and its real servers."""
     server = desired.virtual_servers[key]
     known = observed.state.virtual_servers.get(key)
-    if known is None:
+    if known is None and key.fwmark:
+        plan.place(Stage.REAL_SERVERS, AddVirtualServer(server))
+    elif known is None:
         plan.add(AddVirtualServer(server), key.address)
     elif known != server:
         plan.add(UpdateVirtualServer(server), key.address)

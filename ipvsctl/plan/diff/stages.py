@@ -18,8 +18,9 @@ class Stage(IntEnum):
     once, and others stand in for them meanwhile. UDP flows end after their real server:
     before, they would only begin again. A virtual server whose fwmark is reassigned is
     deleted first: without its entry it would look foreign. Inside clients have the
-    virtual server of the address meanwhile. Another firewall goes last, when the one in
-    use has all that it had, and says whose everything is.
+    virtual server of the address meanwhile; one of their own would refuse them while it
+    is empty, so its real servers follow at once. Another firewall goes last, when the
+    one in use has all that it had, and says whose everything is.
     """
 
     SYSCTLS = auto()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ipvsctl.model.net import IPFamily, of_family
+from ipvsctl.model.net import IPFamily, IPNetwork, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.plan.service.endpoints import PortEndpoint
@@ -13,14 +13,29 @@ from ipvsctl.plan.service.program import SetMember
 
 
 def source_range_entries(
-    service: Service, vip: SetEntry, family: IPFamily, node: NodeContext
+    service: Service,
+    vip: SetEntry,
+    family: IPFamily,
+    node: NodeContext,
+    *,
+    is_kube_proxy: bool = False,
 ) -> Iterator[SetMember]:
     """Entries that let only `loadBalancerSourceRanges` reach a VIP.
 
     A client on the node itself has the VIP as its source address, which no range
     covers; it is let in by that address when a range covers the node.
+
+    Args:
+        service: with its ranges.
+        vip: address, protocol and port.
+        family: of the VIP.
+        node: may be a client itself.
+        is_kube_proxy: every range has an entry. Else one that lies in another has
+            none, which says the same: not every firewall has room for both.
     """
     ranges = tuple(of_family(service.source_ranges, family))
+    if not is_kube_proxy:
+        ranges = _outermost(ranges)
     if not ranges:
         return
     yield SetMember(set_key(SetRole.LOAD_BALANCER_FW, family), vip)
@@ -36,6 +51,20 @@ def source_range_entries(
             set_key(SetRole.LOAD_BALANCER_SOURCE_IP, family),
             msgspec.structs.replace(vip, second_address=vip.address),
         )
+
+
+def _outermost(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+    """Networks of one family without those that lie in another of them."""
+    found: list[IPNetwork] = []
+    for network in sorted(networks, key=_place):
+        # Sorted so, the last one that was kept is the only one it can lie in.
+        if not found or network.network_address not in found[-1]:
+            found.append(network)
+    return tuple(found)
+
+
+def _place(network: IPNetwork) -> tuple[int, int]:
+    return int(network.network_address), network.prefixlen
 
 
 def loop_back_entries(

@@ -54,7 +54,9 @@ def server_program(
     )
     entries = [SetMember(set_key(role, family), entry) for role in frontend.roles]
     if frontend.way is WayIn.INGRESS_VIP:
-        entries += source_range_entries(service, entry, family, node)
+        entries += source_range_entries(
+            service, entry, family, node, is_kube_proxy=config.is_kube_proxy
+        )
     chosen = real_servers[frontend.policy]
     inside = None
     if frontend.policy is TrafficPolicy.LOCAL and frontend.way is not WayIn.CLUSTER_IP:

@@ -38,7 +38,7 @@ class OwningEntries:
     ) -> None:
         leftovers = state.leftovers
         if state.former is not None:
-            leftovers |= state.former.leftovers
+            leftovers = leftovers | state.former.leftovers
         self._host_addresses = host_addresses
         self._former_node_ports: AbstractSet[FormerNodePort] = frozenset().union(
             *(leftover.node_ports for leftover in leftovers)

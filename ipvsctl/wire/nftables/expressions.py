@@ -174,7 +174,7 @@ def _match_source(match: MatchSource, family: IPFamily) -> tuple[bytes, ...]:
     )
 
 
-def _target(  # noqa: PLR0911 - one for each kind of target
+def _target(  # noqa: C901, PLR0911 - one for each kind of target
     target: Target, ref: ChainRef, family: IPFamily
 ) -> tuple[bytes, ...]:
     match target:
@@ -197,6 +197,8 @@ def _target(  # noqa: PLR0911 - one for each kind of target
                     + attribute(RejectAttr.ICMP_CODE, code),
                 ),
             )
+        case SetXMark(value, mask) if mask == ALL_BITS:
+            return _load(_HOST32.pack(value)), _set_mark()
         case SetXMark(value, mask):
             kept = _HOST32.pack(~mask & ALL_BITS)
             return (
@@ -329,7 +331,6 @@ def _mask(mask: bytes, xor: bytes = b"") -> bytes:
         "bitwise",
         _number(BitwiseAttr.SREG, NFT_REG_1)
         + _number(BitwiseAttr.DREG, NFT_REG_1)
-        + _number(BitwiseAttr.OP, 0)
         + _number(BitwiseAttr.LEN, len(mask))
         + _value(BitwiseAttr.MASK, mask)
         + _value(BitwiseAttr.XOR, xor or bytes(len(mask))),
@@ -339,9 +340,16 @@ def _mask(mask: bytes, xor: bytes = b"") -> bytes:
 def _lookup(key: SetKey, *, is_map: bool = False) -> bytes:
     return _expression(
         "lookup",
-        text_attribute(LookupAttr.SET, set_name(key))
-        + _number(LookupAttr.SREG, NFT_REG_1)
-        + (_number(LookupAttr.DREG, NFT_REG_1) if is_map else b""),
+        _number(LookupAttr.SREG, NFT_REG_1)
+        + (_number(LookupAttr.DREG, NFT_REG_1) if is_map else b"")
+        + text_attribute(LookupAttr.SET, set_name(key)),
+    )
+
+
+def _load(data: bytes) -> bytes:
+    return _expression(
+        "immediate",
+        _number(ImmediateAttr.DREG, NFT_REG_1) + _value(ImmediateAttr.DATA, data),
     )
 
 

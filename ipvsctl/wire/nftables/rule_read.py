@@ -347,6 +347,8 @@ class _Program:
         match self._registers[_word(data[MetaAttr.SREG])]:
             case ("bits", ("meta", MetaKey.MARK), bytes(mask), int(flipped)):
                 self.target = SetXMark(flipped, ~_host(mask) & ALL_BITS)
+            case ("value", int(mark)):
+                self.target = SetXMark(mark, ALL_BITS)
             case ("mapped", MapMark() as target):
                 self.target = target
             case _:
@@ -355,7 +357,9 @@ class _Program:
     def _decide(self, data: Attributes) -> None:
         _only(data, *ImmediateAttr)
         if _number(data[ImmediateAttr.DREG]):
-            raise _UnknownError
+            value = _host(_value(data[ImmediateAttr.DATA]))
+            self._load(data[ImmediateAttr.DREG], "value", value)
+            return
         verdict = _attributes(_attributes(data[ImmediateAttr.DATA])[DataAttr.VERDICT])
         code = int.from_bytes(verdict[VerdictAttr.CODE], "big", signed=True)
         if code == NFT_JUMP:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.ipvs import RealServerStats, VirtualServer
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import TrafficPolicy
@@ -307,6 +308,24 @@ def test_kube_proxys_sets_stay_while_they_own() -> None:
     state = kernel.observe().state
     assert key not in state.virtual_servers
     assert not state.leftovers
+
+
+def test_another_firewall_stays_while_it_owns() -> None:
+    """Its entries make virtual servers ours, to keep now, and to remove later."""
+    kernel = programmed(TWO)
+    entries = kernel.observe().state.entries
+    bare = new_kernel()
+    for server in kernel.observe().state.virtual_servers.values():
+        bare.preload(server)
+    bare.former = FormerFirewall(name="nftables", entries=entries)
+    bare.apply(plan(bare, NOBODY.desired(), everything()))
+    state = bare.observe().state
+    assert WEB in state.virtual_servers
+    assert state.former is not None
+    bare.apply(plan(bare, NOBODY.desired(), None))
+    state = bare.observe().state
+    assert WEB not in state.virtual_servers
+    assert state.former is None
 
 
 def test_cleanup_holds_nothing() -> None:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -141,6 +142,39 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
             "delete virtual server tcp 10.96.0.10:80",
             "change iptables rules: unlink 1 jumps, remove 1 chains",
             "destroy set KUBE-CLUSTER-IP",
+        ],
+    ),
+    (
+        "another firewall goes last, when everything else is as it should be",
+        changed(
+            FULL,
+            sets={},
+            entries={},
+            chains={},
+            former=FormerFirewall(name="nftables", entries=FULL.entries),
+        ),
+        FULL,
+        [
+            "create set KUBE-CLUSTER-IP hash:ip,port",
+            "add entry KUBE-CLUSTER-IP 10.96.0.10,tcp:80",
+            "change iptables rules: write 1 chains, link 1 jumps",
+            "remove what is left in nftables",
+        ],
+    ),
+    (
+        "what only another firewall has an entry of is ours to remove",
+        changed(
+            FULL,
+            sets={},
+            entries={},
+            chains={},
+            former=FormerFirewall(name="nftables", entries=FULL.entries),
+        ),
+        NOTHING,
+        [
+            "delete link kube-ipvs0",
+            "delete virtual server tcp 10.96.0.10:80",
+            "remove what is left in nftables",
         ],
     ),
     (
@@ -517,7 +551,7 @@ def test_stages_mirror_each_other() -> None:
     ways (see `VipSteps`).
     """
     neither = {Stage.STALE_FLOWS, Stage.RESTORE_ROUTES, Stage.REMOVE_STAND_INS}
-    neither |= {Stage.ROUTES, Stage.REMOVE_ROUTES}
+    neither |= {Stage.ROUTES, Stage.REMOVE_ROUTES, Stage.REMOVE_FORMER}
     assert Stage.ROUTES == Stage.ADDRESSES + 1
     assert Stage.REMOVE_ROUTES == Stage.UNBIND_ADDRESSES + 1
     passing = {"SYSCTLS", "LINK", "MOVED_MARKS"}

@@ -378,6 +378,36 @@ def test_source_ranges() -> None:
     ]
 
 
+NESTED = service(
+    type=ServiceType.LOAD_BALANCER,
+    ingress_vips=(IPv4Address("198.51.100.7"),),
+    source_ranges=tuple(
+        map(
+            ip_network,
+            [
+                *("10.1.2.0/24", "10.1.0.0/16", "10.1.255.255/32", "10.1.0.0/17"),
+                *("10.2.0.0/16", "10.1.0.0/16", "9.0.0.0/8"),
+            ],
+        )
+    ),
+)
+
+
+def test_a_source_range_in_another_has_no_entry() -> None:
+    """It says nothing, and in nftables it would have no place."""
+    assert entries(compiled(NESTED), SetRole.LOAD_BALANCER_SOURCE_CIDR) == [
+        "198.51.100.7,tcp:80,10.1.0.0/16",
+        "198.51.100.7,tcp:80,10.2.0.0/16",
+        "198.51.100.7,tcp:80,9.0.0.0/8",
+    ]
+
+
+def test_kube_proxys_source_ranges_have_an_entry_each() -> None:
+    """For compatibility the sets are as kube-proxy fills them."""
+    program = compiled(NESTED, config=KUBE_PROXY)
+    assert len(entries(program, SetRole.LOAD_BALANCER_SOURCE_CIDR)) == 6
+
+
 def test_annotated_source_ranges_are_not_kube_proxys() -> None:
     """It does not read the annotation, so for compatibility it means nothing."""
     balanced = service(

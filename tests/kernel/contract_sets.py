@@ -9,10 +9,10 @@ import msgspec
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.sets import (
     Leftover,
+    SetCondition,
     SetEntry,
     SetKey,
     SetRole,
-    SetShape,
     set_key,
 )
 from ipvsctl.model.state import NodeState
@@ -23,7 +23,8 @@ from ipvsctl.plan.diff.ops import (
     DestroySet,
     RebuildSet,
 )
-from tests.kernel.contract import Row
+from ipvsctl.wire.nftables.sets import ROOM
+from tests.kernel.contract import Outcome, Row
 
 IPSET_ERR_PROTOCOL: Final = 4097
 IPSET_ERR_EXIST_SETNAME2: Final = 4101
@@ -44,9 +45,9 @@ def spec(
     return CreateSet(set_key(role, family), room)
 
 
-def shapes(*made: CreateSet) -> dict[SetKey, SetShape]:
+def keys(*made: CreateSet) -> set[SetKey]:
     """What is to be seen of sets that were made."""
-    return {op.key: SetShape(op.room) for op in made}
+    return {op.key for op in made}
 
 
 def entry(
@@ -81,6 +82,11 @@ SOURCE6: Final = spec(SetRole.LOAD_BALANCER_SOURCE_CIDR, IPFamily.IPV6)
 MARKING: Final = spec(SetRole.SHORT_CIRCUIT, room=1)
 MARKING6: Final = spec(SetRole.SHORT_CIRCUIT, IPFamily.IPV6)
 
+WIDE: Final = with_network(IPv4Network("192.0.2.0/24"))
+NARROW: Final = with_network(IPv4Network("192.0.2.0/25"))
+APART: Final = with_network(IPv4Network("192.0.3.0/24"))
+EVERYBODY: Final = IPv4Network("0.0.0.0/0")
+
 LOOP: Final = SetEntry(address=VIP, protocol=Protocol.UDP, port=53, second_address=VIP)
 LOOP6: Final = SetEntry(
     address=VIP6, protocol=Protocol.SCTP, port=53, second_address=VIP6
@@ -102,9 +108,15 @@ def marked(
 def sets(state: NodeState) -> object:
     """Look at all sets and entries."""
     assert not state.leftovers
-    return dict(state.sets), {
+    assert all(s.condition is SetCondition.SOUND for s in state.sets.values())
+    return set(state.sets), {
         key: set(entries) for key, entries in state.entries.items() if entries
     }
+
+
+def rooms(state: NodeState) -> object:
+    """Look at how many entries sets take."""
+    return {key: shape.room for key, shape in state.sets.items()}
 
 
 def _taken(what: str, given: CreateSet, added: SetEntry) -> Row:
@@ -113,7 +125,7 @@ def _taken(what: str, given: CreateSet, added: SetEntry) -> Row:
         given=(given,),
         op=AddEntry(given.key, added),
         look=sets,
-        then=(shapes(given), {given.key: {added}}),
+        then=(keys(given), {given.key: {added}}),
     )
 
 
@@ -123,7 +135,7 @@ SET_ROWS: Final = (
             fact=f"a set is created: {made.key}",
             op=made,
             look=sets,
-            then=(shapes(made), {}),
+            then=(keys(made), {}),
         )
         for made in (
             *(SPEC, SPEC6, BITMAP, IPS, IPS6),
@@ -142,54 +154,71 @@ SET_ROWS: Final = (
         given=(SMALL, AddEntry(SMALL.key, entry())),
         op=RebuildSet(SMALL.key, 4, frozenset({entry(port=80), entry(port=81)})),
         look=sets,
-        then=(
-            {SMALL.key: SetShape(4)},
-            {SMALL.key: {entry(port=80), entry(port=81)}},
-        ),
+        then=(keys(SMALL), {SMALL.key: {entry(port=80), entry(port=81)}}),
+    ),
+    Row(
+        fact="a set is created with the room that it is to have",
+        op=SMALL,
+        look=rooms,
+        then={SMALL.key: 1},
+        nftables=Outcome(then={SMALL.key: ROOM}),
+    ),
+    Row(
+        fact="a set that is rebuilt has the room that it is to have",
+        given=(SMALL,),
+        op=RebuildSet(SMALL.key, 4, frozenset()),
+        look=rooms,
+        then={SMALL.key: 4},
+        nftables=Outcome(then={SMALL.key: ROOM}),
     ),
     Row(
         fact="a set of marks is rebuilt with its marks",
         given=(MARKING,),
         op=RebuildSet(MARKING.key, 4, frozenset({marked(7)})),
         look=sets,
-        then=({MARKING.key: SetShape(4)}, {MARKING.key: {marked(7)}}),
+        then=(keys(MARKING), {MARKING.key: {marked(7)}}),
     ),
     Row(
         fact="a set is rebuilt with more entries than fit into one message",
         given=(SPEC,),
         op=RebuildSet(SPEC.key, 4096, MANY),
         look=sets,
-        then=({SPEC.key: SetShape(4096)}, {SPEC.key: set(MANY)}),
+        then=(keys(SPEC), {SPEC.key: set(MANY)}),
     ),
     Row(
         fact="a set stays as it was if what is to be in it does not fit",
         given=(SPEC, AddEntry(SPEC.key, entry())),
         op=RebuildSet(SPEC.key, 1, frozenset({entry(port=80), entry(port=81)})),
         code=IPSET_ERR_HASH_FULL,
+        look=sets,
+        nftables=Outcome(
+            then=(keys(SPEC), {SPEC.key: {entry(port=80), entry(port=81)}})
+        ),
     ),
     Row(
         fact="a set that is not there is not rebuilt",
         op=RebuildSet(SPEC.key, 4, frozenset({entry()})),
         code=IPSET_ERR_EXIST_SETNAME2,
+        nftables=Outcome(code=errno.ENOENT),
     ),
     Row(
         fact="a set that was left and is gone is destroyed already",
-        op=DestroySet(Leftover(name="KTMP-CLUSTER-IP", is_half_built=True)),
+        op=DestroySet(Leftover(name="ip ipvsctl nonesuch", is_half_built=True)),
         look=sets,
-        then=({}, {}),
+        then=(set(), {}),
     ),
     Row(
         fact="a set is destroyed with its entries",
         given=(SPEC, IPS, AddEntry(SPEC.key, entry())),
         op=DestroySet(SPEC.key),
         look=sets,
-        then=(shapes(IPS), {}),
+        then=(keys(IPS), {}),
     ),
     Row(
         fact="a set that is not there is destroyed already",
         op=DestroySet(SPEC.key),
         look=sets,
-        then=({}, {}),
+        then=(set(), {}),
     ),
 )
 
@@ -207,46 +236,56 @@ ENTRY_ROWS: Final = (
     _taken("the highest port", BITMAP, SetEntry(port=65535)),
     _taken("a mark", MARKING, marked(0x20001)),
     _taken("every bit as a mark", MARKING6, marked(0xFFFFFFFF, VIP6, Protocol.SCTP)),
-    _taken("no mark where there may be one", MARKING, entry()),
+    Row(
+        fact="a set takes no mark where there may be one",
+        given=(MARKING,),
+        op=AddEntry(MARKING.key, entry()),
+        look=sets,
+        then=(keys(MARKING), {MARKING.key: {entry()}}),
+        nftables=Outcome(code=errno.EINVAL),
+    ),
     Row(
         fact="an entry that is there gets another mark though the set is full",
         given=(MARKING, AddEntry(MARKING.key, marked(0x20001))),
         op=AddEntry(MARKING.key, marked(0x20002)),
         look=sets,
-        then=(shapes(MARKING), {MARKING.key: {marked(0x20002)}}),
+        then=(keys(MARKING), {MARKING.key: {marked(0x20002)}}),
     ),
     Row(
         fact="an entry is deleted whatever its mark",
         given=(MARKING, AddEntry(MARKING.key, marked(0x20001))),
         op=DeleteEntry(MARKING.key, marked(0x20002)),
         look=sets,
-        then=(shapes(MARKING), {}),
+        then=(keys(MARKING), {}),
     ),
     Row(
         fact="a set without marks takes no entry with one",
         given=(SPEC,),
         op=AddEntry(SPEC.key, marked(0x20001)),
         code=IPSET_ERR_SKBINFO,
+        nftables=Outcome(code=errno.EINVAL),
     ),
     Row(
         fact="an entry that is there is added already",
         given=(SPEC, AddEntry(SPEC.key, entry())),
         op=AddEntry(SPEC.key, entry()),
         look=sets,
-        then=(shapes(SPEC), {SPEC.key: {entry()}}),
+        then=(keys(SPEC), {SPEC.key: {entry()}}),
     ),
     Row(
         fact="a full set takes no more",
         given=(SMALL, AddEntry(SMALL.key, entry())),
         op=AddEntry(SMALL.key, entry(port=80)),
         code=IPSET_ERR_HASH_FULL,
+        look=sets,
+        nftables=Outcome(then=(keys(SMALL), {SMALL.key: {entry(), entry(port=80)}})),
     ),
     Row(
         fact="a full set takes what it has",
         given=(SMALL, AddEntry(SMALL.key, entry())),
         op=AddEntry(SMALL.key, entry()),
         look=sets,
-        then=(shapes(SMALL), {SMALL.key: {entry()}}),
+        then=(keys(SMALL), {SMALL.key: {entry()}}),
     ),
     Row(
         fact="a set that is not there takes no entry",
@@ -258,18 +297,40 @@ ENTRY_ROWS: Final = (
         given=(SPEC,),
         op=AddEntry(SPEC.key, entry(VIP6)),
         code=IPSET_ERR_PROTOCOL,
+        nftables=Outcome(code=errno.EINVAL),
     ),
     Row(
         fact="a set of addresses and ports takes no bare port",
         given=(SPEC,),
         op=AddEntry(SPEC.key, SetEntry(port=80)),
         code=IPSET_ERR_PROTOCOL,
+        nftables=Outcome(code=errno.EINVAL),
     ),
     Row(
         fact="the network of every client is no entry",
         given=(SOURCE,),
-        op=AddEntry(SOURCE.key, with_network(IPv4Network("0.0.0.0/0"))),
+        op=AddEntry(SOURCE.key, with_network(EVERYBODY)),
         code=IPSET_ERR_INVALID_CIDR,
+        look=sets,
+        nftables=Outcome(then=(keys(SOURCE), {SOURCE.key: {with_network(EVERYBODY)}})),
+    ),
+    Row(
+        fact="a network stands beside one that lies in it",
+        given=(SOURCE, AddEntry(SOURCE.key, NARROW), AddEntry(SOURCE.key, APART)),
+        op=AddEntry(SOURCE.key, WIDE),
+        look=sets,
+        then=(keys(SOURCE), {SOURCE.key: {NARROW, WIDE, APART}}),
+        # There it takes its place, which is as good.
+        nftables=Outcome(then=(keys(SOURCE), {SOURCE.key: {WIDE, APART}})),
+    ),
+    Row(
+        fact="a network stands beside one that it lies in",
+        given=(SOURCE, AddEntry(SOURCE.key, WIDE), AddEntry(SOURCE.key, APART)),
+        op=AddEntry(SOURCE.key, NARROW),
+        look=sets,
+        then=(keys(SOURCE), {SOURCE.key: {NARROW, WIDE, APART}}),
+        # No plan has both; of two the later is the wanted one.
+        nftables=Outcome(then=(keys(SOURCE), {SOURCE.key: {NARROW, APART}})),
     ),
     Row(
         fact="an entry is deleted",
@@ -280,14 +341,14 @@ ENTRY_ROWS: Final = (
         ),
         op=DeleteEntry(SPEC.key, entry()),
         look=sets,
-        then=(shapes(SPEC), {SPEC.key: {entry(port=80)}}),
+        then=(keys(SPEC), {SPEC.key: {entry(port=80)}}),
     ),
     Row(
         fact="an entry that is not there is deleted already",
         given=(SPEC,),
         op=DeleteEntry(SPEC.key, entry()),
         look=sets,
-        then=(shapes(SPEC), {}),
+        then=(keys(SPEC), {}),
     ),
     Row(
         fact="a set that is not there has no entry to delete",
