@@ -1,5 +1,7 @@
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t ipvsctl:0.1.0 .
 #
+# For nodes with nftables alone, --build-arg FIREWALL=nftables leaves out iptables and ipset.
+#
 # The base can be pinned harder: --build-arg BASE=docker.io/library/python@sha256:...
 ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
@@ -25,17 +27,23 @@ RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /opt/bui
     && chmod -R a-w /opt/ipvsctl
 
 FROM ${BASE}
-# iptables is what ipvsctl programs rules with, in both flavours, and modprobe loads
-# modules where it is asked to; ipset and ipvsadm are for people who look around. The
-# base is a Debian release, whose versions change by security fixes only.
-RUN apt-get update \
+# all, or nftables.
+ARG FIREWALL=all
+# iptables is what ipvsctl programs rules with where that is the firewall, in both flavours,
+# and modprobe loads modules where it is asked to; ipset, nft and ipvsadm are for people who
+# look around. The base is a Debian release, whose versions change by security fixes only.
+RUN case "$FIREWALL" in all|nftables) ;; *) echo "no firewall: $FIREWALL"; exit 1 ;; esac \
+    && apt-get update \
     && apt-get install -y --no-install-recommends \
-        iptables=1.8.9-* ipset=7.17-* ipvsadm=1:1.31-* kmod=30+* \
+        nftables=1.0.6-* ipvsadm=1:1.31-* kmod=30+* \
+    && if [ "$FIREWALL" = all ]; then \
+        apt-get install -y --no-install-recommends iptables=1.8.9-* ipset=7.17-*; fi \
     && rm -rf /var/lib/apt/lists/* \
     && pip uninstall --yes --root-user-action ignore setuptools wheel pip
 COPY --from=build /opt/ipvsctl /opt/ipvsctl
 COPY --chmod=755 charts/image/iptables /usr/local/sbin/iptables
-RUN for name in iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; \
+RUN if [ "$FIREWALL" = nftables ]; then rm /usr/local/sbin/iptables; exit; fi; \
+    for name in iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; \
     do ln -s iptables "/usr/local/sbin/$name"; done
 ENV PATH=/opt/ipvsctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from ipvsctl.cli.app import app
 from ipvsctl.cluster.config.fields import FIELDS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
+from ipvsctl.kernel.node_facts import FIREWALL_MODULES
 from ipvsctl.plan.union.node import sysctl_names
 from ipvsctl.plugin import arguments as plugin
 from tests.pages import DOCS
@@ -30,6 +31,7 @@ SCHEMA: Final = ROOT / "charts" / "ipvsctl" / "values.schema.json"
 SETTINGS: Final = {field.path for field in FIELDS}
 
 OTHERS_OPTIONS: Final = {
+    "--build-arg",  # docker
     "--cleanup",  # kube-proxy
     "--disable-kube-proxy",  # k3s
     "--help",
@@ -186,6 +188,8 @@ def test_modules_and_sysctls() -> None:
     """The page on security has the modules to load, and the sysctls that are set."""
     page = (DOCS / "security.md").read_text(encoding="utf-8")
     assert {*REQUIRED_MODULES} <= {*page.splitlines()}
+    for modules in FIREWALL_MODULES.values():
+        assert "\n".join(modules) in page
     families = page.replace("`arp_announce`", "`net.ipv4.conf.all.arp_announce`")
     names = {name.replace("/", ".") for name in sysctl_names()}
     named = {name for name in names if f"`{name}`" in families}

@@ -12,7 +12,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.errors import NotFound
+from ipvsctl.model.errors import KernelError, NotFound, NotPermitted
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.text import one_line
 from ipvsctl.plan.report.check import Finding, Severity, check_node
@@ -50,7 +50,11 @@ def check(
     before = (*api, *check_before(facts, config, has_daemon=has_daemon))
     try:
         kernel = open_kernel()
-    except NotFound as error:
+    except KernelError as error:
+        if not isinstance(error, NotPermitted) and _has_no_firewall(facts):
+            return before
+        if not isinstance(error, NotFound):
+            raise
         missing = Finding(
             severity=Severity.PROBLEM,
             subject="IPVS",
@@ -60,6 +64,11 @@ def check(
         return (missing, *before)
     found = _check(kernel, facts, store, config, has_daemon=has_daemon)
     return (*found, *before)
+
+
+def _has_no_firewall(facts: NodeFacts) -> bool:
+    """Without one no kernel can be opened, and that is among what was found before."""
+    return facts.firewall is None and bool(facts.firewall_reason)
 
 
 def _check(

@@ -131,7 +131,7 @@ class ControlAnswers:
     async def _explain(self, query: Mapping[str, str]) -> Pieces:
         question = explain.read_question(query.get("question", ""))
         addresses = explain.addresses_of(question.target, self._store)
-        # However many ask: each reading runs iptables.
+        # However many ask: each reading may run iptables.
         async with self._reading:
             neighbours = await asyncio.to_thread(
                 self._kernel.read_neighbours, addresses

@@ -81,13 +81,18 @@ def read_linux_node(config: "ProxyConfig") -> "NodeFacts":
         REQUIRED_MODULES,
         scheduler_module,
     )
-    from ipvsctl.kernel.node_facts import read_node_facts  # noqa: PLC0415  # see above
+    from ipvsctl.kernel.node_facts import (  # noqa: PLC0415  # see above
+        FIREWALL_MODULES,
+        read_node_facts,
+    )
     from ipvsctl.plan.report.preflight import PREFLIGHT_SYSCTLS  # noqa: PLC0415  # see above
 
     return read_node_facts(
         (*REQUIRED_MODULES, scheduler_module(config.scheduler)),
         PREFLIGHT_SYSCTLS,
         Path(config.proc_sys),
+        config.wanted_firewall,
+        FIREWALL_MODULES,
     )
 
 

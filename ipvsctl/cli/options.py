@@ -45,6 +45,7 @@ class RenderFormat(StrEnum):
     IPSET = "ipset"
     IPTABLES = "iptables"
     IP6TABLES = "ip6tables"
+    NFT = "nft"
     ADDRESSES = "addresses"
     ROUTES = "routes"
     JSON = "json"

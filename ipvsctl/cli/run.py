@@ -80,7 +80,8 @@ class Daemon:
         capabilities = kernel.capabilities()
         self.metrics = metrics = Metrics()
         release = ".".join(map(str, capabilities.release))
-        metrics.set(BUILD_INFO, __version__, release, to=1)
+        firewall = capabilities.firewall.value
+        metrics.set(BUILD_INFO, __version__, release, firewall, to=1)
         self._metrics = MetricsObserver(
             metrics,
             self._reconciler.desired,
@@ -93,6 +94,7 @@ class Daemon:
             self._reconciler.context.name,
             kernel.words,
             kernel.read_processes,
+            firewall=capabilities.firewall,
         )
         self._observer = Observers(
             (
@@ -216,6 +218,8 @@ def run(
             families=[family.label for family in capabilities.families],
             scheduler=config.scheduler,
             compatibility=config.compatibility.value,
+            firewall=capabilities.firewall.value,
+            firewall_reason=capabilities.firewall_reason,
             socket=str(socket),
         )
         asyncio.run(_until_signal(daemon, socket, last_resort))

@@ -63,11 +63,11 @@ def status_lines(
 
     Args:
         status: the state.
-        wide: with zones, traffic and sets.
+        wide: with zones, traffic, sets, and why it is this firewall.
         width: of the terminal; None is as wide as it needs to be.
         sort: the order of the Services.
     """
-    yield from _head(status.summary, status.counts, width)
+    yield from _head(status.summary, status.counts, width, wide=wide)
     yield ()
     rows = list(_rows(status, sort, wide=wide))
     if rows:
@@ -120,10 +120,15 @@ def _counted(counts: Counts) -> Iterator[Span]:
             yield Span(text, style)
 
 
-def _head(summary: Summary, counts: Counts | None, width: int | None) -> Iterator[Line]:
+def _head(
+    summary: Summary, counts: Counts | None, width: int | None, *, wide: bool
+) -> Iterator[Line]:
     facts = [f"ipvsctl {summary.version}", f"scheduler {summary.scheduler}"]
     if summary.zone:
         facts.insert(0, f"zone {summary.zone}")
+    if summary.firewall:
+        why = one_line(summary.firewall_reason) if wide else ""
+        facts.append(f"firewall {summary.firewall}{f' ({why})' if why else ''}")
     if summary.compatibility != "none":
         facts.append(f"compatibility {summary.compatibility}")
     if summary.short_circuits:

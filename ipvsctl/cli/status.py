@@ -187,6 +187,8 @@ def describe_in_steps(
                     zone=context.zone,
                     scheduler=config.scheduler,
                     compatibility=config.compatibility.value,
+                    firewall=seen.capabilities.firewall.value,
+                    firewall_reason=seen.capabilities.firewall_reason,
                     source=source.description if source else "",
                     source_state=source,
                     loop=loop,

@@ -1,8 +1,9 @@
 """Sees that somebody else has changed the kernel, and has it audited at once.
 
-Links and addresses the kernel tells of. Of IPVS and of ipsets it tells nothing, so
-their numbers are looked at, which is cheap: a count that IPVS keeps, and the headers of
-the sets. What changes no number (a weight, a rule) is for the next audit to find.
+Links, addresses and nftables the kernel tells of. Of IPVS and of ipsets it tells
+nothing, so their numbers are looked at, which is cheap: a count that IPVS keeps, and
+the headers of the sets. What changes no number (a weight, a rule of iptables) is for
+the next audit to find.
 """
 
 import asyncio

@@ -19,6 +19,7 @@ from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.refused_settings import to_try_again
 from ipvsctl.controller.repeats import Repeats
 from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.problem import Kind, Problem
@@ -57,6 +58,7 @@ class HistoryObserver:
         words: what operators call the things of the firewall.
         processes: see `Kernel.read_processes`; asked in another thread.
         wall_clock: seconds since 1970.
+        firewall: the one in use.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class HistoryObserver:
         words: FirewallWords,
         processes: Callable[[AbstractSet[str]], Processes],
         wall_clock: Callable[[], float] = time.time,
+        firewall: FirewallKind = FirewallKind.IPTABLES,
     ) -> None:
         self._desired = desired
         self._words = words
@@ -77,7 +80,7 @@ class HistoryObserver:
         self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
         self._tried: frozenset[str] = frozenset()
         self._last_repair: Entry | None = None
-        self._repeats = Repeats(node)
+        self._repeats = Repeats(node, firewall)
 
     @property
     def last_repair(self) -> Entry | None:

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from ipvsctl.controller.reconciler import Reconciler
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
@@ -38,6 +39,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         touched: what of `observed` syncs have changed after it was read; they have
             just imposed it.
         words: what operators call the things of the kernel's firewall.
+        capabilities: of the kernel.
         drain_ages_s: for how many seconds each drain has been seen.
         problems: what is wrong with objects as they were compiled, in any order.
     """
@@ -48,6 +50,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     options: DiffOptions
     touched: ConcurrentChanges
     words: FirewallWords
+    capabilities: Capabilities = Capabilities()
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
 
@@ -134,6 +137,7 @@ def _see(
         ),
         touched=touched,
         words=reconciler.words,
+        capabilities=reconciler.kernel.capabilities(),
         drain_ages_s=reconciler.drain_ages_s(),
         problems=problems,
     )

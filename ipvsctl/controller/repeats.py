@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.problem import WORDED, Kind, ObjectRef, Problem
 from ipvsctl.model.processes import Processes
 from ipvsctl.plan.diff.kinds import ObjectKind
@@ -45,10 +46,14 @@ class Repeats:
 
     Args:
         node: name of this node, whose problem it is.
+        firewall: the one in use.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(
+        self, node: str, firewall: FirewallKind = FirewallKind.IPTABLES
+    ) -> None:
         self._node = node
+        self._firewall = firewall
         self._repairs: dict[str, _Repair] = {}
         self._guesses: dict[ObjectKind, str] = {}
         self._looked_at_s: dict[ObjectKind, float] = {}
@@ -91,7 +96,7 @@ class Repeats:
             return
         for kind in self._fought_over() - self._guesses.keys():
             self._looked_at_s[kind] = now_s
-            clause = guess(kind, seen)
+            clause = guess(kind, seen, self._firewall)
             if clause:
                 self._guesses[kind] = clause
 

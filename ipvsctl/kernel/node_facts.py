@@ -5,31 +5,57 @@ Each part is read alone: one that cannot be read is named, and the others are th
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from ipvsctl.kernel.capabilities import kernel_families, kernel_release
+from ipvsctl.kernel.firewall_choice import IPTABLES_MODULES, choose_firewall
+from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.modules import SYS, loaded_modules
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.kernel.processes import list_running
 from ipvsctl.kernel.sockets import read_sockets_in_steps
+from ipvsctl.model.config import FirewallKind
+from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.neighbours import Neighbours
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
+from ipvsctl.model.state import EMPTY
 from ipvsctl.model.steps import finish
 
 OTHER_PROXIES: Final = frozenset(
     {"kube-proxy", "cilium-agent", "kube-router", "calico-node"}
 )
 
+FIREWALL_MODULES: Final = {
+    FirewallKind.IPTABLES: IPTABLES_MODULES,
+    FirewallKind.NFTABLES: (
+        "nf_tables",
+        "nft_ct",
+        "nft_fib_ipv4",
+        "nft_fib_ipv6",
+        "nft_chain_nat",
+        "nft_masq",
+        "nft_nat",
+        "nft_reject_ipv4",
+        "nft_reject_ipv6",
+    ),
+}
+"""What the rules of each firewall need of the kernel [net/*/netfilter/Makefile]."""
+
 _MODULES_DIR: Final = Path("/lib/modules")
 
 
 def read_node_facts(
-    modules: Iterable[str], sysctls: Iterable[str], proc_sys: Path
+    modules: Iterable[str],
+    sysctls: Iterable[str],
+    proc_sys: Path,
+    wanted: FirewallKind = FirewallKind.AUTO,
+    firewall_modules: Mapping[FirewallKind, Iterable[str]] = EMPTY,
 ) -> NodeFacts:
     """Read everything.
 
@@ -37,27 +63,33 @@ def read_node_facts(
         modules: names to look for.
         sysctls: names to read.
         proc_sys: where sysctls are.
+        wanted: the firewall that is asked for.
+        firewall_modules: more names to look for, by the firewall that needs them; of
+            none that works, those of each that is asked for.
     """
     reading = PartialReading()
     part = reading.part
-
-    def of_firewall() -> tuple[Neighbours, frozenset[str]]:
-        with closing(IptablesFirewall.open(kernel_families())) as firewall:
-            beside = read_neighbours(firewall, frozenset(), proc_sys)
-            return beside, firewall.read_chain_names()
-
-    found = part("iptables", of_firewall)
-    neighbours, chains = (Neighbours(), None) if found is None else found
+    families = kernel_families()
+    kind, neighbours = None, Neighbours()
+    try:
+        chosen = choose_firewall(wanted, families, may_load=False)
+    except KernelError as error:
+        reason = str(error)
+    else:
+        kind, reason = chosen.kind, chosen.reason
+        with closing(chosen.firewall), closing(chosen.former):
+            neighbours = read_neighbours(chosen.firewall, frozenset(), proc_sys)
+    needed = {*modules, *_needed(kind or wanted, firewall_modules, families)}
     return NodeFacts(
         release=kernel_release(),
-        modules=part("modules", lambda: {m: _has_module(m) for m in modules}),
+        modules=part("modules", lambda: _modules(needed)),
         sysctls=dict(_sysctls(sysctls, proc_sys)),
         bridges=part("bridges", _bridges),
         processes=part("processes", _proxies),
-        sockets=part(
-            "sockets", lambda: finish(read_sockets_in_steps(kernel_families()))
-        ),
-        chains=chains,
+        sockets=part("sockets", lambda: finish(read_sockets_in_steps(families))),
+        firewall=kind,
+        firewall_reason=reason,
+        chains=part("iptables", lambda: _chain_names(families)),
         flavours=part("iptables flavours", IptablesFirewall.count_rules),
         neighbours=neighbours,
         # IPVS' connections are no part of it.
@@ -77,20 +109,54 @@ def read_bridge_facts(sysctls: Iterable[str], proc_sys: Path) -> NodeFacts:
     )
 
 
-def _has_module(name: str) -> bool:
-    """Loaded, built in, or in a file that the kernel may load."""
-    if name in loaded_modules() or (SYS / "module" / name).exists():
-        return True
+def _needed(
+    kind: FirewallKind,
+    modules: Mapping[FirewallKind, Iterable[str]],
+    families: Sequence[IPFamily],
+) -> Iterable[str]:
+    has_ipv6 = IPFamily.IPV6 in families
+    for firewall, names in modules.items():
+        if kind in {firewall, FirewallKind.AUTO}:
+            yield from (n for n in names if has_ipv6 or not n.endswith("_ipv6"))
+
+
+def _chain_names(families: Sequence[IPFamily]) -> frozenset[str] | None:
+    """Everybody's chains of iptables; None where it is not installed."""
+    flavour = choose_flavour()
+    try:
+        tools = [Iptables(family, flavour=flavour) for family in families]
+    except NotFound:
+        return None
+    return frozenset().union(*(tool.read_chain_names() for tool in tools))
+
+
+def _modules(names: Iterable[str]) -> Mapping[str, bool | None]:
+    """Whether each is there: loaded, built in, or in a file that may be loaded.
+
+    None where nothing tells: in a container without `/lib/modules` those that are not
+    loaded may be loaded all the same.
+    """
+    loaded = loaded_modules()
     directory = _MODULES_DIR / os.uname().release
-    spelled = re.compile(rf"/{name.replace('_', '[-_]')}\.ko")
-    for listing in ("modules.builtin", "modules.dep"):
-        try:
-            text = (directory / listing).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue
-        if spelled.search(text):
+    listings = ("modules.builtin", "modules.dep")
+    texts = [t for t in (_text(directory / name) for name in listings) if t is not None]
+
+    def is_there(name: str) -> bool | None:
+        if name in loaded or (SYS / "module" / name).exists():
             return True
-    return False
+        if not texts:
+            return None
+        spelled = re.compile(rf"/{name.replace('_', '[-_]')}\.ko")
+        return any(map(spelled.search, texts))
+
+    return {name: is_there(name) for name in sorted(names)}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def _sysctls(names: Iterable[str], root: Path) -> Iterable[tuple[str, str]]:

@@ -203,9 +203,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             of its syncs costs much more.
         drain_timeout_s: an unwanted real server with connections is deleted at the
             latest after this many seconds at weight 0; 900, the IPVS TCP timeout.
-        drift_watch: audit at once when a link, an address, or the number of virtual
-            servers or of entries of an ipset shows that somebody else has changed
-            something; true. False waits for the next audit.
+        drift_watch: audit at once when a link, an address, a table of nftables, or the
+            number of virtual servers or of entries of an ipset shows that somebody else
+            has changed something; true. False waits for the next audit.
         compatibility: `kube-proxy` sends every packet where kube-proxy would; `none`
             has the improvements.
         short_circuit: clients inside the cluster (pods of this node, the node itself)

@@ -168,6 +168,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The head of a status.
 
     Attributes:
+        firewall: what has rules and sets, "" of a daemon that does not say.
+        firewall_reason: why it is that one.
         source: where the objects come from, "" when none were read: nothing has a
             name then.
         source_state: what the source's word is worth now; None when none were read.
@@ -183,6 +185,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     scheduler: str
     compatibility: str
+    firewall: str = ""
+    firewall_reason: str = ""
     source: str = ""
     source_state: SourceState | None = None
     loop: LoopStatus | None = None

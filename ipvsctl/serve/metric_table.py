@@ -106,7 +106,7 @@ SERVICE_CHANGES: Final = _counter(
 )
 RESTORE_FAILURES: Final = _counter(
     f"{_RULES}_iptables_restore_failures_total",
-    "Runs of iptables-restore that failed.",
+    "Changes of firewall rules that failed, of iptables or nftables.",
     "ip_family",
 )
 PART_READ: Final = _gauge(
@@ -141,7 +141,7 @@ REQUEST_DURATION: Final = Metric(
 )
 
 BUILD_INFO: Final = _gauge(
-    "ipvsctl_build_info", "Always 1; what runs here.", "version", "kernel"
+    "ipvsctl_build_info", "Always 1; what runs here.", "version", "kernel", "firewall"
 )
 READY: Final = _gauge(
     "ipvsctl_ready", "1 once everything has been programmed for the first time."

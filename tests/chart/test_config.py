@@ -147,6 +147,11 @@ VALUES: tuple[tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...]], ...] = (
     ),
     (("ipvsctl.compatibility",), ("none", "kube-proxy", None), ("", "kubeproxy")),
     (("ipvsctl.vipBinding",), ("address", "route", None), ("", "routes")),
+    (
+        ("ipvsctl.firewall",),
+        ("auto", "iptables", "nftables", None),
+        ("", "nft"),
+    ),
     (("ipvsctl.localFallback",), ("none", "cluster", None), ("", "all")),
     (
         ("iptables.masqueradeBit",),

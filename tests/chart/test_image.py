@@ -160,6 +160,49 @@ def test_every_name_of_iptables_is_there() -> None:
     assert sorted(["iptables", *words]) == sorted(NAMES)
 
 
+@pytest.mark.parametrize(
+    ("firewall", "packages", "names"),
+    [
+        ("all", {"nftables", "ipvsadm", "kmod", "iptables", "ipset"}, NAMES),
+        ("nftables", {"nftables", "ipvsadm", "kmod"}, []),
+        ("iptables", None, None),
+    ],
+)
+def test_what_is_in_it_for_a_firewall(
+    tmp_path: Path, firewall: str, packages: set[str] | None, names: list[str] | None
+) -> None:
+    """Without iptables not even the wrapper is there, which would be taken for it."""
+    installs, links = (
+        line.removeprefix("RUN ")
+        for line in instructions("RUN")
+        if "apt-get" in line or "ln -s" in line
+    )
+    for name in ("apt-get", "pip", "rm"):
+        fake = tmp_path / "fakes" / name
+        fake.parent.mkdir(exist_ok=True)
+        fake.write_text('#!/bin/sh\necho "$@"\n')
+        fake.chmod(0o755)
+    # Nothing else is found there.
+    done = subprocess.run(
+        ["/bin/sh", "-c", installs],
+        env={"PATH": str(tmp_path / "fakes"), "FIREWALL": firewall},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) is (packages is not None)
+    if packages is None or names is None:
+        return
+    assert {*re.findall(r"([a-z]+)=", done.stdout)} == packages
+    sbin = tmp_path / "sbin"
+    sbin.mkdir()
+    (sbin / "iptables").write_text("")
+    env = {"PATH": "/usr/bin:/bin", "FIREWALL": firewall}
+    linked = links.replace("/usr/local/sbin", str(sbin))
+    subprocess.run(["/bin/sh", "-c", linked], env=env, check=True)
+    assert sorted(path.name for path in sbin.iterdir()) == sorted(names)
+
+
 def fake_binaries(directory: Path, rules: dict[str, str]) -> None:
     """Binaries of both flavours; `rules` are what those that save print, by command."""
     for flavour in Flavour:

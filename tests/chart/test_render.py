@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import yaml
 from ipvsctl.cluster.config.config_file import parse_config
 from ipvsctl.cluster.config.flags import FLAGS
 from ipvsctl.kernel.modules import REQUIRED_MODULES
+from ipvsctl.kernel.node_facts import FIREWALL_MODULES
+from ipvsctl.model.config import FirewallKind
 from tests.chart.rendered import CI_VALUES, Rendered, notes, render, run_helm
 from tests.chart.values import CHART
 
@@ -161,10 +164,76 @@ def test_only_the_first_container_loads_modules() -> None:
         "drop": ["ALL"],
         "add": ["SYS_MODULE"],
     }
-    assert first["command"][3:] == [*REQUIRED_MODULES, "ip_vs_rr"]
+    assert first["command"][4:] == [*REQUIRED_MODULES, "ip_vs_rr"]
     places = [mount["mountPath"] for mount in loading.container["volumeMounts"]]
     assert "/lib/modules" not in places
     assert loading.container == render().container
+
+
+@pytest.mark.parametrize("kind", [FirewallKind.IPTABLES, FirewallKind.NFTABLES])
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda kind: {"firewall": kind},
+        lambda kind: {"config": {"ipvsctl": {"firewall": kind}}},
+    ],
+)
+def test_a_firewall_that_is_asked_for_has_its_modules(
+    kind: FirewallKind, values: Callable[[str], Any]
+) -> None:
+    """All that `check` looks for, none of the other's; one that is missing fails."""
+    loading = render({"loadModules": True, **values(kind.value)})
+    (first,) = loading.pod["initContainers"]
+    assert first["command"] == [
+        *("modprobe", "--all", "--"),
+        *(*REQUIRED_MODULES, *FIREWALL_MODULES[kind], "ip_vs_rr"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "loaded"),
+    [
+        ((), ("iptables", "all")),
+        (("xt_set",), ("iptables", "nftables", "all")),
+        (("xt_set", "nft_masq"), ("iptables", "nftables", "all")),
+    ],
+)
+def test_auto_tries_one_firewall_and_then_the_other(
+    tmp_path: Path, lacking: tuple[str, ...], loaded: tuple[str, ...]
+) -> None:
+    """Neither has to be there; what every node needs has to."""
+    log = tmp_path / "log"
+    refused = "".join(f"*' {name} '*) exit 1;; " for name in lacking)
+    fake = tmp_path / "modprobe"
+    fake.write_text(
+        f'#!/bin/sh\necho "$*" >>{log}\ncase " $* " in {refused} *) ;; esac\n'
+    )
+    fake.chmod(0o755)
+    (first,) = render({"loadModules": True}).pod["initContainers"]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    assert subprocess.run(first["command"], env=env, check=False).returncode == 0
+    kinds = {
+        "iptables": FIREWALL_MODULES[FirewallKind.IPTABLES],
+        "nftables": FIREWALL_MODULES[FirewallKind.NFTABLES],
+        "all": (*REQUIRED_MODULES, "ip_vs_rr"),
+    }
+    assert log.read_text().splitlines() == [
+        " ".join(("--all", "--", *kinds[kind])) for kind in loaded
+    ]
+
+
+def test_nftables_asks_nothing_of_iptables() -> None:
+    """Not the lock, and not by what `config` says either."""
+    chosen = [
+        render({"firewall": "nftables"}),
+        render({"config": {"ipvsctl": {"firewall": "nftables"}}}),
+        render({"firewall": "nftables", "preflight": "report", "loadModules": True}),
+    ]
+    for seen in chosen:
+        assert "xtables" not in str(seen.pod)
+    assert "xtables" in str(render({"firewall": "iptables"}).pod)
+    both = {"firewall": "nftables", "compatibility": "kube-proxy"}
+    assert "xtables" in str(render({"config": {"ipvsctl": both}}).pod)
 
 
 def test_rights_in_the_cluster(default: Rendered) -> None:

@@ -109,6 +109,20 @@ def test_a_wrong_value_is_named(path: str, value: Any, says: str) -> None:
             "seccompLocalhostProfile: a privileged container is under no",
         ),
         (
+            {
+                "firewall": "nftables",
+                "config": {"ipvsctl": {"firewall": "iptables"}},
+            },
+            "firewall: nftables, and config.ipvsctl.firewall: iptables",
+        ),
+        (
+            {
+                "firewall": "nftables",
+                "config": {"ipvsctl": {"compatibility": "kube-proxy"}},
+            },
+            "firewall: nftables has no effect with config.ipvsctl.compatibility",
+        ),
+        (
             {"serviceAccount": {"create": False}},
             "serviceAccount.name is needed",
         ),

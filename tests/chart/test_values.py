@@ -325,9 +325,29 @@ ROWS = (
     Row(
         path="modules",
         value=["ip_vs"],
-        look=init,
-        expected=["modprobe", "--all", "--", "ip_vs", "ip_vs_lc"],
+        look=lambda seen: init(seen)[3:],
+        expected=["--", "ip_vs", "ip_vs_lc"],
         base={**LOADS, "config": {"ipvs": {"scheduler": "lc"}}},
+    ),
+    Row(
+        path="firewall",
+        value="nftables",
+        look=variable("IPVSCTL_FIREWALL"),
+        expected="nftables",
+    ),
+    Row(
+        path="firewallModules.iptables",
+        value=["xt_a"],
+        look=lambda seen: init(seen)[-2:],
+        expected=["xt_a", "ip_vs_rr"],
+        base={**LOADS, "firewall": "iptables"},
+    ),
+    Row(
+        path="firewallModules.nftables",
+        value=["nft_a"],
+        look=lambda seen: init(seen)[-2:],
+        expected=["nft_a", "ip_vs_rr"],
+        base={**LOADS, "firewall": "nftables"},
     ),
     Row(
         path="preflight",

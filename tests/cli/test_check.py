@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -120,3 +121,32 @@ def test_a_node_without_ipvs_is_looked_at_all_the_same(facts: NodeFacts) -> None
     assert lines[1] == "problem  IPVS     find IPVS: no ip_vs False"
     assert lines[2] == "                  -> ipvsctl cannot serve this node without it"
     assert lines[3].startswith("ok       modules")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (KernelError.of(95, "nftables", "this kernel has none"), 1),
+        (NotFound(errno=2, op="iptables", reason="not installed"), 1),
+        (KernelError.of(1, "open the kernel"), 2),
+    ],
+)
+def test_a_node_without_a_firewall_is_looked_at_all_the_same(
+    facts: NodeFacts, error: KernelError, status: int
+) -> None:
+    """That is the first problem; who may not look is told so."""
+
+    def open_kernel(_config: ProxyConfig, *, to_change: bool) -> Kernel:
+        assert not to_change
+        raise error
+
+    reason = "neither iptables (not installed) nor nftables (none) works here"
+    found = msgspec.structs.replace(facts, firewall_reason=reason)
+    environment = Environment(open_kernel=open_kernel, read_node=lambda _config: found)
+    result = CliRunner().invoke(app, ["check"], obj=environment)
+    assert result.exit_code == status
+    assert bool(result.stdout) is (status == 1)
+    if result.stdout:
+        lines = result.stdout.splitlines()
+        assert lines[1] == f"problem  firewall  {reason}"
+        assert lines[3].startswith("ok       modules")

@@ -159,6 +159,12 @@ OBSCURE = FilterTable(
     [
         (beside(nft_tables=("ip kube-proxy",)), 1, "nft delete table ip kube-proxy"),
         (beside(nft_tables=("inet cilium",)), 0, "not read: table inet cilium"),
+        (beside(nft_tables=("ip ipvsctl", "ip6 ipvsctl")), 0, "works on this node"),
+        (
+            beside(nft_tables=("inet mine", "ip ipvsctl")),
+            0,
+            "that are not read: table inet mine\n",
+        ),
         (beside(conntrack=ConntrackFill(999, 1000)), 1, "table full: 999 of 1,000"),
         (beside(conntrack=ConntrackFill(850, 1000)), 0, "850 of 1,000"),
         (beside(conntrack=ConntrackFill(1, 0)), 0, "works on this node"),

@@ -29,6 +29,7 @@ def test_ipvsadm_lines_are_sorted_and_complete(invoke: Invoke, manifests: Path) 
         ("ipset", "create KUBE-6-CLUSTER-IP", "add KUBE-CLUSTER-IP 10.96.0.10,tcp:80"),
         ("iptables", "*filter", "-A KUBE-SERVICES"),
         ("ip6tables", "*filter", "KUBE-6-CLUSTER-IP"),
+        ("nft", "table ip ipvsctl\ndelete table ip ipvsctl", "@cluster-ip"),
         ("addresses", "inet 10.96.0.10/32", "inet 10.96.0.10/32"),
         (
             "routes",
@@ -58,6 +59,7 @@ def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:
         "sets",
         "entries",
         "leftovers",
+        "former",
         "chains",
         "virtual_servers",
         "real_servers",
@@ -69,6 +71,67 @@ def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:
     assert state["addresses"] == ["10.96.0.10"]
     assert state["routes"] == {"10.96.0.10": "10.0.0.10"}
     assert "filter/KUBE-FORWARD" in state["chains"]["IPv4"]
+
+
+def test_nft_has_the_tables_of_both_families(invoke: Invoke, manifests: Path) -> None:
+    """`-o nft` is a file for `nft -f` that puts our tables in place of ours, whole."""
+    result = invoke("render", "--manifests", manifests, "-o", "nft")
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line and not line.startswith("\t")] == [
+        "table ip ipvsctl",
+        "delete table ip ipvsctl",
+        "table ip ipvsctl {",
+        "}",
+        "table ip6 ipvsctl",
+        "delete table ip6 ipvsctl",
+        "table ip6 ipvsctl {",
+        "}",
+    ]
+    assert "flush" not in result.stdout
+    assert "\t\telements = { 10.96.0.10 . tcp . 80 }" in lines
+    assert "\t\tip6 daddr . meta l4proto . th dport @cluster-ip return" in lines
+    assert "\t\ttype nat hook postrouting priority 95; policy accept;" in lines
+
+
+@pytest.mark.parametrize(
+    ("settings", "form", "is_there"),
+    [
+        ((), "nft", False),
+        (("--firewall", "iptables"), "nft", False),
+        ((), "iptables", True),
+        (("--firewall", "nftables"), "iptables", True),
+    ],
+)
+def test_each_form_has_the_rules_of_its_firewall(
+    invoke: Invoke,
+    tmp_path: Path,
+    settings: tuple[str, ...],
+    form: str,
+    *,
+    is_there: bool,
+) -> None:
+    """Rules that only iptables can have are in its form, and in that of nft never."""
+    path = tmp_path / "cluster.json"
+    write(path, raw_node(), raw_service(externalIPs=["203.0.113.5"]), raw_slice())
+    result = invoke("render", "--manifests", path, "-o", form, *settings)
+    assert ("physdev" in result.stdout) is is_there
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ((), "KUBE-CLUSTER-IP"),
+        (("--firewall", "auto"), "KUBE-CLUSTER-IP"),
+        (("--firewall", "nftables"), "ip ipvsctl cluster-ip"),
+    ],
+)
+def test_json_has_the_names_of_the_firewall(
+    invoke: Invoke, manifests: Path, settings: tuple[str, ...], name: str
+) -> None:
+    """Sets in `-o json` are called as the firewall that is asked for calls them."""
+    result = invoke("render", "--manifests", manifests, "-o", "json", *settings)
+    (entry,) = json.loads(result.stdout)["entries"][name]
+    assert entry["address"] == "10.96.0.10"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ from ipvsctl.cli.sync import DiffAnswer
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.kernel.interface import Reading
+from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import (
+    FirewallKind,
     Listener,
     NodePortAddresses,
     ProxyConfig,
@@ -298,10 +300,14 @@ async def test_what_ends_the_daemon_is_raised_alone(
     assert ask(socket_path, "/v1/version") is None
 
 
-def test_sigterm_ends_it(
-    kernel: FakeKernel, socket_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_sigterm_ends_it(socket_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It logs the start and the reason of the end as JSON, and exits 0."""
+    kernel = FakeKernel(
+        capabilities=Capabilities(
+            firewall=FirewallKind.NFTABLES,
+            firewall_reason="iptables-save: not installed",
+        )
+    )
 
     class Terminated(Script):
         async def events(self) -> AsyncGenerator[Event, None]:
@@ -318,6 +324,8 @@ def test_sigterm_ends_it(
     assert lines[0]["event"] == "start"
     assert lines[0]["node"] == "node-0"
     assert lines[0]["version"] == __version__
+    assert lines[0]["firewall"] == "nftables"
+    assert lines[0]["firewall_reason"] == "iptables-save: not installed"
     (stop,) = (line for line in lines if line["event"] == "stop")
     assert stop["reason"] == "SIGTERM"
 
@@ -356,7 +364,8 @@ async def test_commands_ask_the_daemon(
     await serve(daemon(kernel), socket_path, use_commands)
     head, _, table = shown["status"].partition("\n\n")
     assert head.startswith(
-        "node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  a script\n"
+        "node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  firewall iptables"
+        "  a script\n"
     )
     assert "last audit " in head
     assert "default/web:http\n" in table
@@ -398,7 +407,8 @@ async def test_it_serves_probes_and_metrics(
             async with client.get(f"http://127.0.0.1:{scrapes}/metrics") as answer:
                 text = await answer.text()
         assert "\nipvsctl_virtual_servers 1.0\n" in text
-        assert f'ipvsctl_build_info{{kernel="6.1",version="{__version__}"}} 1.0' in text
+        labels = f'firewall="iptables",kernel="6.1",version="{__version__}"'
+        assert f"ipvsctl_build_info{{{labels}}} 1.0" in text
 
     await serve(made, socket_path, ask_everything)
     for port in (probes, scrapes):

@@ -9,11 +9,15 @@ import pytest
 
 from ipvsctl.cli.layout import Line
 from ipvsctl.cli.show_status import amount, duration, status_lines
+from ipvsctl.cli.status import read_status
+from ipvsctl.cluster.store import Store
+from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.config import FirewallKind, ProxyConfig
 from ipvsctl.model.ipvs import RealServerStats, TrafficStats
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.parts import Part
 from ipvsctl.model.source_state import SourceState
-from ipvsctl.model.status import LoopStatus, NodeStatus, Summary
+from ipvsctl.model.status import LoopStatus, NodeStatus, Selection, Summary
 from ipvsctl.plan.diff.ops import AddRealServer, DeleteRealServer, UnbindAddress
 from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
 from tests.cli.conftest import Invoke, write
@@ -37,7 +41,8 @@ def test_services_are_shown_by_name(
     result = invoke("status", "--manifests", manifests)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        f"node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  manifests in {manifests}\n"
+        "node-0  zone zone-a  ipvsctl 0.1.0  scheduler rr  firewall iptables"
+        f"  manifests in {manifests}\n"
         "no daemon answers, kernel equal\n"
         "1 Service, 1 virtual server\n"
         "\n"
@@ -109,7 +114,7 @@ def test_without_objects_virtual_servers_have_addresses_only(
     kernel.preload(FOREIGN)
     result = invoke("status")
     assert result.stdout == (
-        "node-0  ipvsctl 0.1.0  scheduler rr\n"
+        "node-0  ipvsctl 0.1.0  scheduler rr  firewall iptables\n"
         "no daemon answers, no objects read: --manifests gives names\n"
         "\n"
         "SERVICE                  NODE  WEIGHT  ACTIVE  INACT  STATE\n"
@@ -231,6 +236,37 @@ def test_ages_are_short(seconds: float, text: str) -> None:
 def test_bytes_are_short(count: int, text: str) -> None:
     """An amount has one unit, of a thousand of the one before."""
     assert amount(count) == text
+
+
+@pytest.mark.parametrize(
+    ("reason", "wide", "told"),
+    [
+        ("no iptables-save", False, "firewall nftables"),
+        ("no iptables-save", True, "firewall nftables (no iptables-save)"),
+        ("", True, "firewall nftables"),
+    ],
+)
+def test_the_firewall_is_told(reason: str, *, wide: bool, told: str) -> None:
+    """Which one, always; why it is that one where there is room."""
+    capabilities = Capabilities(firewall=FirewallKind.NFTABLES, firewall_reason=reason)
+    kernel = FakeKernel(capabilities=capabilities)
+    status = read_status(kernel, Store("node-0"), ProxyConfig(), "", Selection())
+    assert status.summary.firewall == "nftables"
+    assert status.summary.firewall_reason == reason
+    assert first_line(status, wide=wide).endswith(f"scheduler rr  {told}")
+
+
+def first_line(status: NodeStatus, *, wide: bool) -> str:
+    """As it is printed where it has room."""
+    first = next(status_lines(status, wide=wide, width=None))
+    return "".join(span.text for span in first)
+
+
+def test_a_daemon_that_names_no_firewall() -> None:
+    """One of an older version is shown all the same, without one."""
+    summary = Summary(version="0", node="n", scheduler="rr", compatibility="none")
+    shown = first_line(NodeStatus(summary=summary), wide=True)
+    assert shown == "n  ipvsctl 0  scheduler rr"
 
 
 def head(source: SourceState | None, **loop: Any) -> list[str]:

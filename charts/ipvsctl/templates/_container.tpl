@@ -27,6 +27,10 @@
 - name: IPVSCTL_SERVICE_PROXY_NAME
   value: {{ .Values.serviceProxyName | quote }}
 {{- end }}
+{{- if ne .Values.firewall "auto" }}
+- name: IPVSCTL_FIREWALL
+  value: {{ .Values.firewall }}
+{{- end }}
 {{- if and .Values.hostSysctls (not .Values.privileged) }}
 - name: IPVSCTL_PROC_SYS
   value: /host/proc/sys
@@ -45,10 +49,10 @@ allowPrivilegeEscalation: false
 capabilities:
   drop: [ALL]
   add:
-    # IPVS, addresses, routes, ipsets, iptables, conntrack, network sysctls.
+    # IPVS, addresses, routes, the firewall, conntrack, network sysctls.
     - NET_ADMIN
-    # iptables asks for ipsets through a raw socket, in both flavours, and in
-    # the legacy one for its tables.
+    # IPVS tells through a raw socket how many virtual servers it has; iptables asks for
+    # ipsets through one, in both flavours, and in the legacy one for its tables.
     - NET_RAW
 {{- with .Values.seccompLocalhostProfile }}
 seccompProfile:
@@ -67,9 +71,11 @@ seccompProfile:
   mountPath: /var/lib/ipvsctl
   readOnly: true
 {{- end }}
+{{- if ne (include "ipvsctl.firewall" .) "nftables" }}
 # The lock that all users of iptables on the host take.
 - name: xtables-lock
   mountPath: /run/xtables.lock
+{{- end }}
 # The control socket, for `ipvsctl status` on the host.
 - name: run
   mountPath: /run/ipvsctl

@@ -72,6 +72,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $ipvs.scheduler | default "rr" -}}
 {{- end -}}
 
+{{- /* The firewall, as far as the values say; `auto` may be either. */ -}}
+{{- define "ipvsctl.firewall" -}}
+{{- $own := dig "ipvsctl" "" (.Values.config | default dict) | default dict -}}
+{{- if eq (default "none" $own.compatibility) "kube-proxy" -}}
+iptables
+{{- else if ne .Values.firewall "auto" -}}
+{{- .Values.firewall -}}
+{{- else -}}
+{{- $own.firewall | default "auto" -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Labels as `kubectl -l` takes them. */ -}}
 {{- define "ipvsctl.selector" -}}
 {{- $words := list -}}
@@ -113,6 +125,13 @@ httpGet:
 {{- fail (printf "config.%s: with serviceProxyName ipvsctl runs beside kube-proxy, which has port %s; set another" $field (last $pair)) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- $own := dig "ipvsctl" "" (.Values.config | default dict) | default dict -}}
+{{- if and (ne .Values.firewall "auto") (ne .Values.firewall ($own.firewall | default .Values.firewall)) -}}
+{{- fail (printf "firewall: %s, and config.ipvsctl.firewall: %s; leave one of them out" .Values.firewall $own.firewall) -}}
+{{- end -}}
+{{- if and (eq .Values.firewall "nftables") (eq (include "ipvsctl.firewall" .) "iptables") -}}
+{{- fail "firewall: nftables has no effect with config.ipvsctl.compatibility: kube-proxy, which is always iptables; leave one of them out" -}}
 {{- end -}}
 {{- if and .Values.seccompLocalhostProfile .Values.privileged -}}
 {{- fail "seccompLocalhostProfile: a privileged container is under no seccomp profile; set privileged to false" -}}

@@ -37,7 +37,10 @@ Exit status: 0 ok, 1 what was asked for is not there, 2 error.
 """
 )
 @node_command(
-    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
+    "clientConnection.kubeconfig",
+    "ipvsctl.firewall",
+    "ipvsctl.serviceProxyName",
+    "ipvsctl.vipLink",
 )
 def status(  # noqa: PLR0913  # one for each option
     name: Annotated[

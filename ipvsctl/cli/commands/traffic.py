@@ -39,7 +39,10 @@ object a line, unless counted.
 """
 )
 @node_command(
-    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
+    "clientConnection.kubeconfig",
+    "ipvsctl.firewall",
+    "ipvsctl.serviceProxyName",
+    "ipvsctl.vipLink",
 )
 def conns(
     what: Annotated[
@@ -100,7 +103,10 @@ each gets what its weight says.
 """
 )
 @node_command(
-    "clientConnection.kubeconfig", "ipvsctl.serviceProxyName", "ipvsctl.vipLink"
+    "clientConnection.kubeconfig",
+    "ipvsctl.firewall",
+    "ipvsctl.serviceProxyName",
+    "ipvsctl.vipLink",
 )
 def top(
     what: Annotated[

@@ -21,10 +21,12 @@ from ipvsctl.cli.options import (
 Examples:
   ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipvsadm
   ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipset
+  ipvsctl render --manifests cluster.yaml --node-name node-0 -o nft >ipvsctl.nft
 
 Needs no kernel and no root. ipvsadm prints the lines of `ipvsadm-save -n`, ipset those
 of `ipset save`, addresses `inet ADDR/LEN`, routes those of `ip route show table local`,
-each sorted; problems go to stderr.
+each sorted; problems go to stderr. iptables, ip6tables and ipset are what a node with
+that firewall holds, nft what one with nftables does, as a file for `nft -f`.
 
 {STATUSES}
 """

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.processes import Process, Processes
 from ipvsctl.plan.diff.kinds import ObjectKind
 
@@ -35,7 +36,7 @@ PROGRAMS: Final[Mapping[str, AbstractSet[ObjectKind]]] = {
     "ip6tables-restore": _RULES,
     "iptables": _RULES,
     "ip6tables": _RULES,
-    "nft": _RULES,
+    "nft": _RULES | _SETS,
     "netfilter-persistent": _RULES,
     "ipset": _SETS,
     "calico-node": _RULES | _SETS,
@@ -59,6 +60,11 @@ Those that run on every node and never change what ipvsctl needs (kubelet, conta
 are left out: to name them would be no guess.
 """
 
+_NEVER_NFTABLES: Final = frozenset(
+    {"iptables-restore", "ip6tables-restore", "iptables", "ip6tables", "ipset"}
+)
+"""Programs that touch no table of nftables but those with iptables' names."""
+
 UNSEEN: Final = (
     "who that is cannot be guessed: without hostPID the node's processes are not seen"
 )
@@ -68,16 +74,18 @@ _CHANGING: Final = frozenset({"run", "apply", "cleanup"})
 """The commands of ipvsctl that change the kernel."""
 
 
-def guess(kind: ObjectKind, seen: Processes) -> str:
+def guess(kind: ObjectKind, seen: Processes, firewall: FirewallKind) -> str:
     """Who may be changing a kind of object, as a clause; "" if nobody is known.
 
     Args:
         kind: what is changed.
         seen: the processes that run.
+        firewall: the one whose rules and sets may be changed.
     """
-    named = tuple(_suspects(kind, seen))
+    named = tuple(_suspects(kind, seen, firewall))
     clauses = []
-    holder = seen.lock_holder if kind in _RULES else None
+    is_locked = kind in _RULES and firewall is FirewallKind.IPTABLES
+    holder = seen.lock_holder if is_locked else None
     if holder is not None:
         clauses.append(f"{holder}, which held the lock of iptables just then")
     if named:
@@ -89,11 +97,22 @@ def guess(kind: ObjectKind, seen: Processes) -> str:
     return "" if seen.are_nodes else UNSEEN
 
 
-def _suspects(kind: ObjectKind, seen: Processes) -> Iterator[Process]:
+def _suspects(
+    kind: ObjectKind, seen: Processes, firewall: FirewallKind
+) -> Iterator[Process]:
     """One process of each program, the likeliest first; not all of them."""
     by_name: dict[str, Process] = {}
     for process in seen.running:
         if process.name != "ipvsctl" or process.arguments & _CHANGING:
             by_name.setdefault(process.name, process)
-    likely = [name for name in PROGRAMS if name in by_name and kind in PROGRAMS[name]]
+    likely = [n for n in PROGRAMS if n in by_name and _changes(n, kind, firewall)]
     yield from (by_name[name] for name in likely[:_MOST_NAMED])
+
+
+def _changes(name: str, kind: ObjectKind, firewall: FirewallKind) -> bool:
+    """Whether a program is known to change a kind of object, in this firewall."""
+    if firewall is FirewallKind.NFTABLES and name in _NEVER_NFTABLES:
+        return False
+    if firewall is FirewallKind.IPTABLES and name == "nft" and kind in _SETS:
+        return False
+    return kind in PROGRAMS[name]

@@ -30,6 +30,9 @@ from ipvsctl.plan.service.program import ServerProgram
 _MOST: Final = 8
 """Lines of one step that are shown."""
 
+_OURS: Final = frozenset({"ip ipvsctl", "ip6 ipvsctl"})
+"""Tables of nftables that a node of this proxy has."""
+
 _WAITING: Final = frozenset({"SYN_RECV", "INIT", "INIT1"})
 """States of a connection whose endpoint has not answered the first packet."""
 
@@ -208,7 +211,7 @@ def _connection_steps(inputs: ExplainInputs, key: VirtualServerKey) -> Iterator[
 
 def _neighbour_steps(inputs: ExplainInputs) -> Iterator[Step]:
     neighbours = inputs.neighbours
-    tables = neighbours.nft_tables or ()
+    tables = [name for name in neighbours.nft_tables or () if name not in _OURS]
     proxys = [name for name in tables if name.endswith(" kube-proxy")]
     if proxys and not inputs.config.service_proxy_name:
         yield Step(

@@ -271,8 +271,8 @@ def _filters_step(
                 verdict=Verdict.BROKEN,
                 subject=subject,
                 found=f"{what} is dropped in {hook}: {_dropped(inputs, passage)}",
-                remedy="whoever wrote that rule must let it pass, or it must stand"
-                " after those of this proxy"
+                remedy="whoever wrote that rule must let it pass, or, if this proxy"
+                " uses iptables too, it must stand after those of this proxy"
                 if passage.dropped.rule
                 else f"a rule in {hook} that lets answers pass, or policy ACCEPT",
             )

@@ -12,6 +12,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.plan.report.check import Finding, Severity
+from ipvsctl.plan.report.check_firewall import check_filters, check_firewall
 
 BRIDGE_SYSCTL: Final = "net/bridge/bridge-nf-call-iptables"
 LOCAL_PORTS_SYSCTL: Final = "net/ipv4/ip_local_port_range"
@@ -62,11 +63,11 @@ def check_before(
         Problems, notes and what is in order, in the same order always.
     """
     return (
+        *check_firewall(facts, config),
         *_modules(facts),
         *_forwarding(facts),
         *_other_proxies(facts, is_trial=bool(config.service_proxy_name)),
-        *_flavours(facts),
-        *_policies(facts),
+        *check_filters(facts, config),
         *_conntrack(facts),
         *check_bridges(facts),
         *_estimation(facts),
@@ -122,7 +123,16 @@ def _modules(facts: NodeFacts) -> Iterator[Finding]:
         yield _problem("kernel release", release, "run Linux 4.19 or newer")
     if facts.modules is None:
         return
-    missing = sorted(name for name, is_there in facts.modules.items() if not is_there)
+    missing = sorted(n for n, is_there in facts.modules.items() if is_there is False)
+    unknown = sorted(n for n, is_there in facts.modules.items() if is_there is None)
+    if unknown:
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="modules",
+            found=f"not loaded: {', '.join(unknown)}",
+            advice="whether the kernel has them cannot be seen from here; as a rule it"
+            " loads them when they are first used",
+        )
     if missing:
         yield _problem(
             "modules",
@@ -130,7 +140,7 @@ def _modules(facts: NodeFacts) -> Iterator[Finding]:
             "install the package with the kernel's modules (linux-modules-extra,"
             " kernel-modules-extra) and load them at boot",
         )
-    else:
+    elif not unknown:
         yield _ok("modules", f"all {len(facts.modules)} are there")
 
 
@@ -178,33 +188,6 @@ def _other_proxies(facts: NodeFacts, *, is_trial: bool) -> Iterator[Finding]:
             else "they take packets to Services before IPVS does: kube-proxy --cleanup,"
             " or restart the node",
         )
-
-
-def _flavours(facts: NodeFacts) -> Iterator[Finding]:
-    used = {name: count for name, count in (facts.flavours or {}).items() if count}
-    if len(used) > 1:
-        found = ", ".join(f"{name} {count:,} rules" for name, count in used.items())
-        yield Finding(
-            severity=Severity.NOTE,
-            subject="iptables flavours",
-            found=found,
-            advice="packets meet the rules of both, and each program sees those of one:"
-            " have all agents use the same",
-        )
-
-
-def _policies(facts: NodeFacts) -> Iterator[Finding]:
-    filters = facts.neighbours.filters
-    for family, tables in (filters or {}).items():
-        policies = {table.policies.get("FORWARD", "ACCEPT") for table in tables}
-        for policy in sorted(policies - {"ACCEPT"}):
-            yield Finding(
-                severity=Severity.NOTE,
-                subject=f"{family.label} FORWARD policy",
-                found=policy,
-                advice="answers of pods pass by rules of ipvsctl; packets between pods"
-                " need rules of the network plugin",
-            )
 
 
 def _conntrack(facts: NodeFacts) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.processes import Process, Processes
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.report.culprits import PROGRAMS, UNSEEN, guess
@@ -34,7 +35,7 @@ def test_by_what_a_program_is_known_to_change(
     kind: ObjectKind, names: tuple[str, ...], found: str
 ) -> None:
     """Who changes other things is not named, and without anybody nothing is said."""
-    said = guess(kind, runs(*names))
+    said = guess(kind, runs(*names), FirewallKind.IPTABLES)
     if found:
         assert said == (
             f"a guess at who that is: {found},"
@@ -47,7 +48,7 @@ def test_by_what_a_program_is_known_to_change(
 def test_the_likeliest_come_first() -> None:
     """Each once, and not all."""
     seen = runs("puppet", "keepalived", "keepalived", "ipvsadm", "kube-proxy")
-    assert guess(ObjectKind.VIRTUAL_SERVER, seen) == (
+    assert guess(ObjectKind.VIRTUAL_SERVER, seen, FirewallKind.NFTABLES) == (
         "a guess at who that is: kube-proxy (pid 5) and keepalived (pid 2) and"
         " ipvsadm (pid 4), which run on this node and change such things"
     )
@@ -56,17 +57,35 @@ def test_the_likeliest_come_first() -> None:
 def test_who_holds_the_lock_is_named_for_rules() -> None:
     """Whatever its program; sets and IPVS have no such lock."""
     seen = Processes(lock_holder=Process(pid=7, name="backup.sh"))
-    assert guess(ObjectKind.RULES, seen) == (
+    assert guess(ObjectKind.RULES, seen, FirewallKind.IPTABLES) == (
         "a guess at who that is: backup.sh (pid 7),"
         " which held the lock of iptables just then"
     )
-    assert guess(ObjectKind.ENTRY, seen) == UNSEEN
+    assert guess(ObjectKind.ENTRY, seen, FirewallKind.IPTABLES) == UNSEEN
+    assert guess(ObjectKind.RULES, seen, FirewallKind.NFTABLES) == UNSEEN
+
+
+@pytest.mark.parametrize(
+    ("kind", "firewall", "found"),
+    [
+        (ObjectKind.RULES, FirewallKind.IPTABLES, "iptables (pid 1) and nft (pid 3)"),
+        (ObjectKind.ENTRY, FirewallKind.IPTABLES, "ipset (pid 2),"),
+        (ObjectKind.RULES, FirewallKind.NFTABLES, "is: nft (pid 3),"),
+        (ObjectKind.ENTRY, FirewallKind.NFTABLES, "is: nft (pid 3),"),
+    ],
+)
+def test_who_cannot_reach_the_firewall_is_not_named(
+    kind: ObjectKind, firewall: FirewallKind, found: str
+) -> None:
+    """Our tables of nftables are none of iptables', and nft knows no ipset."""
+    assert found in guess(kind, runs("iptables", "ipset", "nft"), firewall)
 
 
 def test_where_the_nodes_processes_are_not_seen() -> None:
     """That is said, and nobody is blamed; who is seen all the same is named."""
-    assert guess(ObjectKind.RULES, Processes()) == UNSEEN
-    assert "ufw (pid 1)" in guess(ObjectKind.RULES, runs("ufw", are_nodes=False))
+    assert guess(ObjectKind.RULES, Processes(), FirewallKind.IPTABLES) == UNSEEN
+    seen = runs("ufw", are_nodes=False)
+    assert "ufw (pid 1)" in guess(ObjectKind.RULES, seen, FirewallKind.IPTABLES)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +94,8 @@ def test_where_the_nodes_processes_are_not_seen() -> None:
 def test_another_ipvsctl(word: str, *, is_named: bool) -> None:
     """One that only looks changes nothing."""
     one = Process(pid=9, name="ipvsctl", arguments=frozenset({"ipvsctl", word}))
-    said = guess(ObjectKind.RULES, Processes(running=(one,), are_nodes=True))
+    seen = Processes(running=(one,), are_nodes=True)
+    said = guess(ObjectKind.RULES, seen, FirewallKind.IPTABLES)
     assert bool(said) is is_named
 
 

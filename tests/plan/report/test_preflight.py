@@ -131,6 +131,21 @@ def test_what_is_not(facts: NodeFacts) -> None:
     assert {f.severity for f in found} <= {Severity.OK}
 
 
+@pytest.mark.parametrize(
+    ("modules", "severities"),
+    [
+        ({"ip_vs": True, "nft_masq": None}, [Severity.NOTE]),
+        ({"ip_vs": False, "nft_masq": None}, [Severity.NOTE, Severity.PROBLEM]),
+    ],
+)
+def test_what_a_container_cannot_see_is_not_missing(
+    modules: dict[str, bool | None], severities: list[Severity]
+) -> None:
+    """A module whose file cannot be looked for may be there."""
+    found = check_before(but(modules=modules), ProxyConfig())
+    assert [f.severity for f in found if f.subject == "modules"] == severities
+
+
 def test_a_daemon_has_its_ports() -> None:
     """They are its own then."""
     facts = but(sockets=frozenset({HEALTHZ}))
@@ -158,20 +173,3 @@ def test_estimators() -> None:
     (note,) = (f for f in check_before(off, ProxyConfig()) if f.severity != "ok")
     assert note.subject == "estimators"
     assert "traffic metrics stand still" in note.advice
-
-
-@pytest.mark.parametrize(
-    ("flavours", "found"),
-    [
-        ({"nft": 12, "legacy": 3000}, ["nft 12 rules, legacy 3,000 rules"]),
-        ({"nft": 12, "legacy": 0}, []),
-        ({"nft": 12}, []),
-        (None, []),
-    ],
-)
-def test_two_flavours_of_iptables(
-    flavours: dict[str, int] | None, found: list[str]
-) -> None:
-    """One that is installed and not used is in nobody's way."""
-    findings = check_before(but(flavours=flavours), ProxyConfig())
-    assert [f.found for f in findings if f.subject == "iptables flavours"] == found
