@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ipvsctl.model.neighbours import Connection
     from ipvsctl.model.node_facts import NodeFacts
 
-_NEEDED: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
-"""Netlink and sysctls want the first; iptables' `set` match asks for the sets through a
-raw socket in both flavours, the legacy one for its tables [libxt_set.h: get_version;
-libiptc.c: TC_INIT], and IPVS tells through one what it counts. The numbers are those of
-uapi/linux/capability.h."""
+_NEEDED: Final = {"CAP_NET_ADMIN": 12}
+"""Netlink, IPVS and sysctls want it; the numbers are of uapi/linux/capability.h."""
+
+_NEEDED_BY_IPTABLES: Final = {"CAP_NET_RAW": 13}
+"""Its `set` match asks for the sets through a raw socket in both flavours, and the
+legacy one for its tables [libxt_set.h: get_version; libiptc.c: TC_INIT]."""
 
 _CAP_SYS_MODULE: Final = 16
 
@@ -53,7 +54,7 @@ def open_linux_kernel(config: "ProxyConfig", *, to_change: bool) -> "Kernel":
     from ipvsctl.plan.union.node import sysctl_names  # noqa: PLC0415  # see above
 
     capabilities = effective_capabilities(Path("/proc/self/status").read_text("utf-8"))
-    require_capabilities(capabilities)
+    require_capabilities(capabilities, config.wanted_firewall)
     # Without it the kernel still loads, of its own accord, what it is asked to use.
     may_load = to_change and bool(capabilities >> _CAP_SYS_MODULE & 1)
     if may_load:
@@ -144,13 +145,18 @@ def effective_capabilities(status: str) -> int:
     return int(effective, 16)
 
 
-def require_capabilities(effective: int) -> None:
+def require_capabilities(effective: int, firewall: str) -> None:
     """Refuse at once, before every socket and tool does in its own words.
+
+    Args:
+        effective: one bit a capability.
+        firewall: a `FirewallKind`; `auto` may be iptables.
 
     Raises:
         NotPermitted: some are missing; the reason names them.
     """
-    missing = [name for name, bit in _NEEDED.items() if not effective >> bit & 1]
+    needed = _NEEDED if firewall == "nftables" else _NEEDED | _NEEDED_BY_IPTABLES
+    missing = [name for name, bit in needed.items() if not effective >> bit & 1]
     if missing:
         raise NotPermitted(
             errno=errno.EPERM,

@@ -36,10 +36,10 @@ class IpvsCount:
         """
         try:
             if self._socket is None:
+                # Any socket of IPv4 will do, and only a raw one would need CAP_NET_RAW
+                # (udp.c:udp_getsockopt; ip_sockglue.c:ip_getsockopt).
                 self._socket = socket.socket(
-                    socket.AF_INET,
-                    socket.SOCK_RAW | socket.SOCK_CLOEXEC,
-                    socket.IPPROTO_RAW,
+                    socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
                 )
             answer = self._socket.getsockopt(
                 socket.IPPROTO_IP, _IP_VS_SO_GET_INFO, _GETINFO.size

@@ -224,13 +224,19 @@ def test_auto_tries_one_firewall_and_then_the_other(
 
 def test_nftables_asks_nothing_of_iptables() -> None:
     """Not the lock, and not by what `config` says either."""
-    chosen = [
-        render({"firewall": "nftables"}),
-        render({"config": {"ipvsctl": {"firewall": "nftables"}}}),
-        render({"firewall": "nftables", "preflight": "report", "loadModules": True}),
+    chosen: list[dict[str, Any]] = [
+        {"firewall": "nftables"},
+        {"config": {"ipvsctl": {"firewall": "nftables"}}},
+        {"firewall": "nftables", "preflight": "report", "loadModules": True},
     ]
-    for seen in chosen:
+    for values in chosen:
+        seen = render({**values, "iptablesCleanup": False})
         assert "xtables" not in str(seen.pod)
+        assert "NET_RAW" not in str(seen.pod)
+        # What iptables has left could not be removed without.
+        switched = str(render(values).pod)
+        assert "xtables" in switched
+        assert "NET_RAW" in switched
     assert "xtables" in str(render({"firewall": "iptables"}).pod)
     both = {"firewall": "nftables", "compatibility": "kube-proxy"}
     assert "xtables" in str(render({"config": {"ipvsctl": both}}).pod)

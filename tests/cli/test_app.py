@@ -135,25 +135,30 @@ def test_a_defect_says_so_and_verbose_shows_where(manifests: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "missing"),
+    ("capabilities", "firewall", "missing"),
     [
-        ("000001ffffffffff", ""),
-        ("0000000000003000", ""),
-        ("ffffefff", "CAP_NET_ADMIN missing"),
-        ("0000000000001000", "CAP_NET_RAW missing"),
-        ("0000000000000000", "CAP_NET_ADMIN and CAP_NET_RAW missing"),
+        ("000001ffffffffff", "iptables", ""),
+        ("0000000000003000", "iptables", ""),
+        ("0000000000003000", "auto", ""),
+        ("0000000000001000", "nftables", ""),
+        ("ffffefff", "nftables", "CAP_NET_ADMIN missing"),
+        ("0000000000001000", "iptables", "CAP_NET_RAW missing"),
+        ("0000000000001000", "auto", "CAP_NET_RAW missing"),
+        ("0000000000000000", "iptables", "CAP_NET_ADMIN and CAP_NET_RAW missing"),
     ],
 )
-def test_capabilities_are_asked_for_by_name(capabilities: str, missing: str) -> None:
+def test_capabilities_are_asked_for_by_name(
+    capabilities: str, firewall: str, missing: str
+) -> None:
     """Not every tool that would fail without one says what it lacks."""
     effective = effective_capabilities(
         f"Name:\tx\nCapPrm:\t0\nCapEff:\t{capabilities}\nCapBnd:\t0\n"
     )
     if missing:
         with pytest.raises(NotPermitted, match=missing):
-            require_capabilities(effective)
+            require_capabilities(effective, firewall)
     else:
-        require_capabilities(effective)
+        require_capabilities(effective, firewall)
 
 
 def test_an_interrupted_command_exits_130(manifests: Path) -> None:

@@ -51,9 +51,10 @@ capabilities:
   add:
     # IPVS, addresses, routes, the firewall, conntrack, network sysctls.
     - NET_ADMIN
-    # IPVS tells through a raw socket how many virtual servers it has; iptables asks for
-    # ipsets through one, in both flavours, and in the legacy one for its tables.
+    {{- if include "ipvsctl.usesIptables" . }}
+    # iptables asks for ipsets through a raw socket, and in the legacy flavour for tables.
     - NET_RAW
+    {{- end }}
 {{- with .Values.seccompLocalhostProfile }}
 seccompProfile:
   type: Localhost
@@ -71,7 +72,7 @@ seccompProfile:
   mountPath: /var/lib/ipvsctl
   readOnly: true
 {{- end }}
-{{- if ne (include "ipvsctl.firewall" .) "nftables" }}
+{{- if include "ipvsctl.usesIptables" . }}
 # The lock that all users of iptables on the host take.
 - name: xtables-lock
   mountPath: /run/xtables.lock

@@ -84,6 +84,13 @@ iptables
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether pods may have to do with iptables; "" is false. */ -}}
+{{- define "ipvsctl.usesIptables" -}}
+{{- if or (ne (include "ipvsctl.firewall" .) "nftables") .Values.iptablesCleanup -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- /* Labels as `kubectl -l` takes them. */ -}}
 {{- define "ipvsctl.selector" -}}
 {{- $words := list -}}
