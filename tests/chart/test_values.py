@@ -336,6 +336,13 @@ ROWS = (
         expected="nftables",
     ),
     Row(
+        path="iptablesCleanup",
+        value=False,
+        look=container("securityContext", "capabilities", "add"),
+        expected=["NET_ADMIN"],
+        base={"firewall": "nftables"},
+    ),
+    Row(
         path="firewallModules.iptables",
         value=["xt_a"],
         look=lambda seen: init(seen)[-2:],
