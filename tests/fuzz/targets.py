@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.rules import ChainRef, Rule, Table
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.target import parse_target
 from ipvsctl.plan.rules.chains import OUR_CHAINS
@@ -42,6 +44,9 @@ from ipvsctl.wire.ipvs.rates import RateReplies
 from ipvsctl.wire.ipvs.replies import IpvsReplies
 from ipvsctl.wire.ipvs.requests import IpvsRequests
 from ipvsctl.wire.netlink.messages import decode_ack, done_errno, iter_messages
+from ipvsctl.wire.nftables import replies as nft_replies
+from ipvsctl.wire.nftables import requests as nftables
+from ipvsctl.wire.nftables.notices import changed_tables
 from ipvsctl.wire.route.notices import parse_notices
 from ipvsctl.wire.route.replies import (
     AddressReplies,
@@ -61,6 +66,7 @@ from tests.builders import (
 from tests.clusters import NODE
 from tests.fakes.kernel import FakeKernel
 from tests.fuzz.inputs import attributes, changed_bytes, changed_object
+from tests.wire.nftables.samples import chains
 
 _PATH: Final = Path("/nowhere/kubeconfig")
 
@@ -155,6 +161,7 @@ _KEY: Final = VirtualServerKey(
 )
 _REAL: Final = RealServer(key=RealServerKey(parse_address("172.16.0.1"), 8080))
 _CLUSTER_IP: Final = set_key(SetRole.CLUSTER_IP, IPFamily.IPV4)
+_MARKING: Final = set_key(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
 _ENTRY: Final = SetEntry(address=_KEY.address, protocol=Protocol.TCP, port=80)
 _IPVS: Final = IpvsRequests(30)
 _REQUESTS: Final = (
@@ -166,6 +173,16 @@ _REQUESTS: Final = (
     bind_address(3, parse_address("10.96.0.10")),
     bind_address(3, parse_address("fd00:10:96::a")),
     add_route(3, parse_address("10.96.0.10"), parse_address("10.0.0.1")),
+    nftables.make_table(IPFamily.IPV4),
+    nftables.make_chain(IPFamily.IPV4, ChainRef(Table.NAT, "PREROUTING")),
+    nftables.create_set(_MARKING),
+    nftables.add_entries(_CLUSTER_IP, [_ENTRY]),
+    *(
+        nftables.add_rule(IPFamily.IPV4, ref, rule)
+        for ref, rules in chains(IPFamily.IPV4).items()
+        for rule in rules
+        if isinstance(rule, Rule)
+    ),
 )
 """The kernel answers in the attributes that it is asked with."""
 
@@ -183,7 +200,7 @@ _ANSWERS: Final = st.one_of(
 
 def _answers(raw: bytes) -> None:
     ipvs, sets = IpvsReplies(), IpsetReplies()
-    for decode in (
+    decoders: tuple[Callable[[bytes, int, int], object], ...] = (
         ipvs.service,
         ipvs.dest,
         lambda *part: ipvs.same_dests([part], {_REAL.key: _REAL}),
@@ -201,7 +218,17 @@ def _answers(raw: bytes) -> None:
         FlowReplies(IPFamily.IPV6).udp_flow,
         lambda *part: decode_ack(part[0], 0x300, part[1], part[2]),
         done_errno,
-    ):
+        nft_replies.table,
+        nft_replies.chain,
+        nft_replies.rule,
+        nft_replies.set_header,
+        *(
+            partial(nft_replies.entries, key=set_key(role, family))
+            for role in SetRole
+            for family in IPFamily
+        ),
+    )
+    for decode in decoders:
         try:
             decode(raw, 0, len(raw))
         except WireError:
@@ -209,7 +236,11 @@ def _answers(raw: bytes) -> None:
 
 
 def _datagram(raw: bytes) -> None:
-    for parse in (iter_messages, parse_notices):
+    for parse in (
+        iter_messages,
+        parse_notices,
+        lambda part: changed_tables(part, frozenset()),
+    ):
         try:
             for _ in parse(raw):
                 pass

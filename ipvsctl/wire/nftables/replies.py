@@ -57,6 +57,7 @@ _FAMILIES: Final = {
     7: "bridge",
     10: "ip6",
 }
+_OURS: Final = {int(family): family for family in IPFamily}
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _COMMENT: Final = 0
 
@@ -140,13 +141,15 @@ def rule(
 ) -> tuple[ChainRef, Rule | UnknownRule] | None:
     """A rule of ours, and the chain it is in; None for others'."""
     number, found = _open(buffer, start, end)
-    if _text(buffer, found, RuleAttr.TABLE, "a rule without a table") != TABLE:
+    name = _text(buffer, found, RuleAttr.TABLE, "a rule without a table")
+    family = _OURS.get(number)
+    if name != TABLE or family is None:
         return None
     ref = ref_of(_text(buffer, found, RuleAttr.CHAIN, "a rule without a chain"))
     first, last = found.get(RuleAttr.EXPRESSIONS, (0, 0))
     comment = _comment(buffer, *found.get(RuleAttr.USERDATA, (0, 0)))
     expressions = buffer[first:last]
-    return ref, read_rule(expressions, ref, IPFamily(number), comment)
+    return ref, read_rule(expressions, ref, family, comment)
 
 
 def set_header(buffer: bytes, start: int, end: int) -> tuple[str, SetSpec]:

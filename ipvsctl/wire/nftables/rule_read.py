@@ -42,7 +42,7 @@ def read_rule(
         names.append(name)
         try:
             program.run(name, attributes_of(parts.get(ExpressionAttr.DATA, b"")))
-        except (UnknownExpressionError, KeyError, ValueError):
+        except (UnknownExpressionError, LookupError, ValueError):
             is_known = False
     target = program.target
     if target is None or not is_known or program.is_pending:
