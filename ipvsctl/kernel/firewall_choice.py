@@ -85,7 +85,9 @@ def _choice(
 def _with_former(
     firewall: IptablesFirewall, families: Sequence[IPFamily], reason: str
 ) -> Choice:
-    open_other: Callable[[], Firewall] = partial(NftablesFirewall.open, families)
+    open_other: Callable[[], Firewall] = partial(
+        NftablesFirewall.open_if_there, families
+    )
     former = Former(FirewallKind.NFTABLES, open_other)
     return Choice(firewall, former, FirewallKind.IPTABLES, reason)
 

@@ -10,7 +10,7 @@ from ipvsctl.model.rules import ChainRef, Chains, Rule, RulesChange, UnknownRule
 from ipvsctl.plan.diff.ops import ChangeRules, FailedOp, Op
 from ipvsctl.wire.nftables import replies
 from ipvsctl.wire.nftables.chains import BASE_CHAINS
-from ipvsctl.wire.nftables.replies import FoundChain
+from ipvsctl.wire.nftables.replies import FoundChain, FoundTable
 from ipvsctl.wire.nftables.requests import (
     add_rule,
     delete_chain,
@@ -133,10 +133,23 @@ class NftRules:
             return iter(())
         return (rule for rule in found if rule is not None)
 
+    def require_table(self) -> None:
+        """See whether there is any table of ours.
+
+        Raises:
+            KernelError: there is none, or they could not be listed.
+        """
+        if not any(map(self._tables, self.families)):
+            raise KernelError.of(errno.ENOENT, "nftables", f"no table {TABLE}")
+
     def _is_dormant(self, family: IPFamily) -> bool:
+        return any(table.is_dormant for table in self._tables(family))
+
+    def _tables(self, family: IPFamily) -> list[FoundTable]:
+        """Our table of a family, if it is there."""
         ours = f"{FAMILY_WORDS[family]} {TABLE}"
         tables = self._socket.dump(list_tables(), replies.table, "list tables")
-        return any(str(table) == ours and table.is_dormant for table in tables)
+        return [table for table in tables if str(table) == ours]
 
 
 def _must_go(found: FoundChain, change: RulesChange) -> bool:

@@ -1,5 +1,6 @@
 """The firewall that is nftables: a table of our own for each family."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -21,8 +22,8 @@ from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import DestroySet, FailedOp, Op
 from ipvsctl.plan.diff.words import FirewallWords
-from ipvsctl.wire.nftables import replies
-from ipvsctl.wire.nftables.requests import delete_table, list_tables
+from ipvsctl.wire.nftables.requests import delete_table
+from ipvsctl.wire.nftables.trial import impossible, trials
 from ipvsctl.wire.nftables.words import NftablesWords
 
 _POLICIES: Final = {"INPUT": "ACCEPT", "FORWARD": "ACCEPT", "OUTPUT": "ACCEPT"}
@@ -47,20 +48,47 @@ class NftablesFirewall:
 
     @classmethod
     def open(cls, families: Sequence[IPFamily]) -> Self:
-        """The firewall, if this kernel has nftables.
+        """The firewall, if this kernel has all that it needs of nftables.
 
         Raises:
             KernelError: it has not, or the socket cannot be opened.
         """
         opened = cls(families)
         try:
-            opened._socket.dump(list_tables(), replies.table, "ask for nftables")
-        except KernelError as error:
+            opened._try(families)
+        except KernelError:
             opened.close()
-            raise KernelError.of(
-                error.errno, "nftables", "this kernel has none"
-            ) from error
+            raise
         return opened
+
+    @classmethod
+    def open_if_there(cls, families: Sequence[IPFamily]) -> Self:
+        """The firewall, if a table of ours is there; nothing is tried or loaded.
+
+        Raises:
+            KernelError: there is none, or the kernel has no nftables.
+        """
+        opened = cls(families)
+        try:
+            opened._rules.require_table()
+        except KernelError:
+            opened.close()
+            raise
+        return opened
+
+    def _try(self, families: Sequence[IPFamily]) -> None:
+        """Have the kernel make one of everything, in transactions that must fail.
+
+        What they need is loaded meanwhile, and nothing of them is ever there.
+        """
+        for family in families:
+            trial = tuple(trials(family))
+            messages = [message for message, _ in trial]
+            refused = self._socket.transact([*messages, impossible(family)])
+            for place, ack in sorted(refused.items()):
+                if place < len(trial) and ack.errno != errno.EEXIST:
+                    what = f"nftables, {trial[place][1]}"
+                    raise KernelError.of(ack.errno, what, ack.reason)
 
     def close(self) -> None:
         """See `Firewall`."""
