@@ -1,5 +1,6 @@
 """Rules of nftables: reading those of our tables, and changing them."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from typing import Final
 
