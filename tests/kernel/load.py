@@ -15,7 +15,8 @@ from tests.lab.traffic import Connection, connect
 
 _LIMIT_S = 180.0
 _PORTS_OF_HELD = 1100
-_PORTS_OF_LOAD = 2000
+_PORTS_OF_LOAD = 11000
+"""Above those that pods listen on: a pod is a client, too."""
 
 
 @dataclass(frozen=True)
