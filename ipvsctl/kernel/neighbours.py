@@ -37,7 +37,7 @@ MOST_CONNECTIONS: Final = 10_000
 
 
 def read_neighbours(
-    firewall: Firewall,
+    firewall: Firewall | None,
     addresses: AbstractSet[IPAddress],
     proc_sys: Path,
     proc_net: Path = _PROC_NET,
@@ -45,12 +45,15 @@ def read_neighbours(
     """Read everything, with the connections to some addresses.
 
     May be called in any thread, beside other calls: nothing is shared with them.
+    Without a firewall the filter rules of others are not known, and not missed.
     """
     reading = PartialReading()
     part = reading.part
 
     return Neighbours(
-        filters=part("filter rules", firewall.read_filters),
+        filters=(
+            None if firewall is None else part("filter rules", firewall.read_filters)
+        ),
         nft_tables=part("nftables' tables", _nft_tables),
         conntrack=part("fill of conntrack", lambda: read_fill(proc_sys)),
         connections=part("IPVS connections", lambda: _connections(proc_net, addresses)),

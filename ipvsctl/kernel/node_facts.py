@@ -21,7 +21,6 @@ from ipvsctl.kernel.processes import list_running
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.errors import KernelError, NotFound
-from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.state import EMPTY
@@ -70,11 +69,12 @@ def read_node_facts(
     reading = PartialReading()
     part = reading.part
     families = kernel_families()
-    kind, neighbours = None, Neighbours()
+    kind = None
     try:
         chosen = choose_firewall(wanted, families, may_load=False)
     except KernelError as error:
         reason = str(error)
+        neighbours = read_neighbours(None, frozenset(), proc_sys)
     else:
         kind, reason = chosen.kind, chosen.reason
         with closing(chosen.firewall), closing(chosen.former):
