@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import nox
@@ -48,10 +48,20 @@ _SECOND_KERNEL = ("--kernel=6.12",)
 _SMOKE = (
     "tests/kernel/test_contract.py",
     "tests/kernel/test_iptables.py",
+    "tests/kernel/test_nft_notices.py",
     "tests/kernel/test_node.py",
+    "tests/kernel/test_switch.py",
     "tests/kernel/test_ways_in.py",
 )
 """What CI runs on the second kernel."""
+_NFTABLES = {"IPVSCTL_FIREWALL": "nftables"}
+_NFTABLES_SMOKE = (
+    "tests/kernel/test_drift.py",
+    "tests/kernel/test_node.py",
+    "tests/kernel/test_packet_flow.py",
+    "tests/kernel/test_walk.py",
+)
+"""What CI runs there once more, with the firewall that the first one cannot have."""
 _RUNTIME = "runtime"
 """The lock of what the program itself needs."""
 _ALONE = {"build", "fuzz", "lock", "nox", "supply"}
@@ -138,11 +148,13 @@ def kernel(session: nox.Session) -> None:
 
 @nox.session(name="kernel-6.12")
 def kernel_6_12(session: nox.Session) -> None:
-    """The same against a second kernel, which has nftables; arguments go to pytest.
+    """The same against a second kernel, with iptables and again with nftables.
 
-    The kernel is built when it is needed first, which takes minutes.
+    Arguments go to pytest. The kernel is built when it is needed first, which takes
+    minutes.
     """
     _test_kernel(session, *session.posargs, options=_SECOND_KERNEL)
+    _test_kernel(session, *session.posargs, options=_SECOND_KERNEL, env=_NFTABLES)
 
 
 @nox.session(name="kernel-6.12-smoke")
@@ -150,6 +162,9 @@ def kernel_6_12_smoke(session: nox.Session) -> None:
     """What differs most between kernels, and what needs nftables, on the second one."""
     options = (*_SECOND_KERNEL, "--side-by-side")
     _test_kernel(session, *_SMOKE, *session.posargs, options=options)
+    _test_kernel(
+        session, *_NFTABLES_SMOKE, *session.posargs, options=options, env=_NFTABLES
+    )
 
 
 @nox.session
@@ -320,7 +335,10 @@ def _resolve(session: nox.Session, out: Path, *what: str) -> None:
 
 
 def _test_kernel(
-    session: nox.Session, *arguments: str, options: Iterable[str] = ()
+    session: nox.Session,
+    *arguments: str,
+    options: Iterable[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> None:
     """Run the kernel tests in the lab, or those that the arguments of pytest choose."""
     _install(session, "test")
@@ -330,7 +348,7 @@ def _test_kernel(
     where = () if any(map(_is_path, arguments)) else ("tests/kernel",)
     # pytest fails when it finds no test, so a session that ran none fails too.
     command = ("python", "-m", "pytest", "-m", "kernel", *where, *arguments)
-    _in_lab(session, 3600, *command, options=(*options, *guests))
+    _in_lab(session, 3600, *command, options=(*options, *guests), env=env)
 
 
 def _require_promtool(session: nox.Session) -> None:
@@ -361,9 +379,10 @@ def _in_lab(
     *command: str,
     mem: str = "2G",
     options: Iterable[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> None:
     options = (f"--time-limit={limit_s}", f"--mem={mem}", *options)
-    session.run("python", "-m", "tests.lab", *options, "--", *command)
+    session.run("python", "-m", "tests.lab", *options, "--", *command, env=env)
 
 
 def _is_path(argument: str) -> bool:
