@@ -1,5 +1,6 @@
 """The firewall that is nftables: a table of our own for each family."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -21,8 +22,7 @@ from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import DestroySet, FailedOp, Op
 from ipvsctl.plan.diff.words import FirewallWords
-from ipvsctl.wire.nftables import replies
-from ipvsctl.wire.nftables.requests import delete_table, list_tables
+from ipvsctl.wire.nftables.requests import delete_set, delete_table, try_table
 from ipvsctl.wire.nftables.words import NftablesWords
 
 _POLICIES: Final = {"INPUT": "ACCEPT", "FORWARD": "ACCEPT", "OUTPUT": "ACCEPT"}
@@ -54,13 +54,25 @@ class NftablesFirewall:
         """
         opened = cls(families)
         try:
-            opened._socket.dump(list_tables(), replies.table, "ask for nftables")
+            opened._try_out(families)
         except KernelError as error:
             opened.close()
             raise KernelError.of(
                 error.errno, "nftables", "this kernel has none"
             ) from error
         return opened
+
+    def _try_out(self, families: Sequence[IPFamily]) -> None:
+        """Ask for a table of each family, and for what nobody is given: none is made.
+
+        A kernel may have nftables and none of our families, and lists no table then
+        (nf_tables_api.c:nf_tables_newtable, EOPNOTSUPP).
+        """
+        tables = [try_table(family) for family in families]
+        refused = self._socket.transact([*tables, delete_set(families[0], "")])
+        for place, ack in sorted(refused.items()):
+            if place < len(tables) and ack.errno != errno.EEXIST:
+                raise KernelError.of(ack.errno, "try nftables", ack.reason)
 
     def close(self) -> None:
         """See `Firewall`."""
