@@ -15,7 +15,7 @@ BOTH = (FirewallKind.IPTABLES, FirewallKind.NFTABLES)
 
 def firewalls_here() -> tuple[FirewallKind, ...]:
     """Those of this kernel; both where that is unknown, or a lab was asked for it."""
-    if "IPVSCTL_LAB" not in os.environ or "IPVSCTL_LAB_KERNEL" in os.environ:
+    if "IPVSCTL_LAB" not in os.environ or _is_asked_for():
         return BOTH
     try:
         NftablesFirewall.open((IPFamily.IPV4,)).close()
@@ -44,8 +44,13 @@ def require(kind: FirewallKind) -> None:
     try:
         chosen = choose_firewall(kind, (IPFamily.IPV4,), may_load=False)
     except KernelError as error:
-        if kind is FirewallKind.IPTABLES or "IPVSCTL_LAB_KERNEL" in os.environ:
+        if kind is FirewallKind.IPTABLES or _is_asked_for():
             raise
         pytest.skip(str(error))
     chosen.firewall.close()
     chosen.former.close()
+
+
+def _is_asked_for() -> bool:
+    """Whether the lab was asked for another kernel than its first."""
+    return bool(os.environ.get("IPVSCTL_LAB_KERNEL"))

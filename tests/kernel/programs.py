@@ -1,6 +1,7 @@
 """Programs of others that run on a node: scripts, each named as its file."""
 
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Final
 
 LIVES: Final = "while :; do sleep 0.2; done"
 """A script that does nothing until it is killed."""
+
+
+_LIMIT_S: Final = 30
 
 
 @contextmanager
@@ -29,7 +33,11 @@ def program(path: Path, script: str) -> Iterator[int]:
         text=True,
     )
     pid = int(done.stdout)
+    ends = os.pidfd_open(pid)
     try:
         yield pid
     finally:
         os.kill(pid, signal.SIGKILL)
+        # It runs on for a moment, in which another test would find it.
+        select.select([ends], [], [], _LIMIT_S)
+        os.close(ends)

@@ -67,6 +67,26 @@ def test_what_others_do(notices: NftNotices, command: str, families: list[str]) 
     assert notices.read() == []
 
 
+def test_to_open_changes_nothing(netns: Netns) -> None:
+    """It is tried whether tables could be made: none is, and one that sleeps sleeps on.
+
+    Else a command that only looks would be a change to the daemon.
+    """
+    del netns
+    require(FirewallKind.NFTABLES)
+    with closing(NftNotices(())) as notices:
+        NftablesFirewall.open(tuple(IPFamily)).close()
+        assert notices.read() == []
+        subprocess.run(["nft", "add table ip ipvsctl { flags dormant; }"], check=True)
+        assert notices.read() == [changed("ip")]
+        NftablesFirewall.open(tuple(IPFamily)).close()
+        assert notices.read() == []
+    listed = subprocess.run(
+        ["nft", "list", "ruleset"], capture_output=True, text=True, check=True
+    ).stdout
+    assert " ".join(listed.split()) == "table ip ipvsctl { flags dormant }"
+
+
 def test_what_we_do(firewall: NftablesFirewall, notices: NftNotices) -> None:
     """It is kept back in the kernel, or this would be more than a socket holds."""
     entries = [
