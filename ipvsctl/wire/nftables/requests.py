@@ -117,6 +117,13 @@ def make_table(family: IPFamily) -> bytes:
     )
 
 
+def try_table(family: IPFamily) -> bytes:
+    """Make our table, if it is not there; EEXIST if it is, and then nothing is done."""
+    name = text_attribute(TableAttr.NAME, TABLE)
+    flags = NLM_F_CREATE | NLM_F_EXCL
+    return _request(NftMessage.NEWTABLE, family, name, flags)
+
+
 def delete_table(family: IPFamily) -> bytes:
     """Delete our table and all that is in it; ENOENT if it is not there."""
     name = text_attribute(TableAttr.NAME, TABLE)

@@ -25,7 +25,7 @@ from ipvsctl.wire.nftables.requests import (
     create_set,
     delete_set,
     make_chain,
-    make_table,
+    try_table,
 )
 from ipvsctl.wire.nftables.words import FAMILY_WORDS
 
@@ -46,7 +46,8 @@ def trials(family: IPFamily) -> Iterator[tuple[bytes, str]]:
     What is there already may be answered with EEXIST.
     """
     word = FAMILY_WORDS[family]
-    yield make_table(family), f"family {word}"
+    # One that sleeps is not woken: it could not have new chains at the same time.
+    yield try_table(family), f"family {word}"
     for role, what in (
         (SetRole.CLUSTER_IP, "sets of places"),
         (SetRole.SHORT_CIRCUIT, "maps"),
