@@ -12,18 +12,28 @@ import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import IntEnum
 from pathlib import Path
 
-from ipvsctl.wire.conntrack.attributes import ConntrackCmd
+from ipvsctl.wire.conntrack.attributes import NFNL_SUBSYS_CTNETLINK, ConntrackCmd
 from ipvsctl.wire.ipset.attributes import NFNL_SUBSYS_IPSET, IpsetCmd
 from ipvsctl.wire.ipvs.attributes import IpvsCmd
 from ipvsctl.wire.netlink.messages import NetlinkProtocol, iter_messages
+from ipvsctl.wire.nftables.attributes import (
+    NFNL_MSG_BATCH_BEGIN,
+    NFNL_MSG_BATCH_END,
+    NFNL_SUBSYS_NFTABLES,
+    NftMessage,
+)
 
 SENDS = frozenset({"sendto", "sendmsg"})
 RECEIVES = frozenset({"recvfrom", "recvmsg"})
 STARTS = frozenset({"fork", "vfork", "clone", "clone3"})
+TRANSACTION = "nftables transaction"
+"""The message that begins one, with what there is in it; that it ends is not counted.
+"""
 
 _MARK = "strace mark: "
 _CALL = re.compile(r'(\w+)\((?:(\d+)|AT_FDCWD, "([^"]*)")?.* = (-?\d+)')
@@ -38,8 +48,14 @@ _PROTOCOLS = {
     "NETLINK_SOCK_DIAG": NetlinkProtocol.SOCK_DIAG,
     "NETLINK_GENERIC": NetlinkProtocol.GENERIC,
 }
+_SUBSYSTEMS: Mapping[int, tuple[str, type[IntEnum]]] = {
+    NFNL_SUBSYS_CTNETLINK: ("conntrack", ConntrackCmd),
+    NFNL_SUBSYS_IPSET: ("ipset", IpsetCmd),
+    NFNL_SUBSYS_NFTABLES: ("nftables", NftMessage),
+}
 _RTNETLINK = ("link", "address", "route")
 _VERBS = ("NEW", "DEL", "GET", "SET")
+_CHANGES = {one.name for one in NftMessage if not one.name.startswith("GET")}
 _FIRST_RTNETLINK = 16
 _CTRL_FAMILY = 16
 
@@ -68,6 +84,16 @@ class Asked:
     def receives(self) -> int:
         """Calls that receive something."""
         return sum(self.calls[name] for name in RECEIVES)
+
+    @property
+    def answers(self) -> int:
+        """Answers that are due: one to each message, and to each transaction one."""
+        together = sum(
+            number
+            for name, number in self.messages.items()
+            if name.startswith("nftables ") and name.partition(" ")[2] in _CHANGES
+        )
+        return self.messages.total() - together
 
     @property
     def processes(self) -> int:
@@ -160,13 +186,19 @@ def _names(protocol: NetlinkProtocol, data: bytes) -> Iterator[str]:
             case NetlinkProtocol.ROUTE:
                 about, verb = divmod(kind - _FIRST_RTNETLINK, len(_VERBS))
                 yield f"{_RTNETLINK[about]} {_VERBS[verb]}"
-            case NetlinkProtocol.NETFILTER if kind >> 8 == NFNL_SUBSYS_IPSET:
-                yield f"ipset {IpsetCmd(kind & 0xFF).name}"
-            case NetlinkProtocol.NETFILTER:
-                yield f"conntrack {ConntrackCmd(kind & 0xFF).name}"
+            case NetlinkProtocol.NETFILTER if kind != NFNL_MSG_BATCH_END:
+                yield _name_of_netfilter(kind)
             case NetlinkProtocol.SOCK_DIAG:
                 yield "socket LIST"
             case NetlinkProtocol.GENERIC if kind == _CTRL_FAMILY:
                 yield "family GET"
             case NetlinkProtocol.GENERIC:
                 yield f"ipvs {IpvsCmd(data[start]).name}"
+
+
+def _name_of_netfilter(kind: int) -> str:
+    if kind == NFNL_MSG_BATCH_BEGIN:
+        return TRANSACTION
+    subsystem, command = divmod(kind, 1 << 8)
+    name, commands = _SUBSYSTEMS[subsystem]
+    return f"{name} {commands(command).name}"
