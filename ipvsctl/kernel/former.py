@@ -9,8 +9,6 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Self
 
-import structlog
-
 from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
 from ipvsctl.model.errors import IpvsctlError, KernelError
 from ipvsctl.model.former import FormerFirewall
@@ -18,8 +16,6 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.steps import Steps, finish
 from ipvsctl.plan.diff.ops import ChangeRules, DestroySet, FailedOp, Op, RemoveFormer
 from ipvsctl.plan.diff.rules import plan_rules
-
-_log = structlog.get_logger(__name__)
 
 
 class Former:
@@ -98,9 +94,8 @@ class Former:
         if self._firewall is None and not self._is_gone:
             try:
                 self._firewall = self._open()
-            except KernelError as error:
+            except KernelError:
                 # It is not installed, and so has nothing of ours.
-                _log.debug("no other firewall", firewall=self._name, reason=str(error))
                 self._is_gone = True
         return self._firewall
 
