@@ -208,11 +208,7 @@ def former() -> Counter[str]:
     """
     if firewall_of_run() is FirewallKind.NFTABLES:
         return Counter({"ipset LIST": 1})
-    found = Counter({TRANSACTION: 1, "nftables NEWTABLE": 2, "nftables DELSET": 1})
-    if FirewallKind.NFTABLES in firewalls_here():
-        listed = ("TABLE", "SET", "CHAIN", "RULE")
-        found += Counter({f"nftables GET{name}": FAMILIES for name in listed})
-    return found
+    return Counter({"nftables GETTABLE": FAMILIES})
 
 
 def made(size: int) -> dict[str, int]:
