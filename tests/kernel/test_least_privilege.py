@@ -20,8 +20,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.net import Protocol, parse_address
 from tests import builders, seccomp
+from tests.kernel.firewalls import firewall_of_run
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Servers, ask, connect
@@ -29,7 +31,11 @@ from tests.lab.traffic import Servers, ask, connect
 pytestmark = pytest.mark.kernel
 
 VIP = parse_address("10.96.0.10")
-NEEDED = ("net_admin", "net_raw")
+NEEDED = (
+    ("net_admin",)
+    if firewall_of_run() is FirewallKind.NFTABLES
+    else ("net_admin", "net_raw")
+)
 SYSCTLS = ("net/ipv4/vs/conntrack", "net/ipv4/vs/expire_nodest_conn")
 
 _MOUNTS = """

@@ -135,12 +135,13 @@ def diff(
 
 @app.command(
     epilog=f"""Removed are virtual servers with an entry in a set of ours, the sets,
-the rules and chains, and the VIP link. What belongs to others stays, and sysctls do.
+the rules and chains, of both firewalls, and the VIP link. What belongs to others stays,
+and sysctls do.
 
 {STATUSES}
 """
 )
-@node_command("ipvsctl.vipLink", has_objects=False)
+@node_command("ipvsctl.firewall", "ipvsctl.vipLink", has_objects=False)
 def cleanup(
     node: NodeInputs,
     *,
