@@ -29,6 +29,13 @@ def firewall_of_run() -> FirewallKind:
     return FirewallKind(os.environ.get("IPVSCTL_FIREWALL", FirewallKind.IPTABLES))
 
 
+about_iptables = pytest.mark.skipif(
+    firewall_of_run() is not FirewallKind.IPTABLES,
+    reason="it is about iptables itself, and this run's firewall is another",
+)
+"""Marks what a run with the other firewall leaves out: programs and words of one."""
+
+
 def open_firewall(kind: FirewallKind) -> Choice:
     """A firewall of the caller's network namespace.
 

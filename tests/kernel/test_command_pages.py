@@ -4,8 +4,10 @@ import pytest
 
 from tests.commands.page import DIRECTORY, Scene, commands, printed, shape
 from tests.commands.play import play
+from tests.kernel.firewalls import about_iptables
 
-pytestmark = pytest.mark.kernel
+# The pages were made with it, and show its words.
+pytestmark = [pytest.mark.kernel, about_iptables]
 
 VARYING = ("top", "run", "check", "events")
 """What these print is the machine's: how fast it is, what its kernel has, and which of

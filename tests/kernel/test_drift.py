@@ -15,6 +15,7 @@ from ipvsctl.kernel.notices import LinkNotices
 from ipvsctl.model.glance import Notice, NoticeKind
 from ipvsctl.model.net import parse_address
 from tests.faults.node import Node
+from tests.kernel.firewalls import about_iptables
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import ask
@@ -102,6 +103,7 @@ exec {real} "$@"
 """
 
 
+@about_iptables
 def test_iptables_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the rules is mended, and the screen says what is not known."""
     flag, binaries = tmp_path / "broken", tmp_path / "bin"

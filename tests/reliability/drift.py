@@ -11,10 +11,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.net import IPAddress, parse_address
 from tests.builders import Raw
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
 from tests.faults.node import CONFIG, Node, daemon
+from tests.kernel.firewalls import firewall_of_run
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, cluster
 from tests.lab.traffic import Servers, ask
@@ -48,6 +50,11 @@ class Drift:
     is_heard: bool = True
 
 
+_FLUSH: Final = {
+    FirewallKind.IPTABLES: "ipset flush KUBE-CLUSTER-IP",
+    FirewallKind.NFTABLES: "nft flush set ip ipvsctl cluster-ip",
+}
+
 DRIFTS: Final = (
     Drift(name="`ipvsadm -C`", commands=("ipvsadm -C",)),
     Drift(name="one virtual server deleted", commands=(f"ipvsadm -D -t {VIP}:80",)),
@@ -55,7 +62,7 @@ DRIFTS: Final = (
     Drift(name="`kube-ipvs0` set down", commands=("ip link set kube-ipvs0 down",)),
     # The routes that they have beside them go with the last one.
     Drift(name="addresses flushed", commands=("ip address flush dev kube-ipvs0",)),
-    Drift(name="a set flushed", commands=("ipset flush KUBE-CLUSTER-IP",)),
+    Drift(name="a set flushed", commands=(_FLUSH[firewall_of_run()],)),
     Drift(
         name="node address added",
         commands=(f"ip address add {NEW}/24 dev eth0",),
@@ -147,10 +154,22 @@ def watching(sync_period: str) -> str:
 
 @contextmanager
 def served_node(
-    scratch: Path, services: int, sync_period: str
+    scratch: Path,
+    services: int,
+    sync_period: str,
+    firewall: FirewallKind | None = None,
 ) -> Iterator[tuple[Node, Cluster]]:
-    """A node that serves `services` more than those of the faults, with pods."""
+    """A node that serves `services` more than those of the faults, with pods.
+
+    Args:
+        scratch: for its files.
+        services: how many more.
+        sync_period: between two audits.
+        firewall: that its daemon is to have; None is that of the run.
+    """
     objects, config = _objects(services), watching(sync_period)
+    if firewall is not None:
+        config = config.replace("ipvsctl: {", f"ipvsctl: {{firewall: {firewall}, ")
     with node_with_pods(scratch, objects, config) as made, daemon(made[0]):
         yield made
 
