@@ -1,9 +1,10 @@
 """Sets of nftables: a listing of them, then their entries; changes, in transactions."""
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -111,19 +112,15 @@ class NftSets:
         }
         for key, some in others.items():
             yield from self._replace(key, some)
+        replaced = frozenset(op for some in others.values() for op in some)
+        there = cache(self._names)
         for op, ack in refused:
-            replaced = isinstance(op, AddEntry) and op in others[op.key]
-            if not replaced and not self._is_fine(op, ack):
-                yield failed_op(op, ack)
+            if op in replaced or _is_gone(op, ack, there):
+                continue
+            yield failed_op(op, ack)
 
-    def _is_fine(self, op: Op, ack: Ack) -> bool:
-        """Whether what was to go was not there."""
-        if ack.errno != errno.ENOENT:
-            return False
-        if isinstance(op, DeleteEntry):
-            name, family = set_name(op.key), op.key.family
-            return any(found == name for found, _ in self.headers(family))
-        return isinstance(op, DestroySet)
+    def _names(self, family: IPFamily) -> frozenset[str]:
+        return frozenset(name for name, _ in self.headers(family))
 
     def _replace(self, key: SetKey, ops: Sequence[Op]) -> Iterator[FailedOp]:
         """Put entries into a set in the place of those that are in their way.
@@ -133,7 +130,8 @@ class NftSets:
         not wanted any more.
         """
         wanted = tuple(entries_of(ops))
-        held = finish(self._read_entries(self._socket, key, set_name(key))) or ()
+        found = finish(self._read_entries(self._socket, key, set_name(key)))
+        held = () if found is None else found.known
         gone = tuple(_in_the_way(held, wanted))
         most = ENTRIES_PER_MESSAGE
         batch = [delete_entries(key, some) for some in parts(gone, most)]
@@ -149,7 +147,7 @@ class NftSets:
         """The sets of our tables with their entries; see `interface.Reading`.
 
         A set that is none of ours is of no use. Entries that have no value here (see
-        `replies.entries`) are left out and logged.
+        `replies.entries`) are left out, and make their set one to be built anew.
         """
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
@@ -168,7 +166,8 @@ class NftSets:
                     continue
                 found = yield from self._read_entries(socket, key, name)
                 if found is not None:
-                    sets[key], entries[key] = shape_of(key, spec), found
+                    shape = shape_of(key, spec, is_strange=bool(found.others))
+                    sets[key], entries[key] = shape, found.known
         return SetListing(sets, entries, leftovers)
 
     def headers(self, family: IPFamily) -> list[tuple[str, SetSpec]]:
@@ -185,7 +184,7 @@ class NftSets:
 
     def _read_entries(
         self, socket: NetlinkSocket, key: SetKey, name: str
-    ) -> Steps[frozenset[SetEntry] | None]:
+    ) -> Steps["_Found | None"]:
         """The entries of a set; None if it was deleted since it was listed."""
         yield Step.EXCLUSIVE
         request = list_entries(key.family, name)
@@ -206,7 +205,23 @@ class NftSets:
         if others:
             name = qualified(key.family, name)
             _log.warning("set has foreign entries", set=name, entries=others)
-        return frozenset(found)
+        return _Found(frozenset(found), others)
+
+
+class _Found(NamedTuple):
+    """The entries of a set, and how many more have no value here."""
+
+    known: frozenset[SetEntry]
+    others: int
+
+
+def _is_gone(op: Op, ack: Ack, names: Callable[[IPFamily], AbstractSet[str]]) -> bool:
+    """Whether what was to go was not there, in a set that is."""
+    if ack.errno != errno.ENOENT:
+        return False
+    if isinstance(op, DeleteEntry):
+        return set_name(op.key) in names(op.key.family)
+    return isinstance(op, DestroySet)
 
 
 def _networks_key(op: Op) -> SetKey | None:

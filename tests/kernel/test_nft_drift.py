@@ -40,6 +40,16 @@ CHANGES: Final = {
         "delete element ip ipvsctl short-circuit { 198.51.100.7 . tcp . 80 }; "
         "add element ip ipvsctl short-circuit { 198.51.100.7 . tcp . 80 : 0x1 }"
     ),
+    "entry that is no network": (
+        "add element ip ipvsctl load-balancer-source-cidr"
+        " { 10.96.0.10 . tcp . 80 . 10.0.0.1-10.0.0.9 }"
+    ),
+    "entry of another protocol": (
+        "add element ip ipvsctl cluster-ip { 10.96.0.10 . icmp . 80 }"
+    ),
+    "entry with a comment": (
+        'add element ip ipvsctl ipvs-ips { 10.1.1.1 comment "theirs" }'
+    ),
     "set added": "add set ip ipvsctl theirs { type inet_service; }",
     "chain flushed": "flush chain ip ipvsctl nat-KUBE-SERVICES",
     "chain moved": (

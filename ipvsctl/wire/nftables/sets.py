@@ -171,8 +171,14 @@ def key_of(name: str, family: IPFamily) -> SetKey | None:
     return None if role is None else set_key(role, family)
 
 
-def shape_of(key: SetKey, found: SetSpec) -> SetShape:
-    """What a set that was found is worth in its role."""
+def shape_of(key: SetKey, found: SetSpec, *, is_strange: bool = False) -> SetShape:
+    """What a set that was found is worth in its role.
+
+    Args:
+        key: of the set.
+        found: what it is.
+        is_strange: it has entries that no plan has, nor could delete.
+    """
     if found != SPECS[key]:
         return SetShape(found.size or ROOM, SetCondition.ALIEN)
-    return SetShape(ROOM)
+    return SetShape(ROOM, SetCondition.OUTDATED if is_strange else SetCondition.SOUND)
