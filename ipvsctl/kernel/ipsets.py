@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -135,11 +135,12 @@ class Ipsets:
     def read_in_steps(self) -> Steps[SetListing]:
         """The sets of our names with their entries; see `interface.Reading`.
 
-        A set of a type that is not in use here is left out, and so are entries that
-        have no value here (see `IpsetReplies.entries`); both are logged. The kernel
-        lists a set by its buckets, each whole, and keeps the table that it has begun
-        with until the end (ip_set_hash_gen.h:mtype_list, mtype_uref), so that entries
-        that come and go between two steps cost no other its place.
+        A set of a type that is not in use here is left out, and logged. So are entries
+        that have no value here (see `IpsetReplies.entries`), and they make their set
+        one to be built anew. The kernel lists a set by its buckets, each whole, and
+        keeps the table that it has begun with until the end (ip_set_hash_gen.h:
+        mtype_list, mtype_uref), so that entries that come and go between two steps
+        cost no other its place.
         """
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.NETFILTER)) as socket:
@@ -172,14 +173,13 @@ class Ipsets:
             if found is None:
                 continue
             if key is None:
-                leftovers.add(leftover_of(name, found))
+                leftovers.add(leftover_of(name, found.known))
             else:
-                sets[key], entries[key] = shape_of(key, spec), found
+                shape = shape_of(key, spec, is_strange=bool(found.others))
+                sets[key], entries[key] = shape, found.known
         return SetListing(sets, entries, leftovers)
 
-    def _read_set(
-        self, socket: NetlinkSocket, name: str
-    ) -> Steps[frozenset[SetEntry] | None]:
+    def _read_set(self, socket: NetlinkSocket, name: str) -> Steps["_Found | None"]:
         """The entries of a set; None if it was destroyed since it was listed."""
         yield Step.EXCLUSIVE
         try:
@@ -188,9 +188,7 @@ class Ipsets:
             return None
         return (yield from self._entries(name, parts))
 
-    def _entries(
-        self, name: str, parts: Sequence[Payload]
-    ) -> Steps[frozenset[SetEntry]]:
+    def _entries(self, name: str, parts: Sequence[Payload]) -> Steps["_Found"]:
         found: set[SetEntry] = set()
         others = 0
         for place, part in enumerate(parts):
@@ -202,7 +200,14 @@ class Ipsets:
             others += foreign
         if others:
             _log.warning("set has foreign entries", set=name, entries=others)
-        return frozenset(found)
+        return _Found(frozenset(found), others)
+
+
+class _Found(NamedTuple):
+    """The entries of a set, and how many more have no value here."""
+
+    known: frozenset[SetEntry]
+    others: int
 
 
 def _is_rebuild(op: Op) -> bool:

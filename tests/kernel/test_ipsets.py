@@ -9,6 +9,7 @@ import pytest
 
 from ipvsctl.kernel.ipsets import Ipsets
 from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.sets import (
     FormerNodePort,
@@ -28,8 +29,10 @@ from ipvsctl.plan.diff.ops import (
     RebuildSet,
 )
 from ipvsctl.wire.ipset.requests import add_entries, create_set, swap_sets
-from ipvsctl.wire.ipset.sets import SetSpec, set_spec
+from ipvsctl.wire.ipset.sets import SetSpec, set_name, set_spec
 from ipvsctl.wire.netlink.messages import NetlinkProtocol
+from tests.kernel.node import CONFIG, proxied
+from tests.lab.netns import Netns
 
 pytestmark = pytest.mark.kernel
 
@@ -158,3 +161,31 @@ def test_sets_of_no_use_are_told_apart_and_go() -> None:
         plan = [DestroySet(found) for found in read.leftovers]
         assert not sets.run(plan)
         assert not finish(sets.read_in_steps()).leftovers
+
+
+def test_entries_that_nobody_could_want_go(netns: Netns) -> None:
+    """No op could name them; one that shuts a client out does harm all the same."""
+    ranges = set_key(SetRole.LOAD_BALANCER_SOURCE_CIDR, V4)
+    cluster_ips = set_key(SetRole.CLUSTER_IP, V4)
+    config = msgspec.structs.replace(CONFIG, firewall=FirewallKind.IPTABLES)
+    with proxied(netns, config=config) as node:
+        node.audit()
+        text = (
+            f"add {set_name(ranges)} 10.96.0.1,tcp:80,10.0.0.0/8 nomatch\n"
+            f"add {set_name(cluster_ips)} 10.96.0.1,icmp:8/0\n"
+        )
+        subprocess.run(["ipset", "restore"], input=text, text=True, check=True)
+        held = node.observe().state
+        assert {held.sets[key].condition for key in (ranges, cluster_ips)} == {
+            SetCondition.OUTDATED
+        }
+        plan = node.audit().plan
+        assert {op.key for op in plan if isinstance(op, RebuildSet)} == {
+            ranges,
+            cluster_ips,
+        }
+        assert node.audit().plan == ()
+    saved = subprocess.run(
+        ["ipset", "save"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "add" not in saved

@@ -149,13 +149,19 @@ def set_spec(key: SetKey, room: int) -> SetSpec:
     )
 
 
-def shape_of(key: SetKey, found: SetSpec) -> SetShape:
-    """What a set that was found is worth in its role."""
+def shape_of(key: SetKey, found: SetSpec, *, is_strange: bool = False) -> SetShape:
+    """What a set that was found is worth in its role.
+
+    Args:
+        key: of the set.
+        found: what it is.
+        is_strange: it has entries that no plan has, nor could delete.
+    """
     room = found.maxelem or _PORTS
     wanted = set_spec(key, found.maxelem)
     if (wanted.type, wanted.family) != (found.type, found.family):
         return SetShape(room, SetCondition.ALIEN)
-    if wanted.skbinfo != found.skbinfo:
+    if wanted.skbinfo != found.skbinfo or is_strange:
         return SetShape(room, SetCondition.OUTDATED)
     return SetShape(room)
 
