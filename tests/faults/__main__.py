@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.faults.faults import HUNG, KERNEL_FAULTS, OBJECT_FAULTS, WRONG_NAME
+from tests.faults.faults import HUNG, OBJECT_FAULTS, PAGES_FAULTS, WRONG_NAME
 from tests.faults.node import Node, faulty_node, headline
 from tests.faults.table import PAGE, Row, page
 
@@ -15,7 +15,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         with faulty_node(_made(scratch, "one")) as (node, process):
-            for fault in KERNEL_FAULTS:
+            for fault in PAGES_FAULTS:
                 node.plant(fault)
                 rows.append(_row(node, fault.name, *fault.asked))
                 node.mend()

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from ipvsctl.model.config import FirewallKind
+from tests.kernel.firewalls import firewall_of_run
+
 WEB = "shop/web"
 VIP = "10.96.0.10"
 
@@ -37,7 +40,7 @@ def of_object(name: str, told: str, *asked: str) -> Fault:
     return Fault(name=name, told=told, asked=asked)
 
 
-KERNEL_FAULTS: tuple[Fault, ...] = (
+_IPTABLES_FAULTS: tuple[Fault, ...] = (
     kernel(
         "virtual server missing",
         f"ipvsadm -D -t {VIP}:80",
@@ -168,6 +171,97 @@ KERNEL_FAULTS: tuple[Fault, ...] = (
         r"FORWARD",
     ),
 )
+
+_ENTRY: Final = f"ip ipvsctl cluster-ip {{ {VIP} . tcp . 80 }}"
+_MISSING: Final = rf"missing: entry ip ipvsctl cluster-ip {VIP},tcp:80"
+_DIFFERENT: Final = r"different: nft rules of table ip ipvsctl: .*"
+
+_NFTABLES_FAULTS: tuple[Fault, ...] = (
+    kernel("set entry missing", f"nft delete element {_ENTRY}", _MISSING),
+    kernel(
+        "set entry of another port",
+        f"""nft delete element {_ENTRY}
+            nft add element {_ENTRY.replace("80 }", "81 }")}""",
+        _MISSING,
+    ),
+    kernel("set flushed", "nft flush set ip ipvsctl cluster-ip", _MISSING),
+    kernel(
+        "set missing",
+        """nft flush chain ip ipvsctl nat-KUBE-SERVICES
+           nft flush chain ip ipvsctl filter-KUBE-IPVS-FILTER
+           nft delete set ip ipvsctl cluster-ip""",
+        rf"{_DIFFERENT}@cluster-ip",
+    ),
+    kernel(
+        "rule edited",
+        """nft flush chain ip ipvsctl nat-KUBE-IPVS-INSIDE
+           nft add rule ip ipvsctl nat-KUBE-IPVS-INSIDE meta mark set 0x1""",
+        rf"{_DIFFERENT}- nat KUBE-IPVS-INSIDE: meta mark set 0x1",
+    ),
+    kernel(
+        "rule added at the top of a chain of ours",
+        "nft insert rule ip ipvsctl nat-KUBE-SERVICES return",
+        rf"{_DIFFERENT}- nat KUBE-SERVICES: return",
+    ),
+    kernel(
+        "chain flushed",
+        "nft flush chain ip ipvsctl nat-KUBE-SERVICES",
+        rf"{_DIFFERENT}\+ nat KUBE-SERVICES",
+    ),
+    kernel(
+        "jump removed",
+        "nft flush chain ip ipvsctl nat-PREROUTING",
+        rf"{_DIFFERENT}\+ nat PREROUTING: jump KUBE-SERVICES",
+    ),
+    kernel(
+        "FORWARD DROP of another agent",
+        "iptables -I FORWARD 1 -j DROP",
+        r"answer .* dropped in FORWARD: filter FORWARD 1: drop",
+    ),
+    kernel(
+        "INPUT REJECT of another agent",
+        """iptables -N OTHER-AGENT
+           iptables -A OTHER-AGENT -j REJECT --reject-with icmp-port-unreachable
+           iptables -I INPUT 1 -j OTHER-AGENT""",
+        r"dropped in INPUT: filter OTHER-AGENT 1: reject",
+    ),
+    kernel(
+        "FORWARD policy DROP, rules gone",
+        """iptables -P FORWARD DROP
+           nft flush chain ip ipvsctl filter-FORWARD""",
+        rf"{_DIFFERENT}\+ filter FORWARD",
+    ),
+    # Those that only nftables has.
+    kernel(
+        "FORWARD policy DROP, rules there",
+        "iptables -P FORWARD DROP",
+        r"answer .* dropped in FORWARD: policy DROP",
+    ),
+    kernel(
+        "table put to sleep",
+        "nft add table ip ipvsctl { flags dormant; }",
+        rf"{_DIFFERENT}the table is dormant",
+    ),
+    kernel(
+        "table deleted",
+        "nft delete table ip ipvsctl",
+        rf"{_DIFFERENT}\+ filter FORWARD",
+    ),
+)
+"""In the place of those of the same name, when that is the node's firewall."""
+
+
+def kernel_faults(firewall: FirewallKind) -> tuple[Fault, ...]:
+    """The faults of a kernel whose firewall it is."""
+    found = {fault.name: fault for fault in _IPTABLES_FAULTS}
+    if firewall is FirewallKind.NFTABLES:
+        found |= {fault.name: fault for fault in _NFTABLES_FAULTS}
+    return tuple(found.values())
+
+
+KERNEL_FAULTS: Final = kernel_faults(firewall_of_run())
+PAGES_FAULTS: Final = kernel_faults(FirewallKind.IPTABLES)
+"""Those of docs/faults.md."""
 
 HUNG: Final = of_object("daemon hung", r"hangs: no answer within 3 s", WEB)
 WRONG_NAME: Final = of_object("wrong node name", r"no Node node-9 is known", WEB)

@@ -6,14 +6,14 @@ import pytest
 
 from tests.faults.faults import (
     HUNG,
-    KERNEL_FAULTS,
     OBJECT_FAULTS,
+    PAGES_FAULTS,
     WRONG_NAME,
     Fault,
 )
 from tests.faults.table import PAGE
 
-FAULTS = (*KERNEL_FAULTS, *OBJECT_FAULTS, HUNG, WRONG_NAME)
+FAULTS = (*PAGES_FAULTS, *OBJECT_FAULTS, HUNG, WRONG_NAME)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

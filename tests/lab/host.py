@@ -12,12 +12,15 @@ from tests.lab.fp_state import packages_to_build_it
 
 PACKAGE_OF = {
     "conntrack": "conntrack",
+    "dbus-daemon": "dbus-daemon",
+    "firewalld": "firewalld",
     "ip": "iproute2",
     "ipset": "ipset",
     "iptables": "iptables",
     "ipvsadm": "ipvsadm",
     "keepalived": "keepalived",
     "modprobe": "kmod",
+    "nft": "nftables",
     "setpriv": "util-linux",
     "strace": "strace",
     "unshare": "util-linux",
@@ -32,6 +35,9 @@ PROMETHEUS_PACKAGE_OF = {"prometheus": "prometheus", "promtool": "prometheus"}
 package of its own, from Debian 13 on, the other one brings it along."""
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NOT_STARTED = ("firewalld",)
+"""Packages whose daemon is started by being installed, and changes the machine."""
+_UNITS = Path("/etc/systemd/system")
 _MODULES = ("ip_vs", "dummy", "veth", "bridge", "sch_netem")
 
 
@@ -108,6 +114,9 @@ def install(packages: Sequence[str]) -> None:
     Raises:
         NoLab: apt-get failed, with its own words on stderr above.
     """
+    for package in packages:
+        if package in _NOT_STARTED:
+            mask(package)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     # The lists are empty in container images, and out of date on old machines.
@@ -117,6 +126,19 @@ def install(packages: Sequence[str]) -> None:
         if subprocess.run(command, env=env, stdout=2, check=False).returncode == 0:
             return
     raise NoLab((f"{' '.join(command)} failed",))
+
+
+def mask(name: str, units: Path = _UNITS) -> None:
+    """See to it that systemd never starts a daemon, as `systemctl mask` does.
+
+    Args:
+        name: of the daemon.
+        units: where units of the machine's own are.
+    """
+    units.mkdir(parents=True, exist_ok=True)
+    unit = units / f"{name}.service"
+    if not (unit.exists() or unit.is_symlink()):
+        unit.symlink_to(os.devnull)
 
 
 def namespace_obstacles() -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """`lab.host`: what this machine lacks is said by name."""
 
-from tests.lab.host import missing, package_obstacles
+from pathlib import Path
+
+from tests.lab.host import mask, missing, package_obstacles
 
 
 def test_missing_commands_are_asked_for_by_package() -> None:
@@ -25,3 +27,16 @@ def test_what_to_do_is_one_command() -> None:
     assert package_obstacles(()) == ()
     (said,) = package_obstacles(("pack-a", "pack-b"))
     assert said.endswith("apt-get install pack-a pack-b")
+
+
+def test_a_daemon_that_is_masked(tmp_path: Path) -> None:
+    """It is never started by systemd; a unit that somebody has put there stays."""
+    units = tmp_path / "system"
+    mask("firewalld", units)
+    mask("firewalld", units)
+    unit = units / "firewalld.service"
+    assert str(unit.readlink()) == "/dev/null"
+    unit.unlink()
+    unit.write_text("theirs")
+    mask("firewalld", units)
+    assert unit.read_text() == "theirs"
