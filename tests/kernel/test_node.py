@@ -1,5 +1,6 @@
 """A node's life on a real kernel: connections, foreign owners, deaths and restarts."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -11,7 +12,7 @@ import pytest
 from ipvsctl.cluster.events import Event, Upserted
 from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.controller.look import see
-from ipvsctl.model.config import Compatibility, ProxyConfig
+from ipvsctl.model.config import Compatibility, FirewallKind, ProxyConfig
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import (
     IPAddress,
@@ -35,9 +36,11 @@ from ipvsctl.sources.manifests import load_manifests
 from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.ipvs.save_text import render_ipvsadm
+from ipvsctl.wire.nftables.rule_text import render_table
 from ipvsctl.wire.route.show_text import render_addresses
+from tests.kernel.firewalls import about_iptables, require
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
-from tests.lab.netns import Netns, inside
+from tests.lab.netns import Netns, create, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Connection, Servers, ask, connect
 
@@ -327,16 +330,12 @@ def scenario(name: str) -> Manifests:
 
 
 def test_operators_tools_read_what_render_prints(netns: Netns) -> None:
-    """ipvsadm, ipset, iptables and ip print what `render` says, line by line."""
+    """Ipvsadm and ip print what `render` says, line by line."""
     with proxied(netns) as node:
         node.take(*changes(Manifests(), scenario("16-whole-node")))
         node.audit()
         state = node.reconciler.desired.state()
         assert sorted(run(netns, "ipvsadm-save", "-n")) == render_ipvsadm(state)
-        saved = run(netns, "ipset", "save")
-        assert sorted(line for line in saved if line[:3] == "add") == [
-            line for line in render_ipset(state) if line[:3] == "add"
-        ]
         bound = [
             f"{words[2]} {words[3]}"
             for words in map(
@@ -345,6 +344,19 @@ def test_operators_tools_read_what_render_prints(netns: Netns) -> None:
             if not words[3].startswith("fe80")
         ]
         assert sorted(bound) == render_addresses(state)
+
+
+@about_iptables
+def test_ipset_and_iptables_read_what_render_prints(netns: Netns) -> None:
+    """They print what `render` says, line by line."""
+    with proxied(netns) as node:
+        node.take(*changes(Manifests(), scenario("16-whole-node")))
+        node.audit()
+        state = node.reconciler.desired.state()
+        saved = run(netns, "ipset", "save")
+        assert sorted(line for line in saved if line[:3] == "add") == [
+            line for line in render_ipset(state) if line[:3] == "add"
+        ]
         for family, tool in (
             (IPFamily.IPV4, "iptables-save"),
             (IPFamily.IPV6, "ip6tables-save"),
@@ -355,3 +367,42 @@ def test_operators_tools_read_what_render_prints(netns: Netns) -> None:
                 for line in render_save(state.chains[family])
                 if line.startswith("-A")
             )
+
+
+def nft_tables(netns: Netns) -> list[str]:
+    """Our tables as nft lists them, in an order of chains, sets and entries."""
+    found = []
+    for family in ("ip", "ip6"):
+        text = "\n".join(run(netns, "nft", "list", "table", family, "ipvsctl"))
+        first, *parts = text.split("\n\t}")
+        blocks = []
+        for part in (first.partition("{\n")[2], *parts):
+            # How entries are put into lines depends on their order.
+            head, _, entries = part.partition("elements = {")
+            blocks.append(f"{head.strip()} {sorted(entries.strip(' }').split(','))}")
+        found += sorted(re.sub(r"\s+", " ", block) for block in blocks)
+    return found
+
+
+def test_nft_loads_what_render_prints(netns: Netns) -> None:
+    """It makes the tables that we make, in an empty kernel and in the place of ours."""
+    require(FirewallKind.NFTABLES)
+    config = msgspec.structs.replace(CONFIG, firewall=FirewallKind.NFTABLES)
+    with proxied(netns, config=config) as node, create("other") as other:
+        node.take(*changes(Manifests(), scenario("16-whole-node")))
+        node.audit()
+        state = node.reconciler.desired.state()
+        text = "".join(
+            f"{line}\n"
+            for family in IPFamily
+            for line in render_table(
+                family, state.chains[family], state.sets, state.entries
+            )
+        )
+        made = nft_tables(netns)
+        assert len(made) > 80
+        for place in (other, netns):
+            with inside(place):
+                subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+            assert nft_tables(place) == made
+        assert node.audit().plan == ()
