@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-LIVES: Final = "while :; do sleep 0.2; done"
-"""A script that does nothing until it is killed."""
+LIVES: Final = "kill -STOP $$"
+"""A script that does nothing until it is killed.
+
+It starts nothing either, which would have its name until it is what was started.
+"""
 
 
 _LIMIT_S: Final = 30
