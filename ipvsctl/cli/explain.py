@@ -207,7 +207,9 @@ def explain_in_steps(
         drain_ages_s=seen.drain_ages_s,
         repair=repair,
         insides={
-            outer: inside for inside, outer in seen.desired.short_circuits.items()
+            outer: inside
+            for inside, outer in seen.desired.short_circuits.items()
+            if seen.desired.served[outer].inside is not None
         },
     )
     found = yield from explain(

@@ -38,6 +38,9 @@ class SetRole(StrEnum):
     SHORT_CIRCUIT = "short-circuit"
     """Every external address, protocol and port of policy Local, with the mark that
     packets of inside clients get: it leads them to a virtual server of their own."""
+    SHORT_CIRCUIT_CLOSING = "short-circuit-closing"
+    """Those that inside clients have no virtual server of their own for any more, with
+    the mark of the one they had: it stays until their connections end. No rule asks."""
     NO_LOCAL_ENDPOINTS = "no-local-endpoints"
     """Those that have endpoints, but none on this node: outside clients are dropped,
     for a load balancer that has not noticed yet may find another node."""
@@ -98,10 +101,10 @@ OWNING_ROLES: Final = (
     SetRole.NODE_PORT,
 )
 """A virtual server is ours if and only if its address, protocol and port are an
-entry of one of these, or its fwmark is the mark of a SHORT_CIRCUIT entry."""
+entry of one of these, or its fwmark is the mark of an entry in MARKING_ROLES."""
 
 
-MARKING_ROLES: Final = frozenset({SetRole.SHORT_CIRCUIT})
+MARKING_ROLES: Final = (SetRole.SHORT_CIRCUIT, SetRole.SHORT_CIRCUIT_CLOSING)
 """The sets whose entries have marks."""
 
 

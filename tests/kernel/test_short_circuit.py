@@ -5,7 +5,9 @@ Services of external traffic policy Local on a node with an endpoint of its own
 """
 
 import subprocess
+import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import pytest
@@ -15,9 +17,11 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from tests.builders import set_called
+from tests.kernel.load import Load, Way
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host, cluster
@@ -156,6 +160,80 @@ def test_inside_connections_drain(cluster: Cluster, node: ProxiedNode) -> None:
         assert met(cluster.pods["pod-0-1"]) == {other}
         assert node.check_drains().plan == ()
         assert held.ask().server == server
+
+
+CLUSTER_POLICY = msgspec.structs.replace(
+    TCP_ONLY, external_traffic_policy=TrafficPolicy.CLUSTER
+)
+OFF = msgspec.structs.replace(CONFIG, short_circuit=False)
+CLOSING = set_called("KUBE-SHORT-CIRCUIT-CLOSING")
+_RESET_S = 15.0
+"""IPVS forgets a connection 10 s after RST (ip_vs_proto_tcp.c:tcp_timeouts)."""
+
+
+def test_a_policy_that_changes_cuts_no_inside_connection(
+    cluster: Cluster, node: ProxiedNode
+) -> None:
+    """To Cluster and back under load; what inside clients had stays while it is used.
+
+    New connections are everybody's at once, and the next process carries on.
+    """
+    pod, ways = cluster.pods["pod-0-1"], [Way("vip", VIP, 80, Protocol.TCP)]
+    inside_key = VirtualServerKey(
+        family=IPFamily.IPV4, fwmark=marks(node)[f"{VIP},tcp:80"]
+    )
+    with (
+        connect(pod.netns, VIP, 80) as held,
+        Load({"pod": pod, "host": cluster.nodes[0]}, ways) as load,
+    ):
+        server = held.ask().server
+        for service in (CLUSTER_POLICY, TCP_ONLY) * 4 + (CLUSTER_POLICY,):
+            node.take(has(service))
+            node.sync()
+            assert held.ask().server == server
+            # Those of the other addresses have no connections.
+            node.audit()
+            assert node.audit().plan == ()
+            assert held.ask().server == server
+        assert not marks(node)
+        before = node.observe().traffic[inside_key].connections
+        load.go_round()
+        assert node.observe().traffic[inside_key].connections == before
+        with proxied(node.netns) as restarted:
+            knows(restarted, cluster, CLUSTER_POLICY, "pod-0-0", "pod-1-0")
+            assert restarted.audit().plan == ()
+        assert held.ask().server == server
+    assert load.failures == {}
+
+
+def closing(node: ProxiedNode) -> AbstractSet[SetEntry]:
+    """The short circuits that end with their connections."""
+    return node.observe().state.entries.get(CLOSING, frozenset())
+
+
+def test_what_closes_goes_with_its_last_connection(
+    cluster: Cluster, node: ProxiedNode
+) -> None:
+    """Of a process that had short circuits, by one that has none."""
+    with (
+        connect(cluster.pods["pod-0-1"].netns, VIP, 80) as held,
+        proxied(node.netns, config=OFF) as other,
+    ):
+        server = held.ask().server
+        knows(other, cluster, TCP_ONLY, "pod-0-0", "pod-1-0")
+        for _ in range(3):
+            other.audit()
+            assert held.ask().server == server
+        assert not marks(other)
+        assert len(closing(other)) == 1
+        held.reset()
+        until = time.monotonic() + _RESET_S
+        while closing(other) and time.monotonic() < until:
+            time.sleep(0.5)
+            other.audit()
+        assert not closing(other)
+        state = other.observe().state
+        assert not [key for key in state.virtual_servers if key.fwmark]
 
 
 def test_a_pod_reaches_itself(cluster: Cluster, node: ProxiedNode) -> None:

@@ -20,6 +20,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.sets import (
+    MARKING_ROLES,
     SetCondition,
     SetEntry,
     SetKey,
@@ -174,9 +175,10 @@ def _with_services(
     marks = {
         (family, entry.mark)
         for family in IPFamily
+        for role in MARKING_ROLES
         for entry in (
-            *entries.get(set_key(SetRole.SHORT_CIRCUIT, family), ()),
-            *_formers(state, set_key(SetRole.SHORT_CIRCUIT, family)),
+            *entries.get(set_key(role, family), ()),
+            *_formers(state, set_key(role, family)),
         )
     }
     owning = OwningEntries(state, observed.host_addresses)

@@ -17,7 +17,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import ApiServer, ApiServers, HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
-from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
+from ipvsctl.model.sets import MARKING_ROLES, SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import DeleteEntry, DeleteVirtualServer, Plan
 from ipvsctl.plan.diff.plan import DiffOptions, diff_vips
@@ -157,12 +157,12 @@ def _gone_servers(
 
 def _inside(state: NodeState, key: VirtualServerKey) -> Iterator[VirtualServerKey]:
     """The virtual server that inside clients of another one have."""
-    marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
-    for entry in state.evidence(marking):
-        if entry.identity == _entry(key) and entry.mark:
-            inside = VirtualServerKey(family=key.family, fwmark=entry.mark)
-            if inside in state.virtual_servers:
-                yield inside
+    for role in MARKING_ROLES:
+        for entry in state.evidence(set_key(role, key.family)):
+            if entry.identity == _entry(key) and entry.mark:
+                inside = VirtualServerKey(family=key.family, fwmark=entry.mark)
+                if inside in state.virtual_servers:
+                    yield inside
 
 
 def _gone_entries(

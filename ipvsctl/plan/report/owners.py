@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
 from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.sets import Leftover, SetKey
+from ipvsctl.model.sets import MARKING_ROLES, Leftover, SetKey
 from ipvsctl.model.subject import (
     EntrySubject,
     FirewallSubject,
@@ -45,7 +45,9 @@ class Owners:
                     name = str(ref)
                     self._names[subject] = min(self._names.get(subject, name), name)
         for inside, key in [*desired.short_circuits.items()]:
-            self._names[_subject(marked_entry(key, inside))] = self._of_key(key)
+            for role in MARKING_ROLES:
+                member = marked_entry(key, inside, role)
+                self._names[_subject(member)] = self._of_key(key)
 
     def of(self, subject: Subject) -> str | None:
         """The Service that wants it: "" for none that is known, None for the node."""

@@ -17,7 +17,7 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import Endpoint
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.model.sets import SetEntry, SetRole, set_key
+from ipvsctl.model.sets import MARKING_ROLES, SetEntry, set_key
 from ipvsctl.model.state import EMPTY
 from ipvsctl.model.status import (
     NodeStatus,
@@ -162,17 +162,18 @@ class _View:
     ) -> Iterator[VirtualServerStatus]:
         """The virtual server for clients inside the cluster, if there is one."""
         key = self._insides.get(program.server.key)
-        if key is None or program.inside is None:
+        if key is None:
             return
-        server = program.inside.server(key)
+        server = self._desired.state.virtual_servers[key]
         known = self._state.virtual_servers.get(key)
+        ends = ", until its connections end" if program.inside is None else ""
         yield self._virtual_server(
             known or server,
             service_port=program.port_name.port,
-            way=f"{program.way}, from inside",
+            way=f"{program.way}, from inside{ends}",
             standing=_standing(known, server),
             real_servers=tuple(
-                self._real_servers(key, program.inside.real_servers, endpoints)
+                self._real_servers(key, self._desired.real_servers[key], endpoints)
             ),
         )
 
@@ -298,10 +299,11 @@ class _View:
 
     def _sets(self, key: VirtualServerKey) -> Iterator[str]:
         if key.fwmark:
-            marking = set_key(SetRole.SHORT_CIRCUIT, key.family)
-            marked = self._state.entries.get(marking, ())
-            if any(entry.mark == key.fwmark for entry in marked):
-                yield self._words.set_name(marking)
+            for role in MARKING_ROLES:
+                marking = set_key(role, key.family)
+                marked = self._state.entries.get(marking, ())
+                if any(entry.mark == key.fwmark for entry in marked):
+                    yield self._words.set_name(marking)
             return
         entry = SetEntry(address=key.address, protocol=key.protocol, port=key.port)
         for held_in, entries in self._entries.items():

@@ -140,6 +140,15 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         )
 
 
+def needs_the_same(before: ServerProgram, after: ServerProgram) -> bool:
+    """Whether nothing but the real servers and how they are chosen has changed."""
+    return (
+        before.entries == after.entries
+        and before.is_bound == after.is_bound
+        and before.port_name == after.port_name
+    )
+
+
 def without_mark(program: ServerProgram) -> ServerProgram:
     """The program of an address that is the same to all clients, for want of a mark.
 

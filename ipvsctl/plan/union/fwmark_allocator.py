@@ -70,6 +70,14 @@ class FwmarkAllocator:
             self._forget(mark)
             self._rest(mark)
 
+    def is_confirmed(self, key: VirtualServerKey) -> bool:
+        """Whether `key` has a mark that is known to be ours."""
+        return key in self._mark_of and self._mark_of[key] not in self._unchecked
+
+    def mark_of(self, key: VirtualServerKey) -> int | None:
+        """The mark of `key`, if it has one."""
+        return self._mark_of.get(key)
+
     def take_fresh(self) -> frozenset[int]:
         """The marks that are not confirmed; marks at rest are free from now on."""
         for mark in self._given_back:
@@ -96,6 +104,7 @@ class FwmarkAllocator:
         held: Mapping[VirtualServerKey, int],
         present: AbstractSet[int],
         *,
+        closing: AbstractSet[VirtualServerKey] = frozenset(),
         keeps_unwanted: bool = False,
     ) -> frozenset[VirtualServerKey]:
         """Agree with what the kernel holds.
@@ -107,6 +116,8 @@ class FwmarkAllocator:
         Args:
             held: address virtual server -> its mark in the kernel's set.
             present: the fwmarks that have virtual servers.
+            closing: address virtual servers that need no mark, and whose mark is taken
+                over all the same.
             keeps_unwanted: the marks in the set that nobody wants are not given out.
 
         Returns:
@@ -123,7 +134,7 @@ class FwmarkAllocator:
             if mark is not None:
                 self._forget(mark)
         if not self._has_agreed:
-            self._inherit(held, before.keys())
+            self._inherit(held, before.keys() | closing)
         foreign = strangers - self._key_of.keys()
         kept: AbstractSet[int] = frozenset()
         if keeps_unwanted:

@@ -6,10 +6,10 @@ from functools import cached_property
 from ipvsctl.model.ipvs import ForwardingMethod, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.sets import (
+    MARKING_ROLES,
     OWNING_ROLES,
     FormerNodePort,
     SetEntry,
-    SetRole,
     set_key,
 )
 from ipvsctl.model.state import EMPTY, NodeState, Observed
@@ -54,7 +54,8 @@ class OwningEntries:
         self._marks = {
             family: {
                 entry.mark
-                for entry in state.evidence(set_key(SetRole.SHORT_CIRCUIT, family))
+                for role in MARKING_ROLES
+                for entry in state.evidence(set_key(role, family))
                 if entry.mark
             }
             for family in IPFamily

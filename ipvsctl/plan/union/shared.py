@@ -88,6 +88,12 @@ class Shared:
         self._touched.add(member.key)
         self._entries[member.key].discard(member.entry)
 
+    def exchange(self, old: SetMember | None, new: SetMember) -> None:
+        """Note that an owner needs an entry in place of another, if it had one."""
+        self.add(new)
+        if old is not None:
+            self.discard(old)
+
     def replace(self, old: ServerProgram | None, new: ServerProgram | None) -> None:
         """Count the entries and the VIP of one virtual server in place of another's.
 

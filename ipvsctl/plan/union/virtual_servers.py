@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+import msgspec
+
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -25,13 +27,14 @@ from ipvsctl.plan.service.program import (
     ServerProgram,
     ServiceProgram,
     SetMember,
+    needs_the_same,
     precedence,
     without_mark,
 )
 from ipvsctl.plan.union.claims import Claim, Claims
 from ipvsctl.plan.union.foreign import TAKEN, Foreign
 from ipvsctl.plan.union.shared import Shared
-from ipvsctl.plan.union.short_circuits import ShortCircuits, marked_entry
+from ipvsctl.plan.union.short_circuits import Circuit, ShortCircuits
 from ipvsctl.plan.union.silent_checks import SilentChecks
 
 _Keys = AbstractSet[VirtualServerKey]
@@ -161,13 +164,18 @@ class VirtualServers:
         ):
             self._shared.set_foreign(key, is_foreign=key in self._foreign.keys)
             self._settle(key)
-        moved = self._short_circuits.agree(
-            observed.state, keeps_unwanted=keeps_unwanted
+        moved, found = self._short_circuits.agree(
+            observed.state, self._served, keeps_unwanted=keeps_unwanted
         )
-        for key, inside in moved.items():
-            self._withdraw_inside(key, inside)
+        for circuit in moved.values():
+            self._withdraw_inside(circuit)
         for key in moved:
             self._mark_again(key)
+        for key in found:
+            self._shared.add(self._short_circuits.member(key))
+            self._close_inside(key, self._served[key])
+        for key in self._short_circuits.closed(observed, touched):
+            self._withdraw_inside(self._short_circuits.close(key))
         self._all_foreign = self._foreign.keys | self._short_circuits.foreign()
 
     def confirm(self, keys: _Keys) -> None:
@@ -222,9 +230,10 @@ class VirtualServers:
         ]
 
     def marked_entries(self, keys: _Keys) -> list[SetMember]:
-        """The entries that mark packets for the fwmark virtual servers of the keys."""
-        circuits = self._short_circuits.addresses
-        return [marked_entry(circuits[key], key) for key in keys & circuits.keys()]
+        """The entries about the fwmark virtual servers among the keys."""
+        circuits = self._short_circuits
+        addresses = circuits.addresses
+        return [circuits.member(addresses[key]) for key in keys & addresses.keys()]
 
     def _wanted(self, key: VirtualServerKey) -> ServerProgram | None:
         """The program whose claim to an address virtual server is the best."""
@@ -269,7 +278,7 @@ class VirtualServers:
             after = self._unmarked[key] = without_mark(program)
             self._shortages.add(program.port_name.service, key)
         elif program is None:
-            self._withdraw_inside(key, self._short_circuits.close(key))
+            self._withdraw_inside(self._short_circuits.close(key))
         if after is before:
             return
         self._touched.add(key)
@@ -281,7 +290,7 @@ class VirtualServers:
             self._real_servers[key] = after.real_servers
             if before is None:
                 self._foreign.come(key)
-        if before is None or after is None or not _needs_the_same(before, after):
+        if before is None or after is None or not needs_the_same(before, after):
             self._shared.replace(before, after)
             self._silent_checks.replace(before, after)
 
@@ -291,29 +300,44 @@ class VirtualServers:
         Returns:
             Whether they have what they should; False when no mark is free.
         """
+        circuits = self._short_circuits
         if program.inside is None:
-            self._withdraw_inside(key, self._short_circuits.close(key))
+            self._close_inside(key, program)
             return True
-        inside = self._short_circuits.find(key)
-        if inside is None:
-            inside = self._short_circuits.open(key)
+        inside = circuits.find(key)
+        if inside is None or circuits.is_closing(key):
+            closing = None if inside is None else circuits.member(key)
+            inside = circuits.open(key)
             if inside is None:
                 return False
-            self._shared.add(marked_entry(key, inside))
+            self._shared.exchange(closing, circuits.member(key))
         self._touched.add(inside)
         self._virtual_servers[inside] = program.inside.server(inside)
         self._real_servers[inside] = program.inside.real_servers
         return True
 
-    def _withdraw_inside(
-        self, key: VirtualServerKey, inside: VirtualServerKey | None
-    ) -> None:
-        """Take the fwmark virtual server beside that of an address away, if any."""
-        if inside is None:
+    def _close_inside(self, key: VirtualServerKey, program: ServerProgram) -> None:
+        """Keep the fwmark virtual server for what connections it has, if any."""
+        circuits = self._short_circuits
+        inside = circuits.find(key)
+        opened = None if inside is None else circuits.member(key)
+        if inside is None or not circuits.begin_to_close(key):
+            self._withdraw_inside(circuits.close(key))
             return
+        self._shared.exchange(opened, circuits.member(key))
         self._touched.add(inside)
-        del self._virtual_servers[inside], self._real_servers[inside]
-        self._shared.discard(marked_entry(key, inside))
+        self._virtual_servers[inside] = msgspec.structs.replace(
+            program.server, key=inside
+        )
+        self._real_servers[inside] = program.real_servers
+
+    def _withdraw_inside(self, circuit: Circuit | None) -> None:
+        """Take a fwmark virtual server away, if there was one."""
+        if circuit is None:
+            return
+        self._touched.add(circuit.inside)
+        del self._virtual_servers[circuit.inside], self._real_servers[circuit.inside]
+        self._shared.discard(circuit.member)
 
 
 def _problem(
@@ -325,13 +349,4 @@ def _problem(
         field=claim.value.field,
         value=str(key),
         reason=reason,
-    )
-
-
-def _needs_the_same(before: ServerProgram, after: ServerProgram) -> bool:
-    """Whether nothing but the real servers and how they are chosen has changed."""
-    return (
-        before.entries == after.entries
-        and before.is_bound == after.is_bound
-        and before.port_name == after.port_name
     )

@@ -383,5 +383,7 @@ def test_the_strategies_reach_what_they_should() -> None:
         )
 
     look()
-    assert {role.name for role in SetRole if role is not SetRole.FOREIGN} <= seen
+    # Those two take a kernel.
+    kernels = {SetRole.FOREIGN, SetRole.SHORT_CIRCUIT_CLOSING}
+    assert {role.name for role in SetRole if role not in kernels} <= seen
     assert {"already", "is", "the"} <= seen

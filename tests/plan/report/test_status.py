@@ -288,6 +288,22 @@ def test_what_inside_clients_get_stands_below_the_address() -> None:
     assert status.services[0].virtual_servers[-1].standing is Standing.MISSING
 
 
+def test_what_closes_is_shown_until_it_is_gone() -> None:
+    """The address's other virtual server, of a Service whose policy was Local."""
+    vip = parse_address("203.0.113.50")
+    local = service(external_traffic_policy=TrafficPolicy.LOCAL, external_ips=(vip,))
+    endpoints = (Endpoint(address=POD.address, node_name="node-0"),)
+    before = Node.of(local, endpoint_slice(endpoints=endpoints))
+    now = Node.of(service(external_ips=(vip,)), endpoint_slice(endpoints=endpoints))
+    held = before.but()
+    now.desired.agree(held)
+    _, address, mark = now.status(held).services[0].virtual_servers
+    assert address.way == "external IP"
+    assert mark.way == "external IP, from inside, until its connections end"
+    assert mark.standing is Standing.OK
+    assert [real.standing for real in mark.real_servers] == [Standing.OK]
+
+
 def foreign(address: str) -> VirtualServer:
     """A virtual server of somebody else."""
     key = VirtualServerKey(

@@ -192,16 +192,22 @@ def union_of(*programs: ServiceProgram, config: ProxyConfig = CONFIG) -> Desired
     return union
 
 
-def external(name: str = "web", address: IPv4Address = EXTERNAL) -> ServiceProgram:
-    """A Service with one Local address, no node port."""
+def external(
+    name: str = "web",
+    address: IPv4Address = EXTERNAL,
+    *endpoints: Endpoint,
+    policy: TrafficPolicy = TrafficPolicy.LOCAL,
+    config: ProxyConfig = CONFIG,
+) -> ServiceProgram:
+    """A Service with one external address, Local by default, and no node port."""
     given = service(
         ref=ObjectRef("default", name),
         cluster_ips=(IPv4Address("10.96.0.10"),),
-        external_traffic_policy=TrafficPolicy.LOCAL,
+        external_traffic_policy=policy,
         external_ips=(address,),
         ports=(ServicePort(name="http", protocol=Protocol.TCP, port=80),),
     )
-    return compile_service(given, slices(HERE, THERE), NODE, CONFIG)
+    return compile_service(given, slices(*(endpoints or (HERE, THERE))), NODE, config)
 
 
 def marks(state: NodeState) -> list[str]:
