@@ -75,7 +75,11 @@ def _choice(
 ) -> Choice:
     if kind is FirewallKind.NFTABLES:
         firewall: Firewall = NftablesFirewall.open(families)
-        former = Former(FirewallKind.IPTABLES, partial(_open_if_loaded, families))
+        former = Former(
+            FirewallKind.IPTABLES,
+            _open_sets_if_loaded,
+            partial(IptablesFirewall.open_leniently, families),
+        )
         return Choice(firewall, former, kind, reason)
     if may_load:
         load_modules(IPTABLES_MODULES)
@@ -109,15 +113,17 @@ def _working_iptables(families: Sequence[IPFamily], *, may_load: bool) -> Choice
     return _with_former(firewall, families, "iptables and ipset work here")
 
 
-def _open_if_loaded(families: Sequence[IPFamily]) -> Firewall:
-    """Iptables' firewall, unless the kernel would load its sets only for the question.
+def _open_sets_if_loaded() -> Firewall:
+    """The sets of iptables, unless the kernel would load them only for the question.
+
+    No program is started for that.
 
     Raises:
         KernelError: it has none.
     """
     if not _has_module(_IP_SET):
         raise KernelError.of(errno.ENOENT, "ipset", "not loaded")
-    return IptablesFirewall.open_leniently(families)
+    return IptablesFirewall({})
 
 
 def _has_module(name: str, proc: Path = PROC, sys: Path = SYS) -> bool:

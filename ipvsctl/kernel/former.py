@@ -7,9 +7,10 @@ the other would, too. So the former one stays until the other is complete.
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import Self
+from contextlib import closing
+from typing import Final, Self
 
-from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
+from ipvsctl.kernel.firewall import Firewall, SetListing
 from ipvsctl.model.errors import IpvsctlError, KernelError
 from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.net import IPFamily
@@ -17,18 +18,33 @@ from ipvsctl.model.steps import Steps, finish
 from ipvsctl.plan.diff.ops import ChangeRules, DestroySet, FailedOp, Op, RemoveFormer
 from ipvsctl.plan.diff.rules import plan_rules
 
+_ABSENT: Final = frozenset(
+    {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT}
+)
+"""What a kernel answers that has no such firewall."""
+
 
 class Former:
     """The other firewall, until nothing is left in it.
 
+    Its sets say whether anything is. Chains alone may be those of a kube-proxy in its
+    iptables mode, which has the same names and no sets, and are left to it.
+
     Args:
         name: of the firewall.
-        open_firewall: opens it, or raises KernelError; it may not be installed.
+        open_sets: opens it as far as sets go, or raises KernelError.
+        open_firewall: opens all of it; by default that is the same.
     """
 
-    def __init__(self, name: str, open_firewall: Callable[[], Firewall]) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_sets: Callable[[], Firewall],
+        open_firewall: Callable[[], Firewall] | None = None,
+    ) -> None:
         self._name = name
-        self._open = open_firewall
+        self._open_sets = open_sets
+        self._open_firewall = open_firewall or open_sets
         self._firewall: Firewall | None = None
         self._is_gone = False
 
@@ -46,20 +62,15 @@ class Former:
     def read_in_steps(self) -> Steps[FormerFirewall | None]:
         """What is left; None if nothing is, and from then on.
 
-        Its rules are no evidence: where they cannot be read, as they are of a program
-        that works no more, there are none as far as can be told.
-
         Raises:
-            KernelError: its sets could not be read.
+            KernelError: it could not be opened, or its sets not be read.
             WireError: they could not be understood.
         """
         firewall = self._opened()
         if firewall is None:
             return None
         sets: SetListing = yield from firewall.read_sets_in_steps()
-        rules: RulesListing = yield from firewall.read_rules_in_steps()
-        chains = sum(map(len, rules.chains.values()))
-        if not (sets.sets or sets.leftovers or chains):
+        if not (sets.sets or sets.leftovers):
             self._is_gone = True
             self.close()
             return None
@@ -67,7 +78,6 @@ class Former:
             name=self._name,
             entries=sets.entries,
             leftovers=frozenset(sets.leftovers),
-            chains=chains,
         )
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
@@ -77,25 +87,28 @@ class Former:
     def _remove(self, op: Op) -> Sequence[FailedOp]:
         if not isinstance(op, RemoveFormer):
             raise TypeError(op)
-        firewall = self._opened()
-        if firewall is None:
-            return ()
         try:
-            refused = firewall.run(_removal(firewall))
+            if self._opened() is None:
+                return ()
+            with closing(self._open_firewall()) as firewall:
+                refused = firewall.run(_removal(firewall))
+                words = firewall.words
         except IpvsctlError as error:
             code = error.errno if isinstance(error, KernelError) else errno.EIO
             return (FailedOp(op=op, errno=code, reason=str(error)),)
         return tuple(
-            FailedOp(op=op, errno=one.errno, reason=one.words(firewall.words))
+            FailedOp(op=op, errno=one.errno, reason=one.words(words))
             for one in refused[:1]
         )
 
     def _opened(self) -> Firewall | None:
         if self._firewall is None and not self._is_gone:
             try:
-                self._firewall = self._open()
-            except KernelError:
-                # It is not installed, and so has nothing of ours.
+                self._firewall = self._open_sets()
+            except KernelError as error:
+                # Whether there is anything is not known, if it is for another reason.
+                if error.errno not in _ABSENT:
+                    raise
                 self._is_gone = True
         return self._firewall
 

@@ -146,13 +146,25 @@ class NftablesFirewall:
         for is_about_rules, group in groupby(ops, key=_is_about_rules):
             way = self._rules if is_about_rules else self._sets
             failed += way.run(tuple(group))
-        gone = [op.key for op in ops if isinstance(op, DestroySet)]
-        for family in {key.family for key in gone if isinstance(key, SetKey)}:
-            self._delete_empty_table(family)
+        last = {
+            op.key.family: op
+            for op in ops
+            if isinstance(op, DestroySet) and isinstance(op.key, SetKey)
+        }
+        for family, op in last.items():
+            try:
+                self._delete_empty_table(family)
+            except KernelError as error:
+                if all(failure.op is not op for failure in failed):
+                    failed.append(FailedOp(op=op, errno=error.errno, reason=str(error)))
         return failed
 
     def _delete_empty_table(self, family: IPFamily) -> None:
-        """Delete our table if that was the last of it."""
+        """Delete our table if that was the last of it.
+
+        Raises:
+            KernelError: whether it was could not be read.
+        """
         if not (self._rules.has_chains(family) or self._sets.headers(family)):
             # Somebody else may have done so.
             self._socket.transact([delete_table(family)])

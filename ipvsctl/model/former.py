@@ -9,17 +9,15 @@ from ipvsctl.model.sets import Leftover, SetEntry, SetKey
 
 
 class FormerFirewall(msgspec.Struct, frozen=True, kw_only=True):
-    """Another firewall that has rules or sets of ours, or of kube-proxy's.
+    """Another firewall that has sets of ours, or of kube-proxy's.
 
     Attributes:
         name: of the firewall: `iptables`, `nftables`.
         entries: of its sets; evidence of whose virtual servers are, and of the mark
             that each inside client's has, as good as that of the sets in use.
         leftovers: sets that were of no use there either.
-        chains: how many chains of ours it has, of all families.
     """
 
     name: str
     entries: Mapping[SetKey, AbstractSet[SetEntry]]
     leftovers: AbstractSet[Leftover] = frozenset()
-    chains: int = 0

@@ -107,11 +107,20 @@ def former_of(other: Other) -> Former:
 
 
 def test_what_is_left_is_evidence(other: Other) -> None:
-    """Entries, and how much else there is."""
+    """Its entries; its rules are not looked at."""
     other.fill()
     assert finish(former_of(other).read_in_steps()) == FormerFirewall(
-        name="iptables", entries={KEY: frozenset({ENTRY})}, chains=2
+        name="iptables", entries={KEY: frozenset({ENTRY})}
     )
+
+
+def test_chains_alone_may_be_anothers(other: Other) -> None:
+    """Kube-proxy's in iptables mode have our names, and no sets."""
+    other.held.put_chains(IPFamily.IPV4, CHAINS)
+    former = former_of(other)
+    assert finish(former.read_in_steps()) is None
+    assert former.run([REMOVE]) == []
+    assert not other.log
 
 
 def test_everything_goes_rules_first(other: Other) -> None:
@@ -141,7 +150,6 @@ def test_rules_that_cannot_be_read_hide_no_entries(other: Other) -> None:
     found = finish(former_of(other).read_in_steps())
     assert found is not None
     assert found.entries == {KEY: frozenset({ENTRY})}
-    assert not found.chains
 
 
 def test_what_stays_is_told(other: Other) -> None:
@@ -160,18 +168,58 @@ def test_what_stays_is_told(other: Other) -> None:
     assert failed.reason == "destroy set cluster-ip IPv4: in use: True"
 
 
-def test_one_that_is_not_installed_has_nothing() -> None:
+@pytest.mark.parametrize(
+    "code", [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT]
+)
+def test_one_that_is_not_installed_has_nothing(code: int) -> None:
     """It is not asked for twice."""
     asked = []
 
     def fail() -> Firewall:
         asked.append(1)
-        raise KernelError.of(errno.ENOENT, "iptables")
+        raise KernelError.of(code, "iptables")
 
     former = Former("iptables", fail)
     assert finish(former.read_in_steps()) is None
     assert finish(former.read_in_steps()) is None
     assert asked == [1]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EMFILE, errno.ENOBUFS])
+def test_one_that_cannot_be_opened_now_is_not_known(other: Other, code: int) -> None:
+    """Its entries may say whose virtual servers are, so it is asked again."""
+    other.fill()
+    codes = [code, code]
+
+    def open_sets() -> Firewall:
+        if codes:
+            raise KernelError.of(codes.pop(), "open a socket")
+        return cast("Firewall", other)
+
+    former = Former("iptables", open_sets)
+    with pytest.raises(KernelError, match="open a socket"):
+        finish(former.read_in_steps())
+    (failed,) = former.run([REMOVE])
+    assert (failed.op, failed.errno) == (REMOVE, code)
+    found = finish(former.read_in_steps())
+    assert found is not None
+    assert found.entries == {KEY: frozenset({ENTRY})}
+
+
+def test_its_programs_are_started_only_to_remove_it(other: Other) -> None:
+    """A look at every start costs none."""
+    other.fill()
+    opened = []
+
+    def open_firewall() -> Firewall:
+        opened.append(1)
+        return cast("Firewall", other)
+
+    former = Former("iptables", lambda: cast("Firewall", other), open_firewall)
+    finish(former.read_in_steps())
+    assert not opened
+    assert former.run([REMOVE]) == []
+    assert opened == [1]
 
 
 def test_there_may_be_no_other() -> None:
