@@ -48,6 +48,8 @@ _SECOND_KERNEL = ("--kernel=6.12",)
 _SMOKE = (
     "tests/kernel/test_contract.py",
     "tests/kernel/test_iptables.py",
+    "tests/kernel/test_nft_drift.py",
+    "tests/kernel/test_nft_neighbours.py",
     "tests/kernel/test_nft_notices.py",
     "tests/kernel/test_node.py",
     "tests/kernel/test_switch.py",
@@ -59,6 +61,7 @@ _NFTABLES_SMOKE = (
     "tests/kernel/test_drift.py",
     "tests/kernel/test_node.py",
     "tests/kernel/test_packet_flow.py",
+    "tests/kernel/test_scale_guard.py",
     "tests/kernel/test_walk.py",
 )
 """What CI runs there once more, with the firewall that the first one cannot have."""
