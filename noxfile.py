@@ -51,6 +51,7 @@ _SMOKE = (
     "tests/kernel/test_nft_drift.py",
     "tests/kernel/test_nft_neighbours.py",
     "tests/kernel/test_nft_notices.py",
+    "tests/kernel/test_nftables_firewall.py",
     "tests/kernel/test_node.py",
     "tests/kernel/test_switch.py",
     "tests/kernel/test_ways_in.py",

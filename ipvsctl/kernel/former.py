@@ -91,7 +91,7 @@ class Former:
             if self._opened() is None:
                 return ()
             with closing(self._open_firewall()) as firewall:
-                refused = firewall.run(_removal(firewall))
+                refused = _remove_all(firewall)
                 words = firewall.words
         except IpvsctlError as error:
             code = error.errno if isinstance(error, KernelError) else errno.EIO
@@ -117,15 +117,25 @@ def _no_firewall() -> Firewall:
     raise KernelError.of(errno.ENOENT, "open another firewall")
 
 
-def _removal(firewall: Firewall) -> list[Op]:
-    """The ops that remove all: rules first, for they refer to sets."""
+def _remove_all(firewall: Firewall) -> Sequence[FailedOp]:
+    """Remove rules, for they refer to sets, and then sets, for those say what is left.
+
+    Returns:
+        What failed; sets stay as long as rules do.
+    """
     rules = finish(firewall.read_rules_in_steps())
+    changes = [
+        ChangeRules(change)
+        for family in IPFamily
+        if (change := plan_rules(family, rules.chains.get(family, {}), {})) is not None
+    ]
+    failed = firewall.run(changes)
+    if failed:
+        return failed
     sets = finish(firewall.read_sets_in_steps())
-    ops: list[Op] = []
-    for family in IPFamily:
-        change = plan_rules(family, rules.chains.get(family, {}), {})
-        if change is not None:
-            ops.append(ChangeRules(change))
-    ops += (DestroySet(key) for key in sorted(sets.sets))
-    ops += (DestroySet(left) for left in sorted(sets.leftovers, key=str))
-    return ops
+    return firewall.run(
+        [
+            *(DestroySet(key) for key in sorted(sets.sets)),
+            *(DestroySet(left) for left in sorted(sets.leftovers, key=str)),
+        ]
+    )

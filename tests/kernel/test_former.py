@@ -185,6 +185,24 @@ def test_one_that_is_not_installed_has_nothing(code: int) -> None:
     assert asked == [1]
 
 
+def test_sets_stay_as_long_as_rules_do(other: Other) -> None:
+    """Without them nobody would know that something is left."""
+    other.fill()
+    run = other.held.run
+
+    def refuse(op: Op) -> None:
+        raise Refusal(errno.EBUSY, f"in use: {op.kind is ObjectKind.RULES}")
+
+    other.held.run = refuse  # type: ignore[method-assign] # as a kernel may
+    former = former_of(other)
+    (failed,) = former.run([REMOVE])
+    assert "in use: True" in failed.reason
+    other.held.run = run  # type: ignore[method-assign] # as before
+    assert finish(former.read_in_steps()) is not None
+    assert former.run([REMOVE]) == []
+    assert finish(former.read_in_steps()) is None
+
+
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EMFILE, errno.ENOBUFS])
 def test_one_that_cannot_be_opened_now_is_not_known(other: Other, code: int) -> None:
     """Its entries may say whose virtual servers are, so it is asked again."""
