@@ -37,7 +37,7 @@ SIZES: Final = (N, 2 * N)
 ENDPOINTS: Final = 3
 """Of each Service; all of them are on the node."""
 
-SETS: Final = 32
+SETS: Final = 34
 CHAINS: Final = 48
 RULES: Final = 120
 FAMILIES: Final = 2

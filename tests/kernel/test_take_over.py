@@ -295,7 +295,10 @@ def test_there_and_back_with_every_improvement(tmp_path: Path) -> None:
                 node.take(*events(found))
                 assert node.audit().plan
                 assert node.audit().plan == ()
-            assert without_keepalived(look(netns).ipvsadm) == theirs.ipvsadm
+            left = without_keepalived(look(netns).ipvsadm)
+            # Inside clients have connections that are not to be cut.
+            closing = [line for line in left if " -f " in line]
+            assert [line for line in left if line not in closing] == theirs.ipvsadm
             adopt(netns, theirs)
             load.go_round()
             assert held.broken() == {}
