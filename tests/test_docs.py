@@ -38,6 +38,9 @@ OTHERS_OPTIONS: Final = {
     "--kernel",  # the lab
     "--lb-server-port",  # k3s
     "--rate",  # ipvsadm
+    "--run-firewall",  # kube-router
+    "--run-router",  # kube-router
+    "--run-service-proxy",  # kube-router
     "--services",  # the bench
 }
 

@@ -84,6 +84,7 @@ def read_node_facts(
         release=kernel_release(),
         modules=part("modules", lambda: _modules(needed)),
         sysctls=dict(_sysctls(sysctls, proc_sys)),
+        links=part("links", _links),
         bridges=part("bridges", _bridges),
         processes=part("processes", _proxies),
         sockets=part("sockets", lambda: finish(read_sockets_in_steps(families))),
@@ -165,6 +166,10 @@ def _sysctls(names: Iterable[str], root: Path) -> Iterable[tuple[str, str]]:
             yield name, (root / name).read_text(encoding="ascii").strip()
         except OSError:
             continue
+
+
+def _links() -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in (SYS / "class" / "net").iterdir()))
 
 
 def _bridges() -> tuple[str, ...]:

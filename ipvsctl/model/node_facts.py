@@ -18,6 +18,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
         modules: name -> whether the kernel has it, loaded, built in or in a file; None
             where its files cannot be seen and it is not loaded.
         sysctls: name relative to `/proc/sys` -> value, of those that could be read.
+        links: names of all of them.
         bridges: links that are bridges with ports.
         processes: names of the other proxies that run.
         sockets: of the host, those that wait for clients.
@@ -33,6 +34,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     release: tuple[int, ...] = ()
     modules: Mapping[str, bool | None] | None = None
     sysctls: Mapping[str, str] = EMPTY
+    links: tuple[str, ...] | None = None
     bridges: tuple[str, ...] | None = None
     processes: tuple[str, ...] | None = None
     sockets: frozenset[HostSocket] | None = None

@@ -11,7 +11,6 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import (
     NodeContext,
-    Service,
     ServicePortName,
     TrafficPolicy,
 )
@@ -104,7 +103,7 @@ def _empty_ports(
         if service is None or port is None:
             continue
         side = "internal" if program.way is WayIn.CLUSTER_IP else "external"
-        policy = _policy(service, side)
+        policy = program.policy
         slices = objects.slices_of(name.service)
         found = endpoints_of(service, port, key.family, slices, node)
         yield _EmptyPort(name, key.family, side, policy, found.lack(policy))
@@ -136,9 +135,3 @@ def count_problems(problems: Iterable[Problem]) -> tuple[Mapping[Kind, int], int
         if is_refusal(problem):
             refused[problem.ref, problem.value] = problem.count
     return by_kind, sum(refused.values())
-
-
-def _policy(service: Service, side: str) -> TrafficPolicy:
-    if side == "internal":
-        return service.internal_traffic_policy
-    return service.external_traffic_policy

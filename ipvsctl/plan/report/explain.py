@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
 from ipvsctl.model.net import IPFamily, Protocol, format_host_port
 from ipvsctl.model.objects import Service, ServicePort, TrafficPolicy
@@ -21,6 +22,7 @@ from ipvsctl.plan.report.explain_packet import Client, Origin, packet_steps
 from ipvsctl.plan.report.explain_target import Asked, NotThere, resolve
 from ipvsctl.plan.report.why import Lack, PortEndpoints, endpoints_of
 from ipvsctl.plan.service.families import served_families
+from ipvsctl.plan.service.kube_router import as_annotated
 from ipvsctl.plan.service.program import ServerProgram, WayIn
 
 _MOST_PROBLEMS: Final = 8
@@ -86,7 +88,7 @@ def _service_parts(
     yield Part(
         title=f"Service {service.ref}",
         steps=(
-            _accepted_step(service),
+            _accepted_step(service, inputs.config),
             *_problem_steps(inputs, asked),
             *_endpoint_steps(inputs, asked, ports, servers, families),
         ),
@@ -126,7 +128,8 @@ def _node_step(inputs: ExplainInputs, service: Service) -> Step:
     )
 
 
-def _accepted_step(service: Service) -> Step:
+def _accepted_step(asked: Service, config: ProxyConfig) -> Step:
+    service = as_annotated(asked, config)
     ports = ", ".join(
         f"{port.name + ' ' if port.name else ''}{port.port}/{port.protocol.name}"
         + (f" node port {port.node_port}" if port.node_port else "")
@@ -139,6 +142,8 @@ def _accepted_step(service: Service) -> Step:
         or any(port.node_port for port in service.ports)
     ):
         policies += f", externalTrafficPolicy {service.external_traffic_policy}"
+    if service is not asked:
+        policies += " (as annotations of kube-router's have it)"
     details = [policies]
     if service.source_ranges:
         details.append(f"source ranges {', '.join(map(str, service.source_ranges))}")
@@ -194,20 +199,13 @@ def _policies(
     service: Service, port: ServicePort, family: IPFamily, servers: list[ServerProgram]
 ) -> list[TrafficPolicy]:
     """The policies of the ways in that are asked about, each once."""
-    ways = {
-        server.way
+    found = {
+        server.way: server.policy
         for server in servers
         if _port_of(server) == (port.name, port.protocol)
         and server.server.key.family is family
-    } or {WayIn.CLUSTER_IP}
-    return [
-        *dict.fromkeys(
-            service.internal_traffic_policy
-            if way is WayIn.CLUSTER_IP
-            else service.external_traffic_policy
-            for way in sorted(ways)
-        )
-    ]
+    } or {WayIn.CLUSTER_IP: service.internal_traffic_policy}
+    return [*dict.fromkeys(found[way] for way in sorted(found))]
 
 
 def _endpoint_step(

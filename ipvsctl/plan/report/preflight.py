@@ -40,12 +40,21 @@ NODE_PORTS: Final = (30000, 32767)
 MANY_ESTIMATORS: Final = 20_000
 
 _MOST_SKEW_S: Final = 5
+_KUBE_ROUTER: Final = "kube-router's service proxy"
 _OTHER_CHAINS: Final = {
     "KUBE-SVC-": "kube-proxy's iptables mode",
     "KUBE-SEP-": "kube-proxy's iptables mode",
+    "KUBE-ROUTER-SERVICES": _KUBE_ROUTER,
+    "KUBE-ROUTER-HAIRPIN": _KUBE_ROUTER,
     "CILIUM_": "Cilium",
 }
 _OTHER_TABLES: Final = {"kube-proxy": "kube-proxy's nftables mode"}
+_OTHER_LINKS: Final = {"kube-dummy-if": _KUBE_ROUTER, "kube-tunnel-if": _KUBE_ROUTER}
+_ADVICE: Final = {
+    "Cilium": "it must leave Services alone (kubeProxyReplacement: false)",
+    _KUBE_ROUTER: "its virtual servers and addresses are in the way: stop it, then"
+    " kube-router --cleanup-config, or restart the node (docs/migrate-kube-router.md)",
+}
 _OLDEST_RELEASE: Final = (4, 19)
 
 
@@ -168,26 +177,35 @@ def _other_proxies(facts: NodeFacts, *, is_trial: bool) -> Iterator[Finding]:
             " (docs/migrate.md)",
         )
     found: dict[str, list[str]] = {}
+    for whose, thing in _leftovers(facts):
+        found.setdefault(whose, []).append(thing)
+    for whose, what in found.items():
+        first = f"{what[0]} and {len(what) - 1:,} more" if len(what) > 1 else what[0]
+        yield Finding(
+            severity=Severity.NOTE if whose == "Cilium" else Severity.PROBLEM,
+            subject="leftovers",
+            found=f"of {whose}: {first}",
+            advice=_ADVICE.get(
+                whose,
+                "they take packets to Services before IPVS does: kube-proxy --cleanup,"
+                " or restart the node",
+            ),
+        )
+
+
+def _leftovers(facts: NodeFacts) -> Iterator[tuple[str, str]]:
+    """Whose something is that another proxy made, and what it is."""
     for chain in sorted(facts.chains or ()):
         for prefix, whose in _OTHER_CHAINS.items():
             if chain.startswith(prefix):
-                found.setdefault(whose, []).append(chain)
+                yield whose, chain
     for table in facts.neighbours.nft_tables or ():
-        whose = _OTHER_TABLES.get(table.partition(" ")[2], "")
-        if whose:
-            found.setdefault(whose, []).append(f"nft table {table}")
-    for whose, what in found.items():
-        first = f"{what[0]} and {len(what) - 1:,} more" if len(what) > 1 else what[0]
-        is_cilium = whose == "Cilium"
-        yield Finding(
-            severity=Severity.NOTE if is_cilium else Severity.PROBLEM,
-            subject="leftovers",
-            found=f"of {whose}: {first}",
-            advice="it must leave Services alone (kubeProxyReplacement: false)"
-            if is_cilium
-            else "they take packets to Services before IPVS does: kube-proxy --cleanup,"
-            " or restart the node",
-        )
+        name = table.partition(" ")[2]
+        if name in _OTHER_TABLES:
+            yield _OTHER_TABLES[name], f"nft table {table}"
+    for link in facts.links or ():
+        if link in _OTHER_LINKS:
+            yield _OTHER_LINKS[link], f"link {link}"
 
 
 def _conntrack(facts: NodeFacts) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.why import Lack, endpoints_of, port_of
-from ipvsctl.plan.service.program import ServerProgram, WayIn
+from ipvsctl.plan.service.program import ServerProgram
 
 
 def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
@@ -31,17 +31,14 @@ def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
     port = port_of(service, name)
     if service is None or port is None:
         return "no real servers"
-    policy = service.external_traffic_policy
-    if program.way is WayIn.CLUSTER_IP:
-        policy = service.internal_traffic_policy
     slices = objects.slices_of(name.service)
     found = endpoints_of(service, port, key.family, slices, node)
     if is_shut:
         return f"outside clients are dropped here: {found.words(TrafficPolicy.LOCAL)}"
-    if found.lack(policy) is Lack.NONE:
+    if found.lack(program.policy) is Lack.NONE:
         # A change is on its way.
         return "no real servers"
-    return f"no real servers: {found.words(policy)}"
+    return f"no real servers: {found.words(program.policy)}"
 
 
 class Lacks:

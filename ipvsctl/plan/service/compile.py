@@ -27,6 +27,7 @@ from ipvsctl.plan.service.families import (
     service_problem,
 )
 from ipvsctl.plan.service.frontends import frontends, lost_node_ports
+from ipvsctl.plan.service.kube_router import annotation_problems, as_annotated
 from ipvsctl.plan.service.program import (
     HealthCheck,
     ServerProgram,
@@ -88,6 +89,8 @@ def compile_in_steps(
     if config.is_kube_proxy and service.has_annotated_ranges:
         # It leaves the annotation to the load balancer that it was made for.
         service = msgspec.structs.replace(service, source_ranges=())
+    annotated = tuple(annotation_problems(service, config))
+    service = as_annotated(service, config)
     slices = tuple(slices)
     families = served_families(service, node)
     if allowance is None:
@@ -141,6 +144,7 @@ def compile_in_steps(
                 *allowance.problems,
                 *family_problems(admitted, families, node),
                 *refusals,
+                *annotated,
                 *scheduling.problems,
                 *clashes,
             )

@@ -35,6 +35,7 @@ from ipvsctl.plan.service.allowance import (
 from ipvsctl.plan.service.amounts import ANY_AMOUNTS, RESOURCES, Amounts
 from ipvsctl.plan.service.families import served_families, service_problem
 from ipvsctl.plan.service.frontends import has_node_port
+from ipvsctl.plan.service.kube_router import as_annotated
 from ipvsctl.plan.service.program import WayIn
 
 _MARKED_WAYS: Final = (WayIn.INGRESS_VIP, WayIn.EXTERNAL_IP)
@@ -245,6 +246,7 @@ def demand_of(
     config: ProxyConfig,
 ) -> Demand:
     """How much a Service that is proxied asks for."""
+    service = as_annotated(service, config)
     return Demand(
         service,
         slices,

@@ -13,7 +13,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily
-from ipvsctl.model.objects import ServicePortName
+from ipvsctl.model.objects import ServicePortName, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 
@@ -81,6 +81,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         entries: set entries that hold as long as this virtual server does; one of
             them, in an owning set, is what makes it ours.
         field: where in the Service its address or port comes from.
+        policy: whose endpoints its clients have.
         inside: None where all clients have the same.
         is_bound: its address is a VIP to bind, in the node's way, and not one that
             another link of the host has.
@@ -92,6 +93,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     real_servers: Mapping[RealServerKey, RealServer]
     entries: tuple[SetMember, ...]
     field: str
+    policy: TrafficPolicy = TrafficPolicy.CLUSTER
     inside: InsideProgram | None = None
     is_bound: bool = False
 

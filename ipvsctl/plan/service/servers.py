@@ -90,6 +90,7 @@ def server_program(
         real_servers=chosen,
         entries=tuple(entries),
         field=frontend.field,
+        policy=frontend.policy,
         inside=inside,
         is_bound=frontend.is_bound,
     )

@@ -31,6 +31,7 @@ GOOD = NodeFacts(
         "net/ipv6/conf/all/forwarding": "1",
         LOCAL_PORTS_SYSCTL: "32768\t60999",
     },
+    links=("eth0", "lo"),
     bridges=(),
     processes=("calico-node",),
     sockets=frozenset(),
@@ -78,6 +79,14 @@ def test_a_node_that_is_ready() -> None:
             "of kube-proxy's iptables mode: KUBE-SEP-C and 2 more",
         ),
         (but(chains=frozenset({"CILIUM_INPUT"})), Severity.NOTE, "CILIUM_INPUT"),
+        (
+            but(
+                chains=frozenset({"KUBE-ROUTER-SERVICES", "KUBE-ROUTER-INPUT"}),
+                links=("eth0", "kube-dummy-if"),
+            ),
+            Severity.PROBLEM,
+            "of kube-router's service proxy: KUBE-ROUTER-SERVICES and 1 more",
+        ),
         (
             beside(nft_tables=("ip kube-proxy", "ip6 kube-proxy")),
             Severity.PROBLEM,
