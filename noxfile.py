@@ -285,7 +285,8 @@ def bench(session: nox.Session) -> None:
     start = Path(session.create_tmp(), "start.json")
     session.run(*bench, "--figures", "start", "--json", str(start))
     merge = ("--merge", str(start))
-    _in_lab(session, 3600, *bench, *merge, *session.posargs, mem="6G")
+    options = _SECOND_KERNEL if "firewalls" in session.posargs else ()
+    _in_lab(session, 3600, *bench, *merge, *session.posargs, mem="6G", options=options)
 
 
 @nox.session(venv_backend="none")

@@ -9,14 +9,17 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.firewalls_page import firewall_lines
 from tests.bench.machine import describe
+from tests.bench.page import PAGE as PERFORMANCE
 from tests.bench.page import write
-from tests.bench.report import TITLES, Results, lines
+from tests.bench.report import TITLES, Results, lines, markdown
 from tests.bench.sizes import Figures
 from tests.reliability.page import flood_lines, put
 
@@ -28,11 +31,12 @@ ONCE = {
     "looplag": 10_000,
     "api": 10_000,
     "long list": 4_000,
-    "firewalls": 10_000,
     "list": 10_000,
     "start": 0,
 }
 FIGURES = (*SIZED, *ONCE)
+FIREWALLS = "firewalls"
+"""Of the lab's second kernel: the first one has no nftables."""
 SERVICES = (1_000, 5_000, 10_000)
 """Those that any lab has room for."""
 
@@ -43,7 +47,10 @@ def main() -> int:
     parser.add_argument("--services", type=int, nargs="+", default=list(SERVICES))
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument(
-        "--figures", nargs="+", choices=FIGURES, help="all that are not merged"
+        "--figures",
+        nargs="+",
+        choices=(*FIGURES, FIREWALLS),
+        help=f"all that are not merged, but {FIREWALLS}",
     )
     parser.add_argument("--seconds", type=float, default=60, help="of churn")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -62,6 +69,11 @@ def main() -> int:
         action="store_true",
         help="write what floods do to others into docs/reliability.md",
     )
+    parser.add_argument(
+        "--write-firewalls",
+        action="store_true",
+        help=f"write the {FIREWALLS} beside each other into docs/performance.md",
+    )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
     is_whole = True
@@ -77,7 +89,7 @@ def main() -> int:
             sizes = {int(services): found for services, found in by_size.items()}
             results.setdefault(name, {}).update(sizes)
     for name in options.figures or [f for f in FIGURES if f not in results]:
-        for services in options.services if name in SIZED else [ONCE[name]]:
+        for services in _sizes(name, options.services):
             print(f"measuring {name}, {services:,} Services", file=sys.stderr)
             words = (name, services, options.endpoints, options.seconds)
             try:
@@ -90,8 +102,19 @@ def main() -> int:
     if options.json:
         text = json.dumps({"machine": machine, "results": ordered}, indent=2)
         options.json.write_text(text + "\n")
+    _write(options, ordered, machine)
+    found = [*lines(ordered), *firewall_lines(ordered.get(FIREWALLS, {}))]
+    return int(not is_whole or any(line.holds is False for line in found))
+
+
+def _write(
+    options: argparse.Namespace, ordered: Results, machine: Mapping[str, str]
+) -> None:
     if options.write:
         write(lines(ordered), machine)
+    if options.write_firewalls:
+        found = markdown(firewall_lines(ordered[FIREWALLS])).splitlines()
+        put(FIREWALLS, found, PERFORMANCE)
     if options.write_floods:
         put(
             "floods",
@@ -99,7 +122,12 @@ def main() -> int:
                 *(ordered[name][ONCE[name]] for name in ("floods", "long list"))
             ),
         )
-    return int(not is_whole or any(line.holds is False for line in lines(ordered)))
+
+
+def _sizes(name: str, asked: list[int]) -> list[int]:
+    if name == FIREWALLS:
+        return [10_000]
+    return asked if name in SIZED else [ONCE[name]]
 
 
 def _measure(name: str, services: int, endpoints: int, seconds: float) -> Figures:
@@ -118,7 +146,7 @@ def show(results: Results) -> None:
     table = Table(title="In the lab's kernel", box=None)
     for title in TITLES:
         table.add_column(title, justify="left" if title == "figure" else "right")
-    for line in lines(results):
+    for line in (*lines(results), *firewall_lines(results.get(FIREWALLS, {}))):
         table.add_row(*line.fields, style="red" if line.holds is False else None)
     Console(width=140, file=sys.stdout).print(table)
 

@@ -1,7 +1,7 @@
 """Figures as lines of one table, each beside its floor and its goal."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tests.bench.sizes import Figures
@@ -81,7 +81,7 @@ def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "cold sync, each Service",
             f"{services:,}",
-            _ms(each),
+            in_ms(each),
             "",
             f"{ratio:.2f}",
             "<= 1.3 x at 1,000" if is_goal else "",
@@ -113,8 +113,8 @@ def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             yield Line(
                 f"one change, {part}",
                 f"{services:,}",
-                _ms(taken),
-                _ms(found["change, floor"]),
+                in_ms(taken),
+                in_ms(found["change, floor"]),
                 f"{taken / found['change, floor']:.1f}",
                 f"<= {limit_s * 1000:.0f} ms",
                 taken <= limit_s,
@@ -162,9 +162,9 @@ def _churn(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "churn, changes a second", size, f"{rate:.0f}", goal="200", holds=keeps_up
         )
-        yield Line("churn, median", size, _ms(found["churn, median"]))
+        yield Line("churn, median", size, in_ms(found["churn, median"]))
         p99 = found["churn, p99"]
-        yield Line("churn, p99", size, _ms(p99), goal="<= 250 ms", holds=p99 <= 0.25)
+        yield Line("churn, p99", size, in_ms(p99), goal="<= 250 ms", holds=p99 <= 0.25)
         yield Line("churn, share of a CPU", size, f"{found['churn, CPU']:.0%}")
         for part in ("median", "p99", "worst"):
             waited = found[f"audit, {part}"]
@@ -172,7 +172,7 @@ def _churn(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             yield Line(
                 f"event during an audit, {part}",
                 size,
-                _ms(waited),
+                in_ms(waited),
                 goal="<= 50 ms" if is_goal else "",
                 holds=waited <= 0.05 if is_goal else None,
             )
@@ -204,16 +204,18 @@ def _others(
                 yield Line(
                     f"{phase}: takes",
                     size,
-                    _s(took) if goal_s is None else _ms(took),
+                    _s(took) if goal_s is None else in_ms(took),
                     goal="" if goal_s is None else f"<= {goal_s * 1000:.0f} ms",
                     holds=None if goal_s is None else took <= goal_s,
                 )
-            yield Line(f"{phase}: others, median", size, _ms(found[f"{name}, median"]))
+            yield Line(
+                f"{phase}: others, median", size, in_ms(found[f"{name}, median"])
+            )
             p99 = found[f"{name}{ends}"]
             yield Line(
                 f"{phase}: others, p99",
                 size,
-                _ms(p99),
+                in_ms(p99),
                 goal=f"<= {most_ms:.0f} ms",
                 holds=p99 * 1000 <= most_ms,
             )
@@ -221,7 +223,7 @@ def _others(
         yield Line(
             f"{title}: `/livez`, worst of them all",
             size,
-            _ms(worst),
+            in_ms(worst),
             goal="< 1 s",
             holds=worst < 1,
         )
@@ -249,25 +251,31 @@ def _looplag(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         for phase, words in phases.items():
             name = f"event loop not back, {words}"
             p99 = found[f"looplag, {phase}, lag, p99"]
-            yield Line(f"{name}: p99", size, _ms(p99))
+            yield Line(f"{name}: p99", size, in_ms(p99))
             worst = found[f"looplag, {phase}, lag, worst"]
             floor = found[f"looplag, {phase}, floor, worst"]
             yield Line(
                 f"{name}: worst",
                 size,
-                _ms(worst),
-                _ms(floor),
+                in_ms(worst),
+                in_ms(floor),
                 goal="<= 20 ms more",
                 holds=worst - floor <= 0.02,
             )
         for phase in ("alone", "asked"):
             name = f"event to kernel, {phases[phase]}"
             yield Line(
-                f"{name}: median", size, _ms(found[f"looplag, {phase}, event, median"])
+                f"{name}: median",
+                size,
+                in_ms(found[f"looplag, {phase}, event, median"]),
             )
             p99 = found[f"looplag, {phase}, event, p99"]
             yield Line(
-                f"{name}: p99", size, _ms(p99), goal="<= 50 ms", holds=p99 <= 0.05
+                f"{name}: p99",
+                size,
+                in_ms(p99),
+                goal="<= 50 ms",
+                holds=p99 <= 0.05,
             )
         worst = found["looplag, answers, worst"]
         asked = f"{found['looplag, answers, asked']:.0f} answers"
@@ -299,7 +307,7 @@ def _long_list(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             f"{name}: `/livez`, worst",
             size,
-            _ms(worst),
+            in_ms(worst),
             goal="< 1 s",
             holds=worst < 1 and not found["livez, refused"],
         )
@@ -329,15 +337,15 @@ def _start(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             yield Line(
                 f"CPU of `ipvsctl {words}`, {where}",
                 "",
-                _ms(used),
-                _ms(found["start, floor"]),
+                in_ms(used),
+                in_ms(found["start, floor"]),
                 f"{used / found['start, floor']:.1f}",
                 "<= 150 ms",
                 used <= 0.15,
             )
 
 
-def markdown(found: list[Line]) -> str:
+def markdown(found: Iterable[Line]) -> str:
     """The lines as a table of a page."""
     rows = [TITLES, ("---",) * len(TITLES), *(line.fields for line in found)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -347,7 +355,8 @@ def _s(seconds: float) -> str:
     return f"{seconds:.2f} s"
 
 
-def _ms(seconds: float) -> str:
+def in_ms(seconds: float) -> str:
+    """As the table has them."""
     return f"{seconds * 1000:.2f} ms"
 
 
