@@ -20,6 +20,9 @@ DOCS = ROOT / "docs"
 
 OTHERS = {
     "KUBE-IPTABLES-HINT",  # the kubelet
+    "KUBE-ROUTER",  # the beginning of many of kube-router
+    "KUBE-ROUTER-HAIRPIN",
+    "KUBE-ROUTER-SERVICES",
     "KUBE-SVC",  # kube-proxy in iptables mode
 }
 """Chains of others that pages name."""
