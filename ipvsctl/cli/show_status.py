@@ -296,7 +296,9 @@ def _server_notes(server: VirtualServerStatus) -> Iterator[Span]:
     for clause in server.lacks:
         yield Span(clause, _ALARM)
     if server.persistence_timeout_s is not None:
-        yield Span(f"persistent {server.persistence_timeout_s}s", "dim")
+        bits = server.persistence_bits
+        network = "" if bits is None else f" for each /{bits}"
+        yield Span(f"persistent {server.persistence_timeout_s}s{network}", "dim")
     for flag in server.flags:
         yield Span(flag, "dim")
 
@@ -308,6 +310,10 @@ def _real_server_notes(real: RealServerStatus, style: str) -> Iterator[Span]:
     if real.draining_s is not None:
         text += f" {duration(real.draining_s)}"
     yield Span(text, style or "dim")
+    if real.is_full:
+        yield Span(f"full: {real.max_connections} connections", _ALARM)
+    elif real.max_connections:
+        yield Span(f"at most {real.max_connections} connections", "dim")
 
 
 def _address(server: VirtualServerStatus) -> str:

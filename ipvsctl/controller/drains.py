@@ -1,6 +1,6 @@
 """How long real servers have been draining."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from ipvsctl.model.ipvs import VirtualServerKey
@@ -12,10 +12,13 @@ class DrainClock:
 
     The kernel says that a real server drains (weight 0), not since when. A restart
     starts the time anew, so a drain is bounded by one limit per daemon's life.
+
+    Args:
+        limit_s: the time limit of a virtual server, in seconds.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, limit_s: Callable[[VirtualServerKey], float]) -> None:
+        self._limit_s = limit_s
         self._since: dict[Drain, float] = {}
 
     @property
@@ -53,9 +56,9 @@ class DrainClock:
             self._since.pop(drain, None)
 
     def expired(self, now_s: float) -> frozenset[Drain]:
-        """Drains older than the time limit."""
+        """Drains older than their time limit."""
         return frozenset(
             drain
             for drain, since in self._since.items()
-            if now_s - since >= self._timeout_s
+            if now_s - since >= self._limit_s(drain[0])
         )

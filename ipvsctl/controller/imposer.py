@@ -47,7 +47,7 @@ class Imposer:
         self._config = config
         self._desired = desired
         self._clock = clock
-        self.drain_clock = DrainClock(config.drain_timeout_s)
+        self.drain_clock = DrainClock(self._drain_limit_s)
         self.holding = Holding(desired)
         self.crowds = Crowds()
         self.pace = Pace()
@@ -107,6 +107,11 @@ class Imposer:
             foreign=self._desired.foreign | taken if taken else self._desired.foreign,
             whole=whole,
         )
+
+    def _drain_limit_s(self, key: VirtualServerKey) -> float:
+        program = self._desired.server(key)
+        limit_s = self._config.drain_timeout_s
+        return limit_s if program is None else program.drain_timeout_s
 
     def _sync(self, change: DesiredChange) -> SyncReport:
         begun_s = self._clock()

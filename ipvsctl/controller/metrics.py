@@ -19,6 +19,7 @@ from ipvsctl.model.subject import RulesSubject
 from ipvsctl.plan.diff.ops import DeleteVirtualServer, FailedOp
 from ipvsctl.plan.report.counts import count_foreign
 from ipvsctl.plan.report.drift import DRIFTING_KINDS, find_drift
+from ipvsctl.plan.report.full import count_full
 from ipvsctl.plan.report.traffic import Traffic, TrafficLedger
 from ipvsctl.plan.union.frozen import DesiredLookups
 from ipvsctl.serve import metric_table as table
@@ -117,6 +118,8 @@ class MetricsObserver:
         if not observed.blind & EVIDENCE:
             foreign = await asyncio.to_thread(count_foreign, observed, self._desired)
             self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
+            full = await asyncio.to_thread(count_full, observed)
+            self._metrics.set(table.FULL_VIRTUAL_SERVERS, to=full)
         if not done.is_first:
             found, repaired = await asyncio.to_thread(_drift, done, self._tried)
             for metric, counts in (

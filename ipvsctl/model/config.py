@@ -158,6 +158,25 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     service_metrics: int = 20
 
 
+class PersistenceNetmask(msgspec.Struct, frozen=True):
+    """What is one client to session affinity: an address, or a network.
+
+    Attributes:
+        ipv4: length of the prefix that clients have in common.
+        ipv6: the same.
+    """
+
+    ipv4: int = 32
+    ipv6: int = 128
+
+    def __str__(self) -> str:
+        return f"{self.ipv4},{self.ipv6}"
+
+    def bits(self, family: IPFamily) -> int:
+        """That of a family."""
+        return self.ipv4 if family is IPFamily.IPV4 else self.ipv6
+
+
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that shape the kernel state and the pace of syncs.
 
@@ -203,6 +222,14 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             of its syncs costs much more.
         drain_timeout_s: an unwanted real server with connections is deleted at the
             latest after this many seconds at weight 0; 900, the IPVS TCP timeout.
+            Services say otherwise by the annotation `ipvsctl.io/drain-timeout`.
+        max_connections: how many connections an endpoint may have through one virtual
+            server of this node before it gets no new ones; those that are closing
+            count, as IPVS counts them. 0 is any number. Services say otherwise by the
+            annotation `ipvsctl.io/max-connections`.
+        persistence_netmask: clients whose addresses share so many bits, as
+            `IPv4,IPv6`, are one client to session affinity; `32,128` has each address
+            for itself. Services say otherwise by `ipvsctl.io/persistence-netmask`.
         drift_watch: audit at once when a link, an address, a table of nftables, or the
             number of virtual servers or of entries of an ipset shows that somebody else
             has changed something; true. False waits for the next audit.
@@ -270,6 +297,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sync_period_s: float = 30.0
     min_sync_period_s: float = 1.0
     drain_timeout_s: float = 900.0
+    max_connections: int = 0
+    persistence_netmask: PersistenceNetmask = PersistenceNetmask()
     drift_watch: bool = True
     compatibility: Compatibility = Compatibility.NONE
     short_circuit: bool = True

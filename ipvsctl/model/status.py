@@ -39,6 +39,7 @@ class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         node: name of the endpoint's node, "" when unknown; `zone` is that node's.
+        max_connections: from how many on it gets no new ones; 0 is no limit.
         draining_s: for how many seconds the drain has been seen, None if it has not.
     """
 
@@ -50,8 +51,14 @@ class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     active: int = 0
     inactive: int = 0
     persistent: int = 0
+    max_connections: int = 0
     standing: Standing
     draining_s: float | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """It gets no new connections for having enough."""
+        return 0 < self.max_connections <= self.active + self.inactive
 
 
 class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -63,6 +70,8 @@ class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         address: "" for a fwmark; then `protocol` is too.
         flags: kernel names without PERSISTENT, lower case.
         persistence_timeout_s: None without persistence.
+        persistence_bits: of their addresses, that clients share which are one; None
+            if each is its own.
         bound: whether its address, or a route to it, is on the VIP link; None if it
             need not be, since it is the node's own or the virtual server is foreign.
         sets: sets of ours it is an entry of.
@@ -79,6 +88,7 @@ class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     scheduler: str
     flags: tuple[str, ...] = ()
     persistence_timeout_s: int | None = None
+    persistence_bits: int | None = None
     bound: bool | None = None
     sets: tuple[str, ...] = ()
     why: str = ""

@@ -168,6 +168,11 @@ FOREIGN_VIRTUAL_SERVERS: Final = _gauge(
     "ipvsctl_foreign_virtual_servers",
     "Virtual servers of others, left alone; as of the last audit.",
 )
+FULL_VIRTUAL_SERVERS: Final = _gauge(
+    "ipvsctl_full_virtual_servers",
+    "Virtual servers that refuse new clients, since each of their real servers has as"
+    " many connections as it may have (maxConnections); as of the last audit.",
+)
 DRAINING: Final = _gauge(
     "ipvsctl_draining_real_servers",
     "Real servers at weight 0 until their connections end.",
@@ -278,6 +283,7 @@ OWN_METRICS: Final = (
     EMPTY_VIRTUAL_SERVERS,
     PORTS_WITHOUT_ENDPOINTS,
     FOREIGN_VIRTUAL_SERVERS,
+    FULL_VIRTUAL_SERVERS,
     DRAINING,
     OLDEST_DRAIN,
     DRIFT_FOUND,

@@ -61,6 +61,9 @@ _BY_READER: Final = MappingProxyType[object, Schema](
         settings.node_address: _text(_ADDRESS),
         settings.node_name: _text(),
         settings.node_port_addresses: _list(_text(f"primary|{_NETWORK}")),
+        settings.persistence_netmask: _text(
+            r" *([0-9]+|[0-9]+(\.[0-9]+){3})? *(, *[0-9]* *)?"
+        ),
         settings.ports: _list(_integer(1, 65535)),
         settings.scheduler: {"enum": sorted(SCHEDULERS)},
         settings.text: _text(),

@@ -164,6 +164,11 @@ VALUES: tuple[tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...]], ...] = (
         ("", "0x20000", 131072, "a-z/0"),
     ),
     (
+        ("ipvsctl.persistenceNetmask",),
+        ("24", "24,64", ",64", "255.255.255.0,48", None),
+        ("a", "24;64", 24),
+    ),
+    (
         ("ipvsctl.reservedNodePorts",),
         ([22, 10250], [], None),
         ([0], [65536], ["22"], "22"),

@@ -183,9 +183,13 @@ class Connection:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         self._sock.close()
 
+    def send(self) -> None:
+        """Send a message, and wait for nothing."""
+        self._sock.sendall(b"who?")
+
     def ask(self) -> Answer:
         """Send a message and wait for the answer."""
-        self._sock.sendall(b"who?")
+        self.send()
         data = self._sock.recv(_MAX_BYTES)
         if not data:
             raise ConnectionResetError("closed by the server")

@@ -176,11 +176,13 @@ _OWN: Final = (
     _pointer("firewall", "firewall", settings.one_of(FirewallKind)),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
+    _pointer("maxConnections", "max_connections", settings.count, settings.count_word),
     _pointer("minSyncPeriod", "min_sync_period_s", settings.duration),
     _limit("namespaceHealthChecks", "namespace_health_checks"),
     _limit("namespaceMarks", "namespace_marks"),
     _limit("namespaceRealServers", "namespace_real_servers"),
     _limit("namespaceVirtualServers", "namespace_virtual_servers"),
+    _pointer("persistenceNetmask", "persistence_netmask", settings.persistence_netmask),
     _pointer("procSys", "proc_sys", settings.directory),
     _limit("serviceMarks", "service_marks"),
     _pointer(

@@ -92,6 +92,11 @@ FLAGS: Final = (
         "Packet marks for clients inside the cluster, see --short-circuit.",
     ),
     Flag(
+        f"{OWN_KEY}.maxConnections",
+        "COUNT",
+        "Connections an endpoint may have at one address; 0: any number.",
+    ),
+    Flag(
         f"{OWN_KEY}.minSyncPeriod",
         "DURATION",
         "Least time between two syncs; 0s syncs at once.",
@@ -121,6 +126,11 @@ FLAGS: Final = (
         "A,B",
         "Ports that are no Service's node ports; none: only the daemon's own."
         "  [default: 22,10250]",
+    ),
+    Flag(
+        f"{OWN_KEY}.persistenceNetmask",
+        "IPV4,IPV6",
+        "Prefix lengths within which clients are one to session affinity.",
     ),
     Flag(f"{OWN_KEY}.procSys", "DIR", "Where sysctls are read and written."),
     Flag(

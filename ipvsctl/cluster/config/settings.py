@@ -6,11 +6,12 @@ Every reader raises `ConfigError` with that path.
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from ipaddress import IPv4Address
 from typing import TypeVar
 
 from ipvsctl.cluster.config.duration import parse_duration
 from ipvsctl.cluster.text.scalars import Letter
-from ipvsctl.model.config import Listener, NodePortAddresses
+from ipvsctl.model.config import Listener, NodePortAddresses, PersistenceNetmask
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import SCHEDULERS
 from ipvsctl.model.marks import ALL_BITS, MarkRange
@@ -168,6 +169,36 @@ def count_word(word: str) -> object:
     """The number that a word of digits is; any other word stays as it is."""
     is_number = word.isascii() and word.isdigit() and len(word) <= _DIGITS_MAX
     return int(word) if is_number else word
+
+
+def persistence_netmask(field: str, value: object) -> PersistenceNetmask:
+    """Prefix lengths, `24`, `24,64` or `,64`; a family without one has all bits.
+
+    That of IPv4 may be a mask: `255.255.255.0,64`.
+    """
+    first, _, second = text(field, value).partition(",")
+    bits = []
+    for word, most in ((first.strip(), 32), (second.strip(), 128)):
+        found = _prefix_length(word, most) if word else most
+        if found is None:
+            reason = "not prefix lengths IPv4,IPv6 such as 24,64 (1-32, 1-128)"
+            raise ConfigError(field=field, value=value, reason=reason)
+        bits.append(found)
+    return PersistenceNetmask(*bits)
+
+
+def _prefix_length(word: str, most: int) -> int | None:
+    number = count_word(word)
+    if isinstance(number, int):
+        return number if 0 < number <= most else None
+    if most != 32:
+        return None
+    try:
+        mask = int(IPv4Address(word))
+    except ValueError:
+        return None
+    ones = mask.bit_count()
+    return ones if ones and mask == (0xFFFF_FFFF << (32 - ones)) & 0xFFFF_FFFF else None
 
 
 def node_name(field: str, value: object) -> str:

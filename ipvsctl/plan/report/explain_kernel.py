@@ -8,7 +8,12 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.explanation import Step, Verdict
-from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.parts import RULES
 from ipvsctl.model.sets import SetKey
@@ -23,9 +28,11 @@ from ipvsctl.model.subject import (
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.ops import Op, Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
+from ipvsctl.plan.report.full import all_are_full, is_full
 from ipvsctl.plan.report.op_text import op_text
 from ipvsctl.plan.report.unread import unread_part
 from ipvsctl.plan.service.program import ServerProgram
+from ipvsctl.plan.service.wishes import MAX_CONNECTIONS
 
 _MOST: Final = 8
 """Lines of one step that are shown."""
@@ -162,7 +169,8 @@ def _real_servers_step(
         drains = "" if age_s is None else f", drains for {age_s:.0f} s"
         lines.append(
             f"{real} weight {held[real].weight},"
-            f" {stats.active} active, {stats.inactive} inactive{drains}"
+            f" {stats.active} active, {stats.inactive} inactive"
+            f"{_limit(held[real], stats)}{drains}"
         )
     usable = sum(1 for real in held.values() if real.weight)
     ops = [op for op in mine if op.kind in {ObjectKind.REAL_SERVER, ObjectKind.FLOWS}]
@@ -173,9 +181,25 @@ def _real_servers_step(
     verdict = Verdict.OK if usable else Verdict.BROKEN
     if not held:
         found = "none: clients are answered that the port is unreachable"
+    remedy = ""
+    if all_are_full(held, counters):
+        verdict = Verdict.BROKEN
+        found += "; each is full: new connections are refused"
+        remedy = f"more endpoints, or a higher {MAX_CONNECTIONS} (maxConnections)"
     return Step(
-        verdict=verdict, subject="real servers", found=found, details=_some(lines)
+        verdict=verdict,
+        subject="real servers",
+        found=found,
+        details=_some(lines),
+        remedy=remedy,
     )
+
+
+def _limit(server: RealServer, stats: RealServerStats) -> str:
+    if not server.upper_threshold:
+        return ""
+    state = "full at" if is_full(server, stats) else "at most"
+    return f", {state} {server.upper_threshold}"
 
 
 def _connection_steps(inputs: ExplainInputs, key: VirtualServerKey) -> Iterator[Step]:

@@ -29,6 +29,8 @@ from ipvsctl.model.status import (
 )
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.diff.plan import owned_keys
+from ipvsctl.plan.report.full import all_are_full
+from ipvsctl.plan.report.order import real_order, server_order
 from ipvsctl.plan.report.status_inputs import StatusInputs
 from ipvsctl.plan.report.status_selection import selected
 from ipvsctl.plan.report.status_why import Lacks, why
@@ -124,7 +126,7 @@ class _View:
         owned -= self._desired.foreign
         rest = sorted(
             (k for k in self._state.virtual_servers if not self._desired.server(k)),
-            key=_order,
+            key=server_order,
         )
         return (
             tuple(self._unclaimed(key) for key in rest if key in owned),
@@ -220,10 +222,13 @@ class _View:
             scheduler=server.scheduler,
             flags=tuple(_flag_names(server.flags)),
             persistence_timeout_s=server.timeout_s if is_persistent else None,
+            persistence_bits=None
+            if server.netmask_bits == key.family.bits
+            else server.netmask_bits,
             bound=bound,
             sets=tuple(self._sets(key)),
             standing=standing,
-            why=why,
+            why=why or (_FULL if self._is_full(key) else ""),
             lacks=lacks,
             traffic=self._observed.traffic.get(key, TrafficStats()),
             # Packets that miss the virtual server miss them, too.
@@ -237,7 +242,7 @@ class _View:
         endpoints: Mapping[IPAddress, Endpoint],
     ) -> Iterator[RealServerStatus]:
         held = self._state.real_servers.get(key, EMPTY)
-        for found in sorted(wanted.keys() | held.keys(), key=_real_order):
+        for found in sorted(wanted.keys() | held.keys(), key=real_order):
             endpoint = endpoints.get(found.address)
             known = held.get(found)
             want = wanted.get(found)
@@ -257,7 +262,7 @@ class _View:
         self, key: VirtualServerKey, standing: Standing
     ) -> Iterator[RealServerStatus]:
         held = self._state.real_servers.get(key, EMPTY)
-        for found in sorted(held, key=_real_order):
+        for found in sorted(held, key=real_order):
             yield self._real_server(key, held[found], standing, None)
 
     def _real_server(
@@ -281,6 +286,7 @@ class _View:
             active=stats.active,
             inactive=stats.inactive,
             persistent=stats.persistent,
+            max_connections=server.upper_threshold,
             standing=standing,
             draining_s=self._drain_ages_s.get((key, server.key)),
         )
@@ -293,6 +299,10 @@ class _View:
                 if endpoint.address not in found or replaces(endpoint):
                     found[endpoint.address] = endpoint
         return found
+
+    def _is_full(self, key: VirtualServerKey) -> bool:
+        held = self._state.real_servers.get(key, EMPTY)
+        return all_are_full(held, self._observed.connections.get(key, EMPTY))
 
     def _is_bound(self, address: IPAddress | None) -> bool:
         return address in self._state.addresses or address in self._state.routes
@@ -309,6 +319,9 @@ class _View:
         for held_in, entries in self._entries.items():
             if entry in entries:
                 yield self._words.set_name(held_in)
+
+
+_FULL: Final = "full: each real server has all the connections it may have"
 
 
 def _standing(
@@ -333,17 +346,3 @@ def _different(
 def _flag_names(flags: ServiceFlags) -> Iterator[str]:
     for flag in flags & ~ServiceFlags.PERSISTENT:
         yield str(flag.name).lower()
-
-
-def _order(key: VirtualServerKey) -> tuple[int, int, int, int, int]:
-    return (
-        key.fwmark,
-        key.family,
-        int(key.address or 0),
-        key.port,
-        key.protocol or 0,
-    )
-
-
-def _real_order(key: RealServerKey) -> tuple[int, int, int]:
-    return key.address.version, int(key.address), key.port

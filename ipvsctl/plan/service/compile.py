@@ -192,7 +192,9 @@ def _compile_port(
     )
     usable = usable_endpoints(endpoints, node)
     # Every frontend of one policy leads to the same real servers: one mapping for all.
-    real_servers = real_servers_by_policy(usable, config, may_fall_back=may_fall_back)
+    real_servers = real_servers_by_policy(
+        usable, config, scheduling.wishes, may_fall_back=may_fall_back
+    )
     servers = []
     for frontend in frontends(service, port, index, family, node, config):
         if not allowance.serves(frontend.way, index, frontend.address):

@@ -59,6 +59,7 @@ class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     scheduler: str
     flags: ServiceFlags
     timeout_s: int
+    netmask_bits: int
     real_servers: Mapping[RealServerKey, RealServer]
     is_fallback: bool = True
 
@@ -69,7 +70,7 @@ class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             scheduler=self.scheduler,
             flags=self.flags,
             timeout_s=self.timeout_s,
-            netmask_bits=key.family.bits,
+            netmask_bits=self.netmask_bits,
         )
 
 
@@ -82,6 +83,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             them, in an owning set, is what makes it ours.
         field: where in the Service its address or port comes from.
         policy: whose endpoints its clients have.
+        drain_timeout_s: see `ProxyConfig`.
         inside: None where all clients have the same.
         is_bound: its address is a VIP to bind, in the node's way, and not one that
             another link of the host has.
@@ -94,6 +96,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     entries: tuple[SetMember, ...]
     field: str
     policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    drain_timeout_s: float = 0.0
     inside: InsideProgram | None = None
     is_bound: bool = False
 

@@ -9,6 +9,7 @@ from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPoli
 from ipvsctl.plan.rules.local_clients import local_clients
 from ipvsctl.plan.service.endpoints import PortEndpoint, UsableEndpoints
 from ipvsctl.plan.service.frontends import uses_cluster_endpoints
+from ipvsctl.plan.service.wishes import Wishes
 
 RealServers = Mapping[RealServerKey, RealServer]
 """Of one virtual server, in the order they are to be added."""
@@ -17,6 +18,7 @@ RealServers = Mapping[RealServerKey, RealServer]
 def real_servers_by_policy(
     usable: UsableEndpoints,
     config: ProxyConfig,
+    wishes: Wishes,
     *,
     may_fall_back: bool,
 ) -> Mapping[TrafficPolicy, RealServers]:
@@ -25,12 +27,13 @@ def real_servers_by_policy(
     Args:
         usable: the endpoints that each policy may use.
         config: whether weights count.
+        wishes: of the Service: how many connections each may have.
         may_fall_back: policy Local has the cluster's, if there are none here; see
             `falls_back`.
     """
-    everywhere = here = _real_servers(usable.cluster, config)
+    everywhere = here = _real_servers(usable.cluster, config, wishes)
     if usable.local or not may_fall_back:
-        here = _real_servers(usable.local, config)
+        here = _real_servers(usable.local, config, wishes)
     return {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
 
 
@@ -59,9 +62,11 @@ def falls_back(
 
 
 def _real_servers(
-    endpoints: tuple[PortEndpoint, ...], config: ProxyConfig
+    endpoints: tuple[PortEndpoint, ...], config: ProxyConfig, wishes: Wishes
 ) -> RealServers:
     if config.is_kube_proxy:
         # To it slices have no weights.
         return {e.server.key: RealServer(key=e.server.key) for e in endpoints}
+    if wishes.max_connections:
+        return {e.server.key: wishes.limited(e.server) for e in endpoints}
     return {e.server.key: e.server for e in endpoints}

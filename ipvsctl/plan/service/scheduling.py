@@ -9,6 +9,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import SCHEDULERS, ServiceFlags
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
+from ipvsctl.plan.service.wishes import MAX_CONNECTIONS, Wishes, read_wishes
 
 # Flags that keep a hashing scheduler from dropping packets: without fallback, `sh` and
 # `mh` keep choosing a real server of weight 0 and drop the packet (ip_vs_sh.c,
@@ -37,6 +38,9 @@ _NAMED: Final[Mapping[str, Mapping[str, ServiceFlags]]] = {
     "mh": {"mh-fallback": ServiceFlags.SCHED1, "mh-port": ServiceFlags.SCHED2},
 }
 
+# It keeps to the real server that it had for an address (ip_vs_lblc.c).
+_UNLIMITED: Final = frozenset({"lblc"})
+
 # Ours wins over the alias.
 SCHEDULER_ANNOTATIONS: Final = (
     "ipvsctl.io/scheduler",
@@ -52,11 +56,13 @@ class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
     """How the virtual servers of a Service choose among their real servers.
 
     Attributes:
+        wishes: what else it asks of them.
         problems: annotations that cannot be honoured.
     """
 
     scheduler: str
     flags: ServiceFlags
+    wishes: Wishes
     problems: tuple[Problem, ...] = ()
 
 
@@ -68,7 +74,11 @@ def choose_scheduling(
     A scheduler that does not exist, or that this kernel lacks, is a problem, and the
     configured one is used: another order of connections is better than none.
     """
-    usual = Scheduling(scheduler=config.scheduler, flags=_flags(config.scheduler, None))
+    usual = Scheduling(
+        scheduler=config.scheduler,
+        flags=_flags(config.scheduler, None),
+        wishes=read_wishes(service, config),
+    )
     if config.is_kube_proxy or not service.annotations:
         return usual
     annotations = dict(service.annotations)
@@ -82,6 +92,10 @@ def choose_scheduling(
             problems.append(_problem(service, name, wanted, said))
         else:
             scheduler = wanted
+    if usual.wishes.max_connections and scheduler in _UNLIMITED:
+        said = f"has no effect: {scheduler} looks at no limit"
+        limit = str(usual.wishes.max_connections)
+        problems.append(_problem(service, MAX_CONNECTIONS, limit, said))
     name, text = _first(annotations, FLAGS_ANNOTATIONS)
     flags = None
     if text:
@@ -96,7 +110,8 @@ def choose_scheduling(
     return Scheduling(
         scheduler=scheduler,
         flags=_flags(scheduler, flags),
-        problems=tuple(problems),
+        wishes=usual.wishes,
+        problems=(*problems, *usual.wishes.problems),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.ipvs import ServiceFlags, VirtualServer, VirtualServerKey
-from ipvsctl.model.net import family_of
+from ipvsctl.model.net import IPFamily, family_of
 from ipvsctl.model.objects import (
     NodeContext,
     Service,
@@ -23,6 +23,7 @@ from ipvsctl.plan.service.program import (
 )
 from ipvsctl.plan.service.real_servers import RealServers
 from ipvsctl.plan.service.scheduling import SOURCE_HASH, Scheduling
+from ipvsctl.plan.service.wishes import Wishes
 
 
 def server_program(
@@ -46,13 +47,15 @@ def server_program(
         scheduling: of all virtual servers of the Service.
     """
     family = family_of(frontend.address)
-    flags = scheduling.flags
+    wishes = scheduling.wishes
+    flags = scheduling.flags | wishes.flags(port)
     if service.affinity_timeout_s is not None:
         flags |= ServiceFlags.PERSISTENT
     entry = SetEntry(
         address=frontend.address, protocol=port.protocol, port=frontend.port
     )
-    entries = [SetMember(set_key(role, family), entry) for role in frontend.roles]
+    roles = wishes.roles(port, frontend.roles)
+    entries = [SetMember(set_key(role, family), entry) for role in roles]
     if frontend.way is WayIn.INGRESS_VIP:
         entries += source_range_entries(
             service, entry, family, node, is_kube_proxy=config.is_kube_proxy
@@ -71,7 +74,7 @@ def server_program(
             if not chosen and config.local_fallback is not LocalFallback.NONE:
                 chosen = everywhere
         elif config.has_short_circuit:
-            inside = _inside(service, frontend, everywhere, scheduling, config)
+            inside = _inside(service, port, frontend, everywhere, scheduling, config)
     return ServerProgram(
         port_name=ServicePortName(service.ref, port.name, port.protocol),
         way=frontend.way,
@@ -85,19 +88,28 @@ def server_program(
             scheduler=scheduling.scheduler,
             flags=flags,
             timeout_s=service.affinity_timeout_s or 0,
-            netmask_bits=family.bits,
+            netmask_bits=_netmask_bits(service, wishes, family),
         ),
         real_servers=chosen,
         entries=tuple(entries),
         field=frontend.field,
         policy=frontend.policy,
+        drain_timeout_s=wishes.drain_timeout_s,
         inside=inside,
         is_bound=frontend.is_bound,
     )
 
 
+def _netmask_bits(service: Service, wishes: Wishes, family: IPFamily) -> int:
+    """It says something to persistence alone."""
+    if service.affinity_timeout_s is None:
+        return family.bits
+    return wishes.netmask.bits(family)
+
+
 def _inside(
     service: Service,
+    port: ServicePort,
     frontend: Frontend,
     real_servers: RealServers,
     scheduling: Scheduling,
@@ -109,17 +121,23 @@ def _inside(
     to, whatever port its real server has (ip_vs_core.c:ip_vs_sched_persist). Where the
     two differ, clients are kept on their endpoint by a hash of their address.
     """
-    scheduler, flags, timeout_s = scheduling.scheduler, scheduling.flags, 0
+    scheduler, wishes, timeout_s = scheduling.scheduler, scheduling.wishes, 0
+    flags = scheduling.flags | wishes.flags(port)
+    family = family_of(frontend.address)
     if service.affinity_timeout_s is not None:
         if all(key.port == frontend.port for key in real_servers):
             flags |= ServiceFlags.PERSISTENT
             timeout_s = service.affinity_timeout_s
         else:
-            scheduler, flags = SOURCE_HASH
+            scheduler, hashing = SOURCE_HASH
+            flags = hashing | wishes.flags(port)
     return InsideProgram(
         scheduler=scheduler,
         flags=flags,
         timeout_s=timeout_s,
+        netmask_bits=_netmask_bits(service, wishes, family)
+        if timeout_s
+        else family.bits,
         real_servers=real_servers,
         is_fallback=config.local_fallback is not LocalFallback.NONE,
     )

@@ -31,6 +31,7 @@ from ipvsctl.model.objects import (
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.status import NodeStatus, Selection, Standing, Summary
+from ipvsctl.plan.report.full import count_full
 from ipvsctl.plan.report.status import node_status
 from ipvsctl.plan.report.status_inputs import StatusInputs
 from ipvsctl.plan.service.compile import compile_service
@@ -302,6 +303,50 @@ def test_what_closes_is_shown_until_it_is_gone() -> None:
     assert mark.way == "external IP, from inside, until its connections end"
     assert mark.standing is Standing.OK
     assert [real.standing for real in mark.real_servers] == [Standing.OK]
+
+
+@pytest.mark.parametrize(
+    ("active", "full", "why"),
+    [
+        ((1, 1), (False, False), ""),
+        ((2, 1), (True, False), ""),
+        ((2, 3), (True, True), "full: each real server has all the connections"),
+    ],
+)
+def test_full_real_servers_are_told(
+    active: tuple[int, int], full: tuple[bool, bool], why: str
+) -> None:
+    """Those with as many connections as they may have; when all have, it is the why."""
+    annotations = (("ipvsctl.io/max-connections", "2"),)
+    endpoints = (
+        Endpoint(address=POD.address, node_name="node-0"),
+        Endpoint(address=parse_address("172.16.1.1"), node_name="node-1"),
+    )
+    web = Node.of(service(annotations=annotations), endpoint_slice(endpoints=endpoints))
+    state = web.desired.state()
+    ((key, held),) = state.real_servers.items()
+    counted = {
+        real: RealServerStats(active=1, inactive=count - 1)
+        for real, count in zip(sorted(held, key=str), active, strict=True)
+    }
+    observed = Observed(state=state, connections={key: counted})
+    (server,) = web.status(observed).services[0].virtual_servers
+    assert tuple(real.is_full for real in server.real_servers) == full
+    assert {real.max_connections for real in server.real_servers} == {2}
+    assert server.why.startswith(why) is True
+    assert bool(server.why) is bool(why)
+    assert server.is_well is not bool(why)
+    assert count_full(observed) == bool(why)
+
+
+def test_a_network_of_clients_is_told() -> None:
+    """Beside the time that they keep their endpoint."""
+    sticky = service(
+        affinity_timeout_s=600,
+        annotations=(("ipvsctl.io/persistence-netmask", "24"),),
+    )
+    (server,) = Node.of(sticky, endpoint_slice()).status().services[0].virtual_servers
+    assert (server.persistence_timeout_s, server.persistence_bits) == (600, 24)
 
 
 def foreign(address: str) -> VirtualServer:

