@@ -76,7 +76,9 @@ class Daemon:
         self._store = store
         self._config = config
         self._source = source
-        self._reconciler = Reconciler(kernel=kernel, config=config, store=store)
+        self._reconciler = Reconciler(
+            kernel=kernel, config=config, store=store, lasts=True
+        )
         capabilities = kernel.capabilities()
         self.metrics = metrics = Metrics()
         release = ".".join(map(str, capabilities.release))

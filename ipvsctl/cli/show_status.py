@@ -24,6 +24,7 @@ _STYLES: Mapping[Standing, str] = MappingProxyType(
         Standing.OK: "",
         Standing.TERMINATING: "yellow",
         Standing.DRAINING: "yellow",
+        Standing.WARMING: "yellow",
         Standing.DIFFERENT: "red",
         Standing.UNWANTED: "red",
         Standing.MISSING: "bold red",
@@ -307,6 +308,8 @@ def _real_server_notes(real: RealServerStatus, style: str) -> Iterator[Span]:
     if real.standing is Standing.UNKNOWN:
         return
     text = real.standing.value
+    if real.whole_weight:
+        text += f" {real.weight * 100 // real.whole_weight}%"
     if real.draining_s is not None:
         text += f" {duration(real.draining_s)}"
     yield Span(text, style or "dim")

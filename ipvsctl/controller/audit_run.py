@@ -33,6 +33,7 @@ from ipvsctl.plan.diff.ops import (
     Report,
 )
 from ipvsctl.plan.diff.plan import diff_in_steps, drains, with_held
+from ipvsctl.plan.diff.ramp import Ramps
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.health_checks import ServiceHealth
 
@@ -148,7 +149,7 @@ class AuditRun:
         imposer.holding.audited(options.hold)
         if options.hold is not None:
             desired = with_held(observed, desired, options.hold, options.foreign)
-        yield from self._note_drains(observed, desired)
+        yield from self._note_drains(observed, desired, options.ramps)
         confirm(reconciler.desired, plan, report)
         return SyncReport(
             plan=plan,
@@ -213,11 +214,15 @@ class AuditRun:
             applied=len(done) - len(failed), failed=tuple(failed)
         )
 
-    def _note_drains(self, observed: Observed, desired: NodeState) -> Steps[None]:
-        """Tell the clock which real servers drain, but for those a sync has told."""
+    def _note_drains(
+        self, observed: Observed, desired: NodeState, ramps: Ramps | None
+    ) -> Steps[None]:
+        """Tell the clocks what drains and what grows, but for what a sync has told."""
         if Part.IPVS in observed.blind:
             return
         clock = self._reconciler.imposer.drain_clock
+        ramp_clock = self._reconciler.imposer.ramp_clock
+        ramp_clock.keep(desired.virtual_servers)
         gone = clock.keys - desired.virtual_servers.keys()
         clock.update(gone, (), self._reconciler.clock())
         for some in parts(tuple(desired.virtual_servers), STEP_KEYS):
@@ -225,6 +230,7 @@ class AuditRun:
             keys = frozenset(key for key in some if not self.touched.has(key))
             found = drains(observed, desired, keys)
             clock.update(keys, found, self._reconciler.clock())
+            ramp_clock.update(ramps, keys, observed, desired)
 
     def _outcome(self, report: SyncReport) -> AuditOutcome:
         reconciler = self._reconciler

@@ -9,6 +9,7 @@ from ipvsctl.controller.compile_queue import Pace
 from ipvsctl.controller.crowds import Crowds, Cut
 from ipvsctl.controller.drains import DrainClock
 from ipvsctl.controller.holding import Holding
+from ipvsctl.controller.ramp_clock import RampClock
 from ipvsctl.controller.sync_report import SyncReport, confirm, with_refusals
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
@@ -30,6 +31,7 @@ class Imposer:
 
     Attributes:
         drain_clock: how long real servers drain.
+        ramp_clock: how long they have been getting more weight.
         holding: what may not be taken from the kernel.
         crowds: the virtual servers that are changed portion by portion.
         pace: how much a change may have.
@@ -42,12 +44,14 @@ class Imposer:
         config: ProxyConfig,
         desired: Desired,
         clock: Callable[[], float],
+        lasts: bool,
     ) -> None:
         self._kernel = kernel
         self._config = config
         self._desired = desired
         self._clock = clock
         self.drain_clock = DrainClock(self._drain_limit_s)
+        self.ramp_clock = RampClock(desired, clock, lasts=lasts)
         self.holding = Holding(desired)
         self.crowds = Crowds()
         self.pace = Pace()
@@ -76,6 +80,7 @@ class Imposer:
         # Every drain known of is looked at again, or its virtual server is gone.
         cut = Cut(observed=observed, desired=self._desired.state())
         done = self._apply(cut, self.drain_clock.keys, begun_s)
+        self.ramp_clock.keep(cut.desired.virtual_servers)
         self.crowds.note(done.plan, done.report)
         self.holding.audited(self.holding.hold)
         return done
@@ -105,6 +110,7 @@ class Imposer:
             short_circuits=self._desired.short_circuits,
             hold=self.holding.hold,
             foreign=self._desired.foreign | taken if taken else self._desired.foreign,
+            ramps=self.ramp_clock.ramps(),
             whole=whole,
         )
 
@@ -158,6 +164,8 @@ class Imposer:
         confirm(self._desired, plan, report)
         now = self._clock()
         if Part.IPVS not in observed.blind:
+            every = cut.desired.virtual_servers.keys() - cut.crowds
+            self.ramp_clock.update(options.ramps, every, observed, cut.desired)
             self.drain_clock.update(looked_at, drains(observed, desired), now)
             for key in cut.crowds:
                 back = desired.real_servers.get(key, EMPTY)

@@ -128,12 +128,15 @@ def _see(
     hold = options.hold
     if hold is not None:
         hold = msgspec.structs.replace(hold, known=hold.known.copy())
+    ramps = options.ramps
+    if ramps is not None:
+        ramps = msgspec.structs.replace(ramps, desired=desired, begun={**ramps.begun})
     return Seen(
         observed=observed,
         desired=desired,
         context=reconciler.context,
         options=msgspec.structs.replace(
-            options, hold=hold, short_circuits=desired.short_circuits
+            options, hold=hold, short_circuits=desired.short_circuits, ramps=ramps
         ),
         touched=touched,
         words=reconciler.words,

@@ -319,7 +319,9 @@ class Loop:
         while True:
             await self._sleep(DRAIN_CHECK_S)
             # After a change of many, all at once would keep others waiting.
-            for keys in parts(self._reconciler.draining, DRAINS_AT_ONCE):
+            reconciler = self._reconciler
+            every = reconciler.draining | reconciler.growing
+            for keys in parts(every, DRAINS_AT_ONCE):
                 await self._check_drains(frozenset(keys))
             self._teller.end_drains()
 

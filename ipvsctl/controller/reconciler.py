@@ -45,6 +45,9 @@ class Reconciler:
     in whose place another one is put; so is every answer of `desired` that is among
     `DesiredLookups`.
 
+    Args:
+        lasts: this process goes on with what it begins; see `Ramps`.
+
     Attributes:
         imposer: has what is desired imposed.
         has_absorbed: the kernel has been read once as far as that is needed to tell
@@ -58,6 +61,7 @@ class Reconciler:
         config: ProxyConfig,
         store: Store,
         clock: Callable[[], float] = time.monotonic,
+        lasts: bool = False,
     ) -> None:
         self.kernel = kernel
         self.config = config
@@ -66,7 +70,11 @@ class Reconciler:
         can = kernel.capabilities()
         self._compiler = Compiler(config=config, store=store, capabilities=can)
         self.imposer = Imposer(
-            kernel=kernel, config=config, desired=self.desired, clock=clock
+            kernel=kernel,
+            config=config,
+            desired=self.desired,
+            clock=clock,
+            lasts=lasts,
         )
         self._followers: list[ConcurrentChanges] = []
         self.has_absorbed = False
@@ -100,6 +108,11 @@ class Reconciler:
     def draining(self) -> frozenset[VirtualServerKey]:
         """Virtual servers with a real server that drains."""
         return self.imposer.drain_clock.keys
+
+    @property
+    def growing(self) -> frozenset[VirtualServerKey]:
+        """Virtual servers with a real server that has not its whole weight yet."""
+        return self.imposer.ramp_clock.keys
 
     def drain_ages_s(self) -> Mapping[Drain, float]:
         """For how many seconds each drain has been seen."""
@@ -181,10 +194,9 @@ class Reconciler:
     def recheck_drains(
         self, keys: AbstractSet[VirtualServerKey] | None = None
     ) -> DesiredChange:
-        """Virtual servers that drain, to be looked at again; None is all of them."""
-        return self._noted(
-            self.desired.unchanged(self.draining if keys is None else keys)
-        )
+        """Virtual servers that drain or grow, to be looked at again; None is all."""
+        every = self.draining | self.growing
+        return self._noted(self.desired.unchanged(every if keys is None else keys))
 
     def sync(self, change: DesiredChange) -> SyncReport:
         """See `Imposer.sync`."""

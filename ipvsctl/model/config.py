@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.model.ipvs import Timeouts
+from ipvsctl.model.ipvs import PersistenceNetmask, Timeouts
 from ipvsctl.model.limits import Limits
 from ipvsctl.model.marks import KUBELET_DROP_MARK, MarkRange
 from ipvsctl.model.net import (
@@ -158,25 +158,6 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     service_metrics: int = 20
 
 
-class PersistenceNetmask(msgspec.Struct, frozen=True):
-    """What is one client to session affinity: an address, or a network.
-
-    Attributes:
-        ipv4: length of the prefix that clients have in common.
-        ipv6: the same.
-    """
-
-    ipv4: int = 32
-    ipv6: int = 128
-
-    def __str__(self) -> str:
-        return f"{self.ipv4},{self.ipv6}"
-
-    def bits(self, family: IPFamily) -> int:
-        """That of a family."""
-        return self.ipv4 if family is IPFamily.IPV4 else self.ipv6
-
-
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that shape the kernel state and the pace of syncs.
 
@@ -206,6 +187,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         node_port_addresses: networks whose addresses of this node accept node ports,
             or `primary` alone for the Node's own; a family without a network has them
             on every address but loopback.
+        slow_start_s: how many seconds an endpoint that comes to others takes to get
+            its whole weight; 0 is none. Weights are tenfold then, and `rr` is `wrr`,
+            `lc` is `wlc`. Services say otherwise by `ipvsctl.io/slow-start`.
         strict_arp: answer ARP only for addresses of the link that was asked. Unset is
             "when a load-balancer VIP is bound", since otherwise every node answers
             for it; kube-proxy's default is false.
@@ -289,6 +273,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     masquerade_all: bool = False
     masquerade_bit: int = 14
     node_port_addresses: NodePortAddresses = NodePortAddresses()
+    slow_start_s: float = 0.0
     strict_arp: bool | None = None
     exclude_cidrs: tuple[IPNetwork, ...] = ()
     tcp_timeout_s: int = 0

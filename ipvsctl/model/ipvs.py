@@ -128,6 +128,25 @@ class VirtualServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         return text
 
 
+class PersistenceNetmask(msgspec.Struct, frozen=True):
+    """What is one client to session affinity: an address, or a network.
+
+    Attributes:
+        ipv4: length of the prefix that clients have in common.
+        ipv6: the same.
+    """
+
+    ipv4: int = 32
+    ipv6: int = 128
+
+    def __str__(self) -> str:
+        return f"{self.ipv4},{self.ipv6}"
+
+    def bits(self, family: IPFamily) -> int:
+        """That of a family."""
+        return self.ipv4 if family is IPFamily.IPV4 else self.ipv6
+
+
 class Timeouts(msgspec.Struct, gc=False, frozen=True):
     """Idle timeouts of IPVS connections, seconds.
 

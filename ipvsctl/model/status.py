@@ -24,6 +24,8 @@ class Standing(StrEnum):
     """Desired, although its endpoint is terminating: no other is ready."""
     DRAINING = "draining"
     """Not desired, at weight 0 until its connections end."""
+    WARMING = "warming up"
+    """Desired, and on the way to its whole weight."""
     DIFFERENT = "different"
     """Desired with other settings."""
     UNWANTED = "unwanted"
@@ -34,12 +36,18 @@ class Standing(StrEnum):
     """Nobody says what is desired: it is foreign, or no objects were read."""
 
 
+_WELL = frozenset(
+    {Standing.OK, Standing.TERMINATING, Standing.DRAINING, Standing.WARMING}
+)
+
+
 class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A real server.
 
     Attributes:
         node: name of the endpoint's node, "" when unknown; `zone` is that node's.
         max_connections: from how many on it gets no new ones; 0 is no limit.
+        whole_weight: that it will have; 0 if that is what it has.
         draining_s: for how many seconds the drain has been seen, None if it has not.
     """
 
@@ -52,6 +60,7 @@ class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     inactive: int = 0
     persistent: int = 0
     max_connections: int = 0
+    whole_weight: int = 0
     standing: Standing
     draining_s: float | None = None
 
@@ -104,10 +113,7 @@ class VirtualServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             self.standing is Standing.OK
             and self.bound is not False
             and not (self.why or self.lacks)
-            and all(
-                real.standing in {Standing.OK, Standing.TERMINATING, Standing.DRAINING}
-                for real in self.real_servers
-            )
+            and all(real.standing in _WELL for real in self.real_servers)
         )
 
 

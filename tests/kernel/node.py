@@ -43,7 +43,7 @@ class ProxiedNode:
                 firewall=_firewall(config),
             )
         self.reconciler = Reconciler(
-            kernel=self.kernel, config=config, store=Store(name)
+            kernel=self.kernel, config=config, store=Store(name), lasts=True
         )
 
     def take(self, *events: Event) -> None:

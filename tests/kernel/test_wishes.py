@@ -1,6 +1,7 @@
 """Limits and affinity that Services ask for, with packets."""
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from ipaddress import ip_interface
 import msgspec
 import pytest
 
-from ipvsctl.model.ipvs import ServiceFlags, VirtualServerKey
+from ipvsctl.model.ipvs import RealServerKey, ServiceFlags, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
@@ -119,6 +120,40 @@ def test_a_drain_ends_when_the_service_says(
         assert node.check_drains().plan
         with pytest.raises(OSError, match=r"reset|timed out"):
             held.ask()
+
+
+def test_one_that_comes_grows(
+    cluster: Cluster, servers: Servers, node: ProxiedNode
+) -> None:
+    """In the kernel, step by step; it gets a share that grows with its weight."""
+    serve(cluster, servers)
+    first, second = (cluster.pods[name] for name in PODS)
+    node.take(*slices(WEB, [first], TARGET_PORTS))
+    with_service(node, asking(slow_start="4s"))
+    node.take(*slices(WEB, [first, second], TARGET_PORTS))
+    node.sync()
+    key = VirtualServerKey(
+        family=IPFamily.IPV4, protocol=Protocol.TCP, address=CLUSTER_IPS[0], port=80
+    )
+
+    def weights() -> list[int]:
+        held = node.observe().state.real_servers[key]
+        return [held[RealServerKey(p.ipv4, 8080)].weight for p in (first, second)]
+
+    client = cluster.pods["pod-0-1"].netns
+    assert weights() == [10, 1]
+    met = Counter(ask(client, CLUSTER_IPS[0], 80).server for _ in range(11))
+    assert met == {first.name: 10, second.name: 1}
+    seen: list[int] = []
+    until = time.monotonic() + 30
+    while not seen or (seen[-1] < 10 and time.monotonic() < until):
+        node.check_drains()
+        seen.append(weights()[1])
+        time.sleep(0.3)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+    assert weights() == [10, 10]
+    assert node.audit().plan == ()
 
 
 WAYS = ("cluster IP", "external IP", "node port")

@@ -201,6 +201,7 @@ _OWN: Final = (
     _limit("serviceVirtualServers", "service_virtual_servers"),
     _pointer("serviceProxyName", "service_proxy_name", settings.label_value),
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
+    _pointer("slowStart", "slow_start_s", settings.duration),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),
     _pointer("vipBinding", "vip_binding", settings.one_of(VipBinding)),
     _pointer("vipLink", "vip_link", settings.vip_link),

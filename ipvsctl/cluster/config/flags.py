@@ -164,6 +164,11 @@ FLAGS: Final = (
         "Clients inside the cluster reach all endpoints of a Local address.",
     ),
     Flag(
+        f"{OWN_KEY}.slowStart",
+        "DURATION",
+        "How long an endpoint that comes takes to get its whole weight; 0s: none.",
+    ),
+    Flag(
         f"{OWN_KEY}.strictARP",
         "true|false",
         "Answer ARP only for addresses of the link that was asked.",

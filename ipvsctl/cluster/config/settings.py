@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from ipvsctl.cluster.config.duration import parse_duration
 from ipvsctl.cluster.text.scalars import Letter
-from ipvsctl.model.config import Listener, NodePortAddresses, PersistenceNetmask
+from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.model.ipvs import SCHEDULERS
+from ipvsctl.model.ipvs import SCHEDULERS, PersistenceNetmask
 from ipvsctl.model.marks import ALL_BITS, MarkRange
 from ipvsctl.model.net import IPAddress, IPNetwork, parse_address, parse_network
 

@@ -21,6 +21,7 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.presumed import presumed
+from ipvsctl.plan.diff.ramp import with_ramps
 from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.diff.servers import (
     DiffOptions,
@@ -81,8 +82,7 @@ def diff_in_steps(
     # What is only held is as it is: nothing to compare.
     keys = tuple(desired.virtual_servers)
     observed = without_moved(plan, observed, desired, options)
-    if options.hold is not None:
-        desired = with_held(observed, desired, options.hold, options.foreign)
+    desired = _for_now(observed, desired, options)
     state = observed.state
     _diff_settings(plan, state, desired)
     if desired.vip_link_up and not state.vip_link_up:
@@ -113,6 +113,15 @@ def diff_in_steps(
     if not (has_addresses and _has_routes(state, desired)):
         diff_vips(plan, state, desired, options)
     return plan.build()
+
+
+def _for_now(observed: Observed, desired: NodeState, options: DiffOptions) -> NodeState:
+    """What is desired until real servers have their weight, and the input is whole."""
+    if options.ramps is not None:
+        desired = with_ramps(observed, desired, options.ramps, options.whole.keys())
+    if options.hold is not None:
+        desired = with_held(observed, desired, options.hold, options.foreign)
+    return desired
 
 
 def _whole(desired: NodeState, options: DiffOptions) -> NodeState:

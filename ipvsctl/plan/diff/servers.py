@@ -25,6 +25,7 @@ from ipvsctl.plan.diff.ops import (
     UpdateVirtualServer,
 )
 from ipvsctl.plan.diff.plan_builder import PlanBuilder
+from ipvsctl.plan.diff.ramp import Ramps
 from ipvsctl.plan.diff.sets import NOTHING
 from ipvsctl.plan.diff.stages import Stage
 
@@ -44,6 +45,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
         short_circuits: fwmark virtual server -> that of the address it is for.
         hold: what may not be taken away; None is nothing.
         foreign: virtual servers that are left alone whatever the sets say.
+        ramps: which real servers start slowly; None if none does.
         whole: virtual server of whose real servers the states have a portion -> all
             that it is to have.
     """
@@ -55,6 +57,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
     hold: Hold | None = None
     foreign: AbstractSet[VirtualServerKey] = frozenset()
+    ramps: Ramps | None = None
     whole: Mapping[VirtualServerKey, RealServers] = EMPTY
 
     def excludes(self, key: VirtualServerKey) -> bool:

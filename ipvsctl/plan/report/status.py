@@ -31,6 +31,7 @@ from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.diff.plan import owned_keys
 from ipvsctl.plan.report.full import all_are_full
 from ipvsctl.plan.report.order import real_order, server_order
+from ipvsctl.plan.report.standing import as_different, is_growing, standing_of
 from ipvsctl.plan.report.status_inputs import StatusInputs
 from ipvsctl.plan.report.status_selection import selected
 from ipvsctl.plan.report.status_why import Lacks, why
@@ -150,12 +151,17 @@ class _View:
             service_port=program.port_name.port,
             way=program.way,
             bound=bound,
-            standing=_standing(known, program.server),
+            standing=standing_of(known, program.server),
             why=why(program, self._objects, self._node),
             lacks=tuple(self._lacks.of(program)),
             # It may have more than its program says, see `without_mark`.
             real_servers=tuple(
-                self._real_servers(key, self._desired.real_servers[key], endpoints)
+                self._real_servers(
+                    key,
+                    self._desired.real_servers[key],
+                    endpoints,
+                    is_slow=bool(program.slow_start_s),
+                )
             ),
         )
 
@@ -173,9 +179,14 @@ class _View:
             known or server,
             service_port=program.port_name.port,
             way=f"{program.way}, from inside{ends}",
-            standing=_standing(known, server),
+            standing=standing_of(known, server),
             real_servers=tuple(
-                self._real_servers(key, self._desired.real_servers[key], endpoints)
+                self._real_servers(
+                    key,
+                    self._desired.real_servers[key],
+                    endpoints,
+                    is_slow=bool(program.slow_start_s),
+                )
             ),
         )
 
@@ -232,7 +243,7 @@ class _View:
             lacks=lacks,
             traffic=self._observed.traffic.get(key, TrafficStats()),
             # Packets that miss the virtual server miss them, too.
-            real_servers=_different(real_servers) if is_missed else real_servers,
+            real_servers=as_different(real_servers) if is_missed else real_servers,
         )
 
     def _real_servers(
@@ -240,6 +251,8 @@ class _View:
         key: VirtualServerKey,
         wanted: Mapping[RealServerKey, RealServer],
         endpoints: Mapping[IPAddress, Endpoint],
+        *,
+        is_slow: bool,
     ) -> Iterator[RealServerStatus]:
         held = self._state.real_servers.get(key, EMPTY)
         for found in sorted(wanted.keys() | held.keys(), key=real_order):
@@ -251,12 +264,17 @@ class _View:
                     Standing.UNWANTED if known and known.weight else Standing.DRAINING
                 )
             else:
-                standing = _standing(known, want)
+                standing = standing_of(known, want)
                 if standing is Standing.OK and endpoint and endpoint.terminating:
                     standing = Standing.TERMINATING
+                if is_slow and known is not None and is_growing(known, want):
+                    standing = Standing.WARMING
             server = known or want
             if server is not None:
-                yield self._real_server(key, server, standing, endpoint)
+                told = self._real_server(key, server, standing, endpoint)
+                if standing is Standing.WARMING and want is not None:
+                    told = msgspec.structs.replace(told, whole_weight=want.weight)
+                yield told
 
     def _others(
         self, key: VirtualServerKey, standing: Standing
@@ -322,25 +340,6 @@ class _View:
 
 
 _FULL: Final = "full: each real server has all the connections it may have"
-
-
-def _standing(
-    known: VirtualServer | RealServer | None, wanted: VirtualServer | RealServer
-) -> Standing:
-    if known is None:
-        return Standing.MISSING
-    return Standing.OK if known == wanted else Standing.DIFFERENT
-
-
-def _different(
-    servers: tuple[RealServerStatus, ...],
-) -> tuple[RealServerStatus, ...]:
-    return tuple(
-        msgspec.structs.replace(real, standing=Standing.DIFFERENT)
-        if real.standing is Standing.OK
-        else real
-        for real in servers
-    )
 
 
 def _flag_names(flags: ServiceFlags) -> Iterator[str]:

@@ -84,6 +84,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         field: where in the Service its address or port comes from.
         policy: whose endpoints its clients have.
         drain_timeout_s: see `ProxyConfig`.
+        slow_start_s: how long an endpoint that comes takes to get its whole weight.
         inside: None where all clients have the same.
         is_bound: its address is a VIP to bind, in the node's way, and not one that
             another link of the host has.
@@ -97,6 +98,7 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     field: str
     policy: TrafficPolicy = TrafficPolicy.CLUSTER
     drain_timeout_s: float = 0.0
+    slow_start_s: float = 0.0
     inside: InsideProgram | None = None
     is_bound: bool = False
 

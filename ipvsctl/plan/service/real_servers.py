@@ -67,6 +67,7 @@ def _real_servers(
     if config.is_kube_proxy:
         # To it slices have no weights.
         return {e.server.key: RealServer(key=e.server.key) for e in endpoints}
-    if wishes.max_connections:
-        return {e.server.key: wishes.limited(e.server) for e in endpoints}
+    if wishes.changes_real_servers:
+        scale = wishes.scale(e.server.weight for e in endpoints)
+        return {e.server.key: wishes.wanted(e.server, scale) for e in endpoints}
     return {e.server.key: e.server for e in endpoints}

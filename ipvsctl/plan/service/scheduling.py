@@ -9,7 +9,12 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import SCHEDULERS, ServiceFlags
 from ipvsctl.model.objects import NodeContext, Service
 from ipvsctl.model.problem import Kind, Problem
-from ipvsctl.plan.service.wishes import MAX_CONNECTIONS, Wishes, read_wishes
+from ipvsctl.plan.service.wishes import (
+    MAX_CONNECTIONS,
+    SLOW_START,
+    Wishes,
+    read_wishes,
+)
 
 # Flags that keep a hashing scheduler from dropping packets: without fallback, `sh` and
 # `mh` keep choosing a real server of weight 0 and drop the packet (ip_vs_sh.c,
@@ -37,6 +42,9 @@ _NAMED: Final[Mapping[str, Mapping[str, ServiceFlags]]] = {
     "sh": {"sh-fallback": ServiceFlags.SCHED1, "sh-port": ServiceFlags.SCHED2},
     "mh": {"mh-fallback": ServiceFlags.SCHED1, "mh-port": ServiceFlags.SCHED2},
 }
+
+# Those that look at weights, and for those that do not the one that is alike and does.
+_WEIGHTED: Final = {"rr": "wrr", "lc": "wlc", "wrr": "wrr", "wlc": "wlc", "sed": "sed"}
 
 # It keeps to the real server that it had for an address (ip_vs_lblc.c).
 _UNLIMITED: Final = frozenset({"lblc"})
@@ -74,13 +82,13 @@ def choose_scheduling(
     A scheduler that does not exist, or that this kernel lacks, is a problem, and the
     configured one is used: another order of connections is better than none.
     """
-    usual = Scheduling(
-        scheduler=config.scheduler,
-        flags=_flags(config.scheduler, None),
-        wishes=read_wishes(service, config),
-    )
-    if config.is_kube_proxy or not service.annotations:
-        return usual
+    wishes = read_wishes(service, config)
+    if config.is_kube_proxy:
+        return Scheduling(
+            scheduler=config.scheduler,
+            flags=_flags(config.scheduler, None),
+            wishes=wishes,
+        )
     annotations = dict(service.annotations)
     problems: list[Problem] = []
     scheduler = config.scheduler
@@ -92,9 +100,11 @@ def choose_scheduling(
             problems.append(_problem(service, name, wanted, said))
         else:
             scheduler = wanted
-    if usual.wishes.max_connections and scheduler in _UNLIMITED:
+    scheduler, wishes, slow = _slow_start(service, scheduler, wishes)
+    problems += slow
+    if wishes.max_connections and scheduler in _UNLIMITED:
         said = f"has no effect: {scheduler} looks at no limit"
-        limit = str(usual.wishes.max_connections)
+        limit = str(wishes.max_connections)
         problems.append(_problem(service, MAX_CONNECTIONS, limit, said))
     name, text = _first(annotations, FLAGS_ANNOTATIONS)
     flags = None
@@ -110,9 +120,23 @@ def choose_scheduling(
     return Scheduling(
         scheduler=scheduler,
         flags=_flags(scheduler, flags),
-        wishes=usual.wishes,
-        problems=(*problems, *usual.wishes.problems),
+        wishes=wishes,
+        problems=(*problems, *wishes.problems),
     )
+
+
+def _slow_start(
+    service: Service, scheduler: str, wishes: Wishes
+) -> tuple[str, Wishes, tuple[Problem, ...]]:
+    """The scheduler with which endpoints can start slowly, and whether they do."""
+    if not wishes.slow_start_s:
+        return scheduler, wishes, ()
+    if scheduler in _WEIGHTED:
+        return _WEIGHTED[scheduler], wishes, ()
+    known = ", ".join(_WEIGHTED)
+    reason = f"has no effect with scheduler {scheduler}, only with {known}"
+    told = _problem(service, SLOW_START, f"{wishes.slow_start_s:g}s", reason)
+    return scheduler, msgspec.structs.replace(wishes, slow_start_s=0.0), (told,)
 
 
 def _flags(scheduler: str, chosen: ServiceFlags | None) -> ServiceFlags:

@@ -95,6 +95,7 @@ def server_program(
         field=frontend.field,
         policy=frontend.policy,
         drain_timeout_s=wishes.drain_timeout_s,
+        slow_start_s=wishes.slow_start_s,
         inside=inside,
         is_bound=frontend.is_bound,
     )

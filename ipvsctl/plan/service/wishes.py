@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from ipvsctl.cluster.config import settings
-from ipvsctl.model.config import PersistenceNetmask, ProxyConfig
+from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
-from ipvsctl.model.ipvs import RealServer, ServiceFlags
+from ipvsctl.model.ipvs import PersistenceNetmask, RealServer, ServiceFlags
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Problem
@@ -22,6 +22,7 @@ from ipvsctl.plan.service.families import service_problem
 PREFIX: Final = "ipvsctl.io/"
 MAX_CONNECTIONS: Final = f"{PREFIX}max-connections"
 DRAIN_TIMEOUT: Final = f"{PREFIX}drain-timeout"
+SLOW_START: Final = f"{PREFIX}slow-start"
 ONE_PACKET: Final = f"{PREFIX}one-packet"
 PERSISTENCE_NETMASK: Final = f"{PREFIX}persistence-netmask"
 
@@ -36,6 +37,11 @@ _UNMASQUERADED: Final[Mapping[SetRole, tuple[SetRole, ...]]] = {
 }
 """The roles of a frontend -> those that have its packets pass as they are."""
 
+MOST_WEIGHT: Final = 65535
+"""What ipvsadm(8) takes."""
+STEPS: Final = 10
+"""In which a weight grows: from a tenth to all of it."""
+
 _MOST: Final = 100
 """Characters of a value that a problem repeats."""
 
@@ -48,6 +54,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         drain_timeout_s: see `ProxyConfig`.
         has_one_packet: each datagram of its UDP ports is scheduled by itself.
         netmask: what is one client to session affinity.
+        slow_start_s: how long an endpoint that comes takes to get its whole weight.
         problems: annotations that cannot be honoured.
     """
 
@@ -55,6 +62,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout_s: float
     has_one_packet: bool = False
     netmask: PersistenceNetmask = PersistenceNetmask()
+    slow_start_s: float = 0.0
     problems: tuple[Problem, ...] = ()
 
     def is_one_packet(self, port: ServicePort) -> bool:
@@ -78,16 +86,26 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
             return usual
         return dict.fromkeys(r for role in usual for r in _UNMASQUERADED[role])
 
-    def limited(self, server: RealServer) -> RealServer:
-        """A real server with its limit.
+    @property
+    def changes_real_servers(self) -> bool:
+        """Whether real servers are not those of the slices."""
+        return bool(self.max_connections or self.slow_start_s)
+
+    def scale(self, weights: Iterable[int]) -> int:
+        """By what the weights of a Service are multiplied, so that they may grow."""
+        if self.slow_start_s and max(weights, default=0) * STEPS <= MOST_WEIGHT:
+            return STEPS
+        return 1
+
+    def wanted(self, server: RealServer, scale: int) -> RealServer:
+        """A real server with its limit, and with its weight on a scale.
 
         From the limit on it gets no new connections, until it has less than three
         quarters of it (ip_vs_conn.c:ip_vs_bind_dest, ip_vs_unbind_dest).
         """
-        if not self.max_connections:
-            return server
         return msgspec.structs.replace(
             server,
+            weight=server.weight * scale,
             upper_threshold=self.max_connections,
             lower_threshold=-(-self.max_connections * 3 // 4),
         )
@@ -101,6 +119,7 @@ def read_wishes(service: Service, config: ProxyConfig) -> Wishes:
         max_connections=config.max_connections,
         drain_timeout_s=config.drain_timeout_s,
         netmask=config.persistence_netmask,
+        slow_start_s=config.slow_start_s,
     )
     if not service.annotations:
         return usual
@@ -141,6 +160,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
         lambda field, text: settings.count(field, settings.count_word(text)),
     ),
     DRAIN_TIMEOUT: ("drain_timeout_s", settings.duration),
+    SLOW_START: ("slow_start_s", settings.duration),
     ONE_PACKET: (
         "has_one_packet",
         lambda field, text: settings.boolean(field, settings.boolean_word(text)),

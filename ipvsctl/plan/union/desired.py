@@ -79,6 +79,11 @@ class Desired:
         return self._servers.short_circuits
 
     @property
+    def has_slow_start(self) -> bool:
+        """Whether any Service's endpoints start slowly."""
+        return self._node.has_slow_start
+
+    @property
     def foreign(self) -> frozenset[VirtualServerKey]:
         """The virtual servers of others, as of the last `agree`."""
         return self._servers.foreign

@@ -35,13 +35,20 @@ class NodePart:
         self.program = program
         self.lost_node_ports: Counter[IPFamily] = Counter()
         self._ingress_vip_services = 0
+        self._slow_starts = 0
         self._told = self.needs()
 
     def count(self, program: ServiceProgram, by: int) -> None:
         """Count a Service's program: 1 when it comes, -1 when it goes."""
         self._ingress_vip_services += by * program.has_ingress_vip
+        self._slow_starts += by * any(s.slow_start_s for s in program.servers[:1])
         for family in program.lost_node_ports:
             self.lost_node_ports[family] += by
+
+    @property
+    def has_slow_start(self) -> bool:
+        """Whether any Service's endpoints start slowly."""
+        return self._slow_starts > 0
 
     def needs(self) -> NodeNeeds:
         """The sysctls that are desired now, and how VIPs are to be bound."""

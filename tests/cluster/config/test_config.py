@@ -23,12 +23,12 @@ from ipvsctl.model.config import (
     Listener,
     LocalFallback,
     NodePortAddresses,
-    PersistenceNetmask,
     ProxyConfig,
     ServeConfig,
     VipBinding,
 )
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.ipvs import PersistenceNetmask
 from ipvsctl.model.limits import Resource, Scope, setting
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import parse_address, parse_network
@@ -206,6 +206,7 @@ def test_own_section() -> None:
             "persistenceNetmask": "24,64",
             "procSys": "/host/proc/sys",
             "shortCircuit": False,
+            "slowStart": "90s",
             "vipBinding": "route",
             "strictARP": False,
             "vipLink": "vips0",
@@ -227,6 +228,7 @@ def test_own_section() -> None:
         allowed_ingress_vips=(),
         reserved_node_ports=(2222,),
         short_circuit=False,
+        slow_start_s=90,
         vip_binding=VipBinding.ROUTE,
         min_sync_period_s=0.0,
         strict_arp=False,

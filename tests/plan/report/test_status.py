@@ -339,6 +339,28 @@ def test_full_real_servers_are_told(
     assert count_full(observed) == bool(why)
 
 
+def test_one_that_grows_is_not_called_different() -> None:
+    """It is on its way; one that has nothing yet, or too much, is."""
+    slow = service(annotations=(("ipvsctl.io/slow-start", "60s"),))
+    web = Node.of(slow, endpoint_slice())
+    state = web.desired.state()
+    ((key, held),) = state.real_servers.items()
+    found = {}
+    for weight in (3, 10, 0, 11):
+        real = {k: msgspec.structs.replace(r, weight=weight) for k, r in held.items()}
+        observed = web.but(real_servers={key: real})
+        (server,) = web.status(observed).services[0].virtual_servers
+        found[weight] = server.real_servers[0]
+    assert {weight: real.standing for weight, real in found.items()} == {
+        3: Standing.WARMING,
+        10: Standing.OK,
+        0: Standing.DIFFERENT,
+        11: Standing.DIFFERENT,
+    }
+    assert (found[3].weight, found[3].whole_weight) == (3, 10)
+    assert found[10].whole_weight == 0
+
+
 def test_a_network_of_clients_is_told() -> None:
     """Beside the time that they keep their endpoint."""
     sticky = service(

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ipvsctl.model.config import PersistenceNetmask, ProxyConfig
-from ipvsctl.model.ipvs import ServiceFlags
+from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.ipvs import PersistenceNetmask, ServiceFlags
 from ipvsctl.model.net import Protocol, parse_network
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
 from ipvsctl.model.sets import SetRole
@@ -91,6 +91,55 @@ def test_a_scheduler_that_knows_no_limit_is_named() -> None:
     assert "lblc" in problem.reason
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [("rr", "wrr"), ("lc", "wlc"), ("wrr", "wrr"), ("wlc", "wlc"), ("sed", "sed")],
+)
+def test_slow_start_takes_a_scheduler_with_weights(
+    scheduler: str, expected: str
+) -> None:
+    """And weights that have room to grow."""
+    program = asking(annotations={"slow-start": "60s", "scheduler": scheduler})
+    assert not program.problems
+    assert {s.server.scheduler for s in program.servers} == {expected}
+    assert {s.slow_start_s for s in program.servers} == {60}
+    weights = {r.weight for s in program.servers for r in s.real_servers.values()}
+    assert weights == {10}
+
+
+@pytest.mark.parametrize("scheduler", ["sh", "mh", "dh", "fo", "ovf", "nq", "lblc"])
+def test_others_cannot_start_slowly(scheduler: str) -> None:
+    """A weight says something else to them, or nothing."""
+    program = asking(annotations={"slow-start": "1m", "scheduler": scheduler})
+    (problem,) = program.problems
+    assert problem.field == "metadata.annotations.ipvsctl.io/slow-start"
+    assert scheduler in problem.reason
+    assert {s.slow_start_s for s in program.servers} == {0}
+    assert {s.server.scheduler for s in program.servers} == {scheduler}
+
+
+def test_slow_start_may_be_the_rule() -> None:
+    """With an exception."""
+    slow = ProxyConfig(slow_start_s=30)
+    assert {s.slow_start_s for s in compiled(service(), config=slow).servers} == {30}
+    program = asking(config=slow, annotations={"slow-start": "0"})
+    assert program.servers == PLAIN.servers
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(0, 0), (3, 30), (6553, 65530), (6554, 6554)]
+)
+def test_weights_of_slices_are_multiplied_if_there_is_room(
+    weight: int, expected: int
+) -> None:
+    """65,535 is the most; so large a weight can grow as it is."""
+    given = service(annotations=(("ipvsctl.io/slow-start", "5s"),))
+    pieces = [msgspec.structs.replace(p, weight=weight) for p in slices(HERE, THERE)]
+    program = compile_service(given, pieces, NODE, ProxyConfig())
+    weights = {r.weight for s in program.servers for r in s.real_servers.values()}
+    assert weights == {expected}
+
+
 def test_a_drain_may_be_longer_or_shorter() -> None:
     """Than what is configured."""
     assert {s.drain_timeout_s for s in PLAIN.servers} == {900}
@@ -154,6 +203,8 @@ def test_without_affinity_a_network_says_nothing() -> None:
         ("drain-timeout", "5", "not a duration"),
         ("drain-timeout", "-5s", "not a duration"),
         ("drain-timeout", "", "not a duration"),
+        ("slow-start", "1 minute", "not a duration"),
+        ("slow-start", "-1s", "not a duration"),
         ("one-packet", "yes", "not true or false"),
         ("one-packet", "true", "no UDP port"),
         ("persistence-netmask", "33", "not prefix lengths"),
@@ -183,11 +234,13 @@ def test_kube_proxy_knows_none_of_this() -> None:
     settings = msgspec.structs.replace(
         KUBE_PROXY,
         max_connections=5,
+        slow_start_s=9,
         persistence_netmask=PersistenceNetmask(8, 8),
     )
     annotations = {
         "max-connections": "1",
         "drain-timeout": "1s",
+        "slow-start": "1m",
         "one-packet": "maybe",
         "persistence-netmask": "8",
     }
