@@ -9,7 +9,13 @@ from typing import Final, NamedTuple
 from ipvsctl.kernel.firewall import Firewall
 from ipvsctl.kernel.former import Former
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
-from ipvsctl.kernel.modules import PROC, SYS, load_modules, loaded_modules
+from ipvsctl.kernel.modules import (
+    PROC,
+    SYS,
+    find_modules,
+    load_modules,
+    loaded_modules,
+)
 from ipvsctl.kernel.nftables_firewall import NftablesFirewall
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.errors import KernelError
@@ -104,6 +110,8 @@ def _working_iptables(families: Sequence[IPFamily], *, may_load: bool) -> Choice
     """
     if may_load:
         load_modules(IPTABLES_MODULES)
+    else:
+        _require_modules()
     firewall = IptablesFirewall.open(families)
     try:
         firewall.check()
@@ -111,6 +119,19 @@ def _working_iptables(families: Sequence[IPFamily], *, may_load: bool) -> Choice
         firewall.close()
         raise
     return _with_former(firewall, families, "iptables and ipset work here")
+
+
+def _require_modules() -> None:
+    """Have the kernel load them itself, when rules ask for them, if it can.
+
+    Raises:
+        KernelError: some are in none of its files.
+    """
+    found = find_modules(IPTABLES_MODULES)
+    missing = [name for name, is_there in found.items() if is_there is False]
+    if missing:
+        reason = f"this kernel has no {', '.join(missing)}"
+        raise KernelError.of(errno.ENOENT, "iptables", reason)
 
 
 def _open_sets_if_loaded() -> Firewall:

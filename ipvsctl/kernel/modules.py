@@ -5,7 +5,9 @@ to it, or a node image without the module, is better named at start.
 """
 
 import errno
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,7 @@ A scheduler that only a Service asks for is loaded by the kernel when it is aske
 
 PROC: Final = Path("/proc")
 SYS: Final = Path("/sys")
+MODULES: Final = Path("/lib/modules")
 
 
 def scheduler_module(scheduler: str) -> str:
@@ -70,6 +73,46 @@ def loaded_modules(proc: Path = PROC) -> frozenset[str]:
         # A kernel that is one piece.
         return frozenset()
     return frozenset(line.split(" ", 1)[0] for line in text.splitlines())
+
+
+def find_modules(
+    names: Iterable[str],
+    proc: Path = PROC,
+    sys: Path = SYS,
+    files: Path = MODULES,
+) -> Mapping[str, bool | None]:
+    """Whether each is there: loaded, built in, or in a file that may be loaded.
+
+    None where nothing tells: in a container without `/lib/modules` those that are not
+    loaded may be loaded all the same.
+
+    Args:
+        names: modules.
+        proc: where `/proc` is.
+        sys: where `/sys` is.
+        files: where the kernels' modules are.
+    """
+    loaded = loaded_modules(proc)
+    directory = files / os.uname().release
+    listings = ("modules.builtin", "modules.dep")
+    texts = [t for t in (_text(directory / name) for name in listings) if t is not None]
+
+    def is_there(name: str) -> bool | None:
+        if name in loaded or (sys / "module" / name).exists():
+            return True
+        if not texts:
+            return None
+        spelled = re.compile(rf"/{name.replace('_', '[-_]')}\.ko")
+        return any(map(spelled.search, texts))
+
+    return {name: is_there(name) for name in sorted(names)}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def _modprobe(name: str) -> str:

@@ -3,8 +3,6 @@
 Each part is read alone: one that cannot be read is named, and the others are there.
 """
 
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +12,7 @@ from ipvsctl.kernel.capabilities import kernel_families, kernel_release
 from ipvsctl.kernel.firewall_choice import IPTABLES_MODULES, choose_firewall
 from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
-from ipvsctl.kernel.modules import SYS, loaded_modules
+from ipvsctl.kernel.modules import SYS, find_modules
 from ipvsctl.kernel.neighbours import read_neighbours
 from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.kernel.processes import list_running
@@ -45,8 +43,6 @@ FIREWALL_MODULES: Final = {
     ),
 }
 """What the rules of each firewall need of the kernel [net/*/netfilter/Makefile]."""
-
-_MODULES_DIR: Final = Path("/lib/modules")
 
 
 def read_node_facts(
@@ -82,7 +78,7 @@ def read_node_facts(
     needed = {*modules, *_needed(kind or wanted, firewall_modules, families)}
     return NodeFacts(
         release=kernel_release(),
-        modules=part("modules", lambda: _modules(needed)),
+        modules=part("modules", lambda: find_modules(needed)),
         sysctls=dict(_sysctls(sysctls, proc_sys)),
         links=part("links", _links),
         bridges=part("bridges", _bridges),
@@ -129,35 +125,6 @@ def _chain_names(families: Sequence[IPFamily]) -> frozenset[str] | None:
     except NotFound:
         return None
     return frozenset().union(*(tool.read_chain_names() for tool in tools))
-
-
-def _modules(names: Iterable[str]) -> Mapping[str, bool | None]:
-    """Whether each is there: loaded, built in, or in a file that may be loaded.
-
-    None where nothing tells: in a container without `/lib/modules` those that are not
-    loaded may be loaded all the same.
-    """
-    loaded = loaded_modules()
-    directory = _MODULES_DIR / os.uname().release
-    listings = ("modules.builtin", "modules.dep")
-    texts = [t for t in (_text(directory / name) for name in listings) if t is not None]
-
-    def is_there(name: str) -> bool | None:
-        if name in loaded or (SYS / "module" / name).exists():
-            return True
-        if not texts:
-            return None
-        spelled = re.compile(rf"/{name.replace('_', '[-_]')}\.ko")
-        return any(map(spelled.search, texts))
-
-    return {name: is_there(name) for name in sorted(names)}
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
 
 
 def _sysctls(names: Iterable[str], root: Path) -> Iterable[tuple[str, str]]:

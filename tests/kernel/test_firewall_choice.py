@@ -42,6 +42,7 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "nftables": Opened(),
         "modules": None,
         "loaded": [],
+        "files": {},
     }
 
     def opening(name: str) -> Callable[[Sequence[IPFamily]], object]:
@@ -59,7 +60,12 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(IptablesFirewall, "open", opening("iptables"))
     monkeypatch.setattr(NftablesFirewall, "open", opening("nftables"))
+
+    def find(names: Sequence[str]) -> dict[str, bool | None]:
+        return {name: node["files"].get(name) for name in names}
+
     monkeypatch.setattr(firewall_choice, "load_modules", load)
+    monkeypatch.setattr(firewall_choice, "find_modules", find)
     return node
 
 
@@ -116,6 +122,22 @@ def test_one_that_cannot_be(
     with pytest.raises(KernelError) as error:
         choose_firewall(FirewallKind(wanted), BOTH, may_load=True)
     assert all(reason in str(error.value) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("there", "kind"), [(True, "iptables"), (None, "iptables"), (False, "nftables")]
+)
+def test_who_may_load_nothing_sees_what_there_is(
+    node: dict[str, Any], *, there: bool | None, kind: str
+) -> None:
+    """Sets without the match for rules are of no use; where nothing tells, it is tried.
+
+    Of RHEL's packages one may be there without the other.
+    """
+    node["files"] = {"ip_set_hash_ip": True, "xt_set": there}
+    chosen = choose_firewall(FirewallKind.AUTO, BOTH, may_load=False)
+    assert chosen.kind is FirewallKind(kind)
+    assert ("xt_set" in chosen.reason) is (there is False)
 
 
 def test_iptables_that_does_not_work_is_closed(node: dict[str, Any]) -> None:

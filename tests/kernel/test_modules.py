@@ -7,6 +7,7 @@ import pytest
 
 from ipvsctl.kernel.modules import (
     REQUIRED_MODULES,
+    find_modules,
     load_modules,
     loaded_modules,
     scheduler_module,
@@ -32,6 +33,31 @@ def test_built_in_modules_need_no_modprobe(tmp_path: Path) -> None:
 def test_a_kernel_without_modules_has_none(tmp_path: Path) -> None:
     """A kernel in one piece has no /proc/modules."""
     assert loaded_modules(tmp_path) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("listing", "found"),
+    [
+        ("kernel/net/netfilter/xt_set.ko.xz: kernel/a.ko", True),
+        ("kernel/net/netfilter/xt-set.ko", True),
+        ("kernel/net/netfilter/xt_setting.ko", False),
+        ("", False),
+        (None, None),
+    ],
+)
+def test_modules_are_looked_for_in_files(
+    tmp_path: Path, listing: str | None, *, found: bool | None
+) -> None:
+    """None where there are no files to look into; what is loaded is there anyway."""
+    tmp_path.joinpath("modules").write_text("ip_set 1 0 - Live 0x0\n")
+    if listing is not None:
+        directory = tmp_path / os.uname().release
+        directory.mkdir()
+        directory.joinpath("modules.dep").write_text(listing)
+    asked = find_modules(
+        ("xt_set", "ip_set"), proc=tmp_path, sys=tmp_path / "sys", files=tmp_path
+    )
+    assert asked == {"xt_set": found, "ip_set": True}
 
 
 def built_in_modules() -> frozenset[str]:
