@@ -1,6 +1,7 @@
 """The proxy on one node of the lab's cluster, in this process."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ipvsctl.cluster.events import Deleted, Event, Upserted
@@ -33,7 +34,13 @@ CONFIG = ProxyConfig(
 class ProxiedNode:
     """A node's kernel with a reconciler; every call happens in the node's namespace."""
 
-    def __init__(self, netns: Netns, name: str, config: ProxyConfig = CONFIG) -> None:
+    def __init__(
+        self,
+        netns: Netns,
+        name: str,
+        config: ProxyConfig = CONFIG,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.netns = netns
         self.config = config
         with inside(netns):
@@ -43,7 +50,11 @@ class ProxiedNode:
                 firewall=_firewall(config),
             )
         self.reconciler = Reconciler(
-            kernel=self.kernel, config=config, store=Store(name), lasts=True
+            kernel=self.kernel,
+            config=config,
+            store=Store(name),
+            clock=clock,
+            lasts=True,
         )
 
     def take(self, *events: Event) -> None:
@@ -85,10 +96,13 @@ def _firewall(config: ProxyConfig) -> FirewallKind:
 
 @contextmanager
 def proxied(
-    netns: Netns, name: str = "node-0", config: ProxyConfig = CONFIG
+    netns: Netns,
+    name: str = "node-0",
+    config: ProxyConfig = CONFIG,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ProxiedNode]:
     """The proxy on a node; what it programmed stays after the block."""
-    node = ProxiedNode(netns, name, config)
+    node = ProxiedNode(netns, name, config, clock)
     try:
         yield node
     finally:
