@@ -45,6 +45,34 @@ class ForwardingMethod(IntEnum):
     BYPASS = 4
 
 
+class TunnelKind(IntEnum):
+    """What packets to a real server of method TUNNEL are wrapped in.
+
+    [IP_VS_CONN_F_TUNNEL_TYPE_*]; a kernel before Linux 5.2 has IPIP alone.
+    """
+
+    IPIP = 0
+    GUE = 1
+    GRE = 2
+
+
+class Tunnel(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """How packets are wrapped that are not simply put into another IP packet.
+
+    Attributes:
+        port: UDP port that the other end hears on; 0 but for GUE.
+        flags: [IP_VS_TUNNEL_ENCAP_FLAG_*] 0 has no checksum, 1 has one, 2 moves the
+            packet's own to the outer one.
+    """
+
+    kind: TunnelKind = TunnelKind.GUE
+    port: int
+    flags: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind.name.lower()} {self.port}"
+
+
 class VirtualServerKey(
     msgspec.Struct, gc=False, frozen=True, kw_only=True, order=True, cache_hash=True
 ):
@@ -87,6 +115,7 @@ class RealServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         weight: 0 takes no new connections (it drains).
         upper_threshold: connections above which it takes no more; 0 is no limit.
         lower_threshold: connections below which it takes some again.
+        tunnel: of method TUNNEL; None is IP in IP, and for every other method.
     """
 
     key: RealServerKey
@@ -94,9 +123,13 @@ class RealServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     forwarding: ForwardingMethod = ForwardingMethod.MASQUERADE
     upper_threshold: int = 0
     lower_threshold: int = 0
+    tunnel: Tunnel | None = None
 
     def __str__(self) -> str:
-        text = f"{self.key} {self.forwarding.name.lower()} weight {self.weight}"
+        method = self.forwarding.name.lower()
+        if self.tunnel is not None:
+            method += f" {self.tunnel}"
+        text = f"{self.key} {method} weight {self.weight}"
         if self.upper_threshold:
             text += f" at most {self.upper_threshold} connections"
         return text

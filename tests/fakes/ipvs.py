@@ -15,6 +15,7 @@ from ipvsctl.model.ipvs import (
     ServiceFlags,
     Timeouts,
     TrafficStats,
+    TunnelKind,
     VirtualServer,
     VirtualServerKey,
 )
@@ -103,7 +104,7 @@ class FakeIpvs:
             raise Refusal(errno.EEXIST)
         if isinstance(op, UpdateRealServer) and not is_there:
             raise Refusal(errno.ENOENT)
-        servers[op.server.key] = op.server
+        servers[op.server.key] = _real_as_read(op.server)
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
         """Change those that are not 0, or raise Refusal."""
@@ -127,9 +128,18 @@ def _as_read(server: VirtualServer) -> VirtualServer:
     return msgspec.structs.replace(server, timeout_s=0)
 
 
+def _real_as_read(server: RealServer) -> RealServer:
+    if server.forwarding is ForwardingMethod.TUNNEL:
+        return server
+    return msgspec.structs.replace(server, tunnel=None)
+
+
 def _check_real_server(virtual_server: VirtualServerKey, server: RealServer) -> None:
     is_other_family = family_of(server.key.address) is not virtual_server.family
     if is_other_family and server.forwarding is not ForwardingMethod.TUNNEL:
         raise Refusal(errno.EINVAL)
     if server.weight < 0 or server.lower_threshold > server.upper_threshold:
         raise Refusal(errno.ERANGE)
+    tunnel = server.tunnel
+    if tunnel is not None and tunnel.kind is TunnelKind.GUE and not tunnel.port:
+        raise Refusal(errno.EINVAL)

@@ -21,9 +21,11 @@ from ipvsctl.kube.connect.kubeconfig import parse_kubeconfig
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import BadObject, ConfigError, IpvsctlError, WireError
 from ipvsctl.model.ipvs import (
+    ForwardingMethod,
     RealServer,
     RealServerKey,
     Timeouts,
+    Tunnel,
     VirtualServer,
     VirtualServerKey,
 )
@@ -160,6 +162,11 @@ _KEY: Final = VirtualServerKey(
     port=80,
 )
 _REAL: Final = RealServer(key=RealServerKey(parse_address("172.16.0.1"), 8080))
+_WRAPPED: Final = RealServer(
+    key=RealServerKey(parse_address("10.0.0.2"), 80),
+    forwarding=ForwardingMethod.TUNNEL,
+    tunnel=Tunnel(port=6080),
+)
 _CLUSTER_IP: Final = set_key(SetRole.CLUSTER_IP, IPFamily.IPV4)
 _MARKING: Final = set_key(SetRole.SHORT_CIRCUIT, IPFamily.IPV4)
 _ENTRY: Final = SetEntry(address=_KEY.address, protocol=Protocol.TCP, port=80)
@@ -167,6 +174,7 @@ _IPVS: Final = IpvsRequests(30)
 _REQUESTS: Final = (
     _IPVS.new_service(VirtualServer(key=_KEY, scheduler="rr", netmask_bits=32)),
     _IPVS.new_dest(_KEY, _REAL),
+    _IPVS.new_dest(_KEY, _WRAPPED),
     _IPVS.set_config(Timeouts(1, 2, 3)),
     create_set(set_spec(_CLUSTER_IP, 1024)),
     add_entries("KUBE-CLUSTER-IP", [_ENTRY]),

@@ -11,6 +11,8 @@ from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     ServiceFlags,
+    Tunnel,
+    TunnelKind,
     VirtualServer,
     VirtualServerKey,
 )
@@ -62,6 +64,13 @@ REAL6: Final = RealServer(
     upper_threshold=20,
     lower_threshold=10,
 )
+WRAPPED: Final = RealServer(
+    key=RealServerKey(POD, 80),
+    weight=2,
+    forwarding=ForwardingMethod.TUNNEL,
+    tunnel=Tunnel(port=6080),
+)
+GRE: Final = Tunnel(kind=TunnelKind.GRE, port=0, flags=1)
 
 
 def changed(server: VirtualServer, **fields: object) -> VirtualServer:
@@ -245,6 +254,40 @@ REAL_SERVER_ROWS: Final = (
         op=AddRealServer(KEY, changed_real(REAL6, forwarding=ForwardingMethod.TUNNEL)),
         look=real_servers,
         then={KEY: {changed_real(REAL6, forwarding=ForwardingMethod.TUNNEL)}},
+    ),
+    Row(
+        fact="a tunnel keeps what it is wrapped in",
+        given=(AddVirtualServer(SERVER),),
+        op=AddRealServer(KEY, WRAPPED),
+        look=real_servers,
+        then={KEY: {WRAPPED}},
+    ),
+    Row(
+        fact="what a tunnel is wrapped in is changed in place",
+        given=(AddVirtualServer(SERVER), AddRealServer(KEY, WRAPPED)),
+        op=UpdateRealServer(KEY, changed_real(WRAPPED, tunnel=GRE)),
+        look=real_servers,
+        then={KEY: {changed_real(WRAPPED, tunnel=GRE)}},
+    ),
+    Row(
+        fact="a real server that is masqueraded from now on is wrapped in nothing",
+        given=(AddVirtualServer(SERVER), AddRealServer(KEY, WRAPPED)),
+        op=UpdateRealServer(KEY, changed_real(REAL, key=WRAPPED.key)),
+        look=real_servers,
+        then={KEY: {changed_real(REAL, key=WRAPPED.key)}},
+    ),
+    Row(
+        fact="nothing but a tunnel is wrapped",
+        given=(AddVirtualServer(SERVER),),
+        op=AddRealServer(KEY, changed_real(REAL, tunnel=Tunnel(port=6080))),
+        look=real_servers,
+        then={KEY: {REAL}},
+    ),
+    Row(
+        fact="a tunnel in UDP has a port",
+        given=(AddVirtualServer(SERVER),),
+        op=AddRealServer(KEY, changed_real(WRAPPED, tunnel=Tunnel(port=0))),
+        code=errno.EINVAL,
     ),
     Row(
         fact="nothing else may lead to the other family",

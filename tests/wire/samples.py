@@ -10,6 +10,7 @@ from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     ServiceFlags,
+    Tunnel,
     VirtualServer,
     VirtualServerKey,
 )
@@ -75,6 +76,12 @@ REAL_SERVERS: Final = (
         key=RealServerKey(POD6, 65535),
         weight=65535,
         forwarding=ForwardingMethod.TUNNEL,
+    ),
+    RealServer(
+        key=RealServerKey(POD, 443),
+        weight=3,
+        forwarding=ForwardingMethod.TUNNEL,
+        tunnel=Tunnel(port=6080, flags=1),
     ),
 )
 """Of the first virtual server."""

@@ -1,13 +1,14 @@
 """The kernel's answers about the IPVS table, as values.
 
 Reading normalises, so that a server that was made equals the same one that is read:
-HASHED is dropped, and a timeout means nothing without PERSISTENT.
+HASHED is dropped, a timeout means nothing without PERSISTENT, and what a tunnel is
+wrapped in means nothing without method TUNNEL.
 Source: ip_vs_ctl.c (`ip_vs_genl_fill_service`, `ip_vs_genl_fill_dest`).
 """
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.ipvs import (
@@ -18,6 +19,8 @@ from ipvsctl.model.ipvs import (
     ServiceFlags,
     Timeouts,
     TrafficStats,
+    Tunnel,
+    TunnelKind,
     VirtualServer,
     VirtualServerKey,
 )
@@ -67,6 +70,10 @@ _DEST: Final[Table] = {
         IpvsDestAttr.ACTIVE_CONNS: "I",
         IpvsDestAttr.INACT_CONNS: "I",
         IpvsDestAttr.PERSIST_CONNS: "I",
+        # Linux 5.2; before, every tunnel is IP in IP.
+        IpvsDestAttr.TUN_TYPE: "B",
+        IpvsDestAttr.TUN_PORT: "2s",
+        IpvsDestAttr.TUN_FLAGS: "H",
     }
 }
 _CONFIG: Final[Table] = {
@@ -74,7 +81,10 @@ _CONFIG: Final[Table] = {
     IpvsCmdAttr.TIMEOUT_TCP_FIN: "I",
     IpvsCmdAttr.TIMEOUT_UDP: "I",
 }
+_REQUIRED: Final = 10
+"""Values of a real server that every kernel tells."""
 _FORWARDING: Final = {int(method): method for method in ForwardingMethod}
+_TUNNELS: Final = {int(kind): kind for kind in TunnelKind}
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _FAMILIES: Final = {int(family): family for family in IPFamily}
 _NO_CONNECTIONS: Final = RealServerStats()
@@ -89,7 +99,7 @@ class IpvsReplies:
 
     def __init__(self) -> None:
         self._services = TableReader(_SERVICE)
-        self._dests = TableReader(_DEST, complete=True)
+        self._dests = TableReader(_DEST, required=_REQUIRED)
         self._config = TableReader(_CONFIG)
 
     def service(
@@ -139,6 +149,7 @@ class IpvsReplies:
             active,
             inactive,
             persistent,
+            *wrapping,
         ) = self._dests.read(buffer, start + GENL_HDRLEN, end)
         family = _FAMILIES.get(family_number)
         method = _FORWARDING.get(forwarding)
@@ -152,6 +163,7 @@ class IpvsReplies:
             forwarding=method,
             upper_threshold=upper,
             lower_threshold=lower,
+            tunnel=_tunnel(method, wrapping, start),
         )
         if active or inactive or persistent:
             return server, RealServerStats(
@@ -188,9 +200,10 @@ class IpvsReplies:
                 or forwarding != server.forwarding
                 or upper != server.upper_threshold
                 or lower != server.lower_threshold
+                or _tunnel(forwarding, fields[_REQUIRED:], start) != server.tunnel
             ):
                 return None
-            active, inactive, persistent = fields[7:]
+            active, inactive, persistent = fields[7:_REQUIRED]
             if active or inactive or persistent:
                 found[server.key] = RealServerStats(
                     active=active, inactive=inactive, persistent=persistent
@@ -201,6 +214,17 @@ class IpvsReplies:
         """The idle timeouts; 0 for a protocol the kernel does not balance."""
         fields = self._config.read(buffer, start + GENL_HDRLEN, end)
         return Timeouts(*(seconds or 0 for seconds in fields))
+
+
+def _tunnel(forwarding: int, wrapping: Sequence[Any], start: int) -> Tunnel | None:
+    """What packets are wrapped in, from the last values of a real server."""
+    number, port_be16, flags = wrapping
+    if forwarding != ForwardingMethod.TUNNEL or not number:
+        return None
+    kind = _TUNNELS.get(number)
+    if kind is None or None in (port_be16, flags):
+        raise WireError(offset=start, reason="a tunnel of no kind that is known")
+    return Tunnel(kind=kind, port=int.from_bytes(port_be16, "big"), flags=flags)
 
 
 @lru_cache(maxsize=1024)

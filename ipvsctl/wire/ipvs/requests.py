@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
     Timeouts,
+    Tunnel,
     VirtualServer,
     VirtualServerKey,
 )
@@ -50,6 +51,7 @@ _DEST_KEY: Final = {
     IPFamily.IPV6: Struct("=HH HHHxx HH16s HH2sxx"),
 }
 _DEST_VALUE: Final = Struct("=HHI HHi HHI HHI")
+_DEST_TUNNEL: Final = Struct("=HHBxxx HH2sxx HHHxx")
 
 
 class IpvsRequests:
@@ -178,9 +180,21 @@ def _dest_key(key: RealServerKey, more_bytes: int) -> bytes:
 
 
 def _dest(server: RealServer) -> bytes:
-    return _dest_key(server.key, _DEST_VALUE.size) + _DEST_VALUE.pack(
+    # A kernel that is told nothing of a tunnel takes IP in IP.
+    more = b"" if server.tunnel is None else _tunnel(server.tunnel)
+    key = _dest_key(server.key, _DEST_VALUE.size + len(more))
+    value = _DEST_VALUE.pack(
         *(8, IpvsDestAttr.FWD_METHOD, server.forwarding),
         *(8, IpvsDestAttr.WEIGHT, server.weight),
         *(8, IpvsDestAttr.U_THRESH, server.upper_threshold),
         *(8, IpvsDestAttr.L_THRESH, server.lower_threshold),
+    )
+    return key + value + more
+
+
+def _tunnel(tunnel: Tunnel) -> bytes:
+    return _DEST_TUNNEL.pack(
+        *(5, IpvsDestAttr.TUN_TYPE, tunnel.kind),
+        *(6, IpvsDestAttr.TUN_PORT, tunnel.port.to_bytes(2, "big")),
+        *(6, IpvsDestAttr.TUN_FLAGS, tunnel.flags),
     )

@@ -4,6 +4,7 @@ from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
     ServiceFlags,
+    TunnelKind,
     VirtualServer,
     VirtualServerKey,
 )
@@ -31,6 +32,7 @@ _FLAG_NAMES = {
     "mh": ("mh-fallback", "mh-port", "flag-3"),
 }
 _PLAIN_FLAG_NAMES = ("flag-1", "flag-2", "flag-3")
+_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
 _SCHED_FLAGS = (ServiceFlags.SCHED1, ServiceFlags.SCHED2, ServiceFlags.SCHED3)
 
 
@@ -83,8 +85,20 @@ def _real_server(key: VirtualServerKey, server: RealServer) -> str:
         f"-a {_service(key)} -r {server.key} "
         f"{_FORWARDING_OPTION[server.forwarding]} -w {server.weight}"
     )
+    if server.forwarding is ForwardingMethod.TUNNEL:
+        text += _tunnel(server)
     if server.upper_threshold:
         text += f" -x {server.upper_threshold}"
     if server.lower_threshold:
         text += f" -y {server.lower_threshold}"
     return text
+
+
+def _tunnel(server: RealServer) -> str:
+    tunnel = server.tunnel
+    if tunnel is None:
+        return " --tun-type ipip"
+    text = f" --tun-type {tunnel.kind.name.lower()}"
+    if tunnel.kind is TunnelKind.GUE:
+        text += f" --tun-port {tunnel.port}"
+    return f"{text} {_CHECKSUM_OPTIONS.get(tunnel.flags, _CHECKSUM_OPTIONS[0])}"

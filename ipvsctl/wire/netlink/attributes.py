@@ -78,12 +78,12 @@ class TableReader:
 
     Args:
         table: what to read.
-        complete: refuse a message that lacks any value of the table.
+        required: refuse a message that lacks any of so many first values of the table.
     """
 
-    def __init__(self, table: Table, *, complete: bool = False) -> None:
+    def __init__(self, table: Table, *, required: int = 0) -> None:
         self._table = table
-        self._complete = complete
+        self._required = required
         self._slots = _count(table)
         self._layouts: dict[int, list[_Layout]] = {}
 
@@ -92,7 +92,7 @@ class TableReader:
 
         Raises:
             WireError: attributes that do not add up, one too short for its code, or
-                one missing from a complete table.
+                one that is required missing.
         """
         layouts = self._layouts.get(end - start)
         if layouts is not None and end <= len(buffer):
@@ -110,7 +110,7 @@ class TableReader:
     def _learn(self, buffer: bytes, start: int, end: int) -> "_Layout":
         walk = _Walk(buffer)
         walk.table(self._table, 0, start, end)
-        if self._complete and len(walk.values) < self._slots:
+        if any(slot not in walk.values for slot in range(self._required)):
             raise WireError(offset=start, reason="attributes are missing")
         header_format = value_format = "="
         position = start

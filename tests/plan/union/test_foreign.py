@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
+from typing import Any
 
 import msgspec
 from hypothesis import given, settings
@@ -55,7 +56,7 @@ OTHERS_PODS = (parse_address("192.0.2.1"), parse_address("2001:db8:192::1"))
 
 
 def alien(
-    key: VirtualServerKey, scheduler: str = "wlc", **fields: ForwardingMethod
+    key: VirtualServerKey, scheduler: str = "wlc", **fields: Any
 ) -> tuple[VirtualServer, RealServer]:
     """A virtual server of somebody else, with a real server of his."""
     address = next(a for a in OTHERS_PODS if a.version == (4 if key.family == 2 else 6))

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address
 from struct import pack, pack_into, unpack_from
+from sys import byteorder
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from ipvsctl.model.ipvs import (
     ServiceFlags,
     Timeouts,
     TrafficStats,
+    Tunnel,
+    TunnelKind,
     VirtualServer,
     VirtualServerKey,
 )
@@ -71,14 +74,27 @@ def virtual_servers(draw: st.DrawFn) -> VirtualServer:
     )
 
 
-REAL_SERVER_VALUES = st.builds(
-    RealServer,
-    key=st.builds(RealServerKey, ADDRESSES, PORTS),
-    weight=st.integers(-(2**31), 2**31 - 1),
-    forwarding=st.sampled_from(ForwardingMethod),
-    upper_threshold=st.integers(0, 2**32 - 1),
-    lower_threshold=st.integers(0, 2**32 - 1),
+TUNNELS = st.builds(
+    Tunnel,
+    kind=st.sampled_from((TunnelKind.GUE, TunnelKind.GRE)),
+    port=PORTS,
+    flags=st.integers(0, 2),
 )
+
+
+@st.composite
+def real_servers(draw: st.DrawFn) -> RealServer:
+    """Any real server that a kernel can have, as it is read."""
+    forwarding = draw(st.sampled_from(ForwardingMethod))
+    is_tunnel = forwarding is ForwardingMethod.TUNNEL
+    return RealServer(
+        key=draw(st.builds(RealServerKey, ADDRESSES, PORTS)),
+        weight=draw(st.integers(-(2**31), 2**31 - 1)),
+        forwarding=forwarding,
+        upper_threshold=draw(st.integers(0, 2**32 - 1)),
+        lower_threshold=draw(st.integers(0, 2**32 - 1)),
+        tunnel=draw(st.none() | TUNNELS) if is_tunnel else None,
+    )
 
 
 def by_pyroute2(command: IpvsCmd, *attributes: Any, flags: int = 5) -> bytes:
@@ -144,7 +160,21 @@ def dest_value(server: RealServer) -> Any:
         ("IPVS_DEST_ATTR_WEIGHT", server.weight),
         ("IPVS_DEST_ATTR_U_THRESH", server.upper_threshold),
         ("IPVS_DEST_ATTR_L_THRESH", server.lower_threshold),
+        *tunnel_attributes(server),
     )
+
+
+def tunnel_attributes(server: RealServer) -> list[Any]:
+    """What a real server's packets are wrapped in, in pyroute2's words."""
+    if server.tunnel is None:
+        return []
+    # pyroute2 has the port in host byte order; the kernel takes it from the wire.
+    port = int.from_bytes(server.tunnel.port.to_bytes(2, "big"), byteorder)
+    return [
+        ("IPVS_DEST_ATTR_TUN_TYPE", int(server.tunnel.kind)),
+        ("IPVS_DEST_ATTR_TUN_PORT", port),
+        ("IPVS_DEST_ATTR_TUN_FLAGS", server.tunnel.flags),
+    ]
 
 
 @pytest.mark.parametrize("server", VIRTUAL_SERVERS, ids=str)
@@ -196,9 +226,7 @@ def test_virtual_servers_survive_the_wire(server: VirtualServer) -> None:
     )
 
 
-@given(
-    REAL_SERVER_VALUES, st.tuples(*[st.integers(0, 2**32 - 1)] * 3), virtual_servers()
-)
+@given(real_servers(), st.tuples(*[st.integers(0, 2**32 - 1)] * 3), virtual_servers())
 def test_real_servers_survive_the_wire(
     server: RealServer, counts: tuple[int, int, int], virtual_server: VirtualServer
 ) -> None:
@@ -260,6 +288,9 @@ def test_the_same_real_servers_are_known_without_reading_them(kernel: str) -> No
     for server in REAL_SERVERS:
         heavier = msgspec.structs.replace(server, weight=server.weight + 1)
         other = {**expected, server.key: heavier}
+        assert replies.same_dests(found, other) is None
+        wrapped = msgspec.structs.replace(server, tunnel=Tunnel(port=1))
+        other = {**expected, server.key: wrapped}
         assert replies.same_dests(found, other) is None
         less = {key: held for key, held in expected.items() if key != server.key}
         assert replies.same_dests(found, less) is None
@@ -356,6 +387,33 @@ def test_an_unknown_forwarding_method_is_an_error() -> None:
     bad = attribute(IpvsDestAttr.FWD_METHOD, pack("=I", 5))
     with pytest.raises(WireError, match="not a real server"):
         IpvsReplies().dest(buffer.replace(good, bad), start, end)
+
+
+@pytest.mark.parametrize(("kind", "is_known"), [(0, True), (2, True), (3, False)])
+def test_a_tunnel_of_a_kind_that_nobody_knows_is_an_error(
+    kind: int, *, is_known: bool
+) -> None:
+    """Nothing is said of what cannot be read; other methods have no tunnel."""
+    wrapped = RealServer(
+        key=RealServerKey(IPv4Address("10.0.0.2"), 80),
+        forwarding=ForwardingMethod.TUNNEL,
+        tunnel=Tunnel(port=6080),
+    )
+    message = REQUESTS.new_dest(VIRTUAL_SERVERS[0].key, wrapped)
+    for counter in COUNTERS:
+        (service_bytes,) = unpack_from("=H", message, HEADERS)
+        dest = HEADERS + service_bytes
+        longer = bytearray(message + attribute(counter, bytes(4)))
+        pack_into("=H", longer, dest, len(longer) - dest)
+        message = bytes(longer)
+    good = attribute(IpvsDestAttr.TUN_TYPE, b"\x01")
+    message = message.replace(good, attribute(IpvsDestAttr.TUN_TYPE, bytes([kind])))
+    if is_known:
+        server, _ = IpvsReplies().dest(message, 16, len(message))
+        assert (server.tunnel is not None) == bool(kind)
+    else:
+        with pytest.raises(WireError, match="tunnel"):
+            IpvsReplies().dest(message, 16, len(message))
 
 
 def test_a_short_address_is_an_error() -> None:

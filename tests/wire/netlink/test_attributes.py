@@ -127,9 +127,9 @@ def test_bad_attributes(message: bytes) -> None:
 def test_a_complete_table_wants_every_value() -> None:
     """A message that lacks a value of a complete table is an error."""
     table: Table = {1: "I", 4: "H"}
-    assert read(ONE + SHORT, TableReader(table, complete=True)) == (7, 9)
+    assert read(ONE + SHORT, TableReader(table, required=2)) == (7, 9)
     with pytest.raises(WireError, match="missing"):
-        read(ONE, TableReader(table, complete=True))
+        read(ONE, TableReader(table, required=2))
 
 
 @given(st.lists(st.binary(max_size=64), max_size=8))
