@@ -213,7 +213,7 @@ class DriftWatch:
                 continue
             is_link = notice.kind is NoticeKind.LINK_DOWN
             # We have made it meanwhile: a new one is down at first.
-            if not (is_link and reconciler.kernel.is_vip_link_up()):
+            if not (is_link and reconciler.kernel.is_link_up(notice.link)):
                 return notice
         return None
 

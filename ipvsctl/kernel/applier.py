@@ -3,13 +3,22 @@
 Nothing is decided here: an op is a request, and the kernel's answer is its outcome.
 """
 
-from collections.abc import Callable, Sequence
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
 from ipvsctl.model.errors import describe_errno
+from ipvsctl.model.net import family_of
 from ipvsctl.plan.diff.kinds import ObjectKind
-from ipvsctl.plan.diff.ops import FailedOp, Op, Plan, Report
+from ipvsctl.plan.diff.ops import (
+    ChangeRules,
+    FailedOp,
+    MakeTunnelEnd,
+    Op,
+    Plan,
+    Report,
+)
 from ipvsctl.wire.netlink.messages import Ack
 
 
@@ -43,12 +52,34 @@ class Applier:
             KernelError: a socket is dead; ops may or may not have run.
         """
         failed: list[FailedOp] = []
-        for transport, ops in groupby(plan, key=self._transport):
-            failed += transport.run(tuple(ops))
+        for transport, run in groupby(plan, key=self._transport):
+            ops = tuple(run)
+            open_ends = tuple(unguarded(ops, failed))
+            failed += open_ends
+            left = {refused.op for refused in open_ends}
+            failed += transport.run(tuple(op for op in ops if op not in left))
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def _transport(self, op: Op) -> Transport:
         return self._transports[op.kind]
+
+
+def unguarded(ops: Iterable[Op], failed: Iterable[FailedOp]) -> Iterator[FailedOp]:
+    """The ends of tunnels that nothing would guard, since their rules were refused.
+
+    Args:
+        ops: those that are to run next.
+        failed: those that were refused before.
+    """
+    families = {
+        refused.op.change.family
+        for refused in failed
+        if isinstance(refused.op, ChangeRules)
+    }
+    for op in ops:
+        if isinstance(op, MakeTunnelEnd) and family_of(op.end.address) in families:
+            reason = "the rules that say who may use it were refused"
+            yield FailedOp(op=op, errno=errno.EPERM, reason=reason)
 
 
 def failed_op(op: Op, ack: Ack) -> FailedOp:

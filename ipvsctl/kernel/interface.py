@@ -90,8 +90,8 @@ class Kernel(Protocol):
         """
         ...
 
-    def is_vip_link_up(self) -> bool:
-        """Whether it is there, and up.
+    def is_link_up(self, name: str) -> bool:
+        """Whether a link of ours is there, and up.
 
         Raises:
             KernelError: it could not be asked for.

@@ -7,7 +7,7 @@ are encoded here, in batches.
 import contextlib
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import closing
 from ipaddress import IPv6Address
 from itertools import groupby
@@ -49,6 +49,7 @@ NO_LINK: Final = Ack(errno.ENODEV, "the VIP link is not there")
 _PAUSES_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 IFF_UP: Final = 1
+_SCOPE_HOST: Final = 254
 
 STEP_DECODED: Final = 500
 """Messages that are decoded in one step: a few milliseconds."""
@@ -69,11 +70,13 @@ class AddressListing(NamedTuple):
         vips: on the VIP link.
         host: usable ones on the other links, without loopback addresses; in the
             kernel's order, each link's first one before its others.
+        apart: on links that are none of the host's.
     """
 
     vip_link_up: bool | None
     vips: frozenset[IPAddress]
     host: tuple[LinkAddress, ...]
+    apart: tuple[LinkAddress, ...] = ()
 
 
 class Links:
@@ -97,24 +100,41 @@ class Links:
         self._socket.close()
         self._lose_ip()
 
-    def _link(self, command: str, **attributes: object) -> Any:  # noqa: ANN401
-        """See `IPRoute.link`; a socket that has died is replaced.
+    def ask(self, command: str, **attributes: object) -> Any:  # noqa: ANN401
+        """Ask for links, or change them, as `IPRoute.link`; a dead socket is replaced.
 
         Raises:
             NetlinkError: the kernel has refused it.
             KernelError: there is no socket.
         """
+        return self._call(lambda ip: ip.link(command, **attributes))
+
+    def bind_here(self, ifindex: int, address: IPAddress) -> None:
+        """Put an address on a link that nothing but this host can use.
+
+        Raises:
+            NetlinkError: the kernel has refused it.
+            KernelError: there is no socket.
+        """
+        bits, scope = address.max_prefixlen, _SCOPE_HOST
+        self._call(
+            lambda ip: ip.addr(
+                "add", index=ifindex, address=str(address), prefixlen=bits, scope=scope
+            )
+        )
+
+    def _call(self, ask: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         is_old = self._ip is not None
         try:
             if not is_old:
                 require_free()
                 self._ip = IPRoute()
-            return self._ip.link(command, **attributes)
+            return ask(self._ip)
         except OSError as error:
             self._lose_ip()
             if is_old and error.errno in CLOSED:
                 # Nothing was sent.
-                return self._link(command, **attributes)
+                return self._call(ask)
             raise KernelError.of(error.errno or errno.EIO, "ask for links") from error
 
     def _lose_ip(self) -> None:
@@ -183,15 +203,15 @@ class Links:
         match op:
             case EnsureVipLink(name) | RaiseVipLink(name):
                 try:
-                    self._link("add", ifname=name, kind="dummy", state="up")
+                    self.ask("add", ifname=name, kind="dummy", state="up")
                 except NetlinkError as error:
                     if error.code != errno.EEXIST:
                         raise
-                    (found,) = self._link("get", ifname=name)
-                    self._link("set", index=found["index"], state="up")
+                    (found,) = self.ask("get", ifname=name)
+                    self.ask("set", index=found["index"], state="up")
             case DeleteVipLink(name):
-                (found,) = self._link("get", ifname=name)
-                self._link("del", index=found["index"])
+                (found,) = self.ask("get", ifname=name)
+                self.ask("del", index=found["index"])
             case _:
                 raise TypeError(op)
 
@@ -203,24 +223,29 @@ class Links:
                 addresses are somebody else's.
         """
         try:
-            (found,) = self._link("get", ifname=self._vip_link)
+            (found,) = self.ask("get", ifname=self._vip_link)
         except NetlinkError as error:
             if error.code == errno.ENODEV:
                 return None
             raise KernelError.of(error.code, "find the VIP link") from error
-        kind = _kind(found)
+        kind = link_kind(found)
         if kind != "dummy":
             what = f"bind VIPs to link {self._vip_link}"
             reason = f"it is a {kind} link, no dummy; see --vip-link"
             raise KernelError.of(errno.EEXIST, what, reason)
         return Link(found["index"], bool(found["flags"] & IFF_UP))
 
-    def read_in_steps(self) -> Steps[AddressListing]:
-        """Every address; see `interface.Reading`."""
+    def read_in_steps(self, apart: Container[int] = ()) -> Steps[AddressListing]:
+        """Every address; see `interface.Reading`.
+
+        Args:
+            apart: numbers of links that are none of the host's.
+        """
         yield Step.EXCLUSIVE
         vip_link = self.find_vip_link()
         vips = set()
         host = []
+        others = []
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
@@ -232,14 +257,19 @@ class Links:
                 continue
             if vip_link is not None and item.ifindex == vip_link.ifindex:
                 vips.add(item.address)
+            elif item.ifindex in apart:
+                others.append(item)
             elif item.usable and not item.address.is_loopback:
                 host.append(item)
         return AddressListing(
-            vip_link.is_up if vip_link else None, frozenset(vips), tuple(host)
+            vip_link.is_up if vip_link else None,
+            frozenset(vips),
+            tuple(host),
+            tuple(others),
         )
 
 
-def _kind(link: Any) -> str:  # noqa: ANN401  # pyroute2 has no types
+def link_kind(link: Any) -> str:  # noqa: ANN401  # pyroute2 has no types
     """What was asked for when a link was made; hardware was not."""
     info = link.get_attr("IFLA_LINKINFO")
     kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None

@@ -25,6 +25,7 @@ from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
+from ipvsctl.kernel.tunnels import Tunnels
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.former import FormerFirewall
@@ -32,11 +33,12 @@ from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
+from ipvsctl.model.tunnel import TUNNEL_LINKS, TunnelEnd
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
@@ -50,10 +52,14 @@ class _Network(NamedTuple):
     addresses: AddressListing
     host: HostNetwork
     routes: RouteListing
+    tunnel_ends: Mapping[IPFamily, TunnelEnd]
 
 
 _NO_NETWORK: Final = _Network(
-    AddressListing(None, frozenset(), ()), HostNetwork(), RouteListing({}, frozenset())
+    AddressListing(None, frozenset(), ()),
+    HostNetwork(),
+    RouteListing({}, frozenset()),
+    {},
 )
 _NO_SETS: Final = SetListing({}, {}, frozenset())
 
@@ -101,6 +107,8 @@ class LinuxKernel:
             self._links = Links(vip_link)
             opened.callback(self._links.close)
             self._links.find_vip_link()
+            self._tunnels = Tunnels(self._links, proc_sys)
+            opened.callback(self._tunnels.close)
             self._routes = Routes(self._links, kernel_families())
             opened.callback(self._routes.close)
             self._opened = opened.pop_all()
@@ -207,6 +215,7 @@ class LinuxKernel:
                 addresses=network.addresses.vips,
                 routes=network.routes.routes,
                 stand_ins=network.routes.stand_ins,
+                tunnel_ends=network.tunnel_ends,
             ),
             connections=ipvs.connections,
             traffic=ipvs.traffic,
@@ -222,10 +231,13 @@ class LinuxKernel:
         )
 
     def _read_network_in_steps(self) -> Steps["_Network"]:
-        addresses = yield from self._links.read_in_steps()
+        links = self._tunnels.find()
+        addresses = yield from self._links.read_in_steps(links)
         host = yield from self._read_host_in_steps(addresses)
         routes = yield from self._routes.read_in_steps()
-        return _Network(addresses, host, routes)
+        yield Step.EXCLUSIVE
+        ends = self._tunnels.read(links, addresses.apart)
+        return _Network(addresses, host, routes, ends)
 
     def _read_sets_in_steps(self) -> Steps[tuple[SetListing, FormerFirewall | None]]:
         sets = yield from self._firewall.read_sets_in_steps()
@@ -245,7 +257,7 @@ class LinuxKernel:
 
     def read_host(self) -> HostNetwork:
         """See `interface.Kernel`."""
-        addresses = finish(self._links.read_in_steps())
+        addresses = finish(self._links.read_in_steps(self._tunnels.find()))
         return finish(self._read_host_in_steps(addresses))
 
     def _read_host_in_steps(self, addresses: AddressListing) -> Steps[HostNetwork]:
@@ -274,8 +286,10 @@ class LinuxKernel:
             entries=self._firewall.count_entries(),
         )
 
-    def is_vip_link_up(self) -> bool:
+    def is_link_up(self, name: str) -> bool:
         """See `interface.Kernel`."""
+        if name in TUNNEL_LINKS.values():
+            return self._tunnels.is_up(name)
         found = self._links.find_vip_link()
         return found is not None and found.is_up
 
@@ -304,6 +318,7 @@ class LinuxKernel:
         transports: dict[ObjectKind, Transport] = {
             ObjectKind.SYSCTL: self._sysctls,
             ObjectKind.LINK: self._links,
+            ObjectKind.TUNNEL: self._tunnels,
             ObjectKind.ADDRESS: self._links,
             ObjectKind.ROUTE: self._routes,
             ObjectKind.SET: self._firewall,

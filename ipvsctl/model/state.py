@@ -23,6 +23,7 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import Chains
 from ipvsctl.model.sets import Leftover, SetEntry, SetKey, SetShape
+from ipvsctl.model.tunnel import TunnelEnd
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -50,6 +51,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
             since it is bound, comes before ours.
         stand_ins: addresses with a route of ours on the loopback link; IPv4 only,
             and only while a plan runs.
+        tunnel_ends: where packets of other nodes are unpacked. Observed: those whose
+            link is there.
     """
 
     vip_link_up: bool = False
@@ -65,6 +68,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     addresses: AbstractSet[IPAddress] = frozenset()
     routes: Mapping[IPAddress, IPAddress | None] = EMPTY
     stand_ins: AbstractSet[IPAddress] = frozenset()
+    tunnel_ends: Mapping[IPFamily, TunnelEnd] = EMPTY
 
     def evidence(self, key: SetKey) -> AbstractSet[SetEntry]:
         """The entries of a set, and those that a former firewall has in it."""

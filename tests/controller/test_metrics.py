@@ -153,7 +153,7 @@ async def test_after_the_first_audit() -> None:
     assert found.of("ipvsctl_virtual_servers") == 1
     assert found.of("ipvsctl_real_servers") == 1
     kinds = found.names("ipvsctl_drift_found_total")
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     assert {found.of("ipvsctl_drift_found_total", *kind) for kind in kinds} == {0}
 
 

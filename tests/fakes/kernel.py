@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.kernel.applier import unguarded
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import FirewallKind
@@ -34,6 +35,7 @@ from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, finish
+from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddRoute,
@@ -43,9 +45,11 @@ from ipvsctl.plan.diff.ops import (
     DeleteStaleFlows,
     DeleteVirtualServer,
     FailedOp,
+    MakeTunnelEnd,
     Op,
     Plan,
     RemoveFormer,
+    RemoveTunnelEnd,
     Report,
     SetSysctl,
     SetTimeouts,
@@ -100,6 +104,7 @@ def _without(observed: Observed, unread: Mapping[Part, str]) -> Observed:
                 names = ("sets", "entries", "leftovers", "former")
             case Part.NETWORK:
                 names = ("vip_link_up", "addresses", "routes", "stand_ins")
+                names += ("tunnel_ends",)
                 fields = ("host", "vip_link_down")
             case Part.SOCKETS:
                 fields = ("sockets",)
@@ -235,6 +240,7 @@ class FakeKernel:
             addresses=frozenset(self._links.addresses),
             routes=self._links.ours(),
             stand_ins=self._links.stand_ins(),
+            tunnel_ends=dict(self._links.tunnel_ends),
         )
         unread = dict(self.unread)
         if self._reading_error is not None:
@@ -266,9 +272,10 @@ class FakeKernel:
             entries=self._firewall.count(),
         )
 
-    def is_vip_link_up(self) -> bool:
+    def is_link_up(self, name: str) -> bool:
         """See `interface.Kernel`."""
-        return self._links.vip_link in self._links.names
+        ends = (TUNNEL_LINKS[family] for family in self._links.tunnel_ends)
+        return name in self._links.names or name in ends
 
     def open_notices(self) -> None:
         """See `interface.Kernel`: it tells nothing."""
@@ -328,6 +335,9 @@ class FakeKernel:
             if isinstance(op, AddRealServer) and op.virtual_server in lost:
                 reason = "its virtual server was refused"
                 failed.append(FailedOp(op=op, errno=errno.ESRCH, reason=reason))
+                continue
+            if open_end := tuple(unguarded((op,), failed)):
+                failed += open_end
                 continue
             try:
                 self._try(op)
@@ -428,6 +438,8 @@ class FakeKernel:
                 self._set_sysctl(name, value)
             case AddRoute() | UpdateRoute() | DeleteRoute():
                 self._links.run_route(op)
+            case MakeTunnelEnd() | RemoveTunnelEnd():
+                self._links.run_tunnel(op)
             case _:
                 self._links.run_link(op)
 

@@ -5,20 +5,24 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.diff.ops import (
     AddRoute,
     BindAddress,
     DeleteRoute,
     DeleteVipLink,
     EnsureVipLink,
+    MakeTunnelEnd,
     RaiseVipLink,
+    RemoveTunnelEnd,
     UnbindAddress,
     UpdateRoute,
 )
 from tests.fakes.refusal import Refusal
 
 LinkOp = EnsureVipLink | RaiseVipLink | DeleteVipLink | BindAddress | UnbindAddress
+TunnelOp = MakeTunnelEnd | RemoveTunnelEnd
 RouteOp = AddRoute | UpdateRoute | DeleteRoute
 
 
@@ -44,6 +48,7 @@ class FakeLinks:
 
     Attributes:
         host_addresses: those of the other links, which a route may have as source.
+        tunnel_ends: of each family.
         routes: of each address, in the order the kernel tries them.
     """
 
@@ -51,7 +56,20 @@ class FakeLinks:
     host_addresses: Container[IPAddress] = ()
     names: set[str] = field(default_factory=set)
     addresses: set[IPAddress] = field(default_factory=set)
+    tunnel_ends: dict[IPFamily, TunnelEnd] = field(default_factory=dict)
     routes: dict[IPAddress, list[Route]] = field(default_factory=dict)
+
+    def run_tunnel(self, op: TunnelOp) -> None:
+        """Run one op, or raise Refusal."""
+        family = family_of(op.end.address)
+        match op:
+            case MakeTunnelEnd(end):
+                self.tunnel_ends.pop(family, None)
+                if not self.is_local(end.address):
+                    raise Refusal(errno.EADDRNOTAVAIL)
+                self.tunnel_ends[family] = end
+            case RemoveTunnelEnd():
+                self.tunnel_ends.pop(family, None)
 
     def ours(self) -> dict[IPAddress, IPAddress | None]:
         """Our routes on the VIP link with the source they give."""

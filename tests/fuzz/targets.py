@@ -36,6 +36,7 @@ from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.target import parse_target
 from ipvsctl.plan.rules.chains import OUR_CHAINS
 from ipvsctl.wire.conntrack.replies import FlowReplies
+from ipvsctl.wire.fou.messages import FouReplies, FouRequests, UnpackingPort
 from ipvsctl.wire.ipset.replies import IpsetReplies
 from ipvsctl.wire.ipset.requests import add_entries, create_set
 from ipvsctl.wire.ipset.sets import set_spec
@@ -176,6 +177,7 @@ _REQUESTS: Final = (
     _IPVS.new_dest(_KEY, _REAL),
     _IPVS.new_dest(_KEY, _WRAPPED),
     _IPVS.set_config(Timeouts(1, 2, 3)),
+    FouRequests(31).add(UnpackingPort(parse_address("10.0.0.1"), 6080)),
     create_set(set_spec(_CLUSTER_IP, 1024)),
     add_entries("KUBE-CLUSTER-IP", [_ENTRY]),
     bind_address(3, parse_address("10.96.0.10")),
@@ -213,6 +215,7 @@ def _answers(raw: bytes) -> None:
         ipvs.dest,
         lambda *part: ipvs.same_dests([part], {_REAL.key: _REAL}),
         ipvs.config,
+        FouReplies().port,
         RateReplies().service,
         RateReplies().dest,
         sets.header,

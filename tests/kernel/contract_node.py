@@ -4,6 +4,8 @@ import errno
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+import msgspec
+
 from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.rules import (
@@ -17,15 +19,18 @@ from ipvsctl.model.rules import (
     Verdict,
 )
 from ipvsctl.model.state import NodeState
+from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.diff.ops import (
     BindAddress,
     ChangeRules,
     DeleteVipLink,
     DestroySet,
     EnsureVipLink,
+    MakeTunnelEnd,
     RaiseVipLink,
     RebuildSet,
     RemoveFormer,
+    RemoveTunnelEnd,
     SetSysctl,
     SetTimeouts,
     UnbindAddress,
@@ -177,6 +182,72 @@ NODE_ROWS: Final = (
         op=UnbindAddress(VIP),
         look=link,
         then=(False, set()),
+    ),
+)
+
+END: Final = TunnelEnd(address=VIP, port=6080)
+END6: Final = TunnelEnd(address=VIP6, port=6081)
+LOCAL: Final = (LINK, BindAddress(VIP), BindAddress(VIP6))
+
+
+def ends(state: NodeState) -> object:
+    """Look at the ends of tunnels."""
+    return dict(state.tunnel_ends)
+
+
+TUNNEL_ROWS: Final = (
+    Row(
+        fact="an end of IPv4 tunnels is made",
+        given=LOCAL,
+        op=MakeTunnelEnd(END),
+        look=ends,
+        then={IPFamily.IPV4: END},
+    ),
+    Row(
+        fact="an end of IPv6 tunnels is another one",
+        given=(*LOCAL, MakeTunnelEnd(END)),
+        op=MakeTunnelEnd(END6),
+        look=ends,
+        then={IPFamily.IPV4: END, IPFamily.IPV6: END6},
+    ),
+    Row(
+        fact="an end of tunnels is made again as it is",
+        given=(*LOCAL, MakeTunnelEnd(END6)),
+        op=MakeTunnelEnd(END6),
+        look=ends,
+        then={IPFamily.IPV6: END6},
+    ),
+    Row(
+        fact="an end of tunnels moves to another port",
+        given=(*LOCAL, MakeTunnelEnd(END)),
+        op=MakeTunnelEnd(msgspec.structs.replace(END, port=7000)),
+        look=ends,
+        then={IPFamily.IPV4: msgspec.structs.replace(END, port=7000)},
+    ),
+    Row(
+        fact="an end of tunnels is at an address of the host",
+        op=MakeTunnelEnd(END),
+        code=errno.EADDRNOTAVAIL,
+    ),
+    Row(
+        fact="an end of tunnels is removed, and the other one stays",
+        given=(*LOCAL, MakeTunnelEnd(END), MakeTunnelEnd(END6)),
+        op=RemoveTunnelEnd(END),
+        look=ends,
+        then={IPFamily.IPV6: END6},
+    ),
+    Row(
+        fact="an end of tunnels that is not there is removed already",
+        op=RemoveTunnelEnd(END),
+        look=ends,
+        then={},
+    ),
+    Row(
+        fact="addresses of ends of tunnels are none of the host's",
+        given=(*LOCAL, MakeTunnelEnd(END6)),
+        op=MakeTunnelEnd(END),
+        look=link,
+        then=(True, {VIP, VIP6}),
     ),
 )
 

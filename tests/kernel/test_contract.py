@@ -20,6 +20,7 @@ from ipvsctl.model.glance import Glance
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.processes import Process, Processes
+from ipvsctl.model.rules import Jump, Rule
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
@@ -32,6 +33,7 @@ from ipvsctl.plan.diff.ops import (
     DeleteStaleFlows,
     DeleteVirtualServer,
     EnsureVipLink,
+    MakeTunnelEnd,
     Op,
     Plan,
     Report,
@@ -56,7 +58,15 @@ from tests.kernel.contract_ipvs import (
     changed_real,
     key_of,
 )
-from tests.kernel.contract_node import NODE_ROWS, RULES_ROWS
+from tests.kernel.contract_node import (
+    END,
+    END6,
+    LOCAL,
+    NODE_ROWS,
+    RULES_ROWS,
+    TUNNEL_ROWS,
+    change,
+)
 from tests.kernel.contract_routes import ROUTE_ROWS
 from tests.kernel.contract_sets import ENTRY_ROWS, IPS, SET_ROWS, entry, spec
 from tests.kernel.firewalls import BOTH, require
@@ -69,6 +79,7 @@ ROWS = (
     *SET_ROWS,
     *ENTRY_ROWS,
     *NODE_ROWS,
+    *TUNNEL_ROWS,
     *ROUTE_ROWS,
 )
 
@@ -409,3 +420,14 @@ def long_plan(*, is_limited: bool) -> tuple[Plan, list[Op]]:
             refused.append(bad)
         ops.append(BindAddress(VIP + number))
     return tuple(ops), refused
+
+
+def test_no_end_of_tunnels_without_its_rules(kernel_with_rules: Kernel) -> None:
+    """Nobody would say who may use it; the other family's does not wait."""
+    kernel = kernel_with_rules
+    refused = change(Rule(target=Jump("KUBE-LOAD-BALANCER")))
+    kernel.apply(LOCAL)
+    report = kernel.apply((refused, MakeTunnelEnd(END), MakeTunnelEnd(END6)))
+    assert [failed.op for failed in report.failed] == [refused, MakeTunnelEnd(END)]
+    assert report.applied == 1
+    assert kernel.observe().state.tunnel_ends == {IPFamily.IPV6: END6}

@@ -28,6 +28,7 @@ from ipvsctl.plan.diff.ops import (
     Op,
 )
 from ipvsctl.wire.conntrack.requests import list_udp_flows
+from ipvsctl.wire.fou.messages import FOU_GENL_NAME, FouRequests
 from ipvsctl.wire.ipset.requests import create_set, list_headers, list_set
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
 from ipvsctl.wire.ipvs.requests import IpvsRequests
@@ -47,6 +48,7 @@ from tests.wire.samples import (
     SETS,
     STRANGE_COMMANDS,
     STRANGE_SET,
+    UNPACKING_PORTS,
     VIP,
     VIP6,
     VIRTUAL_SERVERS,
@@ -120,6 +122,21 @@ def make_flows() -> None:
         track(flow, Protocol.TCP)
 
 
+def make_ports() -> list[bytes]:
+    """Have UDP ports that unpack packets, ours and others; what the kernel lists."""
+    for command in (
+        "ip link set lo up",
+        "modprobe fou",
+        "ip fou add port 7000 gue",
+        "ip fou add port 7001 ipproto 4",
+    ):
+        subprocess.run(command.split(), check=True)
+    requests = FouRequests(generic_family_id(FOU_GENL_NAME))
+    for port in UNPACKING_PORTS:
+        ask(NetlinkProtocol.GENERIC, requests.add(port))
+    return ask(NetlinkProtocol.GENERIC, requests.list())
+
+
 def main() -> None:
     """Write every golden file of this kernel."""
     make_samples()
@@ -146,6 +163,7 @@ def main() -> None:
     ifindex = socket.if_nametoindex(VIP_LINK)
     for family in IPFamily:
         write(f"routes-{family.label}", ask(route, list_routes(family, ifindex)))
+    write("fou", make_ports())
     write("too-long", ask(route, too_long_a_name()))
     make_flows()
     for family in IPFamily:

@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol
 from ipvsctl.model.sets import SetEntry
+from ipvsctl.wire.fou.messages import UnpackingPort
 from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from tests.lab.flows import Flow
 
@@ -85,6 +86,13 @@ REAL_SERVERS: Final = (
     ),
 )
 """Of the first virtual server."""
+
+
+UNPACKING_PORTS: Final = (
+    UnpackingPort(IPv4Address("127.0.0.1"), 6080),
+    UnpackingPort(IPv6Address("::1"), 6081),
+)
+"""UDP ports that unpack what other nodes have put into a tunnel."""
 
 
 def _spec(name: str, kind: SetType, family: IPFamily, maxelem: int = 262144) -> SetSpec:

@@ -9,6 +9,7 @@ class ObjectKind(StrEnum):
     SYSCTL = "sysctl"
     TIMEOUTS = "timeouts"
     LINK = "link"
+    TUNNEL = "tunnel"
     SET = "set"
     RULES = "rules"
     ENTRY = "entry"

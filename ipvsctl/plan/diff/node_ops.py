@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, family_of
 from ipvsctl.model.subject import LinkSubject, SysctlSubject
+from ipvsctl.model.tunnel import TUNNEL_LINKS, TunnelEnd
 from ipvsctl.plan.diff.kinds import ObjectKind, Verb
 from ipvsctl.plan.diff.op import Operation
 from ipvsctl.plan.diff.stages import Stage
@@ -69,6 +70,46 @@ class DeleteVipLink(_LinkOp, frozen=True):
 
     def __str__(self) -> str:
         return f"delete link {self.name}"
+
+
+class _TunnelOp(Operation, frozen=True):
+    kind: ClassVar = ObjectKind.TUNNEL
+    urgent: ClassVar = None
+
+    end: TunnelEnd
+
+    @property
+    def name(self) -> str:
+        """Of its link."""
+        return TUNNEL_LINKS[family_of(self.end.address)]
+
+    @property
+    def subject(self) -> LinkSubject:
+        """Its link."""
+        return LinkSubject(self.name)
+
+
+class MakeTunnelEnd(_TunnelOp, frozen=True):
+    """Have the end of all tunnels to this node, and its link, made anew.
+
+    It is refused if the rules of its family were: they say who may use it.
+    """
+
+    verb: ClassVar = Verb.ADD
+    stage: ClassVar = Stage.TUNNEL
+
+    def __str__(self) -> str:
+        return f"add link {self.name}, end of tunnels to {self.end}"
+
+
+class RemoveTunnelEnd(_TunnelOp, frozen=True):
+    """Take the end of tunnels away, with its link; fine if it is not there."""
+
+    verb: ClassVar = Verb.DELETE
+    stage: ClassVar = Stage.REMOVE_TUNNEL
+
+    def __str__(self) -> str:
+        return f"delete link {self.name}, end of tunnels"
 
 
 class _VipOp(Operation, frozen=True):

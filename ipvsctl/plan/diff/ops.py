@@ -27,7 +27,9 @@ from ipvsctl.plan.diff.node_ops import (
     DeleteRoute,
     DeleteVipLink,
     EnsureVipLink,
+    MakeTunnelEnd,
     RaiseVipLink,
+    RemoveTunnelEnd,
     SetSysctl,
     UnbindAddress,
     UpdateRoute,
@@ -52,11 +54,13 @@ __all__ = [
     "DestroySet",
     "EnsureVipLink",
     "FailedOp",
+    "MakeTunnelEnd",
     "Op",
     "Plan",
     "RaiseVipLink",
     "RebuildSet",
     "RemoveFormer",
+    "RemoveTunnelEnd",
     "Report",
     "SetSysctl",
     "SetTimeouts",
@@ -72,6 +76,8 @@ Op = (
     | EnsureVipLink
     | RaiseVipLink
     | DeleteVipLink
+    | MakeTunnelEnd
+    | RemoveTunnelEnd
     | CreateSet
     | RebuildSet
     | DestroySet

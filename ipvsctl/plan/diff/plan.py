@@ -1,11 +1,13 @@
 """What must change: the difference of two states, as ops in a safe order."""
 
 from collections.abc import Generator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
 
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.parts import RULES
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.diff.hold import Hold, Known, with_held
@@ -14,8 +16,10 @@ from ipvsctl.plan.diff.ops import (
     DeleteVipLink,
     DeleteVirtualServer,
     EnsureVipLink,
+    MakeTunnelEnd,
     Plan,
     RaiseVipLink,
+    RemoveTunnelEnd,
     SetSysctl,
     SetTimeouts,
 )
@@ -78,6 +82,7 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
+    has_rules = frozenset(f for f in IPFamily if RULES[f] not in observed.blind)
     observed = presumed(observed, desired)
     # What is only held is as it is: nothing to compare.
     keys = tuple(desired.virtual_servers)
@@ -88,6 +93,7 @@ def diff_in_steps(
     if desired.vip_link_up and not state.vip_link_up:
         make = RaiseVipLink if observed.vip_link_down else EnsureVipLink
         plan.add(make(options.vip_link))
+    _diff_tunnel_ends(plan, state, desired, has_rules)
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
@@ -160,6 +166,23 @@ def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -
     # 0 is no wish.
     if any(new not in {0, old} for old, new in zip(known, wanted, strict=True)):
         plan.add(SetTimeouts(desired.timeouts))
+
+
+def _diff_tunnel_ends(
+    plan: PlanBuilder,
+    observed: NodeState,
+    desired: NodeState,
+    has_rules: AbstractSet[IPFamily],
+) -> None:
+    """Plan the ends of tunnels; none is made while nothing is known of its rules."""
+    for family in IPFamily:
+        held = observed.tunnel_ends.get(family)
+        wanted = desired.tunnel_ends.get(family)
+        if wanted is not None and held != wanted:
+            if family in has_rules:
+                plan.add(MakeTunnelEnd(wanted))
+        elif wanted is None and held is not None:
+            plan.add(RemoveTunnelEnd(held))
 
 
 def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:

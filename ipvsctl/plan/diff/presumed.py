@@ -57,6 +57,7 @@ def _as_desired(
                 "addresses": desired.addresses,
                 "routes": desired.routes,
                 "stand_ins": frozenset(),
+                "tunnel_ends": desired.tunnel_ends,
             }
         case Part.IPVS:
             return {

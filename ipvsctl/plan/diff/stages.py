@@ -19,8 +19,9 @@ class Stage(IntEnum):
     before, they would only begin again. A virtual server whose fwmark is reassigned is
     deleted first: without its entry it would look foreign. Inside clients have the
     virtual server of the address meanwhile; one of their own would refuse them while it
-    is empty, so its real servers follow at once. Another firewall goes last, when the
-    one in use has all that it had, and says whose everything is.
+    is empty, so its real servers follow at once. The end of tunnels comes after the
+    rules that say who may use it, and goes before them. Another firewall goes last,
+    when the one in use has all that it had, and says whose everything is.
     """
 
     SYSCTLS = auto()
@@ -29,6 +30,7 @@ class Stage(IntEnum):
     SETS = auto()
     ENTRIES = auto()
     RULES = auto()
+    TUNNEL = auto()
     URGENT_VIRTUAL_SERVERS = auto()
     URGENT_REAL_SERVERS = auto()
     URGENT_ADDRESSES = auto()
@@ -44,6 +46,7 @@ class Stage(IntEnum):
     REMOVE_REAL_SERVERS = auto()
     STALE_FLOWS = auto()
     REMOVE_VIRTUAL_SERVERS = auto()
+    REMOVE_TUNNEL = auto()
     REMOVE_RULES = auto()
     REMOVE_ENTRIES = auto()
     REMOVE_SETS = auto()

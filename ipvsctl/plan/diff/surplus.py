@@ -9,6 +9,7 @@ from ipvsctl.model.glance import Glance, Notice, NoticeKind
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.sets import SetKey
+from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.union.desired import Desired
 
 _ALWAYS: Final = frozenset({NoticeKind.LOST, NoticeKind.TABLE_CHANGED})
@@ -73,7 +74,8 @@ def matters(
         context: this node, as everything was compiled for it.
     """
     if notice.address is None:
-        return notice.kind in _ALWAYS or notice.link == vip_link
+        links = {vip_link, *(TUNNEL_LINKS[family] for family in desired.tunnel_ends)}
+        return notice.kind in _ALWAYS or notice.link in links
     is_gone = notice.kind is NoticeKind.ADDRESS_GONE
     if notice.address in desired.shared.vips:
         # Who binds it is us, nearly always.

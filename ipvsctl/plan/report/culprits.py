@@ -17,7 +17,9 @@ _IPVS: Final = frozenset(
 )
 _RULES: Final = frozenset({ObjectKind.RULES})
 _SETS: Final = frozenset({ObjectKind.SET, ObjectKind.ENTRY})
-_NETWORK: Final = frozenset({ObjectKind.LINK, ObjectKind.ADDRESS, ObjectKind.ROUTE})
+_NETWORK: Final = frozenset(
+    {ObjectKind.LINK, ObjectKind.TUNNEL, ObjectKind.ADDRESS, ObjectKind.ROUTE}
+)
 _SYSCTLS: Final = frozenset({ObjectKind.SYSCTL})
 _EVERYTHING: Final = frozenset(ObjectKind)
 

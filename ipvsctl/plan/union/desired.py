@@ -18,6 +18,7 @@ from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
+from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
 from ipvsctl.plan.union.desired_copy import DesiredCopy
@@ -82,6 +83,11 @@ class Desired:
     def has_slow_start(self) -> bool:
         """Whether any Service's endpoints start slowly."""
         return self._node.has_slow_start
+
+    @property
+    def tunnel_ends(self) -> Mapping[IPFamily, TunnelEnd]:
+        """See `NodeState`."""
+        return self._node.program.tunnel_ends
 
     @property
     def foreign(self) -> frozenset[VirtualServerKey]:
@@ -288,6 +294,7 @@ class Desired:
             real_servers=servers.real_servers,
             addresses=needs.placement.addresses(self.shared.vips),
             routes=needs.placement.routes(self.shared.vips),
+            tunnel_ends=node.tunnel_ends,
         )
 
     @contextmanager

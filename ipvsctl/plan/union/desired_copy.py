@@ -118,6 +118,7 @@ class DesiredCopy:
                 real_servers=self._real_servers.finish(),
                 addresses=needs.placement.addresses(vips),
                 routes=self._routes,
+                tunnel_ends=program.tunnel_ends,
             ),
         )
 

@@ -12,6 +12,8 @@ from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.state import EMPTY
+from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.rules.filter_mangle import desired_chains
 from ipvsctl.plan.union.vip_binding import VipPlacement, place_vips
 
@@ -31,6 +33,7 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
         strict_arp: None is "when a load-balancer VIP is bound".
         marks: for the packets of inside clients.
         placement: how VIPs are bound.
+        tunnel_ends: see `NodeState`.
     """
 
     families: tuple[IPFamily, ...]
@@ -39,6 +42,7 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
     strict_arp: bool | None
     marks: MarkRange
     placement: VipPlacement
+    tunnel_ends: Mapping[IPFamily, TunnelEnd] = EMPTY
     chains: Mapping[IPFamily, Chains]
 
 

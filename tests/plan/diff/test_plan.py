@@ -16,7 +16,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import (
     ChainRef,
@@ -29,7 +29,15 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.model.sets import SetCondition, SetEntry, SetShape
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.plan.diff.ops import ChangeRules, Op, Plan, RaiseVipLink, RebuildSet
+from ipvsctl.model.tunnel import TunnelEnd
+from ipvsctl.plan.diff.ops import (
+    ChangeRules,
+    MakeTunnelEnd,
+    Op,
+    Plan,
+    RaiseVipLink,
+    RebuildSet,
+)
 from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.wire.ipset.sets import leftover_of
 from tests.builders import in_words, set_called
@@ -58,6 +66,8 @@ MOST = "net/netfilter/nf_conntrack_max"
 BUCKETS = "net/netfilter/nf_conntrack_buckets"
 CLOSE_WAIT = "net/netfilter/nf_conntrack_tcp_timeout_close_wait"
 
+END = TunnelEnd(address=parse_address("10.0.0.1"), port=6080)
+END6 = TunnelEnd(address=parse_address("fd00:10::1"), port=6080)
 NOTHING = NodeState()
 FULL = NodeState(
     vip_link_up=True,
@@ -140,6 +150,42 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
         [
             "delete link kube-ipvs0",
             "delete virtual server tcp 10.96.0.10:80",
+            "change iptables rules: unlink 1 jumps, remove 1 chains",
+            "destroy set KUBE-CLUSTER-IP",
+        ],
+    ),
+    (
+        "an end of tunnels comes after the rules that guard it",
+        changed(FULL, chains={}),
+        changed(FULL, tunnel_ends={IPFamily.IPV4: END}),
+        [
+            "change iptables rules: write 1 chains, link 1 jumps",
+            "add link ipvsctl-tunl4, end of tunnels to 10.0.0.1 port 6080",
+        ],
+    ),
+    (
+        "an end of tunnels in pieces, or at another address, is made anew",
+        changed(
+            FULL,
+            tunnel_ends={
+                IPFamily.IPV4: msgspec.structs.replace(END, is_whole=False),
+                IPFamily.IPV6: msgspec.structs.replace(END6, port=6081),
+            },
+        ),
+        changed(FULL, tunnel_ends={IPFamily.IPV4: END, IPFamily.IPV6: END6}),
+        [
+            "add link ipvsctl-tunl4, end of tunnels to 10.0.0.1 port 6080",
+            "add link ipvsctl-tunl6, end of tunnels to fd00:10::1 port 6080",
+        ],
+    ),
+    (
+        "an end of tunnels goes before the rules that guard it",
+        changed(FULL, tunnel_ends={IPFamily.IPV4: END}),
+        NOTHING,
+        [
+            "delete link kube-ipvs0",
+            "delete virtual server tcp 10.96.0.10:80",
+            "delete link ipvsctl-tunl4, end of tunnels",
             "change iptables rules: unlink 1 jumps, remove 1 chains",
             "destroy set KUBE-CLUSTER-IP",
         ],
@@ -431,6 +477,14 @@ def test_every_kind_of_op_is_planned_somewhere() -> None:
     (raised,) = diff(down, NodeState(vip_link_up=True), options)
     assert raised == RaiseVipLink("kube-ipvs0")
     assert planned | {type(raised)} == set(get_args(Op))
+
+
+def test_no_end_of_tunnels_while_its_rules_are_unknown() -> None:
+    """Nobody would know who uses it; the other family's does not wait."""
+    wanted = changed(FULL, tunnel_ends={IPFamily.IPV4: END, IPFamily.IPV6: END6})
+    seen = Observed(state=FULL, skipped=frozenset({Part.RULES_IPV4}))
+    options = DiffOptions(vip_link="kube-ipvs0")
+    assert diff(seen, wanted, options) == (MakeTunnelEnd(END6),)
 
 
 @pytest.mark.parametrize(

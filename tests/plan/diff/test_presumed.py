@@ -34,7 +34,12 @@ TAKEN: Final = {
 
 KINDS: Final = {
     Part.SETS: {ObjectKind.SET, ObjectKind.ENTRY},
-    Part.NETWORK: {ObjectKind.LINK, ObjectKind.ADDRESS, ObjectKind.ROUTE},
+    Part.NETWORK: {
+        ObjectKind.LINK,
+        ObjectKind.TUNNEL,
+        ObjectKind.ADDRESS,
+        ObjectKind.ROUTE,
+    },
     Part.IPVS: {
         ObjectKind.TIMEOUTS,
         ObjectKind.VIRTUAL_SERVER,

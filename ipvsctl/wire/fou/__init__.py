@@ -1,0 +1,1 @@
+"""The generic netlink family of UDP ports that unpack other packets."""

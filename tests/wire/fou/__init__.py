@@ -1,0 +1,1 @@
+"""Tests of the messages about UDP ports that unpack packets."""
