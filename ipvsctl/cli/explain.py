@@ -29,6 +29,7 @@ from ipvsctl.model.target import AddressTarget, Target, parse_target
 from ipvsctl.plan.report.explain import explain
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.explain_packet import Client, Origin
+from ipvsctl.plan.union.fwmark_allocator import BesideKind
 
 _STATUSES = {
     Verdict.OK: ExitStatus.OK,
@@ -208,9 +209,10 @@ def explain_in_steps(
         repair=repair,
         insides={
             outer: inside
-            for inside, outer in seen.desired.short_circuits.items()
+            for outer, inside in seen.desired.beside(BesideKind.INSIDE).items()
             if seen.desired.served[outer].inside is not None
         },
+        arrivals=seen.desired.beside(BesideKind.ARRIVAL),
     )
     found = yield from explain(
         inputs, question.target, question.read_client(), question.read_protocol()

@@ -313,6 +313,8 @@ def _real_server_notes(real: RealServerStatus, style: str) -> Iterator[Span]:
     if real.draining_s is not None:
         text += f" {duration(real.draining_s)}"
     yield Span(text, style or "dim")
+    if real.is_tunnelled:
+        yield Span("in a tunnel, for its endpoints", "dim")
     if real.is_full:
         yield Span(f"full: {real.max_connections} connections", _ALARM)
     elif real.max_connections:

@@ -34,6 +34,7 @@ from ipvsctl.model.target import AddressTarget, parse_target
 from ipvsctl.plan.report.status import node_status_in_steps
 from ipvsctl.plan.report.status_inputs import StatusInputs
 from ipvsctl.plan.report.unread import unread_parts
+from ipvsctl.plan.union.fwmark_allocator import BesideKind
 
 WATCH_PERIOD_S: Final = 2.0
 """Between two looks of `--watch`: reading 10,000 Services takes about as long."""
@@ -193,7 +194,7 @@ def describe_in_steps(
                     source_state=source,
                     loop=loop,
                     pending_ops=None if plan is None else len(plan),
-                    short_circuits=len(seen.desired.short_circuits),
+                    short_circuits=len(seen.desired.beside(BesideKind.INSIDE)),
                 ),
                 desired=seen.desired,
                 observed=seen.observed,

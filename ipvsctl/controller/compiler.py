@@ -257,6 +257,9 @@ class Compiler:
             self._desired.set_node(self._compile_node())
             self._queue.add({*self._objects.refs(), *self._desired.programs})
         else:
+            if before.peer_addresses != self._context.peer_addresses:
+                # They may send packets in tunnels.
+                self._desired.set_node(self._compile_node())
             # The same order on all nodes.
             self._queue.add(sorted(services))
 

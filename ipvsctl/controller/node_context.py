@@ -12,6 +12,7 @@ from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.plan.service.guards import api_ports, guarded_addresses
 from ipvsctl.plan.service.node_addresses import standing_addresses
+from ipvsctl.plan.service.tunnels import GUE_FIXED
 
 
 class Sources(NamedTuple):
@@ -33,6 +34,7 @@ class Sources(NamedTuple):
 def context_of(sources: Sources) -> NodeContext:
     """The whole context, with host addresses sorted."""
     nodes, api, host, config, capabilities = sources
+    has_tunnel = config.has_tunnel and capabilities.release >= GUE_FIXED
     hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
     named = nodes.node_addresses
     if config.node_address is not None:
@@ -44,16 +46,21 @@ def context_of(sources: Sources) -> NodeContext:
         host_addresses=hosts,
         guarded=guarded_addresses(host, api),
         api_ports=api_ports(api),
+        tunnel_nodes=nodes.tunnel_nodes if has_tunnel else {},
         families=capabilities.families,
         schedulers=capabilities.schedulers,
     )
 
 
 def is_other_node(before: NodeContext, after: NodeContext) -> bool:
-    """Whether node ports, or the source of the node's connections, are others."""
+    """Whether what is in no Service is another for all of them.
+
+    That is node ports, the source of the node's connections, the ends of tunnels.
+    """
     return (
         before.host_addresses != after.host_addresses
         or before.node_addresses != after.node_addresses
+        or before.tunnel_nodes != after.tunnel_nodes
     )
 
 

@@ -43,6 +43,13 @@ class VipBinding(StrEnum):
     ROUTE = "route"
 
 
+class ExternalForwarding(StrEnum):
+    """How packets of outside clients get to endpoints on other nodes."""
+
+    MASQUERADE = "masquerade"
+    TUNNEL = "tunnel"
+
+
 class DetectLocalMode(StrEnum):
     """How traffic from pods of the cluster is told from outside traffic."""
 
@@ -240,6 +247,13 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         vip_binding: `address` binds every VIP to the VIP link, as kube-proxy does;
             `route` has one route a VIP instead, which costs less above some 5,000 of
             them. Compatibility with kube-proxy is always `address`.
+        tunnel_port: the UDP port on which this node takes packets that other nodes
+            have put into a tunnel for it, and to which it sends such packets; the same
+            on all nodes. 0: it does neither.
+        external_forwarding: for external IPs and ingress VIPs of policy Cluster whose
+            Service says nothing; `tunnel` sends what outside clients ask to the nodes
+            that have the endpoints, which answer the clients themselves; `masquerade`
+            has answers come back through this node, as kube-proxy.
         firewall: `iptables` with ipset, as kube-proxy; `nftables` with tables of its
             own; `auto` is iptables where both work, and nftables elsewhere.
             Compatibility with kube-proxy is always `iptables`.
@@ -291,6 +305,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     local_fallback: LocalFallback | None = None
     proc_sys: str = "/proc/sys"
     vip_binding: VipBinding = VipBinding.ADDRESS
+    tunnel_port: int = 0
+    external_forwarding: ExternalForwarding = ExternalForwarding.MASQUERADE
     firewall: FirewallKind = FirewallKind.AUTO
     vip_link: str = "kube-ipvs0"
     allowed_external_ips: tuple[IPNetwork, ...] | None = None
@@ -334,6 +350,15 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def has_short_circuit(self) -> bool:
         """Inside clients of a Local address have endpoints of their own."""
         return self.short_circuit and not self.is_kube_proxy
+
+    @property
+    def has_tunnel(self) -> bool:
+        """This node may be an end of tunnels between nodes.
+
+        Only with the short circuit: an answer that comes past the node of a client
+        inside the cluster has a source there that is the node's own, and is dropped.
+        """
+        return self.tunnel_port != 0 and self.has_short_circuit
 
     @property
     def marks(self) -> MarkRange:

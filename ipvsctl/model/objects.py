@@ -167,6 +167,7 @@ class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         zone: label `topology.kubernetes.io/zone`, "" when absent.
         is_leaving: it is being deleted, or the cluster autoscaler has tainted it since
             it is about to be; load balancers should send nothing new to it.
+        has_tunnel: other nodes may send it packets in a tunnel.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     pod_cidrs: tuple[IPNetwork, ...] = ()
     zone: str = ""
     is_leaving: bool = False
+    has_tunnel: bool = False
 
 
 class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -188,6 +190,8 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.
+        tunnel_nodes: the addresses of each Node that others may send packets in a
+            tunnel to, this one too; none where this one takes no part in that.
         guarded: addresses that are nobody's VIP, and why.
         api_ports: ports of the API server, with the addresses it has them on.
         families: address families this node's kernel has.
@@ -200,6 +204,7 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     node_addresses: tuple[IPAddress, ...] = ()
     host_addresses: tuple[IPAddress, ...] = ()
     peer_addresses: frozenset[IPAddress] = frozenset()
+    tunnel_nodes: Mapping[str, tuple[IPAddress, ...]] = MappingProxyType({})
     guarded: Mapping[IPAddress, Guard] = MappingProxyType({})
     api_ports: Mapping[int, frozenset[IPAddress]] = MappingProxyType({})
     families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
@@ -221,4 +226,5 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             pod_cidrs=own.pod_cidrs,
             node_addresses=own.addresses,
             peer_addresses=peers,
+            tunnel_nodes={n.name: n.addresses for n in nodes.values() if n.has_tunnel},
         )

@@ -47,6 +47,15 @@ class SetRole(StrEnum):
     FOREIGN = "foreign"
     """Virtual servers of others at VIPs of ours: the filter closes all other ports of
     a VIP."""
+    TUNNEL_END = "tunnel-end"
+    """Where this node takes packets of other nodes that are in a tunnel."""
+    TUNNEL_PEER = "tunnel-peer"
+    """The addresses of other Nodes: nobody else may send such packets."""
+    TUNNEL_ARRIVAL = "tunnel-arrival"
+    """Every address, protocol and port whose packets other nodes may send in a tunnel,
+    with the mark that they get: it leads them to this node's endpoints."""
+    TUNNEL_SHUT = "tunnel-shut"
+    """Those of them that have no endpoint on this node."""
 
 
 class EntryForm(StrEnum):
@@ -68,6 +77,7 @@ ENTRY_FORMS: Final[Mapping[SetRole, EntryForm]] = MappingProxyType(
         SetRole.LOAD_BALANCER_SOURCE_IP: EntryForm.PLACE_AND_ADDRESS,
         SetRole.HEALTH_CHECK_NODE_PORT: EntryForm.PORT,
         SetRole.IPVS_IPS: EntryForm.ADDRESS,
+        SetRole.TUNNEL_PEER: EntryForm.ADDRESS,
     }
 )
 """The form of the entries of each set."""
@@ -104,8 +114,23 @@ OWNING_ROLES: Final = (
 entry of one of these, or its fwmark is the mark of an entry in MARKING_ROLES."""
 
 
-MARKING_ROLES: Final = (SetRole.SHORT_CIRCUIT, SetRole.SHORT_CIRCUIT_CLOSING)
+MARKING_ROLES: Final = (
+    SetRole.SHORT_CIRCUIT,
+    SetRole.SHORT_CIRCUIT_CLOSING,
+    SetRole.TUNNEL_ARRIVAL,
+)
 """The sets whose entries have marks."""
+
+
+TUNNEL_ROLES: Final = frozenset(
+    {
+        SetRole.TUNNEL_END,
+        SetRole.TUNNEL_PEER,
+        SetRole.TUNNEL_ARRIVAL,
+        SetRole.TUNNEL_SHUT,
+    }
+)
+"""The sets that only a node has that takes part in tunnels."""
 
 
 class SetCondition(StrEnum):

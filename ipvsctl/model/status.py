@@ -46,6 +46,8 @@ class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     Attributes:
         node: name of the endpoint's node, "" when unknown; `zone` is that node's.
+        is_tunnelled: it is a node, to which packets go in a tunnel; its weight is that
+            of its endpoints together.
         max_connections: from how many on it gets no new ones; 0 is no limit.
         whole_weight: that it will have; 0 if that is what it has.
         draining_s: for how many seconds the drain has been seen, None if it has not.
@@ -59,6 +61,7 @@ class RealServerStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     active: int = 0
     inactive: int = 0
     persistent: int = 0
+    is_tunnelled: bool = False
     max_connections: int = 0
     whole_weight: int = 0
     standing: Standing

@@ -50,6 +50,7 @@ _BY_READER: Final = MappingProxyType[object, Schema](
         settings.boolean: {"type": "boolean"},
         settings.cluster_cidrs: _text(f"{_NETWORK}(, *{_NETWORK})?"),
         settings.count: _integer(0, 2**31 - 1),
+        settings.port: _integer(0, 2**16 - 1),
         settings.directory: _text("/.*"),
         settings.duration: _DURATION,
         settings.kernel_timeout: _DURATION,

@@ -147,6 +147,12 @@ VALUES: tuple[tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...]], ...] = (
     ),
     (("ipvsctl.compatibility",), ("none", "kube-proxy", None), ("", "kubeproxy")),
     (("ipvsctl.vipBinding",), ("address", "route", None), ("", "routes")),
+    (("ipvsctl.tunnelPort",), (0, 6080, 65535, None), (-1, 65536, "6080", True)),
+    (
+        ("ipvsctl.externalForwarding",),
+        ("masquerade", "tunnel", None),
+        ("", "direct"),
+    ),
     (
         ("ipvsctl.firewall",),
         ("auto", "iptables", "nftables", None),

@@ -66,6 +66,7 @@ def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:
         "addresses",
         "routes",
         "stand_ins",
+        "tunnel_ends",
     }
     assert state["virtual_servers"]["tcp 10.96.0.10:80"]["key"]["protocol"] == "tcp"
     assert state["addresses"] == ["10.96.0.10"]

@@ -14,6 +14,7 @@ from ipvsctl.cluster.config.flags import OWN_KEY
 from ipvsctl.model.config import (
     Compatibility,
     DetectLocalMode,
+    ExternalForwarding,
     FirewallKind,
     LocalFallback,
     VipBinding,
@@ -173,6 +174,11 @@ _OWN: Final = (
     _pointer("compatibility", "compatibility", settings.one_of(Compatibility)),
     _pointer("drainTimeout", "drain_timeout_s", settings.duration),
     _pointer("driftWatch", "drift_watch", settings.boolean, settings.boolean_word),
+    _pointer(
+        "externalForwarding",
+        "external_forwarding",
+        settings.one_of(ExternalForwarding),
+    ),
     _pointer("firewall", "firewall", settings.one_of(FirewallKind)),
     _pointer("localFallback", "local_fallback", settings.one_of(LocalFallback)),
     _pointer("markRange", "mark_range", settings.mark_range),
@@ -203,6 +209,7 @@ _OWN: Final = (
     _pointer("shortCircuit", "short_circuit", settings.boolean, settings.boolean_word),
     _pointer("slowStart", "slow_start_s", settings.duration),
     _pointer("strictARP", "strict_arp", settings.boolean, settings.boolean_word),
+    _pointer("tunnelPort", "tunnel_port", settings.port, settings.count_word),
     _pointer("vipBinding", "vip_binding", settings.one_of(VipBinding)),
     _pointer("vipLink", "vip_link", settings.vip_link),
 )

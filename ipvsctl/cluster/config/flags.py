@@ -77,6 +77,11 @@ FLAGS: Final = (
         "Look for what others change, and do not wait for the next audit.",
     ),
     Flag(
+        f"{OWN_KEY}.externalForwarding",
+        "masquerade|tunnel",
+        "How outside clients reach endpoints on other nodes, see --tunnel-port.",
+    ),
+    Flag(
         f"{OWN_KEY}.firewall",
         "auto|iptables|nftables",
         "What has the fixed rules and their sets; auto: iptables where it works.",
@@ -172,6 +177,11 @@ FLAGS: Final = (
         f"{OWN_KEY}.strictARP",
         "true|false",
         "Answer ARP only for addresses of the link that was asked.",
+    ),
+    Flag(
+        f"{OWN_KEY}.tunnelPort",
+        "PORT",
+        "UDP port of tunnels between nodes, the same on all of them; 0: none.",
     ),
     Flag(
         f"{OWN_KEY}.vipBinding",

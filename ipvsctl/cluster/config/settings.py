@@ -158,6 +158,13 @@ def mark_range(field: str, value: object) -> MarkRange:
     return found
 
 
+def port(field: str, value: object) -> int:
+    """A port; 0 is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16:
+        return value
+    raise ConfigError(field=field, value=value, reason="not a port (0-65535)")
+
+
 def count(field: str, value: object) -> int:
     """A count that the kernel holds in 31 bits."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:

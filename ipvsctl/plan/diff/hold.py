@@ -9,6 +9,7 @@ outside of its present shape (an entry about its own address and port).
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import product
 from typing import Final
 
 import msgspec
@@ -154,8 +155,9 @@ def _drops(
     entries: Mapping[SetKey, AbstractSet[SetEntry]],
 ) -> Iterator[tuple[SetKey, AbstractSet[SetEntry]]]:
     """The sets of addresses that are shut while they have no endpoint here."""
-    for family in IPFamily:
-        key = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
+    roles = (SetRole.NO_LOCAL_ENDPOINTS, SetRole.TUNNEL_SHUT)
+    for family, role in product(IPFamily, roles):
+        key = set_key(role, family)
         if key in entries:
             yield key, entries[key]
 

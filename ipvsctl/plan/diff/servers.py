@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import product
+from typing import Final
 
 import msgspec
 
@@ -28,6 +30,9 @@ from ipvsctl.plan.diff.plan_builder import PlanBuilder
 from ipvsctl.plan.diff.ramp import Ramps
 from ipvsctl.plan.diff.sets import NOTHING
 from ipvsctl.plan.diff.stages import Stage
+
+_MARKING: Final = (SetRole.SHORT_CIRCUIT, SetRole.TUNNEL_ARRIVAL)
+"""The sets that rules take marks from."""
 
 Drain = tuple[VirtualServerKey, RealServerKey]
 """A real server that is, or is to be, at weight 0 until its connections end."""
@@ -83,8 +88,8 @@ def without_moved(
     """
     state = observed.state
     moved = set()
-    for family in IPFamily:
-        marking = set_key(SetRole.SHORT_CIRCUIT, family)
+    for family, role in product(IPFamily, _MARKING):
+        marking = set_key(role, family)
         held = state.entries.get(marking, NOTHING)
         wanted = desired.entries.get(marking, NOTHING)
         changed = {entry.identity for entry in wanted - held}

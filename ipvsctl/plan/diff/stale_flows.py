@@ -6,10 +6,9 @@ the real server is gone, for the old flow's sake (ip_vs_core.c:ip_vs_in_hook). O
 is older than its Service is never translated (ip_vs_nfct.c:ip_vs_update_conntrack).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
+from ipvsctl.model.ipvs import ForwardingMethod, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import Protocol
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.ops import DeleteStaleFlows
@@ -18,7 +17,7 @@ from ipvsctl.plan.diff.ops import DeleteStaleFlows
 def plan_stale_flows(
     observed: Observed,
     desired: NodeState,
-    inside: Mapping[VirtualServerKey, VirtualServerKey],
+    inside: Mapping[VirtualServerKey, Sequence[VirtualServerKey]],
     asked: Iterable[VirtualServerKey],
 ) -> Iterator[DeleteStaleFlows]:
     """The ops that end stale UDP flows, once unwanted real servers are gone.
@@ -32,14 +31,14 @@ def plan_stale_flows(
     Args:
         observed: before anything is changed.
         desired: of the same virtual servers.
-        inside: the fwmark virtual server beside that of an address. A flow does not
-            say which of the two it took, so it may lead where either does.
+        inside: the fwmark virtual servers beside that of an address. A flow does not
+            say which of them it took, so it may lead where any does.
         asked: the virtual servers to plan for; those not desired have no flows.
     """
     for key in asked:
         if key.protocol is not Protocol.UDP or key not in desired.virtual_servers:
             continue
-        keys = (key, inside[key]) if key in inside else (key,)
+        keys = (key, *inside.get(key, ()))
         wanted = _real_servers(desired, keys)
         held = _real_servers(observed.state, keys)
         if not wanted:
@@ -54,24 +53,32 @@ def plan_stale_flows(
 
 def beside(
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey], desired: NodeState
-) -> Mapping[VirtualServerKey, VirtualServerKey]:
-    """The fwmark virtual server beside that of each address that has one.
+) -> Mapping[VirtualServerKey, Sequence[VirtualServerKey]]:
+    """The fwmark virtual servers beside that of each address that has any.
 
     Args:
         short_circuits: fwmark virtual server -> that of the address it is for.
         desired: has those that count.
     """
-    return {
-        address: key
-        for key, address in short_circuits.items()
-        if key in desired.virtual_servers
-    }
+    found: dict[VirtualServerKey, list[VirtualServerKey]] = {}
+    for key, address in short_circuits.items():
+        if key in desired.virtual_servers:
+            found.setdefault(address, []).append(key)
+    return found
 
 
 def _real_servers(
     state: NodeState, keys: tuple[VirtualServerKey, ...]
 ) -> frozenset[RealServerKey]:
-    held: list[AbstractSet[RealServerKey]] = [
-        state.real_servers.get(key, EMPTY).keys() for key in keys
-    ]
-    return frozenset().union(*held)
+    held = [state.real_servers.get(key, EMPTY) for key in keys]
+    found = frozenset[RealServerKey]().union(*(some.keys() for some in held))
+    is_tunnelled = any(
+        server.forwarding is ForwardingMethod.TUNNEL
+        for some in held
+        for server in some.values()
+    )
+    address, port = keys[0].address, keys[0].port
+    if is_tunnelled and address is not None:
+        # What goes to another node in a tunnel is not translated here.
+        found |= {RealServerKey(address, port)}
+    return found

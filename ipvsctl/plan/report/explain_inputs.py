@@ -12,7 +12,7 @@ from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
-from ipvsctl.model.sets import SetEntry, SetKey
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff
@@ -38,7 +38,9 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         problems: of all objects.
         drain_ages_s: drain -> for how long it has been seen.
         repair: who puts the kernel right, a clause.
-        insides: virtual server of an address -> the fwmark virtual server beside it.
+        insides: virtual server of an address -> the fwmark virtual server beside it for
+            clients inside the cluster.
+        arrivals: the same for what other nodes send in tunnels.
     """
 
     objects: Objects
@@ -53,6 +55,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
     drain_ages_s: Mapping[Drain, float] = EMPTY
     repair: str = ""
     insides: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
+    arrivals: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
 
     def members(self, server: ServerProgram) -> tuple[SetMember, ...]:
         """The set entries that a virtual server needs."""
@@ -63,6 +66,9 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         inside = self.insides.get(key)
         if inside is not None:
             members.append(marked_entry(key, inside))
+        arrival = self.arrivals.get(key)
+        if arrival is not None:
+            members.append(marked_entry(key, arrival, SetRole.TUNNEL_ARRIVAL))
         return tuple(members)
 
     def plan_for(self, program: ServiceProgram | None) -> Plan:
@@ -73,7 +79,12 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         """
         servers = () if program is None else program.servers
         keys = {server.server.key for server in servers}
-        keys |= {inside for key in keys if (inside := self.insides.get(key))}
+        keys |= {
+            found
+            for beside in (self.insides, self.arrivals)
+            for key in keys
+            if (found := beside.get(key))
+        }
         members = [m for server in servers for m in self.members(server)]
         members += () if program is None else program.entries
         vips = frozenset(key.address for key in keys if key.address is not None)

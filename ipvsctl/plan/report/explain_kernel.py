@@ -107,7 +107,7 @@ def server_steps(
         plan: what an audit would do for the Service.
     """
     key = server.server.key
-    keys = {key, inputs.insides.get(key)}
+    keys = {key, inputs.insides.get(key), inputs.arrivals.get(key)}
     mine = [op for op in plan if op.subject in keys]
     shown = inputs.observed.state.virtual_servers.get(key, server.server)
     yield _compared(

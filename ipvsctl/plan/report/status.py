@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.ipvs import (
+    ForwardingMethod,
     RealServer,
     RealServerKey,
     RealServerStats,
@@ -37,6 +38,7 @@ from ipvsctl.plan.report.status_selection import selected
 from ipvsctl.plan.report.status_why import Lacks, why
 from ipvsctl.plan.service.endpoints import replaces
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+from ipvsctl.plan.union.fwmark_allocator import BesideKind
 
 _STEP_SERVICES: Final = 10
 """Services that are put together in one step: about a millisecond."""
@@ -90,8 +92,7 @@ class _View:
         self._lacks = Lacks(inputs.desired.state, inputs.observed, inputs.words)
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
-        circuits = inputs.desired.short_circuits.items()
-        self._insides = {address: inside for inside, address in circuits}
+        self._beside = {kind: inputs.desired.beside(kind) for kind in BesideKind}
         self._entries = {
             held_in: {entry.identity for entry in entries}
             for held_in, entries in sorted(self._state.entries.items())
@@ -114,7 +115,7 @@ class _View:
                 if self._has_claim(server)
                 for virtual_server in (
                     self._claimed(server, endpoints),
-                    *self._inside(server, endpoints),
+                    *self._marked(server, endpoints),
                 )
             ),
         )
@@ -165,20 +166,32 @@ class _View:
             ),
         )
 
-    def _inside(
+    def _marked(
         self, program: ServerProgram, endpoints: Mapping[IPAddress, Endpoint]
     ) -> Iterator[VirtualServerStatus]:
-        """The virtual server for clients inside the cluster, if there is one."""
-        key = self._insides.get(program.server.key)
-        if key is None:
-            return
+        """Those for clients inside the cluster and for other nodes, if any."""
+        for kind, wanted, who in (
+            (BesideKind.INSIDE, program.inside, "from inside"),
+            (BesideKind.ARRIVAL, program.arrival, "from other nodes"),
+        ):
+            key = self._beside[kind].get(program.server.key)
+            if key is not None:
+                ends = ", until its connections end" if wanted is None else ""
+                yield self._of_mark(program, key, endpoints, f"{who}{ends}")
+
+    def _of_mark(
+        self,
+        program: ServerProgram,
+        key: VirtualServerKey,
+        endpoints: Mapping[IPAddress, Endpoint],
+        who: str,
+    ) -> VirtualServerStatus:
         server = self._desired.state.virtual_servers[key]
         known = self._state.virtual_servers.get(key)
-        ends = ", until its connections end" if program.inside is None else ""
-        yield self._virtual_server(
+        return self._virtual_server(
             known or server,
             service_port=program.port_name.port,
-            way=f"{program.way}, from inside{ends}",
+            way=f"{program.way}, {who}",
             standing=standing_of(known, server),
             real_servers=tuple(
                 self._real_servers(
@@ -294,6 +307,9 @@ class _View:
             server.key, RealServerStats()
         )
         node_name = endpoint.node_name if endpoint else ""
+        is_tunnelled = server.forwarding is ForwardingMethod.TUNNEL
+        if is_tunnelled:
+            node_name = self._node_at(server.key.address)
         node = self._objects.node(node_name)
         return RealServerStatus(
             address=str(server.key.address),
@@ -304,10 +320,18 @@ class _View:
             active=stats.active,
             inactive=stats.inactive,
             persistent=stats.persistent,
+            is_tunnelled=is_tunnelled,
             max_connections=server.upper_threshold,
             standing=standing,
             draining_s=self._drain_ages_s.get((key, server.key)),
         )
+
+    def _node_at(self, address: IPAddress) -> str:
+        """The Node that has an address, of those that packets go to in tunnels."""
+        for name, addresses in self._node.tunnel_nodes.items():
+            if address in addresses:
+                return name
+        return ""
 
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
         """A Service's endpoints by address, each the one that counts."""

@@ -23,6 +23,10 @@ CLUSTER_IP_CLIENTS: Final = "KUBE-IPVS-CLUSTER-IP"
 CLIENTS: Final = "KUBE-IPVS-CLIENTS"
 INSIDE: Final = "KUBE-IPVS-INSIDE"
 """Not kube-proxy's either: clients told apart, and those inside the cluster."""
+TUNNEL: Final = "KUBE-IPVS-TUNNEL"
+ARRIVALS: Final = "KUBE-IPVS-ARRIVALS"
+"""There on nodes that take part in tunnels: who may send such packets, and where what
+was in them goes."""
 
 OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
     {
@@ -47,7 +51,9 @@ OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
                 SERVICES,
             }
         ),
-        Table.MANGLE: frozenset({CLIENTS, INSIDE, IPVS_OUT_FILTER, SOURCE_RANGES}),
+        Table.MANGLE: frozenset(
+            {ARRIVALS, CLIENTS, INSIDE, IPVS_OUT_FILTER, SOURCE_RANGES, TUNNEL}
+        ),
     }
 )
 """Every chain that is read and, when not wanted, removed. KUBE-FIREWALL,

@@ -23,7 +23,9 @@ from ipvsctl.model.rules import (
     MapMark,
     MatchConntrackState,
     MatchIcmpType,
+    MatchInInterface,
     MatchMark,
+    MatchSet,
     Reject,
     Rule,
     Side,
@@ -31,7 +33,9 @@ from ipvsctl.model.rules import (
     Verdict,
 )
 from ipvsctl.model.sets import SetRole, set_key
+from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.rules.chains import (
+    ARRIVALS,
     CLIENTS,
     FORWARD,
     INSIDE,
@@ -40,6 +44,7 @@ from ipvsctl.plan.rules.chains import (
     NODE_PORT,
     PROXY_FIREWALL,
     SOURCE_RANGES,
+    TUNNEL,
     Rules,
     in_set,
     rule,
@@ -176,8 +181,15 @@ def _mangle_table(
     before filter (ip_vs_core.c:ip_vs_ops4, NF_IP_PRI_NAT_DST + 2). Mangle is the last
     table that sees the VIP as destination and may drop.
     """
+    to_arrivals, arrivals = _arrivals(family, config)
+    short_circuit = _short_circuit(family, config, node)
+    if to_arrivals:
+        # Before any other: what is in a tunnel is no client's.
+        clients = short_circuit["PREROUTING"]
+        short_circuit["PREROUTING"] = (*to_arrivals, *clients)
     return {
-        **_short_circuit(family, config, node),
+        **short_circuit,
+        **arrivals,
         IPVS_OUT_FILTER: (_to_source_ranges(family),),
         SOURCE_RANGES: (
             _source_ip(family),
@@ -219,6 +231,44 @@ def _short_circuit(
             ),
         ),
         INSIDE: (rule(marked),),
+    }
+
+
+def _arrivals(family: IPFamily, config: ProxyConfig) -> tuple[Rules, dict[str, Rules]]:
+    """Take packets in tunnels from Nodes alone, and lead what is in them to endpoints.
+
+    It must not be put into a tunnel again: two nodes that know of different endpoints
+    would send it to each other. So an address that this node would send on in a tunnel
+    is either marked, or shut; one that it masquerades is served as that. A packet that
+    none of this is about begins nothing: a refusal would be final for the client, which
+    asks again in a second, and the sender has heard of it by then.
+
+    Returns:
+        The jumps of PREROUTING, and the chains they lead to.
+    """
+    if not config.has_tunnel:
+        return (), {}
+    new = MatchConntrackState(("NEW",))
+    arrival = set_key(SetRole.TUNNEL_ARRIVAL, family)
+    local = in_set(family, SetRole.LOAD_BALANCER_LOCAL, "dst,dst")
+    jumps = (
+        rule(Jump(TUNNEL), in_set(family, SetRole.TUNNEL_END, "dst,dst")),
+        rule(Jump(ARRIVALS), MatchInInterface(TUNNEL_LINKS[family])),
+    )
+    return jumps, {
+        TUNNEL: (
+            rule(Verdict.RETURN, in_set(family, SetRole.TUNNEL_PEER, "src")),
+            rule(Verdict.DROP),
+        ),
+        ARRIVALS: (
+            rule(Verdict.DROP, new, in_set(family, SetRole.TUNNEL_SHUT, "dst,dst")),
+            rule(MapMark(arrival, (Side.DST, Side.DST))),
+            rule(Verdict.RETURN, MatchSet(arrival, (Side.DST, Side.DST))),
+            rule(Verdict.RETURN, in_set(family, SetRole.EXTERNAL_IP, "dst,dst")),
+            rule(Verdict.DROP, new, local),
+            rule(Verdict.RETURN, in_set(family, SetRole.LOAD_BALANCER, "dst,dst")),
+            rule(Verdict.DROP, new),
+        ),
     }
 
 

@@ -39,7 +39,8 @@ from ipvsctl.plan.service.program import (
 from ipvsctl.plan.service.real_servers import falls_back, real_servers_by_policy
 from ipvsctl.plan.service.refusals import admit
 from ipvsctl.plan.service.scheduling import Scheduling, choose_scheduling
-from ipvsctl.plan.service.servers import server_program
+from ipvsctl.plan.service.servers import server_program, tunnelled_program
+from ipvsctl.plan.service.tunnels import may_be_tunnelled, tunnelled_servers
 
 _STEP: Final = 128
 """Virtual servers that are made in one step: some two milliseconds."""
@@ -195,6 +196,9 @@ def _compile_port(
     real_servers = real_servers_by_policy(
         usable, config, scheduling.wishes, may_fall_back=may_fall_back
     )
+    tunnelled = tunnelled_servers(
+        service, port, family, usable, real_servers, scheduling.wishes, node, config
+    )
     servers = []
     for frontend in frontends(service, port, index, family, node, config):
         if not allowance.serves(frontend.way, index, frontend.address):
@@ -202,6 +206,10 @@ def _compile_port(
         server = server_program(
             service, port, frontend, real_servers, node, config, scheduling
         )
+        if tunnelled is not None and may_be_tunnelled(frontend):
+            server = tunnelled_program(
+                server, service, port, frontend, tunnelled, scheduling, config
+            )
         if not allowance.has_mark(frontend.way, index, frontend.address):
             server = without_mark(server)
         servers.append(server)
@@ -241,13 +249,21 @@ def _merge_servers(
             better.port_name == worse.port_name
             and better.real_servers == worse.real_servers
         ):
-            servers[key] = msgspec.structs.replace(
-                better, entries=(*better.entries, *worse.entries)
-            )
+            servers[key] = _with_entries(better, worse)
         else:
             reason = f"already taken by {better.field} of this Service"
             problems.append(service_problem(service, worse.field, key, reason))
     return tuple(servers.values()), problems
+
+
+def _with_entries(better: ServerProgram, worse: ServerProgram) -> ServerProgram:
+    """A program with the entries of another one as well, in each of its forms."""
+    plain = better.plain
+    if plain is not None and worse.plain is not None:
+        plain = _with_entries(plain, worse.plain)
+    return msgspec.structs.replace(
+        better, entries=(*better.entries, *worse.entries), plain=plain
+    )
 
 
 def _has_ingress_vip(service: Service, servers: Iterable[ServerProgram]) -> bool:

@@ -37,6 +37,8 @@ from ipvsctl.plan.service.families import served_families, service_problem
 from ipvsctl.plan.service.frontends import has_node_port
 from ipvsctl.plan.service.kube_router import as_annotated
 from ipvsctl.plan.service.program import WayIn
+from ipvsctl.plan.service.tunnels import wants_tunnel
+from ipvsctl.plan.service.wishes import EXTERNAL_FORWARDING, read_wishes
 
 _MARKED_WAYS: Final = (WayIn.INGRESS_VIP, WayIn.EXTERNAL_IP)
 _NO_VIPS: Final[Mapping[IPFamily, int]] = dict.fromkeys(IPFamily, 0)
@@ -53,6 +55,8 @@ class Demand:
         slices: those of this Service.
         families: those that the Service is served in.
         has_short_circuit: see `ProxyConfig.has_short_circuit`.
+        has_tunnel: its external addresses are to be tunnelled: they have a mark for
+            clients inside the cluster, and one for what other nodes send.
     """
 
     def __init__(
@@ -62,13 +66,14 @@ class Demand:
         families: tuple[IPFamily, ...],
         *,
         has_short_circuit: bool,
+        has_tunnel: bool = False,
     ) -> None:
         self._service = service
         self._families = families
         self._endpoints = _count_endpoints(slices)
-        self._has_marks = (
-            has_short_circuit and service.external_traffic_policy is TrafficPolicy.LOCAL
-        )
+        is_local = service.external_traffic_policy is TrafficPolicy.LOCAL
+        self._has_tunnel = has_tunnel
+        self._marks = 2 if has_tunnel else int(has_short_circuit and is_local)
         self.asked = self._count()
 
     def _count(self) -> Amounts:
@@ -90,7 +95,7 @@ class Demand:
                 of_port = own + vips[family]
                 virtual_servers += of_port
                 real_servers += of_port * self._behind(port, family)
-        marks = len(service.ports) if self._has_marks else 0
+        marks = len(service.ports) * self._marks
         return Amounts(
             virtual_servers,
             real_servers + ranged * len(service.ports),
@@ -194,7 +199,8 @@ class Demand:
             (way, tuple(p for p in self._places(way) if place_family(p) is family))
             for way in _MARKED_WAYS
         )
-        for way, cut in cut_marks(ways, len(self._service.ports), limit):
+        of_each = max(self._marks, 1)
+        for way, cut in cut_marks(ways, len(self._service.ports), limit // of_each):
             yield (way, family), cut
 
     def _problems(
@@ -226,8 +232,14 @@ class Demand:
             match resource:
                 case Resource.MARKS:
                     field = "spec.externalTrafficPolicy"
-                    said += "; clients inside the cluster are served like those outside"
-                    said += f" at {asked[place] - most[place]:,} addresses and ports"
+                    lost = -(-(asked[place] - most[place]) // max(self._marks, 1))
+                    if self._has_tunnel:
+                        field = f"metadata.annotations.{EXTERNAL_FORWARDING}"
+                        said += "; packets are masqueraded"
+                    else:
+                        said += "; clients inside the cluster are served like those"
+                        said += " outside"
+                    said += f" at {lost:,} addresses and ports"
                 case Resource.HEALTH_CHECKS:
                     field = "spec.healthCheckNodePort"
                     value = str(self._service.health_check_node_port)
@@ -252,6 +264,8 @@ def demand_of(
         slices,
         served_families(service, node),
         has_short_circuit=config.has_short_circuit,
+        has_tunnel=config.has_tunnel
+        and wants_tunnel(service, read_wishes(service, config), config),
     )
 
 

@@ -46,7 +46,7 @@ class SetMember(msgspec.Struct, gc=False, frozen=True):
 
 
 class InsideProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """The virtual server that clients inside the cluster have instead of another.
+    """The virtual server that some packets have instead of another, by their mark.
 
     Its fwmark is not known here: that takes all Services.
 
@@ -86,6 +86,10 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         drain_timeout_s: see `ProxyConfig`.
         slow_start_s: how long an endpoint that comes takes to get its whole weight.
         inside: None where all clients have the same.
+        arrival: what packets have that another node has sent on in a tunnel; None
+            where none may.
+        plain: where real servers are other nodes: the same with the endpoints, for as
+            long as there is no mark.
         is_bound: its address is a VIP to bind, in the node's way, and not one that
             another link of the host has.
     """
@@ -100,6 +104,8 @@ class ServerProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     drain_timeout_s: float = 0.0
     slow_start_s: float = 0.0
     inside: InsideProgram | None = None
+    arrival: InsideProgram | None = None
+    plain: "ServerProgram | None" = None
     is_bound: bool = False
 
 
@@ -162,6 +168,8 @@ def without_mark(program: ServerProgram) -> ServerProgram:
     Without endpoints on this node the address has the cluster's, and drops nobody:
     clients inside the cluster are served, as with `localFallback: cluster`.
     """
+    if program.plain is not None:
+        return program.plain
     inside = program.inside
     if inside is None:
         return program

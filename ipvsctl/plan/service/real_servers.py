@@ -31,9 +31,9 @@ def real_servers_by_policy(
         may_fall_back: policy Local has the cluster's, if there are none here; see
             `falls_back`.
     """
-    everywhere = here = _real_servers(usable.cluster, config, wishes)
+    everywhere = here = real_servers_of(usable.cluster, config, wishes)
     if usable.local or not may_fall_back:
-        here = _real_servers(usable.local, config, wishes)
+        here = real_servers_of(usable.local, config, wishes)
     return {TrafficPolicy.CLUSTER: everywhere, TrafficPolicy.LOCAL: here}
 
 
@@ -61,9 +61,10 @@ def falls_back(
     return may and uses_cluster_endpoints(service, port, family)
 
 
-def _real_servers(
+def real_servers_of(
     endpoints: tuple[PortEndpoint, ...], config: ProxyConfig, wishes: Wishes
 ) -> RealServers:
+    """The real servers that endpoints are, each with what the Service wishes."""
     if config.is_kube_proxy:
         # To it slices have no weights.
         return {e.server.key: RealServer(key=e.server.key) for e in endpoints}

@@ -125,6 +125,11 @@ def choose_scheduling(
     )
 
 
+def weighted(scheduler: str) -> str:
+    """The scheduler that is alike and looks at weights; others stay as they are."""
+    return _WEIGHTED.get(scheduler, scheduler)
+
+
 def _slow_start(
     service: Service, scheduler: str, wishes: Wishes
 ) -> tuple[str, Wishes, tuple[Problem, ...]]:
@@ -132,7 +137,7 @@ def _slow_start(
     if not wishes.slow_start_s:
         return scheduler, wishes, ()
     if scheduler in _WEIGHTED:
-        return _WEIGHTED[scheduler], wishes, ()
+        return weighted(scheduler), wishes, ()
     known = ", ".join(_WEIGHTED)
     reason = f"has no effect with scheduler {scheduler}, only with {known}"
     told = _problem(service, SLOW_START, f"{wishes.slow_start_s:g}s", reason)

@@ -1,6 +1,9 @@
 """The virtual server that a frontend becomes."""
 
 from collections.abc import Mapping
+from functools import partial
+
+import msgspec
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.ipvs import ServiceFlags, VirtualServer, VirtualServerKey
@@ -22,8 +25,9 @@ from ipvsctl.plan.service.program import (
     WayIn,
 )
 from ipvsctl.plan.service.real_servers import RealServers
-from ipvsctl.plan.service.scheduling import SOURCE_HASH, Scheduling
-from ipvsctl.plan.service.wishes import Wishes
+from ipvsctl.plan.service.scheduling import SOURCE_HASH, Scheduling, weighted
+from ipvsctl.plan.service.tunnels import TunnelledServers
+from ipvsctl.plan.service.wishes import Wishes, unmasqueraded
 
 
 def server_program(
@@ -98,6 +102,57 @@ def server_program(
         slow_start_s=wishes.slow_start_s,
         inside=inside,
         is_bound=frontend.is_bound,
+    )
+
+
+def tunnelled_program(
+    plain: ServerProgram,
+    service: Service,
+    port: ServicePort,
+    frontend: Frontend,
+    tunnelled: TunnelledServers,
+    scheduling: Scheduling,
+    config: ProxyConfig,
+) -> ServerProgram:
+    """The program of a frontend whose packets go to other nodes in tunnels.
+
+    No packet is masqueraded, as at a Local address, so clients inside the cluster have
+    a virtual server of their own. Nodes differ in how many endpoints they have, so the
+    scheduler is one that looks at weights.
+
+    Args:
+        plain: the program where all of it is masqueraded.
+        service: whose frontend it is.
+        port: of the Service.
+        frontend: of that port.
+        tunnelled: what is behind it.
+        scheduling: of all virtual servers of the Service.
+        config: settings.
+    """
+    family = family_of(frontend.address)
+    entry = SetEntry(
+        address=frontend.address, protocol=port.protocol, port=frontend.port
+    )
+    usual = {set_key(role, family) for role in frontend.roles}
+    roles = list(unmasqueraded(frontend.roles))
+    if not tunnelled.here:
+        roles.append(SetRole.TUNNEL_SHUT)
+    beside = partial(
+        _inside, service, port, frontend, scheduling=scheduling, config=config
+    )
+    return msgspec.structs.replace(
+        plain,
+        server=msgspec.structs.replace(
+            plain.server, scheduler=weighted(plain.server.scheduler)
+        ),
+        real_servers=tunnelled.outside,
+        entries=(
+            *(SetMember(set_key(role, family), entry) for role in roles),
+            *(member for member in plain.entries if member.key not in usual),
+        ),
+        inside=beside(real_servers=tunnelled.everywhere),
+        arrival=beside(real_servers=tunnelled.here),
+        plain=plain,
     )
 
 

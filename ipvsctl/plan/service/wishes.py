@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from ipvsctl.cluster.config import settings
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import ExternalForwarding, ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import PersistenceNetmask, RealServer, ServiceFlags
 from ipvsctl.model.net import Protocol
-from ipvsctl.model.objects import Service, ServicePort
+from ipvsctl.model.objects import Service, ServicePort, TrafficPolicy
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.service.families import service_problem
@@ -25,6 +25,7 @@ DRAIN_TIMEOUT: Final = f"{PREFIX}drain-timeout"
 SLOW_START: Final = f"{PREFIX}slow-start"
 ONE_PACKET: Final = f"{PREFIX}one-packet"
 PERSISTENCE_NETMASK: Final = f"{PREFIX}persistence-netmask"
+EXTERNAL_FORWARDING: Final = f"{PREFIX}external-forwarding"
 
 _UNMASQUERADED: Final[Mapping[SetRole, tuple[SetRole, ...]]] = {
     SetRole.CLUSTER_IP: (SetRole.EXTERNAL_IP_LOCAL,),
@@ -55,6 +56,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         has_one_packet: each datagram of its UDP ports is scheduled by itself.
         netmask: what is one client to session affinity.
         slow_start_s: how long an endpoint that comes takes to get its whole weight.
+        forwarding: how outside clients reach endpoints on other nodes.
         problems: annotations that cannot be honoured.
     """
 
@@ -63,6 +65,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     has_one_packet: bool = False
     netmask: PersistenceNetmask = PersistenceNetmask()
     slow_start_s: float = 0.0
+    forwarding: ExternalForwarding = ExternalForwarding.MASQUERADE
     problems: tuple[Problem, ...] = ()
 
     def is_one_packet(self, port: ServicePort) -> bool:
@@ -84,7 +87,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not self.is_one_packet(port):
             return usual
-        return dict.fromkeys(r for role in usual for r in _UNMASQUERADED[role])
+        return unmasqueraded(usual)
 
     @property
     def changes_real_servers(self) -> bool:
@@ -111,6 +114,11 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def unmasqueraded(roles: Iterable[SetRole]) -> Iterable[SetRole]:
+    """The sets that an address is in whose packets pass as they are."""
+    return dict.fromkeys(r for role in roles for r in _UNMASQUERADED[role])
+
+
 def read_wishes(service: Service, config: ProxyConfig) -> Wishes:
     """What a Service asks for, else what is configured."""
     if config.is_kube_proxy:
@@ -120,6 +128,7 @@ def read_wishes(service: Service, config: ProxyConfig) -> Wishes:
         drain_timeout_s=config.drain_timeout_s,
         netmask=config.persistence_netmask,
         slow_start_s=config.slow_start_s,
+        forwarding=config.external_forwarding,
     )
     if not service.annotations:
         return usual
@@ -137,12 +146,26 @@ def read_wishes(service: Service, config: ProxyConfig) -> Wishes:
             problems.append(service_problem(service, field, shown, error.reason))
     if not found and not problems:
         return usual
-    problems += _idle(service, found)
+    problems += _idle(service, found, config)
     return msgspec.structs.replace(usual, **found, problems=tuple(problems))
 
 
-def _idle(service: Service, found: Mapping[str, object]) -> Iterator[Problem]:
+def _idle(
+    service: Service, found: Mapping[str, object], config: ProxyConfig
+) -> Iterator[Problem]:
     """Annotations that there is nothing for."""
+    if found.get("forwarding") is ExternalForwarding.TUNNEL:
+        reason = ""
+        if service.external_traffic_policy is TrafficPolicy.LOCAL:
+            reason = "externalTrafficPolicy is Local"
+        elif not config.has_short_circuit:
+            reason = "shortCircuit is false on this node"
+        elif not config.has_tunnel:
+            reason = "tunnelPort is 0 on this node"
+        if reason:
+            field = f"metadata.annotations.{EXTERNAL_FORWARDING}"
+            said = f"has no effect: {reason}"
+            yield service_problem(service, field, "tunnel", said)
     if found.get("has_one_packet") and not any(
         port.protocol is Protocol.UDP for port in service.ports
     ):
@@ -165,6 +188,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
         "has_one_packet",
         lambda field, text: settings.boolean(field, settings.boolean_word(text)),
     ),
+    EXTERNAL_FORWARDING: ("forwarding", settings.one_of(ExternalForwarding)),
     PERSISTENCE_NETMASK: ("netmask", settings.persistence_netmask),
 }
 """Annotation -> the attribute of `Wishes` that it sets, and what reads it."""

@@ -34,6 +34,8 @@ from ipvsctl.plan.trace.outcome import Delivery, Fate, Outcome, ServerStep, Step
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.union.ownership import OwningEntries
 
+_MODELLED: Final = {ForwardingMethod.MASQUERADE, ForwardingMethod.TUNNEL}
+
 _FTP: Final = 21
 _FTP_DATA: Final = 20
 _FIRST_UNPRIVILEGED: Final = 1024
@@ -145,6 +147,11 @@ class _Trace:
     def _deliver(self, packet: Packet, endpoint: RealServerKey) -> Delivery:
         """Follow a packet from IPVS to one endpoint."""
         self._after = []
+        if self._is_tunnelled(endpoint):
+            # It leaves as it came, in a packet of this host's to the other node.
+            return Delivery(
+                endpoint=endpoint, masqueraded=False, fate=Fate.BALANCED, steps=()
+            )
         packet = msgspec.structs.replace(
             packet, destination=endpoint.address, port=endpoint.port
         )
@@ -159,6 +166,13 @@ class _Trace:
             fate=fate,
             steps=tuple(self._after),
         )
+
+    def _is_tunnelled(self, endpoint: RealServerKey) -> bool:
+        """Whether a real server of the virtual server is another node."""
+        if self._virtual_server is None:
+            return False
+        server = self._state.real_servers[self._virtual_server][endpoint]
+        return server.forwarding is ForwardingMethod.TUNNEL
 
     def _send(self, packet: Packet) -> bool:
         """Send a packet out of IPVS; whether it is masqueraded."""
@@ -224,7 +238,7 @@ class _Trace:
             raise _Ended(Fate.REJECTED)
         for found in sorted(usable):
             forwarding = held[found].forwarding
-            if forwarding is not ForwardingMethod.MASQUERADE:
+            if forwarding not in _MODELLED:
                 raise TraceError(f"{key} -> {found}: {forwarding.name} is not modelled")
             yield found
 

@@ -16,6 +16,7 @@ from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
+from ipvsctl.model.sets import TUNNEL_ROLES, SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.model.tunnel import TunnelEnd
@@ -55,7 +56,10 @@ class Desired:
         self._programs: dict[ObjectRef, ServiceProgram] = {}
         self._copies: list[DesiredCopy] = []
         self._compiled_problems = NotedProblems()
-        self.shared = Shared(node.families)
+        roles = (r for r in SetRole if node.has_tunnel or r not in TUNNEL_ROLES)
+        self.shared = Shared(node.families, roles)
+        for member in node.entries:
+            self.shared.add(member)
         self._health_checks = HealthChecks()
         self._silent_checks = SilentChecks()
         self._servers = VirtualServers(
@@ -122,6 +126,10 @@ class Desired:
 
     def set_node(self, node: NodeProgram) -> None:
         """Replace the node's program; its families must stay the same."""
+        for member in node.entries:
+            self.shared.add(member)
+        for member in self._node.program.entries:
+            self.shared.discard(member)
         self._node.program = node
 
     def put(self, program: ServiceProgram) -> None:
@@ -201,7 +209,7 @@ class Desired:
                 addresses=before.placement.addresses(shared.gone_vips),
                 routes=before.placement.routes(shared.gone_vips),
             ),
-            needs_audit=now.placement != before.placement,
+            needs_audit=now[1:] != before[1:],
             health_checks=health_checks,
             fresh=touched.fresh,
         )

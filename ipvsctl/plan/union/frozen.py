@@ -7,9 +7,12 @@ from typing import Protocol
 import msgspec
 
 from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import ObjectRef
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+from ipvsctl.plan.union.fwmark_allocator import BesideKind
 
 
 class DesiredLookups(Protocol):
@@ -65,6 +68,22 @@ class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey]
     foreign: frozenset[VirtualServerKey]
     state: NodeState
+
+    def beside(self, kind: BesideKind) -> Mapping[VirtualServerKey, VirtualServerKey]:
+        """The virtual server of an address -> the fwmark one of a kind beside it."""
+        arrivals = {
+            VirtualServerKey(family=family, fwmark=entry.mark)
+            for family in IPFamily
+            for entry in self.state.entries.get(
+                set_key(SetRole.TUNNEL_ARRIVAL, family), ()
+            )
+        }
+        is_arrival = kind is BesideKind.ARRIVAL
+        return {
+            address: key
+            for key, address in self.short_circuits.items()
+            if (key in arrivals) == is_arrival
+        }
 
     @property
     def real_servers(

@@ -1,4 +1,6 @@
-"""Which fwmark stands for which address, protocol and port, in one family.
+"""Which fwmark stands for which virtual server beside that of an address.
+
+Of one family.
 
 Nothing is written down: the kernel's set of marked entries is the memory. A process
 that starts takes over the marks it finds there; new ones are the lowest free.
@@ -7,14 +9,35 @@ that starts takes over the marks it finds there; new ones are the lowest free.
 from collections import OrderedDict
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from enum import StrEnum
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
 
 
+class BesideKind(StrEnum):
+    """Whose packets a virtual server beside that of an address is for."""
+
+    INSIDE = "inside"
+    """Those of clients inside the cluster."""
+    ARRIVAL = "arrival"
+    """Those that other nodes have sent on, in a tunnel."""
+
+
+class Place(NamedTuple):
+    """A place for a fwmark virtual server beside that of an address."""
+
+    key: VirtualServerKey
+    kind: BesideKind
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.kind}"
+
+
 class FwmarkAllocator:
-    """Gives each address virtual server that asks a mark, and keeps it stable.
+    """Gives each place of a virtual server that asks a mark, and keeps it stable.
 
     Attributes:
         foreign: the fwmarks with virtual servers of others, as of the last `agree`.
@@ -23,10 +46,10 @@ class FwmarkAllocator:
     def __init__(self, mark_range: MarkRange) -> None:
         self.foreign: AbstractSet[int] = frozenset()
         self._range = mark_range
-        self._mark_of: dict[VirtualServerKey, int] = {}
-        self._key_of: dict[int, VirtualServerKey] = {}
+        self._mark_of: dict[Place, int] = {}
+        self._key_of: dict[int, Place] = {}
         # The first is taken out all the time, which a dict is slow at.
-        self._waiting: OrderedDict[VirtualServerKey, None] = OrderedDict()
+        self._waiting: OrderedDict[Place, None] = OrderedDict()
         self._kept: AbstractSet[int] = frozenset()
         """Marks in the kernel's set that nobody wants and that are not given out."""
         self._given_back: list[int] = []
@@ -40,18 +63,18 @@ class FwmarkAllocator:
         self._has_agreed = False
 
     @property
-    def waiting(self) -> AbstractSet[VirtualServerKey]:
-        """The address virtual servers that asked while no mark was free."""
+    def waiting(self) -> AbstractSet[Place]:
+        """The places that asked while no mark was free."""
         return self._waiting.keys()
 
     @property
-    def ready(self) -> VirtualServerKey | None:
-        """The first address virtual server that waits, if a mark is free for it now."""
+    def ready(self) -> Place | None:
+        """The first place that waits, if a mark is free for it now."""
         if self._at_hand is None or not self._waiting:
             return None
         return next(iter(self._waiting))
 
-    def take(self, key: VirtualServerKey) -> int | None:
+    def take(self, key: Place) -> int | None:
         """The mark of `key`, a new one if `key` has none; None when none is free."""
         mark = self._mark_of.get(key)
         if mark is None:
@@ -59,7 +82,7 @@ class FwmarkAllocator:
             self._look_ahead()
         return mark
 
-    def release(self, key: VirtualServerKey) -> None:
+    def release(self, key: Place) -> None:
         """Give the mark of `key` back; fine if `key` has none.
 
         The mark rests until `take_fresh`: in one plan it must not stand for two.
@@ -70,11 +93,11 @@ class FwmarkAllocator:
             self._forget(mark)
             self._rest(mark)
 
-    def is_confirmed(self, key: VirtualServerKey) -> bool:
+    def is_confirmed(self, key: Place) -> bool:
         """Whether `key` has a mark that is known to be ours."""
         return key in self._mark_of and self._mark_of[key] not in self._unchecked
 
-    def mark_of(self, key: VirtualServerKey) -> int | None:
+    def mark_of(self, key: Place) -> int | None:
         """The mark of `key`, if it has one."""
         return self._mark_of.get(key)
 
@@ -101,12 +124,12 @@ class FwmarkAllocator:
 
     def agree(
         self,
-        held: Mapping[VirtualServerKey, int],
+        held: Mapping[Place, int],
         present: AbstractSet[int],
         *,
-        closing: AbstractSet[VirtualServerKey] = frozenset(),
+        closing: AbstractSet[Place] = frozenset(),
         keeps_unwanted: bool = False,
-    ) -> frozenset[VirtualServerKey]:
+    ) -> frozenset[Place]:
         """Agree with what the kernel holds.
 
         The first time, the marks it knows are taken over. A new, unconfirmed mark under
@@ -114,14 +137,14 @@ class FwmarkAllocator:
         given out are ours, whatever became of the set meanwhile.
 
         Args:
-            held: address virtual server -> its mark in the kernel's set.
+            held: place -> its mark in the kernel's set.
             present: the fwmarks that have virtual servers.
-            closing: address virtual servers that need no mark, and whose mark is taken
+            closing: places that need no mark, and whose mark is taken
                 over all the same.
             keeps_unwanted: the marks in the set that nobody wants are not given out.
 
         Returns:
-            The address virtual servers whose mark is another one now, or their first.
+            The places whose mark is another one now, or their first.
         """
         strangers = present - (set(held.values()) - self._raced)
         if self._has_agreed:
@@ -153,8 +176,8 @@ class FwmarkAllocator:
 
     def _inherit(
         self,
-        held: Mapping[VirtualServerKey, int],
-        wanted: AbstractSet[VirtualServerKey],
+        held: Mapping[Place, int],
+        wanted: AbstractSet[Place],
     ) -> None:
         """Take over the marks of wanted keys; the marks of all others rest."""
         for key, mark in sorted(held.items(), key=lambda pair: str(pair[0])):
@@ -167,7 +190,7 @@ class FwmarkAllocator:
                 self._rest(mark)
         self._start_over()
 
-    def _allocate(self, key: VirtualServerKey) -> int | None:
+    def _allocate(self, key: Place) -> int | None:
         mark = self._lowest_free()
         if mark is None:
             self._waiting[key] = None

@@ -1,6 +1,6 @@
 """The things a node needs whatever its Services are: rules, sysctls, timeouts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -9,12 +9,15 @@ from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ConntrackConfig, ProxyConfig
 from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.marks import MarkRange
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, Protocol, of_family
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.rules import Chains
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import EMPTY
 from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.rules.filter_mangle import desired_chains
+from ipvsctl.plan.service.program import SetMember
+from ipvsctl.plan.service.tunnels import tunnel_ends
 from ipvsctl.plan.union.vip_binding import VipPlacement, place_vips
 
 # Since 5.9 a SYN that reuses a port in TIME_WAIT is rescheduled without being dropped,
@@ -33,7 +36,9 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
         strict_arp: None is "when a load-balancer VIP is bound".
         marks: for the packets of inside clients.
         placement: how VIPs are bound.
+        has_tunnel: see `ProxyConfig.has_tunnel`.
         tunnel_ends: see `NodeState`.
+        entries: those that no Service needs.
     """
 
     families: tuple[IPFamily, ...]
@@ -42,7 +47,9 @@ class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
     strict_arp: bool | None
     marks: MarkRange
     placement: VipPlacement
+    has_tunnel: bool = False
     tunnel_ends: Mapping[IPFamily, TunnelEnd] = EMPTY
+    entries: tuple[SetMember, ...] = ()
     chains: Mapping[IPFamily, Chains]
 
 
@@ -79,6 +86,7 @@ def compile_node(
     node: NodeContext, config: ProxyConfig, capabilities: Capabilities
 ) -> NodeProgram:
     """Compile the part of the desired state that no Service changes."""
+    ends = tunnel_ends(node, config)
     strict_arp = config.strict_arp
     if strict_arp is None and config.is_kube_proxy:
         strict_arp = False
@@ -89,6 +97,9 @@ def compile_node(
         strict_arp=strict_arp,
         marks=config.marks,
         placement=place_vips(node, config),
+        has_tunnel=config.has_tunnel,
+        tunnel_ends=ends,
+        entries=tuple(_tunnel_entries(node, ends)),
         chains={
             family: desired_chains(
                 family,
@@ -100,6 +111,18 @@ def compile_node(
             for family in capabilities.families
         },
     )
+
+
+def _tunnel_entries(
+    node: NodeContext, ends: Mapping[IPFamily, TunnelEnd]
+) -> Iterator[SetMember]:
+    """Where packets in tunnels come to, and who may send them."""
+    for family, end in ends.items():
+        entry = SetEntry(address=end.address, protocol=Protocol.UDP, port=end.port)
+        yield SetMember(set_key(SetRole.TUNNEL_END, family), entry)
+        peers = set_key(SetRole.TUNNEL_PEER, family)
+        for address in of_family(node.peer_addresses, family):
+            yield SetMember(peers, SetEntry(address=address))
 
 
 def wanted_sysctls(

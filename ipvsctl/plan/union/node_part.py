@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.service.program import ServiceProgram
 from ipvsctl.plan.union.node import STRICT_ARP_SYSCTLS, NodeProgram
 from ipvsctl.plan.union.vip_binding import VipPlacement
@@ -16,10 +17,12 @@ class NodeNeeds(NamedTuple):
     Attributes:
         sysctls: name -> value, those for ARP included if they are needed.
         placement: how VIPs are bound.
+        tunnel_ends: see `NodeState`.
     """
 
     sysctls: Mapping[str, str]
     placement: VipPlacement
+    tunnel_ends: Mapping[IPFamily, TunnelEnd]
 
 
 class NodePart:
@@ -58,6 +61,7 @@ class NodePart:
         return NodeNeeds(
             {**self.program.sysctls, **(STRICT_ARP_SYSCTLS if strict else {})},
             self.program.placement,
+            self.program.tunnel_ends,
         )
 
     def take_change(self) -> tuple[NodeNeeds, NodeNeeds]:

@@ -3,7 +3,12 @@
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 
-from ipvsctl.model.ipvs import ForwardingMethod, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    ForwardingMethod,
+    RealServer,
+    Tunnel,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.sets import (
     MARKING_ROLES,
@@ -101,6 +106,10 @@ class OwningEntries:
         )
 
 
+def _way(server: RealServer) -> tuple[ForwardingMethod, Tunnel | None]:
+    return server.forwarding, server.tunnel
+
+
 class Ownership:
     """Tells whose the virtual servers of a complete state are.
 
@@ -117,7 +126,8 @@ class Ownership:
 
         It may be, since anybody can flush a set. Evidence, the strongest first:
 
-        - A virtual server with a real server that is not masqueraded is none of ours.
+        - A virtual server with a real server that gets packets in another way than
+          those of its Service do is none of ours.
         - One with a real server that its Service wants does our work; so does another
           balancer that has the same address on another link for the same real servers
           (kube-vip's, of the API servers). On such an address the real server counts
@@ -135,10 +145,9 @@ class Ownership:
         """
         key = program.server.key
         held = self._state.real_servers.get(key, EMPTY)
-        if any(
-            real_server.forwarding is not ForwardingMethod.MASQUERADE
-            for real_server in held.values()
-        ):
+        ways = {_way(server) for server in program.real_servers.values()}
+        ways.add((ForwardingMethod.MASQUERADE, None))
+        if any(_way(server) not in ways for server in held.values()):
             return False
         is_bound = key.address in self._state.addresses
         is_bound |= key.address in self._state.routes

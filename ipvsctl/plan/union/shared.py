@@ -43,9 +43,10 @@ class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
 class Shared:
     """The set entries and VIPs that are needed, each as long as somebody needs it."""
 
-    def __init__(self, families: Iterable[IPFamily]) -> None:
+    def __init__(self, families: Iterable[IPFamily], roles: Iterable[SetRole]) -> None:
+        roles = tuple(roles)
         self._entries: dict[SetKey, Counted[SetEntry]] = {
-            set_key(role, family): Counted() for family in families for role in SetRole
+            set_key(role, family): Counted() for family in families for role in roles
         }
         self._touched: set[SetKey] = set()
         """The sets whose entries may have changed since the last look."""

@@ -1,10 +1,10 @@
-"""The virtual servers of inside clients: one fwmark for each external address.
+"""The virtual servers beside that of an external address: one fwmark for each.
 
 An address virtual server has one set of real servers, whoever asks. Where clients
-inside the cluster are to have another (external policy Local), their packets get a
-mark, and a virtual server of that mark holds theirs: IPVS looks for the mark first and
-for the address then (ip_vs_ctl.c:ip_vs_service_find), so that a mark without a virtual
-server does no harm.
+inside the cluster are to have another (external policy Local), or packets that another
+node has sent on (in a tunnel), they get a mark, and a virtual server of that mark
+holds theirs: IPVS looks for the mark first and for the address then
+(ip_vs_ctl.c:ip_vs_service_find), so that a mark without a virtual server does no harm.
 
 One that is needed no more closes: no packet gets its mark, so new connections go where
 everybody's do; it stays with its real servers until the connections it has have ended.
@@ -14,7 +14,8 @@ gone expires, and the next packet reaches the host, which refuses it).
 
 from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
@@ -22,7 +23,21 @@ from ipvsctl.model.net import IPFamily
 from ipvsctl.model.sets import MARKING_ROLES, SetEntry, SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.service.program import SetMember
-from ipvsctl.plan.union.fwmark_allocator import FwmarkAllocator
+from ipvsctl.plan.union.fwmark_allocator import BesideKind, FwmarkAllocator, Place
+
+_ROLES: Final = MappingProxyType(
+    {
+        BesideKind.INSIDE: (SetRole.SHORT_CIRCUIT, SetRole.SHORT_CIRCUIT_CLOSING),
+        # Packets of a closing one get its mark, and then another one in nat, since
+        # they are masqueraded now.
+        BesideKind.ARRIVAL: (SetRole.TUNNEL_ARRIVAL, SetRole.TUNNEL_ARRIVAL),
+    }
+)
+"""The set that has the entry of an open one, and that of one that closes."""
+
+_KINDS: Final = MappingProxyType(
+    {role: kind for kind, roles in _ROLES.items() for role in roles}
+)
 
 
 class Circuit(NamedTuple):
@@ -36,115 +51,134 @@ class Agreement(NamedTuple):
     """What a look at the kernel has changed.
 
     Attributes:
-        moved: address virtual server that must be opened again -> the circuit it had;
-            None if it had none.
+        moved: place that must be opened again -> the circuit it had; None if it had
+            none.
         found: those with a circuit that closes, which a process before this one had.
     """
 
-    moved: Mapping[VirtualServerKey, Circuit | None]
-    found: frozenset[VirtualServerKey]
+    moved: Mapping[Place, Circuit | None]
+    found: frozenset[Place]
 
 
 class ShortCircuits:
-    """The fwmark virtual server of each address virtual server that has one."""
+    """The fwmark virtual servers beside each address virtual server that has some."""
 
     def __init__(self, families: Iterable[IPFamily], mark_range: MarkRange) -> None:
         self._range = mark_range
         self._marks = {family: FwmarkAllocator(mark_range) for family in families}
-        self._inside: dict[VirtualServerKey, VirtualServerKey] = {}
-        """Address virtual server -> the fwmark virtual server beside it."""
+        self._inside: dict[Place, VirtualServerKey] = {}
+        """Place -> the fwmark virtual server there."""
+        self._place: dict[VirtualServerKey, Place] = {}
         self._address: dict[VirtualServerKey, VirtualServerKey] = {}
-        self._closing: set[VirtualServerKey] = set()
-        """The address virtual servers whose fwmark virtual server closes."""
+        self._closing: set[Place] = set()
+        """The places whose fwmark virtual server closes."""
+        self._quiet: frozenset[Place] = frozenset()
+        """Those of them that had no connection at the last look."""
 
     @property
     def addresses(self) -> Mapping[VirtualServerKey, VirtualServerKey]:
         """Fwmark virtual server -> the virtual server of the address it is for."""
         return self._address
 
-    def find(self, key: VirtualServerKey) -> VirtualServerKey | None:
-        """The fwmark virtual server beside that of an address, if there is one."""
-        return self._inside.get(key)
+    def find(self, place: Place) -> VirtualServerKey | None:
+        """The fwmark virtual server at a place, if there is one."""
+        return self._inside.get(place)
 
-    def is_closing(self, key: VirtualServerKey) -> bool:
-        """Whether the one beside that of an address is there for the last time."""
-        return key in self._closing
+    def place(self, inside: VirtualServerKey) -> Place | None:
+        """The place that a fwmark virtual server is at, if it is one of these."""
+        return self._place.get(inside)
 
-    def member(self, key: VirtualServerKey) -> SetMember:
-        """The entry about the fwmark virtual server beside that of an address."""
-        is_closing = key in self._closing
-        role = SetRole.SHORT_CIRCUIT_CLOSING if is_closing else SetRole.SHORT_CIRCUIT
-        return marked_entry(key, self._inside[key], role)
+    def is_closing(self, place: Place) -> bool:
+        """Whether the one at a place is there for the last time."""
+        return place in self._closing
 
-    def open(self, key: VirtualServerKey) -> VirtualServerKey | None:
-        """Have a fwmark virtual server beside that of an address.
+    def member(self, place: Place) -> SetMember:
+        """The entry about the fwmark virtual server at a place."""
+        role = _ROLES[place.kind][place in self._closing]
+        return marked_entry(place.key, self._inside[place], role)
 
-        One that closes is for all inside clients again.
+    def open(self, place: Place) -> VirtualServerKey | None:
+        """Have a fwmark virtual server at a place.
+
+        One that closes is for all such packets again.
 
         Returns:
             That fwmark virtual server; None when no mark is free (`ready` says when
             one is).
         """
-        self._closing.discard(key)
-        mark = self._marks[key.family].take(key)
+        self._closing.discard(place)
+        family = place.key.family
+        mark = self._marks[family].take(place)
         if mark is None:
             return None
-        inside = VirtualServerKey(family=key.family, fwmark=mark)
-        self._inside[key] = inside
-        self._address[inside] = key
+        inside = VirtualServerKey(family=family, fwmark=mark)
+        self._inside[place] = inside
+        self._place[inside] = place
+        self._address[inside] = place.key
         return inside
 
-    def begin_to_close(self, key: VirtualServerKey) -> bool:
-        """Let no more packets have the mark that stands for an address.
+    def begin_to_close(self, place: Place) -> bool:
+        """Let no more connections begin at a place.
 
         Returns:
             Whether it closes; one that was never in the kernel has nothing to end.
         """
-        if key in self._inside and self._marks[key.family].is_confirmed(key):
-            self._closing.add(key)
-        return key in self._closing
+        is_known = self._marks[place.key.family].is_confirmed(place)
+        if place in self._inside and is_known:
+            self._closing.add(place)
+        return place in self._closing
 
     def closed(
         self, observed: Observed, touched: AbstractSet[VirtualServerKey]
-    ) -> frozenset[VirtualServerKey]:
+    ) -> frozenset[Place]:
         """Those that had been closing before a look, and whose connections have ended.
 
         Args:
             observed: the kernel, nothing of it unread that says whose things are.
             touched: virtual servers that syncs have changed since it was read.
-
-        Returns:
-            Address virtual servers.
         """
-        return frozenset(
-            key
-            for key in self._closing
-            if self._inside[key] not in touched
-            and self._has_ended(key, self._inside[key], observed)
+        quiet = frozenset(
+            place
+            for place in self._closing
+            if self._inside[place] not in touched
+            and self._has_ended(place, self._inside[place], observed)
         )
+        # Of an arrival the sets do not say whether it had been closing: a second look
+        # is of another time.
+        ended = frozenset(
+            place
+            for place in quiet
+            if place.kind is BesideKind.INSIDE or place in self._quiet
+        )
+        self._quiet = quiet - ended
+        return ended
 
     def _has_ended(
-        self, key: VirtualServerKey, inside: VirtualServerKey, observed: Observed
+        self, place: Place, inside: VirtualServerKey, observed: Observed
     ) -> bool:
         state = observed.state
-        marking = state.evidence(set_key(SetRole.SHORT_CIRCUIT, key.family))
-        closing = state.evidence(set_key(SetRole.SHORT_CIRCUIT_CLOSING, key.family))
+        opened, closing = (
+            state.evidence(set_key(role, place.key.family))
+            for role in _ROLES[place.kind]
+        )
+        if self.member(place).entry not in closing:
+            return False
         # One that was still open may have got a connection since it was read.
-        if self.member(key).entry not in closing or any(
-            entry.mark == inside.fwmark for entry in marking
+        if place.kind is BesideKind.INSIDE and any(
+            entry.mark == inside.fwmark for entry in opened
         ):
             return False
         counted = observed.connections.get(inside, EMPTY).values()
         return not any(stats.active + stats.inactive for stats in counted)
 
-    def close(self, key: VirtualServerKey) -> Circuit | None:
-        """Give up the fwmark virtual server beside that of an address.
+    def close(self, place: Place) -> Circuit | None:
+        """Give up the fwmark virtual server at a place.
 
         Returns:
             What there was, if anything.
         """
-        self._marks[key.family].release(key)
-        return self._drop(key)
+        self._marks[place.key.family].release(place)
+        return self._drop(place)
 
     def foreign(self) -> frozenset[VirtualServerKey]:
         """The fwmark virtual servers of others, as of the last `agree`."""
@@ -182,28 +216,28 @@ class ShortCircuits:
             served: the address virtual servers that are desired.
             keeps_unwanted: see there.
         """
-        moved: dict[VirtualServerKey, Circuit | None] = {}
-        found: set[VirtualServerKey] = set()
+        moved: dict[Place, Circuit | None] = {}
+        found: set[Place] = set()
         for family, marks in self._marks.items():
             held, present = _held(observed, family), _present(observed, family)
-            closing = {k for k, m in held.items() if m in present and k in served}
-            for key in marks.agree(
+            closing = {k for k, m in held.items() if m in present and k.key in served}
+            for place in marks.agree(
                 held, present, closing=closing, keeps_unwanted=keeps_unwanted
             ):
-                moved[key] = self._drop(key)
+                moved[place] = self._drop(place)
             found |= {
-                key
-                for key in closing - self._inside.keys() - moved.keys()
-                if marks.mark_of(key) == held[key]
+                place
+                for place in closing - self._inside.keys() - moved.keys()
+                if marks.mark_of(place) == held[place]
             }
-        for key in found:
-            self.open(key)
-            self._closing.add(key)
+        for place in found:
+            self.open(place)
+            self._closing.add(place)
         return Agreement(moved, frozenset(found))
 
     @property
-    def ready(self) -> VirtualServerKey | None:
-        """An address virtual server that can be opened now and could not be before."""
+    def ready(self) -> Place | None:
+        """A place that can be opened now and could not be before."""
         for marks in self._marks.values():
             if marks.ready is not None:
                 return marks.ready
@@ -214,12 +248,13 @@ class ShortCircuits:
         """Why an address virtual server cannot be opened."""
         return f"no fwmark of {self._range} is free for clients inside the cluster"
 
-    def _drop(self, key: VirtualServerKey) -> Circuit | None:
-        if key not in self._inside:
+    def _drop(self, place: Place) -> Circuit | None:
+        if place not in self._inside:
             return None
-        circuit = Circuit(self._inside[key], self.member(key))
-        del self._address[self._inside.pop(key)]
-        self._closing.discard(key)
+        circuit = Circuit(self._inside[place], self.member(place))
+        inside = self._inside.pop(place)
+        del self._address[inside], self._place[inside]
+        self._closing.discard(place)
         return circuit
 
 
@@ -233,7 +268,7 @@ def marked_entry(
     Args:
         key: virtual server of the address.
         inside: that of the fwmark.
-        role: one of `MARKING_ROLES`; the other one is of what closes.
+        role: one of `MARKING_ROLES`.
     """
     entry = SetEntry(
         address=key.address, protocol=key.protocol, port=key.port, mark=inside.fwmark
@@ -251,14 +286,17 @@ def _keys(
     )
 
 
-def _held(state: NodeState, family: IPFamily) -> Mapping[VirtualServerKey, int]:
-    """Address virtual server -> its mark; of two, the one that packets get."""
+def _held(state: NodeState, family: IPFamily) -> Mapping[Place, int]:
+    """Place -> its mark; of two, the one that packets get."""
     return {
-        VirtualServerKey(
-            family=family,
-            protocol=entry.protocol,
-            address=entry.address,
-            port=entry.port or 0,
+        Place(
+            VirtualServerKey(
+                family=family,
+                protocol=entry.protocol,
+                address=entry.address,
+                port=entry.port or 0,
+            ),
+            _KINDS[role],
         ): entry.mark
         for role in reversed(MARKING_ROLES)
         for entry in state.evidence(set_key(role, family))

@@ -24,6 +24,7 @@ from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import ListedProblems, ProblemPart
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.service.program import (
+    InsideProgram,
     ServerProgram,
     ServiceProgram,
     SetMember,
@@ -33,6 +34,7 @@ from ipvsctl.plan.service.program import (
 )
 from ipvsctl.plan.union.claims import Claim, Claims
 from ipvsctl.plan.union.foreign import TAKEN, Foreign
+from ipvsctl.plan.union.fwmark_allocator import BesideKind, Place
 from ipvsctl.plan.union.shared import Shared
 from ipvsctl.plan.union.short_circuits import Circuit, ShortCircuits
 from ipvsctl.plan.union.silent_checks import SilentChecks
@@ -169,13 +171,13 @@ class VirtualServers:
         )
         for circuit in moved.values():
             self._withdraw_inside(circuit)
-        for key in moved:
+        for key in {place.key for place in moved}:
             self._mark_again(key)
-        for key in found:
-            self._shared.add(self._short_circuits.member(key))
-            self._close_inside(key, self._served[key])
-        for key in self._short_circuits.closed(observed, touched):
-            self._withdraw_inside(self._short_circuits.close(key))
+        for place in found:
+            self._shared.add(self._short_circuits.member(place))
+            self._close_beside(place, self._served[place.key])
+        for place in self._short_circuits.closed(observed, touched):
+            self._withdraw_inside(self._short_circuits.close(place))
         self._all_foreign = self._foreign.keys | self._short_circuits.foreign()
 
     def confirm(self, keys: _Keys) -> None:
@@ -199,7 +201,7 @@ class VirtualServers:
             ready = self._short_circuits.ready
             if ready is None:
                 break
-            self._mark_again(ready)
+            self._mark_again(ready.key)
 
     @property
     def touched(self) -> _Keys:
@@ -217,8 +219,9 @@ class VirtualServers:
         return TouchedServers(keys, fresh | (keys & self._short_circuits.take_fresh()))
 
     def with_insides(self, keys: _Keys) -> _Keys:
-        """The keys, and the fwmark virtual server beside each of them."""
-        insides = (self._short_circuits.find(key) for key in keys)
+        """The keys, and the fwmark virtual servers beside each of them."""
+        places = (Place(key, kind) for key in keys for kind in BesideKind)
+        insides = map(self._short_circuits.find, places)
         return keys | {inside for inside in insides if inside is not None}
 
     def programs(self, keys: _Keys) -> list[ServerProgram]:
@@ -232,8 +235,8 @@ class VirtualServers:
     def marked_entries(self, keys: _Keys) -> list[SetMember]:
         """The entries about the fwmark virtual servers among the keys."""
         circuits = self._short_circuits
-        addresses = circuits.addresses
-        return [circuits.member(addresses[key]) for key in keys & addresses.keys()]
+        places = map(circuits.place, keys & circuits.addresses.keys())
+        return [circuits.member(place) for place in places if place is not None]
 
     def _wanted(self, key: VirtualServerKey) -> ServerProgram | None:
         """The program whose claim to an address virtual server is the best."""
@@ -274,11 +277,12 @@ class VirtualServers:
         if before is not None:
             self._shortages.discard(before.port_name.service, key)
         after = program
-        if program is not None and not self._settle_inside(key, program):
+        if program is not None and not self._settle_beside(key, program):
             after = self._unmarked[key] = without_mark(program)
             self._shortages.add(program.port_name.service, key)
         elif program is None:
-            self._withdraw_inside(self._short_circuits.close(key))
+            for kind in BesideKind:
+                self._withdraw_inside(self._short_circuits.close(Place(key, kind)))
         if after is before:
             return
         self._touched.add(key)
@@ -294,37 +298,50 @@ class VirtualServers:
             self._shared.replace(before, after)
             self._silent_checks.replace(before, after)
 
-    def _settle_inside(self, key: VirtualServerKey, program: ServerProgram) -> bool:
-        """Give inside clients of an address their virtual server, or take it away.
+    def _settle_beside(self, key: VirtualServerKey, program: ServerProgram) -> bool:
+        """Have the fwmark virtual servers beside that of an address, or none.
+
+        Where one has no mark the other stays: its packets are masqueraded meanwhile,
+        with another mark.
 
         Returns:
-            Whether they have what they should; False when no mark is free.
+            Whether there is what should be; False when no mark is free.
         """
+        has_marks = True
+        for kind, wanted in (
+            (BesideKind.INSIDE, program.inside),
+            (BesideKind.ARRIVAL, program.arrival),
+        ):
+            place = Place(key, kind)
+            if wanted is None:
+                self._close_beside(place, program)
+            else:
+                has_marks &= self._open_beside(place, wanted)
+        return has_marks
+
+    def _open_beside(self, place: Place, wanted: InsideProgram) -> bool:
         circuits = self._short_circuits
-        if program.inside is None:
-            self._close_inside(key, program)
-            return True
-        inside = circuits.find(key)
-        if inside is None or circuits.is_closing(key):
-            closing = None if inside is None else circuits.member(key)
-            inside = circuits.open(key)
+        inside = circuits.find(place)
+        if inside is None or circuits.is_closing(place):
+            closing = None if inside is None else circuits.member(place)
+            inside = circuits.open(place)
             if inside is None:
                 return False
-            self._shared.exchange(closing, circuits.member(key))
+            self._shared.exchange(closing, circuits.member(place))
         self._touched.add(inside)
-        self._virtual_servers[inside] = program.inside.server(inside)
-        self._real_servers[inside] = program.inside.real_servers
+        self._virtual_servers[inside] = wanted.server(inside)
+        self._real_servers[inside] = wanted.real_servers
         return True
 
-    def _close_inside(self, key: VirtualServerKey, program: ServerProgram) -> None:
-        """Keep the fwmark virtual server for what connections it has, if any."""
+    def _close_beside(self, place: Place, program: ServerProgram) -> None:
+        """Keep a fwmark virtual server for what connections it has, if any."""
         circuits = self._short_circuits
-        inside = circuits.find(key)
-        opened = None if inside is None else circuits.member(key)
-        if inside is None or not circuits.begin_to_close(key):
-            self._withdraw_inside(circuits.close(key))
+        inside = circuits.find(place)
+        opened = None if inside is None else circuits.member(place)
+        if inside is None or not circuits.begin_to_close(place):
+            self._withdraw_inside(circuits.close(place))
             return
-        self._shared.exchange(opened, circuits.member(key))
+        self._shared.exchange(opened, circuits.member(place))
         self._touched.add(inside)
         self._virtual_servers[inside] = msgspec.structs.replace(
             program.server, key=inside

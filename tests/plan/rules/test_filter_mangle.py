@@ -2,6 +2,7 @@
 
 import pytest
 
+from ipvsctl.model.config import Compatibility
 from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.rules import (
     ChainRef,
@@ -17,7 +18,7 @@ from ipvsctl.model.rules import (
     UnknownRule,
     Verdict,
 )
-from ipvsctl.model.sets import SetRole, set_key
+from ipvsctl.model.sets import TUNNEL_ROLES, SetRole, set_key
 from ipvsctl.plan.diff.rules import plan_rules
 from ipvsctl.plan.rules.chains import CLUSTER_IP_CLIENTS, OUR_CHAINS
 from tests.plan.trace.one_node import (
@@ -57,7 +58,7 @@ def test_every_set_is_matched(family: IPFamily) -> None:
     """
     matched = {
         part.key
-        for rules in chains(family).values()
+        for rules in chains(family, config(family, tunnel_port=6080)).values()
         for rule in known(rules)
         for part in (*rule.matches, rule.target)
         if isinstance(part, MatchSet | MapMark)
@@ -75,7 +76,7 @@ def test_chains_are_ours_and_reached(family: IPFamily) -> None:
     """Every chain is in the list that cleanup works from, and something jumps to it."""
     other = parse_network(f"{address(family, 'outsider')}/{family.bits}")
     cidrs = (*config(family).cluster_cidrs, other)
-    planned = chains(family, config(family, cluster_cidrs=cidrs))
+    planned = chains(family, config(family, cluster_cidrs=cidrs, tunnel_port=6080))
     own = {ref for ref in planned if not ref.is_builtin}
     jumped = {
         ChainRef(ref.table, rule.target.chain)
@@ -88,6 +89,24 @@ def test_chains_are_ours_and_reached(family: IPFamily) -> None:
     assert own == {
         ChainRef(t, name) for t, names in OUR_CHAINS.items() for name in names
     }
+
+
+@BOTH
+def test_tunnels_cost_a_node_nothing_that_has_none(family: IPFamily) -> None:
+    """No rule, no chain; without the short circuit a port does not have them either."""
+    without = chains(family)
+    of_tunnels = {set_key(role, family) for role in TUNNEL_ROLES}
+    for settings in (
+        config(family),
+        config(family, tunnel_port=6080, short_circuit=False),
+        config(family, tunnel_port=6080, compatibility=Compatibility.KUBE_PROXY),
+    ):
+        planned = chains(family, settings)
+        assert planned.keys() <= without.keys()
+        for rules in planned.values():
+            for rule in known(rules):
+                for part in (*rule.matches, rule.target):
+                    assert getattr(part, "key", None) not in of_tunnels
 
 
 def test_both_families_have_the_same_rules() -> None:

@@ -5,21 +5,22 @@ from ipaddress import IPv4Address
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily, Protocol
-from ipvsctl.plan.union.fwmark_allocator import FwmarkAllocator
+from ipvsctl.plan.union.fwmark_allocator import BesideKind, FwmarkAllocator, Place
 
 RANGE = MarkRange(0x20000, 0xFFFFFFFC)
 FIRST, SECOND, THIRD, LAST = 0x20000, 0x20001, 0x20002, 0x20003
 NOBODY: frozenset[int] = frozenset()
 
 
-def key(port: int) -> VirtualServerKey:
-    """An address virtual server."""
-    return VirtualServerKey(
+def key(port: int, kind: BesideKind = BesideKind.INSIDE) -> Place:
+    """A place beside an address virtual server."""
+    address = VirtualServerKey(
         family=IPFamily.IPV4,
         protocol=Protocol.TCP,
         address=IPv4Address("203.0.113.1"),
         port=port,
     )
+    return Place(address, kind)
 
 
 def taken(*ports: int) -> tuple[FwmarkAllocator, list[int | None]]:
@@ -33,6 +34,15 @@ def test_the_lowest_free_mark_is_given_out_and_kept() -> None:
     marks, given = taken(80, 81)
     assert given == [FIRST, SECOND]
     assert marks.take(key(80)) == FIRST
+
+
+def test_two_places_beside_an_address_have_two_marks() -> None:
+    """Both are kept, and given back apart."""
+    marks, _ = taken(80)
+    assert marks.take(key(80, BesideKind.ARRIVAL)) == SECOND
+    assert marks.take(key(80)) == FIRST
+    marks.release(key(80))
+    assert marks.take(key(80, BesideKind.ARRIVAL)) == SECOND
 
 
 def test_a_mark_rests_before_it_stands_for_another() -> None:

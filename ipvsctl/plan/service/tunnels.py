@@ -1,0 +1,155 @@
+"""Who may send packets in a tunnel to whom, instead of masquerading them."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ipvsctl.model.config import ExternalForwarding, ProxyConfig
+from ipvsctl.model.ipvs import ForwardingMethod, RealServer, RealServerKey, Tunnel
+from ipvsctl.model.net import IPAddress, IPFamily, of_family
+from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPolicy
+from ipvsctl.model.tunnel import TunnelEnd
+from ipvsctl.plan.rules.local_clients import local_clients
+from ipvsctl.plan.service.endpoints import UsableEndpoints
+from ipvsctl.plan.service.frontends import Frontend
+from ipvsctl.plan.service.program import WayIn
+from ipvsctl.plan.service.real_servers import RealServers, real_servers_of
+from ipvsctl.plan.service.wishes import MOST_WEIGHT, Wishes
+
+GUE_FIXED: Final = (5, 3)
+"""Linux 5.2 has tunnels in UDP for real servers, 5.3 all of their flags."""
+
+
+def tunnel_address(node: NodeContext, name: str, family: IPFamily) -> IPAddress | None:
+    """The address of a Node to which others send packets in a tunnel; None if none.
+
+    Args:
+        node: this node, with all that is known of others.
+        name: of any Node.
+        family: of the tunnel and of the packets in it.
+    """
+    return next(of_family(node.tunnel_nodes.get(name, ()), family), None)
+
+
+def tunnel_ends(node: NodeContext, config: ProxyConfig) -> Mapping[IPFamily, TunnelEnd]:
+    """The ends of tunnels that this node is to have.
+
+    One for each family in which its own Node says so, at an address that it has.
+    """
+    if not config.has_tunnel:
+        return {}
+    found = {
+        family: tunnel_address(node, node.name, family) for family in node.families
+    }
+    return {
+        family: TunnelEnd(address=address, port=config.tunnel_port)
+        for family, address in found.items()
+        if address is not None and address in node.host_addresses
+    }
+
+
+class TunnelledServers(NamedTuple):
+    """What is behind an external address whose packets go to other nodes in tunnels.
+
+    Attributes:
+        outside: what clients outside the cluster have: endpoints on this node, and
+            other nodes as one real server each.
+        everywhere: what clients inside the cluster have.
+        here: the endpoints on this node, for what other nodes send on.
+    """
+
+    outside: RealServers
+    everywhere: RealServers
+    here: RealServers
+
+
+def may_be_tunnelled(frontend: Frontend) -> bool:
+    """Whether packets to a frontend may go to other nodes in tunnels.
+
+    A node port is asked by pods of other nodes, too, which would drop answers that do
+    not come from where they asked.
+    """
+    is_external = frontend.way in {WayIn.EXTERNAL_IP, WayIn.INGRESS_VIP}
+    return is_external and frontend.policy is TrafficPolicy.CLUSTER
+
+
+def wants_tunnel(service: Service, wishes: Wishes, config: ProxyConfig) -> bool:
+    """Whether a Service's external addresses are tunnelled where nodes can."""
+    return (
+        config.has_tunnel
+        and wishes.forwarding is ExternalForwarding.TUNNEL
+        and service.external_traffic_policy is TrafficPolicy.CLUSTER
+    )
+
+
+def tunnelled_servers(
+    service: Service,
+    port: ServicePort,
+    family: IPFamily,
+    usable: UsableEndpoints,
+    real_servers: Mapping[TrafficPolicy, RealServers],
+    wishes: Wishes,
+    node: NodeContext,
+    config: ProxyConfig,
+) -> TunnelledServers | None:
+    """What is behind the external addresses of a port, if all of it can be tunnelled.
+
+    All or nothing: a packet that was not masqueraded before IPVS has chosen cannot be
+    afterwards, so one endpoint on a node that cannot has the whole address masqueraded.
+    Nor can anything be tunnelled while pods cannot be told from outside clients: an
+    answer past their own node is one that they drop.
+
+    Args:
+        service: whose port it is.
+        port: of the Service.
+        family: of its addresses.
+        usable: the endpoints that each policy may use.
+        real_servers: those of each traffic policy.
+        wishes: of the Service.
+        node: knows which nodes can.
+        config: whether this one can.
+
+    Returns:
+        None where everything is masqueraded.
+    """
+    if (
+        not wants_tunnel(service, wishes, config)
+        or wishes.is_one_packet(port)
+        or family not in tunnel_ends(node, config)
+        or not local_clients(family, config, node)
+    ):
+        return None
+    everywhere = real_servers[TrafficPolicy.CLUSTER]
+    outside: dict[RealServerKey, RealServer] = {}
+    for endpoint in usable.cluster:
+        server = everywhere[endpoint.server.key]
+        if not endpoint.is_local:
+            name = endpoint.endpoint.node_name
+            address = tunnel_address(node, name, family)
+            if address is None:
+                return None
+            key = RealServerKey(address, port.port)
+            server = _with_another(outside.get(key), key, server, config.tunnel_port)
+        outside[server.key] = server
+    here = real_servers_of(usable.local, config, wishes)
+    return TunnelledServers(outside, everywhere, here)
+
+
+def _with_another(
+    known: RealServer | None, key: RealServerKey, endpoint: RealServer, port: int
+) -> RealServer:
+    """A node as a real server with one endpoint more; it counts for all of them."""
+    if known is None:
+        return msgspec.structs.replace(
+            endpoint,
+            key=key,
+            forwarding=ForwardingMethod.TUNNEL,
+            tunnel=Tunnel(port=port),
+        )
+    return msgspec.structs.replace(
+        known,
+        weight=min(known.weight + endpoint.weight, MOST_WEIGHT),
+        upper_threshold=known.upper_threshold + endpoint.upper_threshold,
+        lower_threshold=known.lower_threshold + endpoint.lower_threshold,
+    )
