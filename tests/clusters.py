@@ -37,11 +37,16 @@ NODE = NodeContext(
         IPv6Address("fd00:10::10"),
     ),
     peer_addresses=frozenset({IPv4Address("10.0.0.11")}),
+    tunnel_nodes={
+        "node-0": (IPv4Address("10.0.0.10"), IPv6Address("fd00:10::10")),
+        "node-1": (IPv4Address("10.0.0.11"),),
+    },
 )
 
-CONFIG = ProxyConfig(
+PLAIN = ProxyConfig(
     cluster_cidrs=(ip_network("172.16.0.0/12"), ip_network("fd00:172::/32"))
 )
+CONFIG = msgspec.structs.replace(PLAIN, tunnel_port=6080)
 
 _VIPS: dict[IPFamily, list[IPAddress]] = {
     IPFamily.IPV4: [
@@ -152,7 +157,13 @@ def services(draw: st.DrawFn, index: int) -> Service:
         affinity_timeout_s=draw(st.sampled_from([None, 600])),
         health_check_node_port=draw(st.sampled_from([0, 32000])),
         annotations=draw(
-            st.sampled_from([(), (("ipvsctl.io/scheduler", "sh"),)]),
+            st.sampled_from(
+                [
+                    (),
+                    (("ipvsctl.io/scheduler", "sh"),),
+                    (("ipvsctl.io/external-forwarding", "tunnel"),),
+                ]
+            ),
         ),
     )
 
@@ -178,6 +189,7 @@ def configs() -> st.SearchStrategy[ProxyConfig]:
         ProxyConfig,
         scheduler=st.sampled_from(["rr", "wlc", "sh", "mh"]),
         cluster_cidrs=st.just(CONFIG.cluster_cidrs),
+        tunnel_port=st.sampled_from([0, 6080]),
         strict_arp=st.sampled_from([None, True, False]),
         compatibility=st.sampled_from(Compatibility),
         vip_binding=st.sampled_from(VipBinding),

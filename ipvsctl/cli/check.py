@@ -15,7 +15,8 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, NotFound, NotPermitted
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.text import one_line
-from ipvsctl.plan.report.check import Finding, Severity, check_node
+from ipvsctl.plan.report.check import check_node
+from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.report.preflight import check_before, check_estimators
 from ipvsctl.plan.report.unread import require
 

@@ -40,7 +40,7 @@ from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
-from ipvsctl.plan.report.check import Finding, Severity
+from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO

@@ -1,6 +1,7 @@
 """Finding generic netlink families; they have no fixed numbers."""
 
 import errno
+from typing import Final
 
 from pyroute2.netlink import genlmsg
 from pyroute2.netlink.exceptions import NetlinkError
@@ -8,6 +9,9 @@ from pyroute2.netlink.generic import GenericNetlinkSocket
 
 from ipvsctl.kernel.descriptors import require_free
 from ipvsctl.model.errors import KernelError
+
+_MODULES: Final = {"IPVS": "ip_vs"}
+"""The module that has a family, where it is called otherwise."""
 
 
 def generic_family_id(name: str) -> int:
@@ -23,7 +27,8 @@ def generic_family_id(name: str) -> int:
             return int(opened.prid)
     except NetlinkError as error:
         is_missing = error.code == errno.ENOENT
-        reason = "not in this kernel (is module ip_vs there?)" if is_missing else ""
+        module = _MODULES.get(name, name)
+        reason = f"not in this kernel (is module {module} there?)" if is_missing else ""
         raise KernelError.of(error.code, f"find {name}", reason) from error
     except OSError as error:
         raise KernelError.of(error.errno or errno.EIO, f"find {name}") from error

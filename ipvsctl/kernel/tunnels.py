@@ -168,8 +168,9 @@ class Tunnels:
                 f"link {rivals[0]} takes IP packets in IP packets already, and would"
                 " lose them",
             )
-        # A module that the kernel does not load by itself may be there all the same.
-        load_modules((FOU_GENL_NAME, _MODULES[family]))
+        # The kernel may load one that cannot be loaded from here, or have it built in.
+        with contextlib.suppress(KernelError):
+            load_modules((FOU_GENL_NAME, _MODULES[family]))
         wanted = UnpackingPort(end.address, end.port)
         if wanted not in self._ports():
             self._do(wanted, is_added=True)

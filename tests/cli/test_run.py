@@ -43,7 +43,7 @@ from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.status import NodeStatus
 from ipvsctl.model.watch_health import WatchHealth
-from ipvsctl.plan.report.check import Finding, Severity
+from ipvsctl.plan.report.findings import Finding, Severity
 from tests.builders import endpoint_slice, node, service
 from tests.cli.conftest import Invoke
 from tests.cli.test_sync import WEB

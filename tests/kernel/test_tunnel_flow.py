@@ -490,3 +490,18 @@ def _transfer(world: World, *, upload: int, download: int) -> str:
             left -= got
     thread.join()
     return pod.name
+
+
+def test_a_node_dies(own: World) -> None:
+    """Its connections hang; when its endpoints are gone, new ones go elsewhere."""
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(connect(own.client.netns, VIP, 80)) for _ in range(4)
+        ]
+        there = [c for c in held if c.ask().server.startswith("pod-1")]
+        here = [c for c in held if c not in there]
+        run(own.hosts.nodes[1].netns, "ip link set eth0 down")
+        own.endpoints("pod-0-0", "pod-0-1", only=0)
+        assert own.met() == {"pod-0-0": 4, "pod-0-1": 4}
+        assert all(c.ask().server.startswith("pod-0") for c in here)
+        assert len(there) == 2

@@ -21,7 +21,7 @@ from ipvsctl.model.rules import (
 )
 from ipvsctl.plan.rules.filter_mangle import desired_chains
 from ipvsctl.wire.ipset.sets import set_name
-from tests.clusters import CONFIG
+from tests.clusters import PLAIN
 from tests.pictures.drawing import HEAD, IPVS_COLOUR, LOOK, Picture, table
 
 _HOOKS: Final[Mapping[str, tuple[Table, ...]]] = {
@@ -63,7 +63,7 @@ _ARROWS: Final = """\
 def picture() -> Picture:
     """Every hook with chains of ours."""
     planned = desired_chains(
-        IPFamily.IPV4, CONFIG, NodeContext(name="node-0"), random_fully=True
+        IPFamily.IPV4, PLAIN, NodeContext(name="node-0"), random_fully=True
     )
     lines = [HEAD, "digraph hooks {", "  graph [nodesep=0.4, ranksep=0.3];", *LOOK]
     for hook, tables in _HOOKS.items():

@@ -28,7 +28,7 @@ from ipvsctl.plan.trace.outcome import Fate, Step
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.trace.packets import trace
 from tests import builders
-from tests.clusters import CONFIG, Cluster
+from tests.clusters import PLAIN, Cluster
 
 CLIENT: Final = parse_address("10.0.0.100")
 OUTSIDER: Final = parse_address("10.0.0.175")
@@ -192,7 +192,7 @@ def node_state(way: Way, lane: Lane) -> NodeState:
     )
     pods = builders.endpoint_slice("web-1", endpoints=endpoints)
     cluster = Cluster(services=(web,), slices=(pods,))
-    return cluster.desired(_THIS_NODE, CONFIG).state()
+    return cluster.desired(_THIS_NODE, PLAIN).state()
 
 
 class Branch(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from ipvsctl.model.objects import NodeContext, TrafficPolicy
 from ipvsctl.model.rules import Chains
 from ipvsctl.plan.rules.filter_mangle import desired_chains
 from ipvsctl.plan.trace.outcome import Fate
-from tests.clusters import CONFIG
+from tests.clusters import PLAIN
 from tests.pictures import hooks, journeys, ways
 from tests.pictures.__main__ import PICTURES
 from tests.pictures.drawing import DOCS, HEAD, Picture
@@ -44,7 +44,7 @@ def test_no_picture_is_left_over() -> None:
 def planned() -> Chains:
     """The rules of a node."""
     return desired_chains(
-        IPFamily.IPV4, CONFIG, NodeContext(name="node-0"), random_fully=True
+        IPFamily.IPV4, PLAIN, NodeContext(name="node-0"), random_fully=True
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.rules import ChainRef, Jump, MapMark, Table, Verdict
 from ipvsctl.plan.trace.outcome import Fate, RuleStep, ServerStep, Step
-from tests.clusters import CONFIG
+from tests.clusters import PLAIN
 from tests.pictures.drawing import HEAD, IPVS_COLOUR, LOOK, Picture, table
 from tests.pictures.journeys import (
     CLUSTER_IP,
@@ -187,7 +187,7 @@ def _rows(steps: Sequence[RuleStep]) -> Iterator[str]:
         indent = " " * (_INDENT * (len(open_chains) - 1))
         rule = step.rule
         yield from (
-            indent + line for line in _lines(effect(rule), condition(rule, CONFIG))
+            indent + line for line in _lines(effect(rule), condition(rule, PLAIN))
         )
 
 

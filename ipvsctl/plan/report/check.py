@@ -1,15 +1,14 @@
 """Findings about a node, before it is served or meanwhile."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Final
-
-import msgspec
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.plan.report.check_tunnels import check_tunnels
+from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.union.node import (
     ARP_IGNORE_SYSCTL,
     REUSE_MODE_FIXED,
@@ -29,29 +28,6 @@ _OF_IPVS: Final = "net/ipv4/vs/"
 
 MANY_VIPS: Final = 5_000
 """Up to here addresses cost about what routes do."""
-
-
-class Severity(StrEnum):
-    """How a finding is to be taken."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at.
-
-    Attributes:
-        subject: what was looked at.
-        found: what is there.
-        advice: what to do, and why; "" if nothing.
-    """
-
-    severity: Severity
-    subject: str
-    found: str
-    advice: str = ""
 
 
 def check_node(
@@ -84,6 +60,7 @@ def check_node(
         _check_sysctls(observed.state, capabilities, config, has_daemon=has_daemon),
         *_check_arp(observed.state, desired, config),
         vips,
+        *check_tunnels(observed, desired, capabilities, config),
     )
 
 

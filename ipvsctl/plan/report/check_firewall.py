@@ -8,7 +8,7 @@ from typing import Final
 
 from ipvsctl.model.config import FirewallKind, ProxyConfig
 from ipvsctl.model.node_facts import NodeFacts
-from ipvsctl.plan.report.check import Finding, Severity
+from ipvsctl.plan.report.findings import Finding, Severity
 
 _OLDEST_FOR_NFTABLES: Final = (5, 6)
 """Where keys of several fields may end in a network [NFT_SET_CONCAT]."""

@@ -191,7 +191,10 @@ def _balanced(outcome: Outcome) -> str:
     }[outcome.is_masqueraded]
     where = str(outcome.virtual_server) if outcome.virtual_server else ""
     marked = f" by {where}" if where.startswith("fwmark") else ""
-    return f"sent{marked} to {count} real server{'' if count == 1 else 's'}, {source}"
+    tunnelled = sum(delivery.is_tunnelled for delivery in outcome.deliveries)
+    nodes = f", {tunnelled} of them a node by a tunnel" if tunnelled else ""
+    servers = f"{count} real server{'' if count == 1 else 's'}{nodes}"
+    return f"sent{marked} to {servers}, {source}"
 
 
 def _why_lost(

@@ -11,8 +11,8 @@ from ipvsctl.model.api_facts import ApiFacts
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
-from ipvsctl.plan.report.check import Finding, Severity
 from ipvsctl.plan.report.check_firewall import check_filters, check_firewall
+from ipvsctl.plan.report.findings import Finding, Severity
 
 BRIDGE_SYSCTL: Final = "net/bridge/bridge-nf-call-iptables"
 LOCAL_PORTS_SYSCTL: Final = "net/ipv4/ip_local_port_range"

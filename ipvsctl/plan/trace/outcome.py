@@ -62,12 +62,15 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         masqueraded: the packet gets an address of this host as source.
         fate: BALANCED, unless a rule after IPVS ends the way.
         steps: after IPVS.
+        is_tunnelled: the real server is another node, to which the packet goes as it
+            came, in one of this host's.
     """
 
     endpoint: RealServerKey
     masqueraded: bool
     fate: Fate = Fate.BALANCED
     steps: tuple[Step, ...] = ()
+    is_tunnelled: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

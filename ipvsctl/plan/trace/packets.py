@@ -150,7 +150,11 @@ class _Trace:
         if self._is_tunnelled(endpoint):
             # It leaves as it came, in a packet of this host's to the other node.
             return Delivery(
-                endpoint=endpoint, masqueraded=False, fate=Fate.BALANCED, steps=()
+                endpoint=endpoint,
+                masqueraded=False,
+                fate=Fate.BALANCED,
+                steps=(),
+                is_tunnelled=True,
             )
         packet = msgspec.structs.replace(
             packet, destination=endpoint.address, port=endpoint.port

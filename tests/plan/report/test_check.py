@@ -13,10 +13,9 @@ from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check import (
     KEEPALIVE_SYSCTL,
     MANY_VIPS,
-    Finding,
-    Severity,
     check_node,
 )
+from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL, wanted_sysctls
 
 ROUTE = ProxyConfig(vip_binding=VipBinding.ROUTE)

@@ -9,8 +9,8 @@ from ipvsctl.model.config import Compatibility, FirewallKind, ProxyConfig
 from ipvsctl.model.neighbours import FilterTable, Neighbours
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.node_facts import NodeFacts
-from ipvsctl.plan.report.check import Severity
 from ipvsctl.plan.report.check_firewall import check_filters, check_firewall
+from ipvsctl.plan.report.findings import Severity
 
 IPTABLES = NodeFacts(
     release=(6, 1),

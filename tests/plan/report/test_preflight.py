@@ -11,7 +11,7 @@ from ipvsctl.model.host import HostSocket
 from ipvsctl.model.neighbours import FilterTable, Neighbours
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.node_facts import NodeFacts
-from ipvsctl.plan.report.check import Severity
+from ipvsctl.plan.report.findings import Severity
 from ipvsctl.plan.report.preflight import (
     BRIDGE_SYSCTL,
     ESTIMATION_SYSCTL,

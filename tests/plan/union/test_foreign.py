@@ -19,7 +19,7 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
-from ipvsctl.model.sets import SetEntry, SetRole, set_key
+from ipvsctl.model.sets import MARKING_ROLES, SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import (
     AddEntry,
@@ -411,8 +411,8 @@ def test_what_is_ours_is_recognised_without_its_entries(
         tuple(
             DeleteEntry(key, entry)
             for key, held in before.entries.items()
-            # FwmarkAllocator have a memory of their own, see `FwmarkAllocator`.
-            if key.role is not SetRole.SHORT_CIRCUIT
+            # Marks have a memory of their own, see `FwmarkAllocator`.
+            if key.role not in MARKING_ROLES
             for entry in held
             if is_whole or data.draw(st.booleans())
         )
