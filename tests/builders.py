@@ -65,6 +65,30 @@ def raw_service(
     }
 
 
+def raw_lease(
+    node_name: str = "node-1",
+    addresses: str = "10.0.0.11",
+    *,
+    port: str = "6080",
+    sends: str = "true",
+) -> Raw:
+    """A Lease in which a node says where it takes packets in tunnels."""
+    annotations = {
+        "ipvsctl.io/tunnel-addresses": addresses,
+        "ipvsctl.io/tunnel-port": port,
+        "ipvsctl.io/tunnel-sends": sends,
+    }
+    labels = {"ipvsctl.io/tunnel": "true"}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": raw_meta(
+            node_name, "ipvsctl-tunnels", labels=labels, annotations=annotations
+        ),
+        "spec": {"holderIdentity": node_name},
+    }
+
+
 def raw_endpoint(address: str = "172.16.0.1", **fields: Any) -> Raw:
     """One entry of `endpoints`."""
     return {"addresses": [address], "nodeName": "node-0", **fields}

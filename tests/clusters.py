@@ -21,6 +21,7 @@ from ipvsctl.model.objects import (
     ServiceType,
     SlicePort,
     TrafficPolicy,
+    TunnelOffer,
 )
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.service.compile import compile_service
@@ -37,9 +38,16 @@ NODE = NodeContext(
         IPv6Address("fd00:10::10"),
     ),
     peer_addresses=frozenset({IPv4Address("10.0.0.11")}),
-    tunnel_nodes={
-        "node-0": (IPv4Address("10.0.0.10"), IPv6Address("fd00:10::10")),
-        "node-1": (IPv4Address("10.0.0.11"),),
+    tunnel_offers={
+        "node-0": TunnelOffer(
+            node="node-0",
+            addresses=(IPv4Address("10.0.0.10"), IPv6Address("fd00:10::10")),
+            port=6080,
+            is_sending=True,
+        ),
+        "node-1": TunnelOffer(
+            node="node-1", addresses=(IPv4Address("10.0.0.11"),), port=6080
+        ),
     },
 )
 

@@ -84,16 +84,17 @@ def _check(
         if store is None:
             observed = kernel.observe()
             require(observed, kernel.words)
-            desired = observed.state
+            desired, context = observed.state, None
         else:
             reconciler = Reconciler(kernel=kernel, config=config, store=store)
             observed = reconciler.survey()
-            desired = reconciler.desired.state()
+            desired, context = reconciler.desired.state(), reconciler.context
         yield from check_node(
             observed,
             kernel.capabilities(),
             config,
             desired,
+            context,
             has_daemon=has_daemon,
         )
         real_servers = sum(map(len, desired.real_servers.values()))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ipvsctl.kube.recorder import EventRecorder
     from ipvsctl.kube.source import ApiSource
     from ipvsctl.kube.transport import Api
+    from ipvsctl.kube.tunnel_lease import TunnelAnnouncer
     from ipvsctl.model.api_facts import ApiFacts
     from ipvsctl.sources.source import Source
 
@@ -188,7 +189,13 @@ def _api_source(
 ) -> "ApiSource":
     from ipvsctl.kube.source import ApiSource  # noqa: PLC0415  # not with manifests
 
-    return ApiSource(api, node_name, config.service_proxy_name, is_patient=is_patient)
+    return ApiSource(
+        api,
+        node_name,
+        config.service_proxy_name,
+        has_tunnel=config.has_tunnel,
+        is_patient=is_patient,
+    )
 
 
 def probe(origin: Origin, node_name: str, config: ProxyConfig) -> "ApiFacts | None":
@@ -205,7 +212,14 @@ def probe(origin: Origin, node_name: str, config: ProxyConfig) -> "ApiFacts | No
         return None
     from ipvsctl.kube.probe import probe_api  # noqa: PLC0415  # not with manifests
 
-    return asyncio.run(probe_api(_api(origin), node_name, config.service_proxy_name))
+    return asyncio.run(
+        probe_api(
+            _api(origin),
+            node_name,
+            config.service_proxy_name,
+            has_tunnel=config.has_tunnel,
+        )
+    )
 
 
 def open_recorder(api: "Api | None", node_name: str) -> "EventRecorder | None":
@@ -217,6 +231,19 @@ def open_recorder(api: "Api | None", node_name: str) -> "EventRecorder | None":
     )
 
     return EventRecorder(api, node_name)
+
+
+def open_announcer(
+    api: "Api | None", node_name: str, config: ProxyConfig
+) -> "TunnelAnnouncer | None":
+    """What tells other nodes where this one takes packets in tunnels, if it does."""
+    if api is None or not config.has_tunnel:
+        return None
+    from ipvsctl.kube.tunnel_lease import (  # noqa: PLC0415  # not with manifests
+        TunnelAnnouncer,
+    )
+
+    return TunnelAnnouncer(api, node_name)
 
 
 async def _fill(store: Store, source: "Source") -> None:

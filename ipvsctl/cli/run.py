@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 import structlog
@@ -35,6 +35,7 @@ from ipvsctl.controller.metrics import MetricsObserver
 from ipvsctl.controller.observers import Observers
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.refused_settings import RefusedSettings
+from ipvsctl.controller.tunnel_offers import Announcer, TunnelOffers
 from ipvsctl.controller.unread_parts import UnreadParts
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
@@ -55,6 +56,21 @@ a prefix of its plan, which is a legal state."""
 _log = structlog.get_logger("ipvsctl")
 
 
+class Tellers(NamedTuple):
+    """Those who tell others about this node, where there is somebody to tell.
+
+    Attributes:
+        recorder: is told problems.
+        announcer: is told the ends of tunnels.
+    """
+
+    recorder: Recorder | None = None
+    announcer: Announcer | None = None
+
+
+NOBODY: Final = Tellers()
+
+
 class Daemon:
     """One node's loop, and all that tells others about it.
 
@@ -71,8 +87,10 @@ class Daemon:
         config: ProxyConfig,
         source: Source,
         recorder: Recorder | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         self._recorder = recorder
+        self._announcer = announcer
         self._store = store
         self._config = config
         self._source = source
@@ -107,6 +125,11 @@ class Daemon:
                 ConntrackRoom(self._reconciler.context.name),
                 UnreadParts(self._reconciler.context.name, kernel.words),
                 *(() if recorder is None else (EventsObserver(recorder),)),
+                *(
+                    ()
+                    if announcer is None
+                    else (TunnelOffers(announcer, self._reconciler.context.name),)
+                ),
                 interpreter.SettlingObserver(),
             )
         )
@@ -158,6 +181,8 @@ class Daemon:
                 tasks.create_task(self._history.run(), name="history")
                 if self._recorder is not None:
                     tasks.create_task(self._recorder.run(), name="events")
+                if self._announcer is not None:
+                    tasks.create_task(self._announcer.run(), name="tunnels")
         finally:
             await self._health_checks.close()
 
@@ -178,7 +203,7 @@ def run(
     config: ProxyConfig,
     source: Source,
     socket: Path,
-    recorder: Recorder | None = None,
+    tellers: Tellers = NOBODY,
     trace: Callable[[aiohttp.TraceConfig], None] | None = None,
 ) -> ExitStatus:
     """Run the daemon until SIGTERM or SIGINT; the kernel state stays.
@@ -189,7 +214,7 @@ def run(
         config: of this node.
         source: what the cluster wants.
         socket: where the control socket is to be.
-        recorder: is told problems.
+        tellers: tell others.
         trace: takes what counts requests to the API server.
 
     Raises:
@@ -207,7 +232,8 @@ def run(
             store=store,
             config=config,
             source=source,
-            recorder=recorder,
+            recorder=tellers.recorder,
+            announcer=tellers.announcer,
         )
         if trace is not None:
             trace(request_trace(daemon.metrics))

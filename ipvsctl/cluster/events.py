@@ -3,10 +3,10 @@
 import msgspec
 
 from ipvsctl.model.host import ApiServer
-from ipvsctl.model.objects import EndpointSlice, Node, Service
+from ipvsctl.model.objects import EndpointSlice, Node, Service, TunnelOffer
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 
-Value = Service | EndpointSlice | Node
+Value = Service | EndpointSlice | Node | TunnelOffer
 
 
 class Upserted(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,7 +15,8 @@ class Upserted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: kind of the object that was read.
         ref: its name, with namespace "" for a Node.
-        values: the meaning of the object: one value; none for a slice of no Service;
+        values: the meaning of the object: one value; none for a slice of no Service,
+            or a Lease that is no offer;
             one slice for each family in each subset of an Endpoints object.
         problems: parts of the object that cannot be honoured.
     """

@@ -27,11 +27,11 @@ from ipvsctl.cluster.taken import Dirty, Taken
 from ipvsctl.cluster.vouched import WHOLE, Vouched, vouch
 from ipvsctl.model.host import API_SERVICE, ApiServer, ApiServers
 from ipvsctl.model.net import IPAddress
-from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service
+from ipvsctl.model.objects import EndpointSlice, Node, NodeContext, Service, TunnelOffer
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems
 
-T = TypeVar("T", Service, Node)
+T = TypeVar("T", Service, Node, TunnelOffer)
 
 
 class Store:
@@ -52,6 +52,7 @@ class Store:
         self._services: dict[ObjectRef, Service] = {}
         self._slices: dict[ObjectRef, tuple[EndpointSlice, ...]] = {}
         self._nodes: dict[str, Node] = {}
+        self._offers: dict[ObjectRef, TunnelOffer] = {}
         # Tuples, as nearly all have one member: a set takes four times the memory.
         self._claimants: dict[IPAddress, tuple[ObjectRef, ...]] = {}
         self._api_servers = ApiServers()
@@ -121,7 +122,11 @@ class Store:
     def node_context(self) -> NodeContext:
         """Facts about Nodes that compiling needs; host addresses are not known here."""
         if self._context is None:
-            self._context = NodeContext.of(self._node_name, self._nodes)
+            self._context = NodeContext.of(
+                self._node_name,
+                self._nodes,
+                (offer for _, offer in sorted(self._offers.items())),
+            )
         return self._context
 
     @property
@@ -206,6 +211,8 @@ class Store:
                 self._change_service(ref, _only(Service, old), _only(Service, new))
             case Kind.NODE:
                 self._change_node(ref.name, _only(Node, old), _only(Node, new))
+            case Kind.LEASE:
+                self._change_offer(ref, _only(TunnelOffer, new))
             case _:
                 self._change_slices(
                     cast("tuple[EndpointSlice, ...]", old),
@@ -299,6 +306,14 @@ class Store:
         after = set(new.addresses) if new else set()
         for address in before ^ after:
             self._dirty_services.update(self._claimants.get(address, ()))
+
+    def _change_offer(self, ref: ObjectRef, new: TunnelOffer | None) -> None:
+        # The compiler finds out which Services that concerns.
+        self._context = None
+        if new is None:
+            del self._offers[ref]
+        else:
+            self._offers[ref] = new
 
 
 def _only(kind: type[T], values: tuple[Value, ...]) -> T | None:

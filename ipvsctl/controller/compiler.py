@@ -29,6 +29,8 @@ from ipvsctl.plan.diff.concurrent_changes import ConcurrentChanges
 from ipvsctl.plan.service.amounts import namespace_limit, service_limit
 from ipvsctl.plan.service.endpoints import FEW_PORTS, KnownSlices
 from ipvsctl.plan.service.node_addresses import node_port_problems
+from ipvsctl.plan.service.tunnels import wants_tunnel
+from ipvsctl.plan.service.wishes import read_wishes
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.host_ports import taken_ports
@@ -253,6 +255,8 @@ class Compiler:
             # Peers' addresses concern the Services that claim one, which are dirty.
             moved = guarded_differences(before, self._context)
             services = services | self._objects.claimants(moved)
+            if before.tunnel_offers != self._context.tunnel_offers:
+                services = services | self._tunnelled()
         if node_changed or is_other_node(before, self._context):
             self._desired.set_node(self._compile_node())
             self._queue.add({*self._objects.refs(), *self._desired.programs})
@@ -262,6 +266,16 @@ class Compiler:
                 self._desired.set_node(self._compile_node())
             # The same order on all nodes.
             self._queue.add(sorted(services))
+
+    def _tunnelled(self) -> AbstractSet[ObjectRef]:
+        """The Services that ask for tunnels, which nodes that can concern."""
+        found = ((ref, self._objects.service(ref)) for ref in self._objects.refs())
+        return {
+            ref
+            for ref, service in found
+            if service is not None
+            and wants_tunnel(service, read_wishes(service, self._config), self._config)
+        }
 
     def _compile_rest(self) -> Steps[None]:
         """Everything that there is to do."""

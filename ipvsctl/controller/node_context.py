@@ -46,7 +46,7 @@ def context_of(sources: Sources) -> NodeContext:
         host_addresses=hosts,
         guarded=guarded_addresses(host, api),
         api_ports=api_ports(api),
-        tunnel_nodes=nodes.tunnel_nodes if has_tunnel else {},
+        tunnel_offers=nodes.tunnel_offers if has_tunnel else {},
         families=capabilities.families,
         schedulers=capabilities.schedulers,
     )
@@ -55,12 +55,11 @@ def context_of(sources: Sources) -> NodeContext:
 def is_other_node(before: NodeContext, after: NodeContext) -> bool:
     """Whether what is in no Service is another for all of them.
 
-    That is node ports, the source of the node's connections, the ends of tunnels.
+    That is node ports, the source of the node's connections, its ends of tunnels.
     """
     return (
         before.host_addresses != after.host_addresses
         or before.node_addresses != after.node_addresses
-        or before.tunnel_nodes != after.tunnel_nodes
     )
 
 

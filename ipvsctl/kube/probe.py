@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ipvsctl.kube.resources import endpoint_slices, services
+from ipvsctl.kube.resources import endpoint_slices, services, tunnel_leases
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.api_facts import ApiFacts
 from ipvsctl.model.errors import ApiError
@@ -25,9 +25,18 @@ async def probe_api(
     api: Api,
     node_name: str,
     proxy_name: str = "",
+    *,
+    has_tunnel: bool = False,
     wall_clock: Callable[[], float] = time.time,
 ) -> ApiFacts:
     """Ask for one Service, one slice and this Node, side by side.
+
+    Args:
+        api: the server.
+        node_name: of this node.
+        proxy_name: see `ProxyConfig.service_proxy_name`.
+        has_tunnel: ask for a Lease in which a node says that it takes part, too.
+        wall_clock: seconds since the epoch.
 
     Raises:
         ConfigError: the credentials cannot be used.
@@ -35,7 +44,11 @@ async def probe_api(
     facts = ApiFacts(description=api.description)
     paths = {
         resource.plural: resource.path
-        for resource in (services(proxy_name), endpoint_slices(proxy_name))
+        for resource in (
+            services(proxy_name),
+            endpoint_slices(proxy_name),
+            *((tunnel_leases(),) if has_tunnel else ()),
+        )
     }
     try:
         async with asyncio.timeout(LIMIT_S):

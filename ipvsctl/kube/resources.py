@@ -6,14 +6,25 @@ have their Service's labels, since their controller copies them.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
 from ipvsctl.cluster.events import Deleted, Event, Replaced
+from ipvsctl.cluster.objects.leases import TUNNEL_LABEL
 from ipvsctl.cluster.objects.services import HEADLESS_LABEL, PROXY_NAME_LABEL
 from ipvsctl.model.problem import Kind, ObjectRef
 
 Refs = frozenset[ObjectRef]
+
+TUNNEL_NAMESPACE: Final = "ipvsctl-tunnels"
+"""Where nodes say that they take packets in tunnels. It has nothing else: who may write
+a Lease there must not be able to write those of the cluster's own components. When it
+goes, nodes stop sending."""
+
+TUNNEL_LEASES: Final = (
+    f"/apis/coordination.k8s.io/v1/namespaces/{TUNNEL_NAMESPACE}/leases"
+)
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +70,17 @@ def endpoint_slices(proxy_name: str = "") -> Resource:
         selectors=_selectors(proxy_name),
         listed=_replaces(Kind.ENDPOINT_SLICE),
         is_confirmed=True,
+    )
+
+
+def tunnel_leases() -> Resource:
+    """The Leases in which nodes say where they take packets in tunnels."""
+    return Resource(
+        kind=Kind.LEASE,
+        plural="leases",
+        path=TUNNEL_LEASES,
+        selectors=(("labelSelector", TUNNEL_LABEL),),
+        listed=_replaces(Kind.LEASE),
     )
 
 

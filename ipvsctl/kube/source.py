@@ -8,13 +8,20 @@ from typing import Final
 import msgspec
 import structlog
 
-from ipvsctl.cluster.events import Event, Synced
+from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.kube.other_nodes import OtherNodes
 from ipvsctl.kube.pulse import Pulse
-from ipvsctl.kube.reflector import Reflector, Sleep
-from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
+from ipvsctl.kube.reflector import Put, Reflector, Sleep
+from ipvsctl.kube.resources import (
+    Resource,
+    endpoint_slices,
+    own_node,
+    services,
+    tunnel_leases,
+)
 from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
+from ipvsctl.model.objects import TunnelOffer
 from ipvsctl.model.watch_health import WatchHealth
 
 NODES_WAIT_S: Final = 30.0
@@ -33,6 +40,7 @@ class ApiSource:
         api: the server.
         node_name: of this node.
         proxy_name: see `ProxyConfig.service_proxy_name`.
+        has_tunnel: follow where nodes take packets in tunnels, too.
         is_patient: false ends it with the first error instead of asking again.
     """
 
@@ -42,6 +50,7 @@ class ApiSource:
         node_name: str,
         proxy_name: str = "",
         *,
+        has_tunnel: bool = False,
         is_patient: bool = True,
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -50,11 +59,13 @@ class ApiSource:
         self._sleep = sleep
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue(_QUEUE_EVENTS)
 
-        def reflect(resource: Resource, *, is_patient: bool) -> Reflector:
+        def reflect(
+            resource: Resource, *, is_patient: bool, put: Put = self._events.put
+        ) -> Reflector:
             return Reflector(
                 api,
                 resource,
-                self._events.put,
+                put,
                 proxy_name=proxy_name,
                 is_patient=is_patient,
                 sleep=sleep,
@@ -67,6 +78,11 @@ class ApiSource:
         )
         # What may be missing ends nothing.
         self._node = reflect(own_node(node_name), is_patient=True)
+        self._offers = (
+            reflect(tunnel_leases(), is_patient=True, put=self._put_offer)
+            if has_tunnel
+            else None
+        )
         self._pulse = Pulse(api, self._silent_s, sleep=sleep, clock=clock)
         self._other_nodes = OtherNodes(api, node_name, self._events.put, sleep=sleep)
         self._servers = Servers(api, self._events.put, sleep=sleep)
@@ -85,7 +101,15 @@ class ApiSource:
             )
             for health in (r.health() for r in self._needed)
         )
-        return (*needed, self._node.health())
+        optional = (self._node, self._offers)
+        return (*needed, *(r.health() for r in optional if r is not None))
+
+    async def _put_offer(self, event: Event) -> None:
+        await self._events.put(event)
+        for offer in event.values if isinstance(event, Upserted) else ():
+            if isinstance(offer, TunnelOffer):
+                # It counts at an address of its Node alone.
+                self._other_nodes.ask_for(offer.node)
 
     def _silent_s(self) -> float | None:
         """For how long one of the watches has told nothing; None if one is away."""
@@ -109,6 +133,7 @@ class ApiSource:
                 *((r.resource.plural, r.run()) for r in self._needed),
                 ("node", self._node.run()),
                 ("other nodes", self._other_nodes.run()),
+                *(() if self._offers is None else (("leases", self._offers.run()),)),
                 ("pulse", self._pulse.run()),
                 ("complete", self._tell_complete()),
             )
@@ -134,6 +159,8 @@ class ApiSource:
         await self._servers.settled.wait()
         await self._node.settled.wait()
         await self._other_nodes.settled.wait()
+        if self._offers is not None:
+            await self._offers.settled.wait()
 
     async def _tell_complete(self) -> None:
         for reflector in self._needed:

@@ -4,7 +4,7 @@ Field names follow the API; what the API leaves out is already defaulted here th
 the API server would (see `cluster/`, which builds these).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Self
@@ -167,7 +167,6 @@ class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         zone: label `topology.kubernetes.io/zone`, "" when absent.
         is_leaving: it is being deleted, or the cluster autoscaler has tainted it since
             it is about to be; load balancers should send nothing new to it.
-        has_tunnel: other nodes may send it packets in a tunnel.
     """
 
     name: str
@@ -175,7 +174,22 @@ class Node(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     pod_cidrs: tuple[IPNetwork, ...] = ()
     zone: str = ""
     is_leaving: bool = False
-    has_tunnel: bool = False
+
+
+class TunnelOffer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """Where a node takes packets that others have put into a tunnel for it.
+
+    Attributes:
+        node: its name.
+        addresses: of its own, at most one of each family.
+        port: of UDP.
+        is_sending: it may send others such packets; they know of it.
+    """
+
+    node: str
+    addresses: tuple[IPAddress, ...]
+    port: int
+    is_sending: bool = False
 
 
 class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -190,8 +204,8 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         host_addresses: addresses on this node's own links, without loopback, IPv6
             link-local ones and those on the VIP link; sorted.
         peer_addresses: addresses of every other Node object.
-        tunnel_nodes: the addresses of each Node that others may send packets in a
-            tunnel to, this one too; none where this one takes no part in that.
+        tunnel_offers: where each node takes packets in tunnels, this one too, at
+            addresses that its Node object has; none where this one takes no part.
         guarded: addresses that are nobody's VIP, and why.
         api_ports: ports of the API server, with the addresses it has them on.
         families: address families this node's kernel has.
@@ -204,15 +218,27 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     node_addresses: tuple[IPAddress, ...] = ()
     host_addresses: tuple[IPAddress, ...] = ()
     peer_addresses: frozenset[IPAddress] = frozenset()
-    tunnel_nodes: Mapping[str, tuple[IPAddress, ...]] = MappingProxyType({})
+    tunnel_offers: Mapping[str, TunnelOffer] = MappingProxyType({})
     guarded: Mapping[IPAddress, Guard] = MappingProxyType({})
     api_ports: Mapping[int, frozenset[IPAddress]] = MappingProxyType({})
     families: tuple[IPFamily, ...] = (IPFamily.IPV4, IPFamily.IPV6)
     schedulers: frozenset[str] = SCHEDULERS
 
     @classmethod
-    def of(cls, name: str, nodes: Mapping[str, Node]) -> Self:
-        """The context of node `name` among `nodes`, with no host address known yet."""
+    def of(
+        cls,
+        name: str,
+        nodes: Mapping[str, Node],
+        offers: Iterable[TunnelOffer] = (),
+    ) -> Self:
+        """The context of node `name` among `nodes`, with no host address known yet.
+
+        Args:
+            name: of this node.
+            nodes: all that are known.
+            offers: what is not at an address of its Node is left out: a node sends
+                nothing to where no Node is.
+        """
         own = nodes.get(name, Node(name=name))
         peers = frozenset(
             address
@@ -226,5 +252,18 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             pod_cidrs=own.pod_cidrs,
             node_addresses=own.addresses,
             peer_addresses=peers,
-            tunnel_nodes={n.name: n.addresses for n in nodes.values() if n.has_tunnel},
+            tunnel_offers={
+                offer.node: own_part
+                for offer in offers
+                if (own_part := _at_node(offer, nodes.get(offer.node))) is not None
+            },
         )
+
+
+def _at_node(offer: TunnelOffer, node: Node | None) -> TunnelOffer | None:
+    """What there is of an offer at addresses of a Node; None if nothing is."""
+    known = () if node is None else node.addresses
+    addresses = tuple(a for a in offer.addresses if a in known)
+    if not addresses:
+        return None
+    return msgspec.structs.replace(offer, addresses=addresses)

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     ENDPOINT_SLICE = "EndpointSlice"
     ENDPOINTS = "Endpoints"
     NODE = "Node"
+    LEASE = "Lease"
     MANIFEST = "Manifest"
 
 

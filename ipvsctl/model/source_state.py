@@ -13,6 +13,9 @@ STALE_S: Final = 30.0
 API server is asked before (`kube.pulse`), and files are looked at every 10 s."""
 
 
+_OPTIONAL: Final = frozenset({Kind.NODE, Kind.LEASE})
+
+
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     """A source of objects, and what its word is worth now.
 
@@ -75,12 +78,12 @@ def source_state(
 
     Args:
         description: see `SourceState`.
-        watches: how each is doing; none is a source that is always there. That of
-            Nodes does not count: without it a node serves all the same.
+        watches: how each is doing; none is a source that is always there. Those of
+            Nodes and Leases do not count: without them a node serves all the same.
         doubts: see `SourceState`.
         held: see `SourceState`.
     """
-    needed = [watch for watch in watches if watch.kind is not Kind.NODE]
+    needed = [watch for watch in watches if watch.kind not in _OPTIONAL]
     worst = max(needed, key=_age_s, default=None)
     return SourceState(
         description=description,

@@ -20,7 +20,7 @@ import structlog
 from ipvsctl.cli.daemon import DaemonError, ask
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.objects import Origin, open_api, open_recorder, open_source
-from ipvsctl.cli.run import run
+from ipvsctl.cli.run import Tellers, run
 from ipvsctl.cluster.store import Store
 from ipvsctl.kube.connect.access import Access, Address
 from ipvsctl.kube.probe import probe_api
@@ -212,7 +212,7 @@ def run_until(
             config,
             open_source(origin, "node-0", config, api),
             socket,
-            open_recorder(api, "node-0"),
+            Tellers(open_recorder(api, "node-0")),
             api.trace,
         )
         ended = time.monotonic()

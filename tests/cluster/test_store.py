@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from ipvsctl.cluster.events import (
 from ipvsctl.cluster.store import Store
 from ipvsctl.cluster.taken import Dirty
 from ipvsctl.model.net import parse_address
-from ipvsctl.model.objects import EndpointSlice, Node, Service
+from ipvsctl.model.objects import EndpointSlice, Node, Service, TunnelOffer
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from tests.builders import endpoint_slice, node, ref, service
 
@@ -30,10 +31,31 @@ def put(value: Value, *problems: Problem) -> Upserted:
     """The event of one object with one value."""
     if isinstance(value, Node):
         kind, name = Kind.NODE, ObjectRef("", value.name)
+    elif isinstance(value, TunnelOffer):
+        kind, name = Kind.LEASE, ObjectRef("ipvsctl-tunnels", value.node)
     else:
         name = value.ref
         kind = Kind.SERVICE if isinstance(value, Service) else Kind.ENDPOINT_SLICE
     return Upserted(kind=kind, ref=name, values=(value,), problems=problems)
+
+
+def test_offers_of_tunnels_are_in_the_context() -> None:
+    """Of Nodes that are known, and each as long as its Lease is there."""
+    store = Store("node-0")
+    address = parse_address("10.0.0.11")
+    offer = TunnelOffer(node="node-1", addresses=(address,), port=6080)
+    store.apply(put(offer))
+    assert not store.node_context().tunnel_offers
+    store.apply(put(Node(name="node-1", addresses=(address,))))
+    store.take_dirty()
+    assert store.node_context().tunnel_offers == {"node-1": offer}
+    other = msgspec.structs.replace(offer, port=7000)
+    store.apply(put(other))
+    assert store.node_context().tunnel_offers == {"node-1": other}
+    lease = ObjectRef("ipvsctl-tunnels", "node-1")
+    store.apply(Deleted(kind=Kind.LEASE, ref=lease))
+    assert not store.node_context().tunnel_offers
+    assert not store.take_dirty()
 
 
 def endpoints(*slices: EndpointSlice, name: str = "web") -> Upserted:

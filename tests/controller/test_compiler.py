@@ -9,8 +9,16 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
+from ipvsctl.model.ipvs import ForwardingMethod
 from ipvsctl.model.net import IPAddress, Protocol, parse_address, parse_network
-from ipvsctl.model.objects import Node, Service, ServicePort, ServiceType
+from ipvsctl.model.objects import (
+    Endpoint,
+    Node,
+    Service,
+    ServicePort,
+    ServiceType,
+    TunnelOffer,
+)
 from ipvsctl.model.problem import Kind, ObjectRef
 from tests.builders import endpoint_slice, node, ref, service
 
@@ -278,3 +286,50 @@ def test_node_ports_that_no_address_serves(
         store.apply(Deleted(kind=Kind.SERVICE, ref=ref(f"s{number}")))
     made.compile_all(store.take())
     assert made.problems() == ()
+
+
+def test_where_nodes_take_packets_concerns_services_that_ask() -> None:
+    """The others, nearly all, are not compiled again."""
+    config = ProxyConfig(
+        cluster_cidrs=(parse_network("172.16.0.0/12"),), tunnel_port=6080
+    )
+    wish = (("ipvsctl.io/external-forwarding", "tunnel"),)
+    store = Store("node-0")
+    for number, name in enumerate(("node-0", "node-1")):
+        put(store, node(name, f"10.0.0.1{number}"))
+    asking = service("asking", external_ips=(VIP,), annotations=wish)
+    put(store, asking)
+    put(store, service("other", cluster_ips=(parse_address("10.96.0.11"),)))
+    for name in ("asking", "other"):
+        elsewhere = Endpoint(address=parse_address("172.16.1.1"), node_name="node-1")
+        there = endpoint_slice(name, service_name=name, endpoints=(elsewhere,))
+        store.apply(Upserted(kind=Kind.ENDPOINT_SLICE, ref=there.ref, values=(there,)))
+    made = Compiler(config=config, store=store, capabilities=Capabilities())
+    made.compile_all(store.take(), on(parse_address("10.0.0.10")))
+    other = made.desired.programs[ref("other")]
+    key = next(
+        server.server.key
+        for server in made.desired.programs[ref("asking")].servers
+        if server.server.key.address == VIP
+    )
+
+    def ways() -> set[ForwardingMethod]:
+        made.compile_all(store.take())
+        behind = made.desired.state().real_servers[key].values()
+        return {real_server.forwarding for real_server in behind}
+
+    assert ways() == {ForwardingMethod.MASQUERADE}
+    for number, name in enumerate(("node-0", "node-1")):
+        offer = TunnelOffer(
+            node=name,
+            addresses=(parse_address(f"10.0.0.1{number}"),),
+            port=6080,
+            is_sending=True,
+        )
+        lease = ObjectRef("ipvsctl-tunnels", name)
+        store.apply(Upserted(kind=Kind.LEASE, ref=lease, values=(offer,)))
+    assert ways() == {ForwardingMethod.TUNNEL}
+    assert made.desired.programs[ref("other")] is other
+    store.apply(Deleted(kind=Kind.LEASE, ref=lease))
+    assert ways() == {ForwardingMethod.MASQUERADE}
+    assert made.desired.programs[ref("other")] is other

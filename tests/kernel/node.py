@@ -17,6 +17,7 @@ from ipvsctl.model.objects import (
     Node,
     Service,
     SlicePort,
+    TunnelOffer,
 )
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import Observed
@@ -107,6 +108,26 @@ def proxied(
         yield node
     finally:
         node.kernel.close()
+
+
+def offers(host: Host, *, port: int, is_sending: bool = True) -> Event:
+    """A node takes packets in tunnels, and others know of it."""
+    offer = TunnelOffer(
+        node=host.name,
+        addresses=(host.ipv4, host.ipv6),
+        port=port,
+        is_sending=is_sending,
+    )
+    return Upserted(kind=Kind.LEASE, ref=_lease(host), values=(offer,))
+
+
+def offers_not(host: Host) -> Event:
+    """A node takes none."""
+    return Deleted(kind=Kind.LEASE, ref=_lease(host))
+
+
+def _lease(host: Host) -> ObjectRef:
+    return ObjectRef("ipvsctl-tunnels", host.name)
 
 
 def has(value: Service | EndpointSlice) -> Event:

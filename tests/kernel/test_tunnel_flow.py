@@ -32,7 +32,15 @@ from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from tests.builders import set_called
-from tests.kernel.node import CONFIG, ProxiedNode, has, proxied, slices
+from tests.kernel.node import (
+    CONFIG,
+    ProxiedNode,
+    has,
+    offers,
+    offers_not,
+    proxied,
+    slices,
+)
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Servers, ask, connect
@@ -91,10 +99,9 @@ class World:
         return Counter(ask(netns, VIP, 80).server for _ in range(times))
 
 
-def has_node(host: Host, *, has_tunnel: bool = True) -> Event:
+def has_node(host: Host) -> Event:
     """A Node object."""
-    addresses = (host.ipv4, host.ipv6)
-    node = Node(name=host.name, addresses=addresses, has_tunnel=has_tunnel)
+    node = Node(name=host.name, addresses=(host.ipv4, host.ipv6))
     return Upserted(kind=Kind.NODE, ref=ObjectRef("", host.name), values=(node,))
 
 
@@ -112,6 +119,7 @@ def build(stack: ExitStack, config: ProxyConfig, service: Service = WEB) -> Worl
         for host in hosts.nodes
     ]
     events = [*map(has_node, hosts.nodes), has(service)]
+    events += [offers(host, port=PORT) for host in hosts.nodes]
     events += slices(service, [hosts.pods[name] for name in PODS], TARGET_PORTS)
     for node in nodes:
         node.take(*events)
@@ -249,13 +257,13 @@ def test_one_node_that_cannot_has_all_masqueraded(own: World) -> None:
     """Nothing is lost when a Node says that it can no more, and when it can again."""
     with connect(own.client.netns, VIP, 80) as held:
         first = held.ask().server
-        own.hear(has_node(own.hosts.nodes[1], has_tunnel=False), only=0)
+        own.hear(offers_not(own.hosts.nodes[1]), only=0)
         own.nodes[0].audit()
         assert held.ask().server == first
         assert {way for _, way, weight in real_servers(own) if weight} == {"MASQUERADE"}
         answers = [ask(own.client.netns, VIP, 80) for _ in range(8)]
         assert {a.server for a in answers} == set(PODS)
-        own.hear(has_node(own.hosts.nodes[1]), only=0)
+        own.hear(offers(own.hosts.nodes[1], port=PORT), only=0)
         own.nodes[0].audit()
         assert held.ask().server == first
     assert own.met().keys() == set(PODS)
@@ -263,8 +271,7 @@ def test_one_node_that_cannot_has_all_masqueraded(own: World) -> None:
 
 def test_a_node_that_masquerades_serves_what_arrives(own: World) -> None:
     """It heard of something that the sender has not: both are right for the client."""
-    stranger = has_node(own.hosts.nodes[0], has_tunnel=False)
-    own.hear(stranger, only=1)
+    own.hear(offers_not(own.hosts.nodes[0]), only=1)
     own.nodes[1].audit()
     assert own.met().total() == 8
 
@@ -329,6 +336,7 @@ def test_the_next_process_goes_on(own: World) -> None:
             for number, host in enumerate(own.hosts.nodes):
                 after = stack.enter_context(proxied(host.netns, host.name, TUNNELS))
                 events = [*map(has_node, own.hosts.nodes), has(WEB)]
+                events += [offers(each, port=PORT) for each in own.hosts.nodes]
                 pods = [own.hosts.pods[name] for name in PODS]
                 after.take(*events, *slices(WEB, pods, TARGET_PORTS))
                 assert after.audit().plan == (), number

@@ -107,13 +107,21 @@ async def watched(
     clock: FakeClock,
     *,
     proxy_name: str = "",
+    has_tunnel: bool = False,
     read_timeout_s: float = 60.0,
 ) -> AsyncIterator[Watched]:
     """Follow a server; whatever ends the source is raised at the end."""
     api = Api(
         Access(Address(kubeconfig=str(kubeconfig))), read_timeout_s=read_timeout_s
     )
-    source = ApiSource(api, "node-0", proxy_name, sleep=clock.sleep, clock=clock)
+    source = ApiSource(
+        api,
+        "node-0",
+        proxy_name,
+        has_tunnel=has_tunnel,
+        sleep=clock.sleep,
+        clock=clock,
+    )
     made = Watched(source, clock)
     reading = asyncio.ensure_future(made.read())
     try:

@@ -15,7 +15,7 @@ from ipvsctl.kube.source import ApiSource
 from ipvsctl.kube.transport import Api
 from ipvsctl.model.errors import ApiError
 from ipvsctl.model.problem import Kind
-from tests.builders import raw_endpoint, raw_node, raw_service, raw_slice
+from tests.builders import raw_endpoint, raw_lease, raw_node, raw_service, raw_slice
 from tests.fakes.apiserver import (
     Alter,
     Cut,
@@ -412,6 +412,57 @@ async def test_other_nodes(
         await made.pass_time(300)
         await made.until(lambda: set(made.store.nodes) == {"node-2"})
         assert clock.now_s < 2 * 361
+
+
+async def test_offers_of_tunnels(
+    server: FakeApiServer, kubeconfig: Path, clock: FakeClock
+) -> None:
+    """They are watched; a Node that nobody knew of is asked for at once."""
+    server.put(raw_lease("node-1"))
+    async with watched(kubeconfig, clock, has_tunnel=True) as made:
+        await made.synced()
+
+        def offers() -> set[str]:
+            return set(made.store.node_context().tunnel_offers)
+
+        assert offers() == {"node-1"}
+        server.put(raw_node("node-2", "10.0.0.12"))
+        server.put(raw_lease("node-2", "10.0.0.12"))
+        heard_s = clock.now_s
+        await made.until(lambda: "node-2" in offers())
+        assert clock.now_s - heard_s < 10
+        server.delete("Lease", "node-1", namespace="ipvsctl-tunnels")
+        await made.until(lambda: offers() == {"node-2"})
+        server.delete("Node", "node-2")
+        await made.pass_time(400)
+        assert not offers()
+        # Another one of that name.
+        server.put(raw_node("node-2", "10.0.0.22"))
+        server.put(raw_lease("node-2", "10.0.0.22"))
+        heard_s = clock.now_s
+        await made.until(lambda: "node-2" in offers())
+        assert clock.now_s - heard_s < 10
+
+
+async def test_offers_that_may_not_be_read(
+    server: FakeApiServer, kubeconfig: Path, clock: FakeClock
+) -> None:
+    """Everything else is served."""
+    server.access.denied |= {("list", "leases"), ("watch", "leases")}
+    async with watched(kubeconfig, clock, has_tunnel=True) as made:
+        await made.synced()
+        assert made.names == ["default/web"]
+        assert "forbidden" in health_of(made, Kind.LEASE).reason
+
+
+async def test_no_word_of_tunnels_where_there_are_none(
+    server: FakeApiServer, kubeconfig: Path, clock: FakeClock
+) -> None:
+    """Nobody asks for Leases."""
+    async with watched(kubeconfig, clock) as made:
+        await made.synced()
+        await made.pass_time(60)
+    assert "leases" not in {request.resource for request in server.requests}
 
 
 async def test_end_while_the_server_is_silent(

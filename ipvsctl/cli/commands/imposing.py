@@ -42,8 +42,8 @@ def run(
     """Run the daemon: keep the kernel as the objects say."""
     from ipvsctl.cli import objects
     from ipvsctl.cli.logs import configure_logs
+    from ipvsctl.cli.run import Tellers, warn_of
     from ipvsctl.cli.run import run as run_daemon
-    from ipvsctl.cli.run import warn_of
     from ipvsctl.cluster.store import Store
     from ipvsctl.plan.report.preflight import check_bridges
 
@@ -57,7 +57,10 @@ def run(
         node.settings,
         objects.open_source(node.origin, node.name, node.settings, api),
         socket,
-        objects.open_recorder(api, node.name),
+        Tellers(
+            objects.open_recorder(api, node.name),
+            objects.open_announcer(api, node.name, node.settings),
+        ),
         None if api is None else api.trace,
     )
 

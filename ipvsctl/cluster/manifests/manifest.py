@@ -25,7 +25,7 @@ _LISTS = {(version, f"{name}List"): (version, name) for version, name in KINDS}
 _ORDER = {
     kind: place
     for place, kind in enumerate(
-        (Kind.NODE, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.ENDPOINTS)
+        (Kind.NODE, Kind.LEASE, Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.ENDPOINTS)
     )
 }
 _MAX_DEPTH = 8

@@ -196,6 +196,19 @@ class ApiNode(msgspec.Struct, gc=False):
     status: NodeStatus | None = None
 
 
+class LeaseSpec(msgspec.Struct, rename="camel", gc=False):
+    """`spec` of a Lease."""
+
+    holder_identity: str | None = None
+
+
+class ApiLease(msgspec.Struct, gc=False):
+    """A Lease (coordination.k8s.io/v1)."""
+
+    metadata: ObjectMeta | None = None
+    spec: LeaseSpec | None = None
+
+
 class ListMeta(msgspec.Struct, rename="camel", gc=False):
     """`metadata` of a list."""
 

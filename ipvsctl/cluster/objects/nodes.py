@@ -15,8 +15,6 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 # Cluster autoscaler, utils/taints: put on a node before it is drained and deleted.
 TO_BE_DELETED_TAINT = "ToBeDeletedByClusterAutoscaler"
 
-TUNNEL_ANNOTATION: Final = "ipvsctl.io/tunnel"
-
 NODES: Final = ShapeDecoder("Node", ApiNode)
 
 
@@ -53,7 +51,6 @@ def read_node(api: ApiNode) -> Upserted:
         zone=(meta.labels or {}).get(ZONE_LABEL, ""),
         is_leaving=meta.deletion_timestamp is not None
         or any(taint.key == TO_BE_DELETED_TAINT for taint in spec.taints or ()),
-        has_tunnel=(meta.annotations or {}).get(TUNNEL_ANNOTATION, "") == "true",
     )
     return Upserted(kind=Kind.NODE, ref=ref, values=(node,), problems=found.problems)
 

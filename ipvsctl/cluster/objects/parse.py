@@ -9,6 +9,7 @@ import msgspec
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.objects.api import ObjectList
 from ipvsctl.cluster.objects.decode import RawObject, ShapeDecoder
+from ipvsctl.cluster.objects.leases import LEASES, read_lease
 from ipvsctl.cluster.objects.nodes import NODES, read_node
 from ipvsctl.cluster.objects.services import SERVICES, read_service
 from ipvsctl.cluster.objects.slices import (
@@ -25,6 +26,7 @@ API_VERSIONS: Mapping[Kind, str] = MappingProxyType(
         Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
         Kind.ENDPOINTS: "v1",
         Kind.NODE: "v1",
+        Kind.LEASE: "coordination.k8s.io/v1",
     }
 )
 """Kinds of other API groups may have the same names: a Knative `Service` has."""
@@ -43,6 +45,7 @@ _READERS: Mapping[Kind, _Reader] = MappingProxyType(
         Kind.ENDPOINT_SLICE: (SLICES, read_endpoint_slice),
         Kind.ENDPOINTS: (ENDPOINTS, read_endpoints),
         Kind.NODE: (NODES, lambda api, _proxy_name: read_node(api)),
+        Kind.LEASE: (LEASES, lambda api, _proxy_name: read_lease(api)),
     }
 )
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check_tunnels import check_tunnels
@@ -35,6 +36,7 @@ def check_node(
     capabilities: Capabilities,
     config: ProxyConfig,
     desired: NodeState,
+    context: NodeContext | None = None,
     *,
     has_daemon: bool = False,
 ) -> tuple[Finding, ...]:
@@ -45,6 +47,7 @@ def check_node(
         capabilities: of the same kernel.
         config: the settings it is, or is to be, served with.
         desired: what it is to hold; what it holds, if that is not known.
+        context: what is known of this node and the others, if anything.
         has_daemon: ipvsctl runs here.
 
     Returns:
@@ -60,7 +63,7 @@ def check_node(
         _check_sysctls(observed.state, capabilities, config, has_daemon=has_daemon),
         *_check_arp(observed.state, desired, config),
         vips,
-        *check_tunnels(observed, desired, capabilities, config),
+        *check_tunnels(observed, desired, capabilities, config, context),
     )
 
 

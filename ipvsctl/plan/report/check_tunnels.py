@@ -5,6 +5,7 @@ from typing import Final
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.report.findings import Finding, Severity
@@ -18,6 +19,7 @@ def check_tunnels(
     desired: NodeState,
     capabilities: Capabilities,
     config: ProxyConfig,
+    context: NodeContext | None,
 ) -> Iterator[Finding]:
     """Whether other nodes can send to this one; nothing where they are not to.
 
@@ -26,6 +28,7 @@ def check_tunnels(
         desired: what it is to hold.
         capabilities: of the same kernel.
         config: the settings.
+        context: has what nodes say of themselves; None if that is not known.
     """
     if not config.has_tunnel:
         return
@@ -36,14 +39,9 @@ def check_tunnels(
             found="the kernel has none in UDP for real servers",
             advice="Linux 5.3 has; all packets are masqueraded here",
         )
-    elif not desired.tunnel_ends:
-        yield Finding(
-            severity=Severity.NOTE,
-            subject=_SUBJECT,
-            found="this Node does not say that it takes part",
-            advice='annotate it with ipvsctl.io/tunnel: "true" when all nodes have'
-            " tunnelPort; until then all packets are masqueraded here",
-        )
+        return
+    if context is not None:
+        yield _check_offers(context)
     for family, end in desired.tunnel_ends.items():
         held = observed.state.tunnel_ends.get(family)
         is_there = held == end
@@ -53,6 +51,24 @@ def check_tunnels(
             found=f"{'end at' if is_there else 'no whole end at'} {end}",
             advice=""
             if is_there
-            else f"what other nodes send is lost: see why link {TUNNEL_LINKS[family]}"
-            " cannot be made, or take the annotation ipvsctl.io/tunnel off this Node",
+            else "other nodes masquerade for this one; the log of ipvsctl run says why"
+            f" link {TUNNEL_LINKS[family]} cannot be made",
         )
+
+
+def _check_offers(context: NodeContext) -> Finding:
+    """Whether others have heard of this node."""
+    if context.name not in context.tunnel_offers:
+        return Finding(
+            severity=Severity.NOTE,
+            subject=_SUBJECT,
+            found="other nodes have not heard that this one takes part",
+            advice="ipvsctl run says so in a Lease of namespace ipvsctl-tunnels, if it"
+            " may; all packets are masqueraded here until then",
+        )
+    others = len(context.tunnel_offers) - 1
+    return Finding(
+        severity=Severity.OK,
+        subject=_SUBJECT,
+        found=f"with {others} other node{'' if others == 1 else 's'}",
+    )

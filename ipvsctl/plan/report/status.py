@@ -328,10 +328,8 @@ class _View:
 
     def _node_at(self, address: IPAddress) -> str:
         """The Node that has an address, of those that packets go to in tunnels."""
-        for name, addresses in self._node.tunnel_nodes.items():
-            if address in addresses:
-                return name
-        return ""
+        offers = self._node.tunnel_offers.values()
+        return next((o.node for o in offers if address in o.addresses), "")
 
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
         """A Service's endpoints by address, each the one that counts."""

@@ -7,7 +7,7 @@ import msgspec
 
 from ipvsctl.model.config import ExternalForwarding, ProxyConfig
 from ipvsctl.model.ipvs import ForwardingMethod, RealServer, RealServerKey, Tunnel
-from ipvsctl.model.net import IPAddress, IPFamily, of_family
+from ipvsctl.model.net import IPFamily, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPolicy
 from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.rules.local_clients import local_clients
@@ -21,32 +21,46 @@ GUE_FIXED: Final = (5, 3)
 """Linux 5.2 has tunnels in UDP for real servers, 5.3 all of their flags."""
 
 
-def tunnel_address(node: NodeContext, name: str, family: IPFamily) -> IPAddress | None:
-    """The address of a Node to which others send packets in a tunnel; None if none.
+def tunnel_ends(node: NodeContext, config: ProxyConfig) -> Mapping[IPFamily, TunnelEnd]:
+    """The ends of tunnels that this node is to have.
+
+    One for each family, at its first address that a link has.
+    """
+    if not config.has_tunnel:
+        return {}
+    hosts = frozenset(node.host_addresses)
+    found = {
+        family: next(
+            (a for a in of_family(node.node_addresses, family) if a in hosts), None
+        )
+        for family in node.families
+    }
+    return {
+        family: TunnelEnd(address=address, port=config.tunnel_port)
+        for family, address in found.items()
+        if address is not None
+    }
+
+
+def _end_of(node: NodeContext, name: str, family: IPFamily) -> TunnelEnd | None:
+    """Where a Node takes packets in tunnels, as it says itself; None if nowhere.
 
     Args:
         node: this node, with all that is known of others.
         name: of any Node.
         family: of the tunnel and of the packets in it.
     """
-    return next(of_family(node.tunnel_nodes.get(name, ()), family), None)
+    offer = node.tunnel_offers.get(name)
+    if offer is None:
+        return None
+    address = next(of_family(offer.addresses, family), None)
+    return None if address is None else TunnelEnd(address=address, port=offer.port)
 
 
-def tunnel_ends(node: NodeContext, config: ProxyConfig) -> Mapping[IPFamily, TunnelEnd]:
-    """The ends of tunnels that this node is to have.
-
-    One for each family in which its own Node says so, at an address that it has.
-    """
-    if not config.has_tunnel:
-        return {}
-    found = {
-        family: tunnel_address(node, node.name, family) for family in node.families
-    }
-    return {
-        family: TunnelEnd(address=address, port=config.tunnel_port)
-        for family, address in found.items()
-        if address is not None and address in node.host_addresses
-    }
+def _may_send(node: NodeContext, family: IPFamily) -> bool:
+    """Whether other nodes know that this one sends them packets in tunnels."""
+    own = node.tunnel_offers.get(node.name)
+    return own is not None and own.is_sending and any(of_family(own.addresses, family))
 
 
 class TunnelledServers(NamedTuple):
@@ -116,7 +130,7 @@ def tunnelled_servers(
     if (
         not wants_tunnel(service, wishes, config)
         or wishes.is_one_packet(port)
-        or family not in tunnel_ends(node, config)
+        or not _may_send(node, family)
         or not local_clients(family, config, node)
     ):
         return None
@@ -125,12 +139,11 @@ def tunnelled_servers(
     for endpoint in usable.cluster:
         server = everywhere[endpoint.server.key]
         if not endpoint.is_local:
-            name = endpoint.endpoint.node_name
-            address = tunnel_address(node, name, family)
-            if address is None:
+            end = _end_of(node, endpoint.endpoint.node_name, family)
+            if end is None:
                 return None
-            key = RealServerKey(address, port.port)
-            server = _with_another(outside.get(key), key, server, config.tunnel_port)
+            key = RealServerKey(end.address, port.port)
+            server = _with_another(outside.get(key), key, server, end.port)
         outside[server.key] = server
     here = real_servers_of(usable.local, config, wishes)
     return TunnelledServers(outside, everywhere, here)

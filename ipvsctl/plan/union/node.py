@@ -17,7 +17,7 @@ from ipvsctl.model.state import EMPTY
 from ipvsctl.model.tunnel import TunnelEnd
 from ipvsctl.plan.rules.filter_mangle import desired_chains
 from ipvsctl.plan.service.program import SetMember
-from ipvsctl.plan.service.tunnels import tunnel_ends
+from ipvsctl.plan.service.tunnels import GUE_FIXED, tunnel_ends
 from ipvsctl.plan.union.vip_binding import VipPlacement, place_vips
 
 # Since 5.9 a SYN that reuses a port in TIME_WAIT is rescheduled without being dropped,
@@ -86,7 +86,8 @@ def compile_node(
     node: NodeContext, config: ProxyConfig, capabilities: Capabilities
 ) -> NodeProgram:
     """Compile the part of the desired state that no Service changes."""
-    ends = tunnel_ends(node, config)
+    has_gue = capabilities.release >= GUE_FIXED
+    ends = tunnel_ends(node, config) if has_gue else {}
     strict_arp = config.strict_arp
     if strict_arp is None and config.is_kube_proxy:
         strict_arp = False

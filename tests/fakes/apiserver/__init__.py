@@ -21,6 +21,7 @@ from tests.fakes.apiserver.faults import (
 )
 from tests.fakes.apiserver.kinds import (
     EVENTS,
+    LEASES,
     NAMESPACES,
     NODES,
     PODS,
@@ -32,6 +33,7 @@ from tests.fakes.apiserver.server import Door, FakeApiServer
 
 __all__ = [
     "EVENTS",
+    "LEASES",
     "NAMESPACES",
     "NODES",
     "PODS",

@@ -34,8 +34,9 @@ NODES = Resource("", "v1", "nodes", "Node", is_namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, PODS, EVENTS)
+RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, PODS, EVENTS, LEASES)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ _EMPTY = {
     b'"kubeProxyVersion":"","operatingSystem":"","architecture":""}}',
     "Namespace": b',"spec":{},"status":{}',
     "Event": b',"eventTime":null',
+    "Lease": b',"spec":{}',
 }
 
 

@@ -8,7 +8,14 @@ import msgspec
 
 from tests.fakes.apiserver.defaults import set_defaults
 from tests.fakes.apiserver.entries import Entry, Raw
-from tests.fakes.apiserver.kinds import NAMESPACES, RESOURCES, SLICES, Resource, Target
+from tests.fakes.apiserver.kinds import (
+    LEASES,
+    NAMESPACES,
+    RESOURCES,
+    SLICES,
+    Resource,
+    Target,
+)
 from tests.fakes.apiserver.status import (
     already_exists,
     bad_request,
@@ -63,7 +70,10 @@ def replace(store: Store, target: Target, body: bytes) -> Entry:
         Refusal: 400, 404, 409 (it names an older resource version), 422.
     """
     before = find(store, target)
-    return _replace(store, target, before, _decode(body))
+    raw = _decode(body)
+    if target.resource.is_namespaced:
+        raw["metadata"].setdefault("namespace", target.namespace)
+    return _replace(store, target, before, raw)
 
 
 def patch(store: Store, target: Target, body: bytes, content_type: str) -> Entry:
@@ -110,6 +120,14 @@ def merge(raw: Any, given: Any) -> Any:
 
 def _replace(store: Store, target: Target, before: Entry, raw: Raw) -> Entry:
     given = raw["metadata"].get("resourceVersion")
+    if not given and target.resource == LEASES:
+        # Its strategy allows no update that names none.
+        cause = {
+            "reason": "FieldValueInvalid",
+            "message": "Invalid value: 0: must be specified for an update",
+            "field": "metadata.resourceVersion",
+        }
+        raise invalid(LEASES.kind, LEASES.group, before.name, [cause])
     if given not in {None, "", str(before.revision)}:
         raise conflict(target.resource, before.name)
     was = before.decode()

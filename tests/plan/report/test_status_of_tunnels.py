@@ -34,7 +34,7 @@ def known() -> tuple[Store, Desired]:
     """A cluster with one Service that is tunnelled, and what is desired."""
     store = Store("node-0")
     for name in ("node-0", "node-1"):
-        value = Node(name=name, addresses=ABLE.tunnel_nodes[name], has_tunnel=True)
+        value = Node(name=name, addresses=ABLE.tunnel_offers[name].addresses)
         ref = ObjectRef("", name)
         store.apply(Upserted(kind=Kind.NODE, ref=ref, values=(value,)))
     store.apply(Upserted(kind=Kind.SERVICE, ref=WEB.ref, values=(WEB,)))

@@ -22,6 +22,7 @@ from ipvsctl.model.objects import (
     NodeContext,
     ServicePort,
     TrafficPolicy,
+    TunnelOffer,
 )
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.tunnel import TunnelEnd
@@ -39,14 +40,18 @@ CONFIG: Final = ProxyConfig(
 )
 ABLE: Final = msgspec.structs.replace(
     NODE,
-    tunnel_nodes={
-        "node-0": NODE.node_addresses,
-        "node-1": (IPv4Address("10.0.0.11"),),
+    tunnel_offers={
+        "node-0": TunnelOffer(
+            node="node-0", addresses=NODE.node_addresses, port=6080, is_sending=True
+        ),
+        "node-1": TunnelOffer(
+            node="node-1", addresses=(IPv4Address("10.0.0.11"),), port=6081
+        ),
     },
 )
 ELSEWHERE: Final = Endpoint(address=IPv4Address("172.16.2.5"), node_name="node-2")
 THERE_TOO: Final = Endpoint(address=IPv4Address("172.16.1.6"), node_name="node-1")
-TUNNEL: Final = Tunnel(port=6080)
+TUNNEL: Final = Tunnel(port=6081)
 
 
 def program(
@@ -137,9 +142,16 @@ def test_what_arrives_is_shut_out_where_there_is_no_endpoint() -> None:
     assert server.arrival.real_servers == {}
 
 
-OLD_NODE: Final = msgspec.structs.replace(ABLE, tunnel_nodes={})
+OLD_NODE: Final = msgspec.structs.replace(ABLE, tunnel_offers={})
 OWN_CANNOT: Final = msgspec.structs.replace(
-    ABLE, tunnel_nodes={"node-1": ABLE.tunnel_nodes["node-1"]}
+    ABLE, tunnel_offers={"node-1": ABLE.tunnel_offers["node-1"]}
+)
+OWN_UNKNOWN: Final = msgspec.structs.replace(
+    ABLE,
+    tunnel_offers={
+        name: msgspec.structs.replace(offer, is_sending=False)
+        for name, offer in ABLE.tunnel_offers.items()
+    },
 )
 UDP: Final = (ServicePort(name="http", protocol=Protocol.UDP, port=53),)
 
@@ -169,6 +181,7 @@ UDP: Final = (ServicePort(name="http", protocol=Protocol.UDP, port=53),)
         ),
         ("no node can", {"node": OLD_NODE}),
         ("this node cannot", {"node": OWN_CANNOT}),
+        ("others do not know of this node", {"node": OWN_UNKNOWN}),
         ("policy Local", {"external_traffic_policy": TrafficPolicy.LOCAL}),
         (
             "the Service says no",
@@ -281,20 +294,28 @@ def test_ends_of_tunnels_are_at_the_nodes_own_address() -> None:
     }
     lost = msgspec.structs.replace(ABLE, host_addresses=(NODE.node_addresses[1],))
     assert tunnel_ends(lost, CONFIG).keys() == {IPFamily.IPV6}
-    assert tunnel_ends(OWN_CANNOT, CONFIG) == {}
+    off = msgspec.structs.replace(CONFIG, tunnel_port=0)
+    assert tunnel_ends(ABLE, off) == {}
 
 
-def test_nodes_say_that_they_can() -> None:
-    """The context has those that do, this one among them."""
+def test_an_offer_counts_at_an_address_of_its_node() -> None:
+    """Whoever may write Leases cannot have packets sent to where no Node is."""
+    addresses = [IPv4Address(f"10.0.0.{10 + number}") for number in range(4)]
     nodes = {
-        name: Node(
-            name=name,
-            addresses=(IPv4Address(f"10.0.0.{10 + number}"),),
-            has_tunnel=number < 2,
+        name: Node(name=name, addresses=(address,))
+        for name, address in zip(("node-0", "node-1"), addresses, strict=False)
+    }
+    known, other, moved, unknown = (
+        TunnelOffer(node=name, addresses=tuple(addresses[i] for i in places), port=6080)
+        for name, places in (
+            ("node-0", [0]),
+            ("node-1", [3, 1]),
+            ("node-1", [2]),
+            ("node-2", [2]),
         )
-        for number, name in enumerate(("node-0", "node-1", "node-2"))
-    }
-    assert NodeContext.of("node-0", nodes).tunnel_nodes == {
-        "node-0": (IPv4Address("10.0.0.10"),),
-        "node-1": (IPv4Address("10.0.0.11"),),
-    }
+    )
+    found = NodeContext.of("node-0", nodes, (known, other, unknown))
+    only = msgspec.structs.replace(other, addresses=(addresses[1],))
+    assert found.tunnel_offers == {"node-0": known, "node-1": only}
+    found = NodeContext.of("node-0", nodes, (known, moved))
+    assert found.tunnel_offers == {"node-0": known}
