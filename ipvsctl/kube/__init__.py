@@ -12,6 +12,7 @@ pulse         a sign of life of the server while its watches are silent
 health        how a watch is doing
 servers       addresses of the API server, looked up now and then
 other_nodes   the other Nodes, listed now and then
+tunnel_lease  where this node takes packets in tunnels, told to the others
 source        everything above as one source of events
 budget        how many Events may be told
 event_body    a problem to an Event of events.k8s.io

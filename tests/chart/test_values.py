@@ -19,6 +19,7 @@ RULE = {"prometheusRule": {"enabled": True}}
 DASHBOARD = {"grafanaDashboard": {"enabled": True}}
 EXISTING = {"existingConfigMap": {"name": "kube-proxy"}}
 LOADS = {"loadModules": True}
+TUNNELS = {"tunnels": True}
 NO_ACCOUNT = {"serviceAccount": {"create": False, "name": "other"}}
 
 
@@ -506,6 +507,40 @@ ROWS = (
         value=False,
         look=lambda seen: (seen.has("ClusterRole"), seen.has("ClusterRoleBinding")),
         expected=(False, False),
+    ),
+    Row(
+        path="rbac.create",
+        value=False,
+        look=lambda seen: (seen.has("Role"), seen.has("RoleBinding")),
+        expected=(False, False),
+        base=TUNNELS,
+    ),
+    Row(
+        path="tunnels",
+        value=True,
+        look=lambda seen: (
+            seen.has("Namespace"),
+            seen.has("Role"),
+            seen.has("RoleBinding"),
+        ),
+        expected=(True, True, True),
+    ),
+    Row(
+        path="config",
+        value={"ipvsctl": {"tunnelPort": 6080}},
+        look=lambda seen: (
+            seen.has("Namespace"),
+            seen.has("Role"),
+            seen.has("RoleBinding"),
+        ),
+        expected=(True, True, True),
+    ),
+    Row(
+        path="tunnelModules",
+        value=["fou6"],
+        look=lambda seen: seen.pod["initContainers"][0]["command"][-2],
+        expected="fou6",
+        base={**LOADS, **TUNNELS},
     ),
     Row(
         path="metrics.job",

@@ -61,6 +61,7 @@ from ipvsctl.wire.sock_diag.replies import decode_socket
 from tests.builders import (
     raw_endpoint,
     raw_endpoints,
+    raw_lease,
     raw_node,
     raw_service,
     raw_slice,
@@ -129,6 +130,7 @@ _RAW: Final = {
     ),
     Kind.ENDPOINTS: (raw_endpoints("web"),),
     Kind.NODE: (raw_node("node-0"), raw_node("node-1", "10.0.0.2")),
+    Kind.LEASE: (raw_lease("node-0", "10.0.0.10"), raw_lease("node-1", "10.0.0.2")),
 }
 
 _OBJECTS: Final = st.one_of(

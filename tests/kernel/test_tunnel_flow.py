@@ -105,7 +105,13 @@ def has_node(host: Host) -> Event:
     return Upserted(kind=Kind.NODE, ref=ObjectRef("", host.name), values=(node,))
 
 
-def build(stack: ExitStack, config: ProxyConfig, service: Service = WEB) -> World:
+def build(
+    stack: ExitStack,
+    config: ProxyConfig,
+    service: Service = WEB,
+    *,
+    has_offers: bool = True,
+) -> World:
     """Two nodes with two pods each, all of them endpoints of the Service."""
     hosts = stack.enter_context(cluster())
     servers = stack.enter_context(Servers())
@@ -119,7 +125,8 @@ def build(stack: ExitStack, config: ProxyConfig, service: Service = WEB) -> Worl
         for host in hosts.nodes
     ]
     events = [*map(has_node, hosts.nodes), has(service)]
-    events += [offers(host, port=PORT) for host in hosts.nodes]
+    if has_offers:
+        events += [offers(host, port=PORT) for host in hosts.nodes]
     events += slices(service, [hosts.pods[name] for name in PODS], TARGET_PORTS)
     for node in nodes:
         node.take(*events)
@@ -267,6 +274,36 @@ def test_one_node_that_cannot_has_all_masqueraded(own: World) -> None:
         own.nodes[0].audit()
         assert held.ask().server == first
     assert own.met().keys() == set(PODS)
+
+
+def test_one_node_after_the_other() -> None:
+    """Node-0 begins, then node-1, and back: every connection in the meantime is served.
+
+    Each step is heard of by one node first and by the other later, in either order.
+    """
+    with ExitStack() as stack:
+        world = build(stack, TUNNELS, has_offers=False)
+        ways = set[str]()
+        first, second = world.hosts.nodes
+        receiving = [
+            offers(host, port=PORT, is_sending=False) for host in (first, second)
+        ]
+        sending = [offers(host, port=PORT) for host in (first, second)]
+        none = [offers_not(host) for host in (second, first)]
+        with ExitStack() as connections:
+            held = [
+                connections.enter_context(connect(world.client.netns, VIP, 80))
+                for _ in range(4)
+            ]
+            met = [connection.ask().server for connection in held]
+            for number, event in enumerate([*receiving, *sending, *none]):
+                for node in (number % 2, 1 - number % 2):
+                    world.hear(event, only=node)
+                    assert world.met(times=8).keys() == set(PODS)
+                    ways |= {way for _, way, weight in real_servers(world) if weight}
+                    world.nodes[node].audit()
+                    assert [connection.ask().server for connection in held] == met
+        assert ways == {"MASQUERADE", "TUNNEL"}
 
 
 def test_a_node_that_masquerades_serves_what_arrives(own: World) -> None:

@@ -91,6 +91,14 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether nodes may be ends of tunnels, as far as the values say; "" is false. */ -}}
+{{- define "ipvsctl.hasTunnels" -}}
+{{- $own := dig "ipvsctl" "" (.Values.config | default dict) | default dict -}}
+{{- if or .Values.tunnels $own.tunnelPort -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- /* Labels as `kubectl -l` takes them. */ -}}
 {{- define "ipvsctl.selector" -}}
 {{- $words := list -}}
