@@ -373,6 +373,7 @@ def test_notes_name_selectors_as_kubectl_takes_them() -> None:
             "and over it what `config` says",
         ),
         (TRIAL, "service.kubernetes.io/service-proxy-name=ipvsctl"),
+        ({"tunnels": True}, "module fou"),
     ],
 )
 def test_notes_warn(values: Any, warning: str) -> None:

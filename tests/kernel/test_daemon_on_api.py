@@ -17,6 +17,7 @@ import pytest
 
 from ipvsctl.cli.daemon import DaemonError, ask
 from ipvsctl.cluster.objects.services import parse_service
+from ipvsctl.kube.resources import TUNNEL_NAMESPACE
 from ipvsctl.model.config import ProxyConfig, VipBinding
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import ObjectRef
@@ -25,7 +26,7 @@ from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import NodeStatus
 from tests import builders
 from tests.builders import set_called
-from tests.fakes.apiserver import SERVICES, Door, FakeApiServer
+from tests.fakes.apiserver import LEASES, SERVICES, Door, FakeApiServer
 from tests.fakes.apiserver.large import large_cluster
 from tests.kernel.node import ProxiedNode, has, proxied
 from tests.lab.netns import Netns, connect, create, inside
@@ -326,3 +327,60 @@ async def test_a_node_that_a_vip_cut_off_recovers(
         assert not await asyncio.to_thread(is_taken, node)
     finally:
         await server.__aexit__(None, None, None)
+
+
+async def do(*commands: str) -> None:
+    """What somebody else does."""
+    for command in commands:
+        done = await asyncio.create_subprocess_exec(*command.split())
+        assert await done.wait() == 0, command
+
+
+@pytest.mark.usefixtures("netns")
+async def test_it_takes_part_in_tunnels_and_says_so(tmp_path: Path) -> None:
+    """Its Lease says where it takes packets, then that it sends; others have theirs.
+
+    When somebody else's link is in the way of its own, it takes its word back.
+    """
+    await do(
+        "ip link add eth0 type dummy",
+        "ip link set eth0 up",
+        "ip addr add 10.0.0.10/24 dev eth0",
+    )
+    async with FakeApiServer() as server:
+        server.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": TUNNEL_NAMESPACE},
+            }
+        )
+        for number in range(2):
+            server.put(builders.raw_node(f"node-{number}", f"10.0.0.1{number}"))
+        server.put(builders.raw_service("kubernetes", clusterIP="10.96.255.1"))
+        server.put(builders.raw_service("web", externalIPs=["203.0.113.1"]))
+        there = builders.raw_endpoint("172.16.1.1", nodeName="node-1")
+        server.put(builders.raw_slice("web-1", there))
+
+        def said() -> str | None:
+            lease = server.store.shelf(LEASES).get(TUNNEL_NAMESPACE, "node-0")
+            found = {} if lease is None else lease.decode()["metadata"]["annotations"]
+            return " ".join(found.values()) or None
+
+        flags = ("--tunnel-port=6080", "--external-forwarding=tunnel")
+        async with daemon(server, tmp_path, *flags, "--cluster-cidr=172.16.0.0/12"):
+            await until(lambda: said() == "10.0.0.10 6080 false")
+            await until(lambda: said() == "10.0.0.10 6080 true")
+            assert "Tunnel" not in table()
+            server.put(builders.raw_lease("node-1", "10.0.0.11"))
+            await until(lambda: "0A00000B:0050      Tunnel" in table())
+            await do(
+                "ip link add theirs type ipip external",
+                "ip link set theirs up",
+                "ip link del ipvsctl-tunl4",
+            )
+            await until(lambda: said() is None)
+            await until(lambda: "Tunnel" not in table())
+            await do("ip link del theirs")
+            await until(lambda: said() == "10.0.0.10 6080 true")
+            await until(lambda: "0A00000B:0050      Tunnel" in table())

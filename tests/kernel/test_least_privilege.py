@@ -230,6 +230,28 @@ def test_two_capabilities_do_everything(
     assert values == ["1", "1"]
 
 
+def test_they_do_for_an_end_of_tunnels(
+    cluster: Cluster, proxy: Proxy, pods: tuple[str, str], tmp_path: Path
+) -> None:
+    """Its link and its port; `cleanup` takes both away.
+
+    `fou` alone the kernel does not load by itself.
+    """
+    node = cluster.nodes[0].netns
+    subprocess.run(["modprobe", "-q", "fou"], check=False)
+    proxy.serve(pods[0])
+    flags = ("--proc-sys", str(tmp_path / "sys"), "--tunnel-port", "6080")
+    with proxy.running("-v", *flags):
+        lines = proxy.wait_for_line(event="audit")
+    assert {line["failed"] for line in lines if "failed" in line} == {0}
+    with inside(node):
+        subprocess.run(["ip", "link", "show", "ipvsctl-tunl4"], check=True)
+    assert proxy.run("cleanup").returncode == 0
+    with inside(node):
+        gone = subprocess.run(["ip", "link", "show", "ipvsctl-tunl4"], check=False)
+    assert gone.returncode != 0
+
+
 def test_a_read_only_proc_sys_is_named(
     cluster: Cluster, proxy: Proxy, pods: tuple[str, str]
 ) -> None:
