@@ -17,6 +17,7 @@ from ipvsctl.model.parts import EVIDENCE, Part
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.subject import RulesSubject
 from ipvsctl.plan.diff.ops import DeleteVirtualServer, FailedOp
+from ipvsctl.plan.report.arrivals import Arrivals, arrivals_since, count_arrivals
 from ipvsctl.plan.report.counts import count_foreign
 from ipvsctl.plan.report.drift import DRIFTING_KINDS, find_drift
 from ipvsctl.plan.report.full import count_full
@@ -54,6 +55,7 @@ class MetricsObserver:
         self._ledger = TrafficLedger(alone) if alone else None
         self._done: asyncio.Queue[AuditDone | SyncDone] = asyncio.Queue()
         self._tried: frozenset[str] = frozenset()
+        self._arrivals: Mapping[IPFamily, Arrivals] = {}
         for kind in sorted(DRIFTING_KINDS):
             metrics.add(table.DRIFT_FOUND, kind, by=0)
             metrics.add(table.DRIFT_REPAIRED, kind, by=0)
@@ -120,6 +122,7 @@ class MetricsObserver:
             self._metrics.set(table.FOREIGN_VIRTUAL_SERVERS, to=foreign)
             full = await asyncio.to_thread(count_full, observed)
             self._metrics.set(table.FULL_VIRTUAL_SERVERS, to=full)
+        self._count_arrivals(done)
         if not done.is_first:
             found, repaired = await asyncio.to_thread(_drift, done, self._tried)
             for metric, counts in (
@@ -134,6 +137,19 @@ class MetricsObserver:
             report = done.report
             self._ledger.keep(report.observed.traffic.keys() | report.touched)
             self._publish(self._ledger.choose(dict(self._desired.programs).keys()))
+
+    def _count_arrivals(self, done: AuditDone) -> None:
+        """Add up packets out of tunnels since the last look; the first adds none."""
+        observed = done.report.observed
+        if observed.blind & EVIDENCE:
+            return
+        before, self._arrivals = self._arrivals, count_arrivals(observed)
+        for family, now in self._arrivals.items():
+            received, balanced = arrivals_since(
+                now if done.is_first else before.get(family), now
+            )
+            self._metrics.add(table.TUNNEL_RECEIVED, family.label, by=received)
+            self._metrics.add(table.TUNNEL_BALANCED, family.label, by=balanced)
 
     async def _count_sync(self, done: SyncDone) -> None:
         self._tried |= self._count_failed(done.report.report.failed)

@@ -25,7 +25,7 @@ from ipvsctl.kernel.processes import read_processes
 from ipvsctl.kernel.routes import RouteListing, Routes
 from ipvsctl.kernel.sockets import read_sockets_in_steps
 from ipvsctl.kernel.sysctls import PROC_SYS, Sysctls
-from ipvsctl.kernel.tunnels import Tunnels
+from ipvsctl.kernel.tunnels import NO_TUNNELS, TunnelListing, Tunnels
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.former import FormerFirewall
@@ -33,12 +33,12 @@ from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
-from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.processes import Processes
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
-from ipvsctl.model.tunnel import TUNNEL_LINKS, TunnelEnd
+from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
@@ -52,14 +52,14 @@ class _Network(NamedTuple):
     addresses: AddressListing
     host: HostNetwork
     routes: RouteListing
-    tunnel_ends: Mapping[IPFamily, TunnelEnd]
+    tunnels: TunnelListing
 
 
 _NO_NETWORK: Final = _Network(
     AddressListing(None, frozenset(), ()),
     HostNetwork(),
     RouteListing({}, frozenset()),
-    {},
+    NO_TUNNELS,
 )
 _NO_SETS: Final = SetListing({}, {}, frozenset())
 
@@ -215,10 +215,11 @@ class LinuxKernel:
                 addresses=network.addresses.vips,
                 routes=network.routes.routes,
                 stand_ins=network.routes.stand_ins,
-                tunnel_ends=network.tunnel_ends,
+                tunnel_ends=network.tunnels.ends,
             ),
             connections=ipvs.connections,
             traffic=ipvs.traffic,
+            arrived=network.tunnels.arrived,
             flows=flows,
             conntrack=PartialReading().part(
                 "fill of conntrack", lambda: read_fill(self._proc_sys)
@@ -236,8 +237,8 @@ class LinuxKernel:
         host = yield from self._read_host_in_steps(addresses)
         routes = yield from self._routes.read_in_steps()
         yield Step.EXCLUSIVE
-        ends = self._tunnels.read(links, addresses.apart)
-        return _Network(addresses, host, routes, ends)
+        tunnels = self._tunnels.read(links, addresses.apart)
+        return _Network(addresses, host, routes, tunnels)
 
     def _read_sets_in_steps(self) -> Steps[tuple[SetListing, FormerFirewall | None]]:
         sets = yield from self._firewall.read_sets_in_steps()

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -42,6 +42,21 @@ larger one of this and of `all` counts."""
 _NOWHERE: Final = TunnelEnd(address=parse_address("0.0.0.0"), port=0, is_whole=False)  # noqa: S104  # no socket
 
 
+class TunnelListing(NamedTuple):
+    """What there is of tunnels.
+
+    Attributes:
+        ends: see `NodeState`.
+        arrived: see `Observed`.
+    """
+
+    ends: Mapping[IPFamily, TunnelEnd]
+    arrived: Mapping[IPFamily, int]
+
+
+NO_TUNNELS: Final = TunnelListing({}, {})
+
+
 class Tunnels:
     """Ends of tunnels in the caller's network namespace.
 
@@ -71,7 +86,7 @@ class Tunnels:
 
     def read(
         self, there: Mapping[int, IPFamily], addresses: Iterable[LinkAddress]
-    ) -> Mapping[IPFamily, TunnelEnd]:
+    ) -> TunnelListing:
         """The ends that are there; of one in pieces no more than its link.
 
         Args:
@@ -82,10 +97,10 @@ class Tunnels:
             KernelError: they cannot be asked for.
         """
         if not there:
-            return {}
+            return NO_TUNNELS
         ports = self._ports()
         held = {(item.ifindex, item.address) for item in addresses}
-        ends = {}
+        ends, arrived = {}, {}
         for ifindex, family in there.items():
             try:
                 (link,) = self._links.ask("get", index=ifindex)
@@ -95,7 +110,8 @@ class Tunnels:
                 raise KernelError.of(error.code, "find a tunnel's link") from error
             has_address = (ifindex, TUNNEL_LINK_ADDRESS) in held
             ends[family] = self._end(family, link, ports, has_address=has_address)
-        return ends
+            arrived[family] = link.get_attr("IFLA_STATS64")["rx_packets"]
+        return TunnelListing(ends, arrived)
 
     def is_up(self, name: str) -> bool:
         """Whether a link is there, and up.

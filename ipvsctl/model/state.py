@@ -84,6 +84,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         connections: counters of each real server, by virtual server.
         traffic: counters of each virtual server.
+        arrived: packets that each family's end of tunnels has let in since it was made.
         flows: where the UDP flows (conntrack entries) of each virtual server lead: to
             its real servers, and to stale ones; a virtual server without flows may be
             absent. None when they were not read.
@@ -101,6 +102,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
         EMPTY
     )
     traffic: Mapping[VirtualServerKey, TrafficStats] = EMPTY
+    arrived: Mapping[IPFamily, int] = EMPTY
     flows: Mapping[VirtualServerKey, AbstractSet[RealServerKey]] | None = None
     conntrack: ConntrackFill | None = None
     host: HostNetwork = HostNetwork()

@@ -240,6 +240,18 @@ DELETIONS_HELD: Final = _gauge(
     " since it has not been possible to read the input whole yet.",
 )
 
+TUNNEL_RECEIVED: Final = _counter(
+    "ipvsctl_tunnel_received_packets_total",
+    "Packets that other nodes have sent in tunnels, as of the last audit.",
+    "ip_family",
+)
+TUNNEL_BALANCED: Final = _counter(
+    "ipvsctl_tunnel_balanced_packets_total",
+    "Those of them that went to endpoints of this node. The others were dropped, since"
+    " the address had none here, or were for one that is masqueraded.",
+    "ip_family",
+)
+
 _SERVICE: Final = ("namespace", "service")
 CONNECTIONS: Final = _counter(
     "ipvsctl_service_connections_total", "Connections scheduled.", *_SERVICE
@@ -284,6 +296,8 @@ OWN_METRICS: Final = (
     PORTS_WITHOUT_ENDPOINTS,
     FOREIGN_VIRTUAL_SERVERS,
     FULL_VIRTUAL_SERVERS,
+    TUNNEL_RECEIVED,
+    TUNNEL_BALANCED,
     DRAINING,
     OLDEST_DRAIN,
     DRIFT_FOUND,

@@ -31,6 +31,7 @@ from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.report.arrivals import arrivals_since, count_arrivals
 from tests.builders import set_called
 from tests.kernel.node import (
     CONFIG,
@@ -235,8 +236,14 @@ def test_strangers_cannot_use_the_tunnel(own: World, family: IPFamily) -> None:
 
 
 def test_an_arrival_is_not_tunnelled_again(own: World) -> None:
-    """A node without endpoints drops what the other one still sends it."""
+    """A node without endpoints drops what the other one still sends it, and counts."""
+    counted = count_arrivals(own.nodes[1].observe())[IPFamily.IPV4]
+    assert own.met() == dict.fromkeys(PODS, 2)
+    now = count_arrivals(own.nodes[1].observe())[IPFamily.IPV4]
+    received, balanced = arrivals_since(counted, now)
+    assert received == balanced > 0
     own.endpoints("pod-0-0", only=1)
+    counted = count_arrivals(own.nodes[1].observe())[IPFamily.IPV4]
     before = _sent(own.hosts.nodes[1])
     for _ in range(4):
         try:
@@ -245,6 +252,9 @@ def test_an_arrival_is_not_tunnelled_again(own: World) -> None:
             continue
         assert answer.server.startswith("pod-0")
     assert _sent(own.hosts.nodes[1]) - before < 2000
+    now = count_arrivals(own.nodes[1].observe())[IPFamily.IPV4]
+    received, balanced = arrivals_since(counted, now)
+    assert (received > 0, balanced) == (True, 0)
     own.endpoints("pod-0-0", only=0)
     assert own.met() == {"pod-0-0": 8}
     own.endpoints(*PODS)
