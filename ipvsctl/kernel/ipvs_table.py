@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.family import generic_family_id
+from ipvsctl.kernel.ipvs_options import IpvsOptions
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import KernelError, NotFound
 from ipvsctl.model.ipvs import (
@@ -91,11 +92,15 @@ class IpvsListing(NamedTuple):
 class IpvsTable:
     """The IPVS table of the caller's network namespace.
 
+    Args:
+        options: asked first whether real servers are what is likely.
+
     Raises:
         KernelError: NotFound when the kernel has no IPVS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: IpvsOptions) -> None:
+        self._options = options
         self._requests = IpvsRequests(generic_family_id(IPVS_GENL_NAME))
         self._socket = NetlinkSocket.open(NetlinkProtocol.GENERIC)
         self._replies = IpvsReplies()
@@ -239,10 +244,16 @@ class IpvsTable:
     ) -> None:
         """Put a virtual server into a listing, with its real servers."""
         key = virtual_server.key
-        parts = self._socket.read(self._requests.get_dests(key), "list real servers")
         listing.virtual_servers[key] = virtual_server
         listing.traffic[key] = traffic
         expected = likely.get(key, EMPTY)
+        stats = self._options.same_dests(key, expected)
+        if stats is not None:
+            listing.real_servers[key] = expected
+            listing.connections[key] = stats
+            return
+        question = self._requests.get_dests(key)
+        parts = self._socket.read(question, "list real servers")
         stats = self._replies.same_dests(parts, expected)
         if stats is not None:
             listing.real_servers[key] = expected

@@ -15,7 +15,7 @@ from ipvsctl.kernel.firewall_choice import choose_firewall
 from ipvsctl.kernel.former import Former
 from ipvsctl.kernel.host import RESOLV_CONF, host_network, read_resolvers
 from ipvsctl.kernel.interface import Reading
-from ipvsctl.kernel.ipvs_count import IpvsCount
+from ipvsctl.kernel.ipvs_options import IpvsOptions
 from ipvsctl.kernel.ipvs_table import IpvsListing, IpvsTable
 from ipvsctl.kernel.links import AddressListing, Links
 from ipvsctl.kernel.neighbours import read_neighbours
@@ -98,10 +98,10 @@ class LinuxKernel:
             opened.callback(firewall.close)
             self._former = former = former or Former.nothing()
             opened.callback(former.close)
-            self._ipvs = IpvsTable()
+            self._ipvs_options = IpvsOptions()
+            opened.callback(self._ipvs_options.close)
+            self._ipvs = IpvsTable(self._ipvs_options)
             opened.callback(self._ipvs.close)
-            self._ipvs_count = IpvsCount()
-            opened.callback(self._ipvs_count.close)
             self._conntrack = Conntrack.open()
             opened.callback(self._conntrack.close)
             self._links = Links(vip_link)
@@ -283,7 +283,7 @@ class LinuxKernel:
     def glance(self) -> Glance:
         """See `interface.Kernel`."""
         return Glance(
-            virtual_servers=self._ipvs_count.read(),
+            virtual_servers=self._ipvs_options.count(),
             entries=self._firewall.count_entries(),
         )
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from ipvsctl.cluster.events import Deleted, Event
+from ipvsctl.kernel.ipvs_options import IpvsOptions
 from ipvsctl.kernel.ipvs_table import IpvsTable
 from ipvsctl.model.config import ConntrackConfig, ProxyConfig
 from ipvsctl.model.ipvs import SCHEDULERS, Timeouts, VirtualServer, VirtualServerKey
@@ -171,7 +172,8 @@ def test_schedulers_that_are_not_there(node: ProxiedNode) -> None:
 def test_known_schedulers(netns: Netns) -> None:
     """The kernel is asked without a change, and takes those it says it knows."""
     names = SCHEDULERS | {"nonesuch"}
-    with inside(netns), closing(IpvsTable()) as table:
+    options = IpvsOptions()
+    with inside(netns), closing(options), closing(IpvsTable(options)) as table:
         known = table.known_schedulers(names)
         assert finish(table.read_in_steps(NodeState())).virtual_servers == {}
         adds = [

@@ -200,7 +200,10 @@ class IpvsReplies:
                 or forwarding != server.forwarding
                 or upper != server.upper_threshold
                 or lower != server.lower_threshold
-                or _tunnel(forwarding, fields[_REQUIRED:], start) != server.tunnel
+                or (
+                    (forwarding == ForwardingMethod.TUNNEL or server.tunnel)
+                    and _tunnel(forwarding, fields[_REQUIRED:], start) != server.tunnel
+                )
             ):
                 return None
             active, inactive, persistent = fields[7:_REQUIRED]

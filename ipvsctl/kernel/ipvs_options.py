@@ -1,0 +1,112 @@
+"""What IPVS tells by socket options: in one call, and less than over netlink.
+
+Source: uapi/linux/ip_vs.h (`struct ip_vs_getinfo`), ip_vs_ctl.c (`do_ip_vs_get_ctl`).
+"""
+
+import ctypes
+import errno
+import socket
+from collections.abc import Mapping
+from struct import Struct
+from typing import Final
+
+from ipvsctl.kernel.socket import CLOSED, let_go
+from ipvsctl.model.errors import KernelError
+from ipvsctl.model.ipvs import (
+    RealServer,
+    RealServerKey,
+    RealServerStats,
+    VirtualServerKey,
+)
+from ipvsctl.model.net import IPFamily
+from ipvsctl.wire.ipvs.dest_entries import (
+    IP_VS_SO_GET_DESTS,
+    dests_question,
+    same_entries,
+)
+
+_IP_VS_SO_GET_INFO: Final = 1153
+_GETINFO: Final = Struct("=III")
+"""struct ip_vs_getinfo: version, size of the table of connections, virtual servers."""
+
+# Python's own takes no question along with the room for an answer.
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class IpvsOptions:
+    """Of the network namespace of whoever asks first."""
+
+    def __init__(self) -> None:
+        # Whoever only lists needs none, and may not be allowed to have one.
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def count(self) -> int:
+        """How many virtual servers there are, a number that IPVS keeps; see `Glance`.
+
+        Raises:
+            KernelError: the kernel does not tell.
+        """
+        try:
+            answer = self._open().getsockopt(
+                socket.IPPROTO_IP, _IP_VS_SO_GET_INFO, _GETINFO.size
+            )
+        except OSError as error:
+            self._lose(error)
+            code = error.errno or errno.EIO
+            raise KernelError.of(code, "count virtual servers") from error
+        count: int = _GETINFO.unpack(answer)[2]
+        return count
+
+    def same_dests(
+        self,
+        key: VirtualServerKey,
+        expected: Mapping[RealServerKey, RealServer],
+    ) -> Mapping[RealServerKey, RealServerStats] | None:
+        """Whether a virtual server has exactly these real servers.
+
+        Returns:
+            The counters of those that have connections; None if they are not the same,
+            or if that is not to be had in this way.
+        """
+        if key.family is not IPFamily.IPV4:
+            return None
+        # Another one more would be seen.
+        buffer = dests_question(key, len(expected) + 1)
+        try:
+            self._ask(buffer)
+        except OSError as error:
+            if error.errno in CLOSED:
+                self._lose(error)
+            return None
+        return same_entries(buffer, expected)
+
+    def _ask(self, buffer: bytearray) -> None:
+        size = len(buffer)
+        code = _libc.getsockopt(
+            self._open().fileno(),
+            socket.IPPROTO_IP,
+            IP_VS_SO_GET_DESTS,
+            (ctypes.c_char * size).from_buffer(buffer),
+            ctypes.byref(ctypes.c_uint(size)),
+        )
+        if code:
+            raise OSError(ctypes.get_errno(), "getsockopt")
+
+    def _open(self) -> socket.socket:
+        if self._socket is None:
+            # Any socket of IPv4 will do, and only a raw one would need CAP_NET_RAW
+            # (udp.c:udp_getsockopt; ip_sockglue.c:ip_getsockopt).
+            self._socket = socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+            )
+        return self._socket
+
+    def _lose(self, error: OSError) -> None:
+        lost, self._socket = self._socket, None
+        if lost is not None:
+            let_go(lost, error)
