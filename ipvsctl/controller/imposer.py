@@ -1,6 +1,6 @@
 """From a desired state to the kernel: compare what was read with it, and apply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -16,10 +16,10 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.parts import Part
-from ipvsctl.model.state import EMPTY, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.crowd import RealServers
-from ipvsctl.plan.diff.ops import Plan, Report
-from ipvsctl.plan.diff.plan import DiffOptions, diff, drains, with_held
+from ipvsctl.plan.diff.ops import DeleteRealServer, Plan, Report
+from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff, drains, with_held
 from ipvsctl.plan.union.desired import PART, Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
 
@@ -166,10 +166,18 @@ class Imposer:
         if Part.IPVS not in observed.blind:
             every = cut.desired.virtual_servers.keys() - cut.crowds
             self.ramp_clock.update(options.ramps, every, observed, cut.desired)
-            self.drain_clock.update(looked_at, drains(observed, desired), now)
+            self.drain_clock.update(looked_at, _left(plan, observed, desired), now)
             for key in cut.crowds:
                 back = desired.real_servers.get(key, EMPTY)
                 self.drain_clock.forget((key, one) for one in back)
         return SyncReport(
             plan=plan, report=report, observed=observed, duration_s=now - begun_s
         )
+
+
+def _left(plan: Plan, observed: Observed, desired: NodeState) -> Iterator[Drain]:
+    """What drains when a plan is done; what it could not delete is an audit's."""
+    gone = {
+        (op.virtual_server, op.key) for op in plan if isinstance(op, DeleteRealServer)
+    }
+    return (drain for drain in drains(observed, desired) if drain not in gone)

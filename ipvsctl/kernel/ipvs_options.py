@@ -21,13 +21,18 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPFamily
 from ipvsctl.wire.ipvs.dest_entries import (
     IP_VS_SO_GET_DESTS,
+    RealServersWithCounts,
     dests_question,
+    read_entries,
     same_entries,
 )
 
 _IP_VS_SO_GET_INFO: Final = 1153
 _GETINFO: Final = Struct("=III")
 """struct ip_vs_getinfo: version, size of the table of connections, virtual servers."""
+
+_FEW: Final = 64
+"""Room that costs next to nothing: some 6 kB."""
 
 # Python's own takes no question along with the room for an answer.
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -73,19 +78,34 @@ class IpvsOptions:
             The counters of those that have connections; None if they are not the same,
             or if that is not to be had in this way.
         """
+        # One more would be seen.
+        answer = self._ask(key, len(expected) + 1)
+        return None if answer is None else same_entries(answer, expected)
+
+    def read_dests(self, key: VirtualServerKey) -> RealServersWithCounts | None:
+        """The real servers of a virtual server that has few.
+
+        Returns:
+            These, and the counters of those that have connections; None if they are
+            not to be had in this way.
+        """
+        answer = self._ask(key, _FEW)
+        return None if answer is None else read_entries(answer)
+
+    def _ask(self, key: VirtualServerKey, room: int) -> bytearray | None:
+        """The kernel's answer; None if it has none in this way."""
         if key.family is not IPFamily.IPV4:
             return None
-        # Another one more would be seen.
-        buffer = dests_question(key, len(expected) + 1)
+        buffer = dests_question(key, room)
         try:
-            self._ask(buffer)
+            self._fill(buffer)
         except OSError as error:
             if error.errno in CLOSED:
                 self._lose(error)
             return None
-        return same_entries(buffer, expected)
+        return buffer
 
-    def _ask(self, buffer: bytearray) -> None:
+    def _fill(self, buffer: bytearray) -> None:
         size = len(buffer)
         code = _libc.getsockopt(
             self._open().fileno(),

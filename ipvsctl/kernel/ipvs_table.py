@@ -246,11 +246,15 @@ class IpvsTable:
         key = virtual_server.key
         listing.virtual_servers[key] = virtual_server
         listing.traffic[key] = traffic
-        expected = likely.get(key, EMPTY)
-        stats = self._options.same_dests(key, expected)
-        if stats is not None:
-            listing.real_servers[key] = expected
-            listing.connections[key] = stats
+        expected = likely.get(key)
+        if expected is None:
+            expected = EMPTY
+            read = self._options.read_dests(key)
+        else:
+            stats = self._options.same_dests(key, expected)
+            read = None if stats is None else (expected, stats)
+        if read is not None:
+            listing.real_servers[key], listing.connections[key] = read
             return
         question = self._requests.get_dests(key)
         parts = self._socket.read(question, "list real servers")

@@ -630,10 +630,16 @@ async def test_drains_of_many_are_looked_at_by_and_by() -> None:
     world = World(source, kernel)
     async with running(world):
         await world.until(lambda: has_audited(world, 1))
+        held = kernel.observe().state.real_servers
+        olds = [(key, server) for key in held for server in held[key]]
+        for old in olds:
+            kernel.set_connections(*old, RealServerStats(active=1))
         source.tell(*slices("172.16.0.2"))
         await world.until(
             lambda: len(world.reconciler.draining) == 2 * DRAINS_AT_ONCE + 1
         )
+        for old in olds:
+            kernel.set_connections(*old, RealServerStats())
         await world.until(lambda: world.loop.pending_s() is None)
         await world.idle()
         kernel.looked_at.clear()

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.net import IPFamily
-from ipvsctl.model.parts import RULES
+from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
 from ipvsctl.plan.diff.hold import Hold, Known, with_held
@@ -82,7 +82,7 @@ def diff_in_steps(
     What changes meanwhile may be in the plan as it was or as it is.
     """
     plan = PlanBuilder(options.urgent)
-    has_rules = frozenset(f for f in IPFamily if RULES[f] not in observed.blind)
+    blind = observed.blind
     observed = presumed(observed, desired)
     # What is only held is as it is: nothing to compare.
     keys = tuple(desired.virtual_servers)
@@ -93,7 +93,7 @@ def diff_in_steps(
     if desired.vip_link_up and not state.vip_link_up:
         make = RaiseVipLink if observed.vip_link_down else EnsureVipLink
         plan.add(make(options.vip_link))
-    _diff_tunnel_ends(plan, state, desired, has_rules)
+    _diff_tunnel_ends(plan, state, desired, blind)
     holds = diff_sets(plan, state, desired)
     _diff_rules(plan, state, desired)
     inside = beside(options.short_circuits, desired)
@@ -149,10 +149,15 @@ def _has_routes(state: NodeState, desired: NodeState) -> bool:
 def _remove_virtual_servers(
     plan: PlanBuilder, observed: Observed, desired: NodeState, options: DiffOptions
 ) -> None:
+    surplus = [
+        key
+        for key in observed.state.virtual_servers
+        if key not in desired.virtual_servers and not options.excludes(key)
+    ]
+    if not surplus:
+        return
     owning = OwningEntries(observed.state, observed.host_addresses)
-    for key in observed.state.virtual_servers:
-        if key in desired.virtual_servers or options.excludes(key):
-            continue
+    for key in surplus:
         if key in owning:
             plan.add(DeleteVirtualServer(key))
 
@@ -172,20 +177,25 @@ def _diff_tunnel_ends(
     plan: PlanBuilder,
     observed: NodeState,
     desired: NodeState,
-    has_rules: AbstractSet[IPFamily],
+    blind: AbstractSet[Part],
 ) -> None:
     """Plan the ends of tunnels; none is made while nothing is known of its rules."""
+    if not (observed.tunnel_ends or desired.tunnel_ends):
+        return
     for family in IPFamily:
         held = observed.tunnel_ends.get(family)
         wanted = desired.tunnel_ends.get(family)
         if wanted is not None and held != wanted:
-            if family in has_rules:
+            if RULES[family] not in blind:
                 plan.add(MakeTunnelEnd(wanted))
         elif wanted is None and held is not None:
             plan.add(RemoveTunnelEnd(held))
 
 
 def _diff_rules(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
+    if not (observed.chains or desired.chains):
+        # A change has none.
+        return
     for family in IPFamily:
         wanted = desired.chains.get(family, {})
         change = plan_rules(family, observed.chains.get(family, {}), wanted)

@@ -49,4 +49,4 @@ class PlanBuilder:
 
     def build(self) -> Plan:
         """The ops, in the order of stages."""
-        return tuple(op for stage in Stage for op in self._ops.get(stage, ()))
+        return tuple(op for stage in sorted(self._ops) for op in self._ops[stage])

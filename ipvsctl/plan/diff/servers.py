@@ -87,6 +87,8 @@ def without_moved(
         What is observed then.
     """
     state = observed.state
+    if not (state.entries and desired.entries):
+        return observed
     moved = set()
     for family, role in product(IPFamily, _MARKING):
         marking = set_key(role, family)

@@ -61,8 +61,10 @@ def beside(
         desired: has those that count.
     """
     found: dict[VirtualServerKey, list[VirtualServerKey]] = {}
-    for key, address in short_circuits.items():
-        if key in desired.virtual_servers:
+    # A change has few of all virtual servers.
+    for key in desired.virtual_servers if short_circuits else ():
+        address = short_circuits.get(key)
+        if address is not None:
             found.setdefault(address, []).append(key)
     return found
 

@@ -19,8 +19,6 @@ DEFAULT_ROOM: Final = 1 << 16
 kube-proxy does not start on sets of another size: `ipset create -exist` accepts a set
 only if it was made alike (ip_set_hash_gen.h:mtype_same_set)."""
 
-_NO_ENTRIES: frozenset[SetEntry] = frozenset()
-
 
 class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
     """The entries and VIPs that came and went between two looks.
@@ -28,8 +26,8 @@ class SharedChange(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sets_before, sets_now: the sets that must be made anew, with more room: a set
             cannot grow in place.
-        came_entries, gone_entries: set -> entries, with every set in it. Of a set that
-            is made anew, all that it is to hold, and all that it held.
+        came_entries, gone_entries: set -> entries, if any came or went there. Of a set
+            that is made anew, all that it is to hold, and all that it held.
     """
 
     sets_before: Mapping[SetKey, SetShape]
@@ -138,19 +136,21 @@ class Shared:
 
     def take_change(self) -> SharedChange:
         """The entries and VIPs that came and went since the last call."""
-        came = dict.fromkeys(self._entries, _NO_ENTRIES)
-        gone = dict.fromkeys(self._entries, _NO_ENTRIES)
+        came: dict[SetKey, frozenset[SetEntry]] = {}
+        gone: dict[SetKey, frozenset[SetEntry]] = {}
         sets_before: dict[SetKey, SetShape] = {}
         sets_now: dict[SetKey, SetShape] = {}
         for key in self._touched:
             held = self._entries[key]
-            came[key], gone[key] = held.take_change()
+            changed = held.take_change()
+            if any(changed):
+                came[key], gone[key] = changed
             if len(held.counts) > self._room[key]:
                 sets_before[key] = SetShape(self._room[key])
                 self._room[key] = self._room_for(key)
                 sets_now[key] = SetShape(self._room[key])
                 every = frozenset(held.counts)
-                came[key], gone[key] = every, (every - came[key]) | gone[key]
+                came[key], gone[key] = every, (every - changed[0]) | changed[1]
         self._touched.clear()
         came_vips, gone_vips = self._vips.take_change()
         return SharedChange(

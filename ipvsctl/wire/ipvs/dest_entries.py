@@ -2,8 +2,7 @@
 
 A dump over netlink takes three calls and three times the bytes. This one takes one call
 under one lock, so what it lists was there at one moment. It does not tell what packets
-in a tunnel are wrapped in, so it answers only whether masqueraded real servers are
-exactly those that are expected.
+in a tunnel are wrapped in, so it is believed of masqueraded real servers alone.
 
     ip_vs_get_dests | ip_vs_dest_entry ...
 
@@ -19,12 +18,15 @@ from struct import Struct
 from typing import Final
 
 from ipvsctl.model.ipvs import (
+    ForwardingMethod,
     RealServer,
     RealServerKey,
     RealServerStats,
     VirtualServerKey,
 )
+from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import EMPTY
+from ipvsctl.wire.netlink.addresses import unpack_address
 
 IP_VS_SO_GET_DESTS: Final = 64 + 1024 + 64 + 4
 
@@ -40,10 +42,13 @@ _ENTRY: Final = Struct(f"=4s2sxx{_METHOD}iII12s4x56x")
 """Address, port, flags, weight, thresholds, three counts of connections; the rest is
 traffic."""
 
+RealServersWithCounts = tuple[
+    Mapping[RealServerKey, RealServer], Mapping[RealServerKey, RealServerStats]
+]
+
 _Entry = tuple[bytes, bytes, int, int, int, int, bytes]
 
 _COUNTS: Final = Struct("=III")
-_COUNTED: Final = ("active", "inactive", "persistent")
 _NO_CONNECTIONS: Final = bytes(_COUNTS.size)
 _NO_ADDRESS: Final = bytes(4)
 _NO_ENTRY: Final[_Entry] = (_NO_ADDRESS, bytes(2), 0, 0, 0, 0, _NO_CONNECTIONS)
@@ -101,6 +106,36 @@ def same_entries(
     return _connections(others, expected) if others else EMPTY
 
 
+def read_entries(answer: bytearray) -> RealServersWithCounts | None:
+    """The real servers of an answer, and the counters of those with connections.
+
+    Returns:
+        None if they had no room, or if there is more to know of one of them.
+    """
+    servers: dict[RealServerKey, RealServer] = {}
+    counts: dict[RealServerKey, RealServerStats] = {}
+    for entry in _ENTRY.iter_unpack(memoryview(answer)[_HEAD.size :]):
+        packed, port_be16, method, weight, upper, lower, counted = entry
+        if packed == _NO_ADDRESS:
+            return servers, counts
+        if method != ForwardingMethod.MASQUERADE:
+            return None
+        key = RealServerKey(
+            unpack_address(IPFamily.IPV4, packed), int.from_bytes(port_be16, "big")
+        )
+        servers[key] = RealServer(
+            key=key, weight=weight, upper_threshold=upper, lower_threshold=lower
+        )
+        if counted != _NO_CONNECTIONS:
+            counts[key] = _stats(counted)
+    return None
+
+
+def _stats(counted: bytes) -> RealServerStats:
+    active, inactive, persistent = _COUNTS.unpack(counted)
+    return RealServerStats(active=active, inactive=inactive, persistent=persistent)
+
+
 def _connections(
     others: AbstractSet[_Entry], expected: Mapping[RealServerKey, RealServer]
 ) -> Mapping[RealServerKey, RealServerStats] | None:
@@ -115,9 +150,4 @@ def _connections(
     idle = others - busy
     if {(*entry[:6], _NO_CONNECTIONS) for entry in busy} != idle:
         return None
-    return {
-        keys[entry[:2]]: RealServerStats(
-            **dict(zip(_COUNTED, _COUNTS.unpack(entry[6]), strict=True))
-        )
-        for entry in busy
-    }
+    return {keys[entry[:2]]: _stats(entry[6]) for entry in busy}

@@ -361,8 +361,8 @@ def test_a_change_is_the_difference(before: Cluster, after: Cluster) -> None:
     for name in old.sets:
         held = old.entries.get(name, frozenset())
         wanted = new.entries.get(name, frozenset())
-        assert change.desired.entries[name] == wanted - held
-        assert change.presumed.entries[name] == held - wanted
+        assert change.desired.entries.get(name, frozenset()) == wanted - held
+        assert change.presumed.entries.get(name, frozenset()) == held - wanted
     assert change.desired.addresses == new.addresses - old.addresses
     assert change.presumed.addresses == old.addresses - new.addresses
     assert change.desired.routes.items() == new.routes.items() - old.routes.items()
