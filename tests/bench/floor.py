@@ -1,5 +1,6 @@
 """The kernel's own cost: the same messages, encoded beforehand, in the same batches."""
 
+import contextlib
 import struct
 import sys
 import time
@@ -9,6 +10,7 @@ from ipaddress import IPv4Interface
 from typing import NamedTuple
 from unittest.mock import patch
 
+from ipvsctl.kernel.ipvs_options import IpvsOptions
 from ipvsctl.kernel.socket import RawSocket, open_socket
 from ipvsctl.wire.netlink.messages import MessageType, NetlinkProtocol, iter_messages
 from tests.bench.cluster import NODE_ADDRESS
@@ -21,17 +23,25 @@ _DONE_BEGINS = struct.pack("=IH", 20, MessageType.DONE)
 
 
 class Sent(NamedTuple):
-    """One `send`: which socket, what, and how many messages end its answers."""
+    """One `send`: which socket, what, and how many messages end its answers.
 
-    protocol: NetlinkProtocol
+    Without a protocol it is a socket option of IPVS that was asked for.
+    """
+
+    protocol: NetlinkProtocol | None
     data: bytes
     answers: int
 
 
 @contextmanager
 def recording() -> Iterator[list[Sent]]:
-    """Sockets opened in the block note what they send."""
+    """Sockets opened in the block note what they send, and options what they ask."""
     sent: list[Sent] = []
+    fill = IpvsOptions._fill
+
+    def ask(options: IpvsOptions, buffer: bytearray) -> None:
+        sent.append(Sent(None, bytes(buffer), 0))
+        fill(options, buffer)
 
     class Recorder:
         """An endpoint that keeps a copy of what is sent."""
@@ -50,7 +60,10 @@ def recording() -> Iterator[list[Sent]]:
         def close(self) -> None:
             self._endpoint.close()
 
-    with patch("ipvsctl.kernel.netlink.open_socket", Recorder):
+    with (
+        patch("ipvsctl.kernel.netlink.open_socket", Recorder),
+        patch.object(IpvsOptions, "_fill", ask),
+    ):
         yield sent
 
 
@@ -67,15 +80,22 @@ def node_netns(name: str) -> Iterator[Netns]:
 def replay(sent: Iterable[Sent]) -> float:
     """Send it all again in the caller's namespace, read all answers; the seconds."""
     sent = tuple(sent)
-    sockets = {p: open_socket(p) for p in {s.protocol for s in sent}}
+    protocols = {s.protocol for s in sent if s.protocol is not None}
+    sockets = {p: open_socket(p) for p in protocols}
+    options = IpvsOptions()
     begun = time.perf_counter()
     for protocol, data, answers in sent:
+        if protocol is None:
+            with contextlib.suppress(OSError):
+                options._fill(bytearray(data))
+            continue
         sock = sockets[protocol]
         sock.send(data)
         left = answers
         while left > 0:
             left -= _count_ends(sock.recv(65536))
     elapsed = time.perf_counter() - begun
+    options.close()
     for sock in sockets.values():
         sock.close()
     return elapsed

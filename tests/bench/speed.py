@@ -16,6 +16,7 @@ from ipvsctl.model.problem import Kind
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import ChangeRules, Plan, SetSysctl
 from ipvsctl.plan.union.node import sysctl_names
+from ipvsctl.wire.netlink.messages import NetlinkProtocol
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
 from tests.bench.floor import Sent, messages, node_netns, recording, replay
 from tests.bench.sizes import Figures, Size
@@ -102,14 +103,24 @@ def _measure_cold(
 
 
 def _measure_reading(watch: _Stopwatch, kernel: LinuxKernel, sent: list[Sent]) -> None:
-    """Reading alone: as it is done, and the same requests with raw answers."""
+    """Reading alone: as it is done, and the same requests with raw answers.
+
+    And what every reader would do: one dump of virtual servers, and one of each one's
+    real servers, raw.
+    """
     sent.clear()
-    watch.timed("read all", kernel.observe)
+    observed = watch.timed("read all", kernel.observe)
     reading = list(sent)
     firewall = kernel._firewall
     watch.timed("read rules", lambda: finish(firewall.read_rules_in_steps()))
     floor = replay(reading)
     watch.figures["read floor"] = floor + watch.figures["read rules"]
+    requests = kernel._ipvs._requests
+    dumps = [requests.get_services()]
+    dumps += map(requests.get_dests, observed.state.virtual_servers)
+    watch.figures["dumps"] = replay(
+        Sent(NetlinkProtocol.GENERIC, dump, 1) for dump in dumps
+    )
 
 
 def open_kernel(config: ProxyConfig) -> LinuxKernel:
