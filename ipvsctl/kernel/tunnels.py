@@ -1,6 +1,6 @@
 """The ends of tunnels from other nodes: a UDP port and a link for each family.
 
-A node that never had one asks the kernel for two names of links, and nothing else.
+A process that finds none, and makes none, does not look for them again.
 """
 
 import contextlib
@@ -69,6 +69,7 @@ class Tunnels:
         self._links = links
         self._proc_sys = proc_sys
         self._fou: tuple[NetlinkSocket, FouRequests] | None = None
+        self._may_be_there = True
 
     def close(self) -> None:
         """Close the socket."""
@@ -77,11 +78,18 @@ class Tunnels:
             self._fou = None
 
     def find(self) -> Mapping[int, IPFamily]:
-        """The links that are there, by number, whoever made them."""
+        """The links that are there, by number, whoever made them.
+
+        Raises:
+            KernelError: they cannot be asked for.
+        """
         found = {}
-        for family, name in TUNNEL_LINKS.items():
-            with contextlib.suppress(OSError):
-                found[socket.if_nametoindex(name)] = family
+        for family, name in TUNNEL_LINKS.items() if self._may_be_there else ():
+            # By ioctl the kernel would start a process, to load a module of that name.
+            link = self._link(name)
+            if link is not None:
+                found[link["index"]] = family
+        self._may_be_there = bool(found)
         return found
 
     def read(
@@ -119,13 +127,18 @@ class Tunnels:
         Raises:
             KernelError: it cannot be asked for.
         """
+        link = self._link(name)
+        return link is not None and bool(link["flags"] & IFF_UP)
+
+    def _link(self, name: str) -> Any:  # noqa: ANN401  # pyroute2 has no types
+        """A link; None if there is none of that name."""
         try:
             (link,) = self._links.ask("get", ifname=name)
         except NetlinkError as error:
             if error.code == errno.ENODEV:
-                return False
+                return None
             raise KernelError.of(error.code, f"find link {name}") from error
-        return bool(link["flags"] & IFF_UP)
+        return link
 
     def run(self, ops: Sequence[Op]) -> list[FailedOp]:
         """See `applier.Transport`."""
@@ -174,6 +187,7 @@ class Tunnels:
         )
 
     def _make(self, end: TunnelEnd) -> None:
+        self._may_be_there = True
         family = family_of(end.address)
         rivals = self._rivals(family)
         self._remove(family, but=UnpackingPort(end.address, end.port))
@@ -211,12 +225,9 @@ class Tunnels:
 
     def _remove(self, family: IPFamily, but: UnpackingPort | None = None) -> None:
         """Take away what there is of an end, all `but` one port."""
-        try:
-            (link,) = self._links.ask("get", ifname=TUNNEL_LINKS[family])
-        except NetlinkError as error:
-            if error.code == errno.ENODEV:
-                return
-            raise
+        link = self._link(TUNNEL_LINKS[family])
+        if link is None:
+            return
         local, _ = _ends(family, link)
         if link_kind(link) != _KINDS[family]:
             raise KernelError.of(
