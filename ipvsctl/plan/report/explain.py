@@ -20,6 +20,7 @@ from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.explain_kernel import node_steps, server_steps
 from ipvsctl.plan.report.explain_packet import Client, Origin, packet_steps
 from ipvsctl.plan.report.explain_target import Asked, NotThere, resolve
+from ipvsctl.plan.report.explain_tunnels import tunnel_steps
 from ipvsctl.plan.report.why import Lack, PortEndpoints, endpoints_of
 from ipvsctl.plan.service.families import served_families
 from ipvsctl.plan.service.kube_router import as_annotated
@@ -252,6 +253,7 @@ def _way_part(
         step = _lost_step(inputs, server, holder)
         return Part(title=title, steps=(step,))
     steps = [*server_steps(inputs, server, plan)]
+    steps += tunnel_steps(inputs, service, server)
     for one in _clients(server, client):
         steps += packet_steps(inputs, service, server, one)
     return Part(title=title, steps=tuple(steps))

@@ -9,6 +9,7 @@ import msgspec
 
 from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.ipvs import (
+    ForwardingMethod,
     RealServer,
     RealServerKey,
     RealServerStats,
@@ -168,7 +169,7 @@ def _real_servers_step(
         age_s = inputs.drain_ages_s.get((key, real))
         drains = "" if age_s is None else f", drains for {age_s:.0f} s"
         lines.append(
-            f"{real} weight {held[real].weight},"
+            f"{real}{_node_at(inputs, held[real])} weight {held[real].weight},"
             f" {stats.active} active, {stats.inactive} inactive"
             f"{_limit(held[real], stats)}{drains}"
         )
@@ -193,6 +194,16 @@ def _real_servers_step(
         details=_some(lines),
         remedy=remedy,
     )
+
+
+def _node_at(inputs: ExplainInputs, server: RealServer) -> str:
+    """Which node a real server is, if it is one."""
+    if server.forwarding is not ForwardingMethod.TUNNEL:
+        return ""
+    offers = inputs.context.tunnel_offers.values()
+    address = server.key.address
+    name = next((o.node for o in offers if address in o.addresses), "a node")
+    return f" ({name}, in a tunnel)"
 
 
 def _limit(server: RealServer, stats: RealServerStats) -> str:

@@ -97,6 +97,50 @@ def wants_tunnel(service: Service, wishes: Wishes, config: ProxyConfig) -> bool:
     )
 
 
+def tunnel_obstacle(
+    port: ServicePort,
+    family: IPFamily,
+    usable: UsableEndpoints,
+    wishes: Wishes,
+    node: NodeContext,
+    config: ProxyConfig,
+) -> str:
+    """Why the external addresses of a port are masqueraded although tunnels are wanted.
+
+    All or nothing: a packet that was not masqueraded before IPVS has chosen cannot be
+    afterwards, so one endpoint on a node that cannot has the whole address masqueraded.
+    Nor can anything be tunnelled while pods cannot be told from outside clients: an
+    answer past their own node is one that they drop.
+
+    Args:
+        port: of the Service.
+        family: of its addresses.
+        usable: the endpoints that each policy may use.
+        wishes: of the Service.
+        node: knows which nodes can.
+        config: how clients are told apart.
+
+    Returns:
+        A clause; "" if nothing is in the way.
+    """
+    if wishes.is_one_packet(port):
+        return "each datagram goes by itself, and keeps its source anyway"
+    if not _may_send(node, family):
+        return "the others have not heard yet that this node sends packets in tunnels"
+    if not local_clients(family, config, node):
+        return "pods cannot be told from clients outside the cluster"
+    for endpoint in usable.cluster:
+        if endpoint.is_local:
+            continue
+        name = endpoint.endpoint.node_name
+        if _end_of(node, name, family) is None:
+            where = f"node {name}, which takes no packets in tunnels"
+            return (
+                f"endpoint {endpoint.server.key} is on {where if name else 'no node'}"
+            )
+    return ""
+
+
 def tunnelled_servers(
     service: Service,
     port: ServicePort,
@@ -108,11 +152,6 @@ def tunnelled_servers(
     config: ProxyConfig,
 ) -> TunnelledServers | None:
     """What is behind the external addresses of a port, if all of it can be tunnelled.
-
-    All or nothing: a packet that was not masqueraded before IPVS has chosen cannot be
-    afterwards, so one endpoint on a node that cannot has the whole address masqueraded.
-    Nor can anything be tunnelled while pods cannot be told from outside clients: an
-    answer past their own node is one that they drop.
 
     Args:
         service: whose port it is.
@@ -127,21 +166,18 @@ def tunnelled_servers(
     Returns:
         None where everything is masqueraded.
     """
-    if (
-        not wants_tunnel(service, wishes, config)
-        or wishes.is_one_packet(port)
-        or not _may_send(node, family)
-        or not local_clients(family, config, node)
+    if not wants_tunnel(service, wishes, config) or tunnel_obstacle(
+        port, family, usable, wishes, node, config
     ):
         return None
     everywhere = real_servers[TrafficPolicy.CLUSTER]
     outside: dict[RealServerKey, RealServer] = {}
     for endpoint in usable.cluster:
         server = everywhere[endpoint.server.key]
+        end = None
         if not endpoint.is_local:
             end = _end_of(node, endpoint.endpoint.node_name, family)
-            if end is None:
-                return None
+        if end is not None:
             key = RealServerKey(end.address, port.port)
             server = _with_another(outside.get(key), key, server, end.port)
         outside[server.key] = server

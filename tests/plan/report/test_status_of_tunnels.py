@@ -2,12 +2,15 @@
 
 from typing import Final
 
+import msgspec
+import pytest
+
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.explanation import Verdict
+from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.neighbours import Neighbours
-from ipvsctl.model.objects import Node
+from ipvsctl.model.objects import Node, NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.state import Observed
 from ipvsctl.model.status import Selection
@@ -30,7 +33,7 @@ from tests.plan.service.test_tunnels import ABLE, CONFIG, EXTERNAL
 WEB: Final = service(external_ips=(EXTERNAL,))
 
 
-def known() -> tuple[Store, Desired]:
+def known(context: NodeContext = ABLE) -> tuple[Store, Desired]:
     """A cluster with one Service that is tunnelled, and what is desired."""
     store = Store("node-0")
     for name in ("node-0", "node-1"):
@@ -41,8 +44,8 @@ def known() -> tuple[Store, Desired]:
     found = slices(HERE, THERE)
     for piece in found:
         store.apply(Upserted(kind=Kind.ENDPOINT_SLICE, ref=piece.ref, values=(piece,)))
-    desired = Desired(compile_node(ABLE, CONFIG, Capabilities()))
-    desired.put(compile_service(WEB, found, ABLE, CONFIG))
+    desired = Desired(compile_node(context, CONFIG, Capabilities()))
+    desired.put(compile_service(WEB, found, context, CONFIG))
     return store, desired
 
 
@@ -74,16 +77,16 @@ def test_status_names_the_node_and_what_other_nodes_send() -> None:
     assert arrivals.sets == ("KUBE-TUNNEL-ARRIVAL",)
 
 
-def test_explain_follows_packets_into_the_tunnel() -> None:
-    """Nothing is broken, and every client's packets are followed."""
-    store, desired = known()
+def explained(context: NodeContext = ABLE) -> list[Step]:
+    """The steps about the external IP."""
+    store, desired = known(context)
     frozen = desired.frozen()
     inputs = ExplainInputs(
         objects=store,
         desired=frozen,
         observed=Observed(state=desired.state()),
         neighbours=Neighbours(),
-        context=ABLE,
+        context=context,
         config=CONFIG,
         options=DiffOptions(vip_link="kube-ipvs0"),
         words=IptablesWords(),
@@ -93,8 +96,42 @@ def test_explain_follows_packets_into_the_tunnel() -> None:
     found = finish(explain(inputs, parse_target("203.0.113.50:80")))
     every = [step for part in found.parts for step in part.steps]
     assert not [step for step in every if step.verdict is Verdict.BROKEN], every
+    return every
+
+
+def test_explain_follows_packets_into_the_tunnel() -> None:
+    """Nothing is broken, and every client's packets are followed."""
+    every = explained()
     (outside,) = (step for step in every if step.subject == "packet from outside")
     assert outside.found == (
         "sent to 2 real servers, 1 of them a node by a tunnel,"
         " with the client's address"
     )
+    (tunnels,) = (step for step in every if step.subject == "tunnels")
+    assert tunnels.verdict is Verdict.OK
+    (real,) = (step for step in every if step.subject == "real servers")
+    assert real.details[0].startswith("10.0.0.11:80 (node-1, in a tunnel) weight 1")
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ("node-1",),
+            "the others have not heard yet that this node sends packets in tunnels",
+        ),
+        (
+            ("node-0",),
+            "endpoint 172.16.1.5:8080 is on node node-1, which takes none",
+        ),
+    ],
+)
+def test_explain_says_why_all_is_masqueraded(
+    names: tuple[str, ...], reason: str
+) -> None:
+    """It is served all the same."""
+    offers = {name: ABLE.tunnel_offers[name] for name in names}
+    every = explained(msgspec.structs.replace(ABLE, tunnel_offers=offers))
+    (tunnels,) = (step for step in every if step.subject == "tunnels")
+    assert tunnels.verdict is Verdict.NOTE
+    assert tunnels.found == f"masqueraded: {reason}"
