@@ -134,10 +134,8 @@ def tunnel_obstacle(
             continue
         name = endpoint.endpoint.node_name
         if _end_of(node, name, family) is None:
-            where = f"node {name}, which takes no packets in tunnels"
-            return (
-                f"endpoint {endpoint.server.key} is on {where if name else 'no node'}"
-            )
+            where = f"node {name}, which takes none" if name else "no node"
+            return f"endpoint {endpoint.server.key} is on {where}"
     return ""
 
 
