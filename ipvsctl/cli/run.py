@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
-import structlog
 
 from ipvsctl import __version__
 from ipvsctl.cli import interpreter
@@ -38,6 +37,7 @@ from ipvsctl.controller.refused_settings import RefusedSettings
 from ipvsctl.controller.unread_parts import UnreadParts
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.plan.report.findings import Finding, Severity

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Final
 
 import msgspec
-import structlog
 
 from ipvsctl.cluster.events import Event, Synced
 from ipvsctl.kube.other_nodes import OtherNodes
@@ -15,6 +14,7 @@ from ipvsctl.kube.reflector import Reflector, Sleep
 from ipvsctl.kube.resources import Resource, endpoint_slices, own_node, services
 from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.watch_health import WatchHealth
 
 NODES_WAIT_S: Final = 30.0
