@@ -17,10 +17,30 @@ check, render         the commands of these names
 plain, layout         data without types, and columns of text
 """
 
+import sys
+
+from ipvsctl import __version__
+
 
 def main() -> None:
-    """Run the command named on the command line; does not return."""
+    """Run the command named on the command line."""
+    if sys.argv[1:] in (["version"], ["--version"]) and _print_version():
+        return
     # Who imports a part of this package does not want the command line.
     from ipvsctl.cli.app import app  # noqa: PLC0415  # see above
 
     app(prog_name="ipvsctl")
+
+
+def _print_version() -> bool:
+    """Answer without the command line, whose import is nine tenths of the time.
+
+    Returns:
+        Whether it could be printed; if not, the command says so as any other does.
+    """
+    try:
+        sys.stdout.write(f"ipvsctl {__version__}\n")
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
