@@ -8,7 +8,8 @@ inputs, objects       from options to settings, name, and objects
 environment           where the kernel is from
 errors, output, logs  to stderr, to stdout, and to the log
 run                   the daemon
-gc_tuning             garbage collection of a process with many lasting objects
+interpreter           when the daemon collects garbage, and threads take turns
+allocator             how the daemon's C library keeps memory
 daemon                asking a daemon that runs
 sync                  apply, diff, cleanup
 plan_view, show_plan  a plan as data, and as lines

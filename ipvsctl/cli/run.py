@@ -18,7 +18,7 @@ from typing import Final
 import aiohttp
 
 from ipvsctl import __version__
-from ipvsctl.cli import interpreter
+from ipvsctl.cli import allocator, interpreter
 from ipvsctl.cli.control_answers import ControlAnswers
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.event_loop import LoopMishaps, started_threads
@@ -195,6 +195,7 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
+    allocator.share_one_arena()
     with (
         interpreter.held_back(),
         interpreter.frequent_switches(),
