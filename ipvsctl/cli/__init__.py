@@ -3,6 +3,7 @@
 app                   every command with its options and help
 node_command          what the commands about a node share
 options               options that commands share
+plain_values          what becomes of the values of options
 setting_options       settings as options
 inputs, objects       from options to settings, name, and objects
 environment           where the kernel is from

@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from ipvsctl import __version__
 from ipvsctl.cli.commands.root import NO_MARKUP, made
+from ipvsctl.cli.plain_values import PlainGroup
 
 MODULES: Final = {
     "run": "imposing",
@@ -31,10 +32,6 @@ MODULES: Final = {
 }
 """Where each command is, under `commands`; in the order of `--help`."""
 
-_NO_FLAGS: Final = dict.fromkeys(
-    ("help", "install_completion", "show_completion"), False
-)
-
 
 class _Commands(UserDict[str, Any]):
     """Commands by name: None until one is asked for."""
@@ -47,7 +44,7 @@ class _Commands(UserDict[str, Any]):
         return command
 
 
-class _Group(TyperGroup):
+class _Group(PlainGroup):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # typer's
         super().__init__(**settings)
         self.commands = _Commands(dict.fromkeys(MODULES))
@@ -60,12 +57,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=NO_MARKUP,
     pretty_exceptions_enable=False,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        # A flag that is not given is None to typer, which then imports pydantic to
-        # make it a boolean: half of the time that --help or `version` take.
-        "default_map": {**_NO_FLAGS, "is_version": False, "version": _NO_FLAGS},
-    },
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -109,6 +109,14 @@ def test_a_command_does_not_import_the_others() -> None:
     assert ours == {"root", "looking"}
 
 
+def test_a_command_that_does_something_imports_no_pydantic(manifests: Path) -> None:
+    """Whatever is given with it."""
+    given = ("--manifests", str(manifests), "--node-name", "node-0", "-o", "ipvsadm")
+    loaded = _loaded("render", *given)
+    assert "msgspec" in loaded
+    assert "pydantic" not in loaded
+
+
 @pytest.mark.parametrize("word", ["version", "--version"])
 def test_the_version_needs_no_command_line(word: str) -> None:
     """It is printed by a few modules of Python's own."""

@@ -7,6 +7,8 @@ import typer
 import typer.main
 from typer.core import TyperCommand
 
+from ipvsctl.cli.plain_values import PlainCommand
+
 STATUSES: Final = "Exit status: 0 ok, 2 error."
 """Of a command that says no more with it."""
 
@@ -28,7 +30,7 @@ def registered(*, epilog: str) -> Callable[[Function], Function]:
 
     def keep(function: Function) -> Function:
         alone = typer.Typer(add_completion=False, rich_markup_mode=NO_MARKUP)
-        alone.command(epilog=epilog)(function)
+        alone.command(cls=PlainCommand, epilog=epilog)(function)
         _alone[function.__name__] = alone
         return function
 
