@@ -9,9 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-import structlog
-
 from ipvsctl.cli.errors import where
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import KernelError, describe_errno
 
 EVERY_S: Final = 60.0

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ipvsctl.cli import allocator
 from ipvsctl.controller.observers import AuditDone, Nobody
 
 _THRESHOLDS: Final = (10_000, 200, 100)
@@ -72,3 +73,5 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()
+    # What the first state came in, and was imposed with, is not needed again.
+    allocator.give_back()

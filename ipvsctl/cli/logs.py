@@ -2,11 +2,13 @@
 
 import logging
 import sys
-
-import structlog
-from structlog.typing import EventDict, Processor
+from typing import TYPE_CHECKING
 
 from ipvsctl.cli.options import LogFormat
+from ipvsctl.libraries.log import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
 
 
 def configure_logs(form: LogFormat, *, verbose: int) -> None:
@@ -40,7 +42,7 @@ def configure_logs(form: LogFormat, *, verbose: int) -> None:
     )
 
 
-def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+def _in_order(_logger: object, _method: str, event: "EventDict") -> "EventDict":
     """The keys that every event has come first."""
     first = ("timestamp", "level", "event")
     return {**{name: event[name] for name in first}, **event}

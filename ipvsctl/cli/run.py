@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiohttp
-import structlog
 
 from ipvsctl import __version__
-from ipvsctl.cli import interpreter
+from ipvsctl.cli import allocator, interpreter
 from ipvsctl.cli.control_answers import ControlAnswers
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.event_loop import LoopMishaps, started_threads
@@ -39,6 +38,7 @@ from ipvsctl.controller.tunnel_offers import Announcer, TunnelOffers
 from ipvsctl.controller.unread_parts import UnreadParts
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Kernel
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import IpvsctlError
 from ipvsctl.plan.report.findings import Finding, Severity
@@ -220,6 +220,7 @@ def run(
     Raises:
         IpvsctlError: it cannot start, or not go on.
     """
+    allocator.share_one_arena()
     with (
         interpreter.held_back(),
         interpreter.frequent_switches(),

@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
-import structlog
-
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.kernel.notices import Notices
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.glance import Notice, NoticeKind
 from ipvsctl.plan.diff.ops import Report

@@ -13,12 +13,12 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
-import structlog
 
 from ipvsctl.controller.observers import AuditDone, SyncDone
 from ipvsctl.controller.refused_settings import to_try_again
 from ipvsctl.controller.repeats import Repeats
 from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.history import Entry, History, What
 from ipvsctl.model.ipvs import VirtualServerKey

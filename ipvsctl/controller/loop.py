@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-import structlog
 from tenacity import (
     AsyncRetrying,
     retry_if_result,
@@ -35,6 +34,7 @@ from ipvsctl.controller.refused_settings import to_try_again
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.teller import Teller
 from ipvsctl.controller.worker import Priority, Worker
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, UnreadKernel, WireError
 from ipvsctl.model.ipvs import VirtualServerKey

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-import structlog
-
 from ipvsctl.controller.observers import Observer
 from ipvsctl.controller.problem_log import ProblemLog
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.problem import ObjectRef, Problem
 from ipvsctl.model.problem_book import (
     NotedProblems,

@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable
 
-import structlog
-
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.worker import Priority, Worker
 from ipvsctl.kernel.interface import Kernel
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, UnreadKernel, WireError
 from ipvsctl.model.host import ApiServer

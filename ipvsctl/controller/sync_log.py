@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import structlog
 
 from ipvsctl.controller.backlog import Programmed
 from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.libraries.log import structlog
 from ipvsctl.plan.diff.ops import FailedOp
 from ipvsctl.plan.diff.words import FirewallWords
 

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from ipvsctl.controller.jobs import Aftermath
 from ipvsctl.controller.observers import AuditDone, Observer, SyncDone
 from ipvsctl.controller.problem_teller import ProblemTeller
 from ipvsctl.controller.refused_settings import to_try_again
 from ipvsctl.controller.sync_log import SyncLog
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.problem_book import ProblemPart
 from ipvsctl.plan.diff.words import FirewallWords
 

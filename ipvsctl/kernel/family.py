@@ -3,11 +3,8 @@
 import errno
 from typing import Final
 
-from pyroute2.netlink import genlmsg
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic import GenericNetlinkSocket
-
 from ipvsctl.kernel.descriptors import require_free
+from ipvsctl.libraries.pyroute import GenericNetlinkSocket, NetlinkError, genlmsg
 from ipvsctl.model.errors import KernelError
 
 _MODULES: Final = {"IPVS": "ip_vs"}

@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
-import structlog
 
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.entry_groups import entries_of, grouped
 from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.netlink import NetlinkSocket, Payload
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.sets import (
     Leftover,

@@ -119,19 +119,25 @@ class IpvsTable:
         failed: dict[int, Ack] = {}
         lost: set[VirtualServerKey] = set()
         others: set[VirtualServerKey] = set()
-        for is_adding, group in groupby(enumerate(ops), _adds_virtual_server):
-            sent = tuple(group)
+        first = 0
+        for is_adding, group in groupby(ops, key=_adds_virtual_server):
+            sent: Sequence[Op] = tuple(group)
+            # There may be 100,000: none gets a number of its own to keep.
+            places: Sequence[int] = range(first, first + len(sent))
+            first += len(sent)
             if others and not is_adding:
-                failed |= {p: _ORPHANED for p, op in sent if _is_of(op, others)}
-                sent = tuple((p, op) for p, op in sent if not _is_of(op, others))
+                orphans = {p for p in places if _is_of(ops[p], others)}
+                failed |= dict.fromkeys(orphans, _ORPHANED)
+                places = [p for p in places if p not in orphans]
+                sent = [ops[p] for p in places]
             refused = self._socket.apply(
-                _REQUESTS[type(op)](self._requests, op) for _, op in sent
+                _REQUESTS[type(op)](self._requests, op) for op in sent
             )
             for number, ack in refused.items():
-                place, op = sent[number]
-                failed[place] = _ORPHANED if _has_lost(op, ack, lost) else ack
+                is_lost = _has_lost(sent[number], ack, lost)
+                failed[places[number]] = _ORPHANED if is_lost else ack
             if is_adding and refused:
-                lost |= {key for n in refused for key in _added(sent[n][1])}
+                lost |= {key for n in refused for key in _added(sent[n])}
                 others |= _others(sent, refused)
         return [failed_op(ops[place], ack) for place, ack in sorted(failed.items())]
 
@@ -271,20 +277,18 @@ class IpvsTable:
 _ORPHANED: Final = Ack(errno.ESRCH, "its virtual server was refused")
 
 
-def _adds_virtual_server(numbered: tuple[int, Op]) -> bool:
-    return isinstance(numbered[1], AddVirtualServer)
+def _adds_virtual_server(op: Op) -> bool:
+    return isinstance(op, AddVirtualServer)
 
 
 def _added(op: Op) -> tuple[VirtualServerKey, ...]:
     return (op.server.key,) if isinstance(op, AddVirtualServer) else ()
 
 
-def _others(
-    sent: Sequence[tuple[int, Op]], refused: Mapping[int, Ack]
-) -> set[VirtualServerKey]:
+def _others(sent: Sequence[Op], refused: Mapping[int, Ack]) -> set[VirtualServerKey]:
     """Those that are there, and that these ops have not added."""
     there, added = set[VirtualServerKey](), set[VirtualServerKey]()
-    for number, (_, op) in enumerate(sent):
+    for number, op in enumerate(sent):
         ack = refused.get(number)
         if ack is None:
             added.update(_added(op))

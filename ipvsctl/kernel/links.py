@@ -13,13 +13,11 @@ from ipaddress import IPv6Address
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.descriptors import require_free
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.socket import CLOSED
+from ipvsctl.libraries.pyroute import IPRoute, NetlinkError
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.steps import Step, Steps

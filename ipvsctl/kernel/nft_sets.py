@@ -8,13 +8,12 @@ from functools import cache, partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
-import structlog
-
 from ipvsctl.kernel.applier import failed_op
 from ipvsctl.kernel.entry_groups import entries_of, grouped
 from ipvsctl.kernel.firewall import SetListing
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.transaction import TRANSACTION_BYTES, TransactionSocket
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.sets import (

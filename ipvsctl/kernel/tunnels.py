@@ -11,12 +11,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ipvsctl.kernel.family import generic_family_id
 from ipvsctl.kernel.links import IFF_UP, Links, link_kind
 from ipvsctl.kernel.modules import load_modules
 from ipvsctl.kernel.netlink import NetlinkSocket
+from ipvsctl.libraries.pyroute import NetlinkError
 from ipvsctl.model.errors import KernelError, NotFound, describe_errno
 from ipvsctl.model.net import IPAddress, IPFamily, family_of, parse_address
 from ipvsctl.model.tunnel import TUNNEL_LINK_ADDRESS, TUNNEL_LINKS, TunnelEnd

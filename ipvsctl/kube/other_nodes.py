@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
-import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from ipvsctl.cluster.events import Upserted
@@ -19,6 +18,7 @@ from ipvsctl.kube.list_watch import ListWatch
 from ipvsctl.kube.reflector import Pacing, Put, Sleep
 from ipvsctl.kube.resources import Resource, other_nodes, own_node
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 
 PERIOD_S: Final = 300.0

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-import structlog
 
 from ipvsctl.kube.api_messages import meta_of, page_of
 from ipvsctl.kube.budget import Budget
 from ipvsctl.kube.event_body import API_VERSIONS, event_namespace, event_of
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
-import structlog
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -23,6 +22,7 @@ from ipvsctl.kube.health import HealthRecord
 from ipvsctl.kube.list_watch import Listed, ListWatch, Told
 from ipvsctl.kube.resources import Resource
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 from ipvsctl.model.watch_health import WatchHealth
 

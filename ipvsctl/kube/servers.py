@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-import structlog
-
 from ipvsctl.cluster.events import ApiServersFound
 from ipvsctl.kube.reflector import Put, Sleep
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import ApiServer
 from ipvsctl.model.net import IPAddress, parse_address

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Final
 
 import msgspec
-import structlog
 
 from ipvsctl.cluster.events import Event, Synced, Upserted
 from ipvsctl.kube.other_nodes import OtherNodes
@@ -21,6 +20,7 @@ from ipvsctl.kube.resources import (
 )
 from ipvsctl.kube.servers import Servers
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.objects import TunnelOffer
 from ipvsctl.model.watch_health import WatchHealth
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from ipvsctl.cluster.objects.leases import ADDRESSES, PORT, SENDS, TUNNEL_LABEL
@@ -19,6 +18,7 @@ from ipvsctl.kube.api_messages import Meta, meta_of, page_of
 from ipvsctl.kube.reflector import Pacing, Sleep
 from ipvsctl.kube.resources import TUNNEL_LEASES, TUNNEL_NAMESPACE, own_node
 from ipvsctl.kube.transport import Api
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.tunnel import TunnelEnd

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-import structlog
+from ipvsctl.libraries.log import structlog
 
 EVERY_S: Final = 60.0
 """Least time between two lines about one server."""

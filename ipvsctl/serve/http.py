@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from aiohttp import web
 from tenacity import (
     AsyncRetrying,
@@ -17,6 +16,7 @@ from tenacity import (
     wait_random,
 )
 
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import Listener
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.serve.admission import PORT_RATE, Rate

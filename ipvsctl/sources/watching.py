@@ -7,8 +7,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-import structlog
 from watchfiles import Change, awatch
+
+from ipvsctl.libraries.log import structlog
 
 # Files are looked at this often without being told: network file systems, and links to
 # files in other directories, tell nothing.

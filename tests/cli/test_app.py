@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from ipvsctl import __version__
-from ipvsctl.cli.app import app
+from ipvsctl.cli.app import MODULES, app
 from ipvsctl.cli.environment import (
     Environment,
     effective_capabilities,
@@ -63,9 +63,21 @@ def test_every_command_is_listed(invoke: Invoke) -> None:
     assert {*COMMANDS} <= {*shown}
 
 
-@pytest.mark.parametrize("words", [["version"], ["status", "--help"], ["--help"]])
-def test_starting_imports_nothing_heavy(words: list[str]) -> None:
-    """Commands that do little start in little time: no heavy library is imported."""
+def test_each_command_is_where_it_is_looked_for() -> None:
+    """It is made of the function of its name, in that module."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name, module in MODULES.items():
+        command = group.commands[name]
+        assert command is group.commands[name]
+        assert command.name == name
+        assert command.callback is not None
+        assert command.callback.__module__ == f"ipvsctl.cli.commands.{module}"
+    assert "no-such-command" not in group.commands
+
+
+def _loaded(*words: str) -> set[str]:
+    """The modules that a command line has loaded when it ends."""
     code = (
         "import sys\n"
         f"sys.argv = ['ipvsctl', *{words!r}]\n"
@@ -74,12 +86,55 @@ def test_starting_imports_nothing_heavy(words: list[str]) -> None:
         "    main()\n"
         "except SystemExit:\n"
         "    pass\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+        "print(*sys.modules, file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stderr == "[]\n"
+    assert done.stdout
+    return {*done.stderr.split()}
+
+
+@pytest.mark.parametrize("words", [["version"], ["status", "--help"], ["--help"]])
+def test_starting_imports_nothing_heavy(words: list[str]) -> None:
+    """Commands that do little start in little time: no heavy library is imported."""
+    assert not {*HEAVY} & _loaded(*words)
+
+
+def test_a_command_does_not_import_the_others() -> None:
+    """Nor does its help."""
+    loaded = _loaded("status", "--help")
+    place = "ipvsctl.cli.commands."
+    ours = {name.removeprefix(place) for name in loaded if name.startswith(place)}
+    assert ours == {"root", "looking"}
+
+
+def test_a_command_that_does_something_imports_no_pydantic(manifests: Path) -> None:
+    """Whatever is given with it."""
+    given = ("--manifests", str(manifests), "--node-name", "node-0", "-o", "ipvsadm")
+    loaded = _loaded("render", *given)
+    assert "msgspec" in loaded
+    assert "pydantic" not in loaded
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_the_version_needs_no_command_line(word: str) -> None:
+    """It is printed by a few modules of Python's own."""
+    loaded = _loaded(word)
+    assert not {"typer", "typing", "ipvsctl.cli.app"} & loaded
+    assert len(loaded) < 60
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_a_version_that_cannot_be_printed_is_an_error(word: str) -> None:
+    """As what any other command prints."""
+    command = [sys.executable, "-m", "ipvsctl", word]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert printed.stdout == f"ipvsctl {__version__}\n"
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode != 0
+    assert b"No space left" in done.stderr
 
 
 def test_a_wrong_option_is_a_usage_error(invoke: Invoke) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import STATUSES, app
+from ipvsctl.cli.commands.root import STATUSES, registered
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.name_options import OnlyArgument
 from ipvsctl.cli.node_command import NodeInputs, node_command
@@ -22,7 +22,7 @@ from ipvsctl.cli.options import (
 )
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl run                                      in a pod with hostNetwork
@@ -65,7 +65,7 @@ def run(
     )
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl apply --manifests cluster.yaml
@@ -96,7 +96,7 @@ def apply(
     return ExitStatus.OK
 
 
-@app.command(
+@registered(
     epilog="""\b
 Examples:
   ipvsctl diff                            what the daemon is about to change
@@ -136,7 +136,7 @@ def diff(
     return sync.print_diff(answer, output)
 
 
-@app.command(
+@registered(
     epilog=f"""Removed are virtual servers with an entry in a set of ours, the sets,
 the rules and chains, of both firewalls, and the VIP link. What belongs to others stays,
 and sysctls do.

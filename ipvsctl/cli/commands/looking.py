@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import app
+from ipvsctl.cli.commands.root import registered
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.name_options import NamespaceOption, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
@@ -22,7 +22,7 @@ from ipvsctl.cli.options import (
 )
 
 
-@app.command(
+@registered(
     epilog="""\b
 Examples:
   ipvsctl status
@@ -98,7 +98,7 @@ def status(  # noqa: PLR0913  # one for each option
     return max(exit_status, ExitStatus.DIFFERENT) if found.not_there else exit_status
 
 
-@app.command(
+@registered(
     epilog="""\b
 Examples:
   ipvsctl check                            the node as it is

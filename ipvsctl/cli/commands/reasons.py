@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import STATUSES, app
+from ipvsctl.cli.commands.root import STATUSES, registered
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.name_options import HomeOption, OnlyArgument, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
@@ -20,7 +20,7 @@ from ipvsctl.cli.options import (
 )
 
 
-@app.command(
+@registered(
     epilog="""\b
 Examples:
   ipvsctl explain default/web
@@ -106,7 +106,7 @@ def explain(
     return command.print_explanation(found, output)
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl events

@@ -1,54 +1,48 @@
-# ruff: noqa: PLC0415
-# PLC0415: a command imports what it is made of when it runs, so that the others, and
-# every --help, start at once.
-"""What all commands are commands of."""
+"""What all commands have, and how each is found when it is named."""
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import typer
+import typer.main
+from typer.core import TyperCommand
+
+from ipvsctl.cli.plain_values import PlainCommand
 
 STATUSES: Final = "Exit status: 0 ok, 2 error."
 """Of a command that says no more with it."""
 
-_NO_FLAGS: Final = dict.fromkeys(
-    ("help", "install_completion", "show_completion"), False
-)
+NO_MARKUP: Final = None
+"""No rich markup: importing it costs more than most commands."""
 
-# No rich markup: importing it costs more than most commands.
-app = typer.Typer(
-    name="ipvsctl",
-    help="The Kubernetes service proxy for clusters that run on IPVS.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        # A flag that is not given is None to typer, which then imports pydantic to
-        # make it a boolean: half of the time that --help or `version` take.
-        "default_map": {**_NO_FLAGS, "is_version": False, "version": _NO_FLAGS},
-    },
-)
+_alone: Final[dict[str, typer.Typer]] = {}
+"""Each command, as the only one of a command line."""
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 
-def _print_version(is_asked: bool) -> None:  # noqa: FBT001  # typer's
-    if is_asked:
-        from ipvsctl import __version__
+def registered(*, epilog: str) -> Callable[[Function], Function]:
+    """Make a command of a function, of its name.
 
-        typer.echo(f"ipvsctl {__version__}")
-        raise typer.Exit
+    Args:
+        epilog: the end of its help.
+    """
+
+    def keep(function: Function) -> Function:
+        alone = typer.Typer(add_completion=False, rich_markup_mode=NO_MARKUP)
+        alone.command(cls=PlainCommand, epilog=epilog)(function)
+        _alone[function.__name__] = alone
+        return function
+
+    return keep
 
 
-@app.callback()
-def _main(
-    *,
-    is_version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            help="Print the version and exit.",
-        ),
-    ] = False,
-) -> None:
-    del is_version
+def made(name: str) -> TyperCommand:
+    """The command of a function that has been imported.
+
+    Typer reads the function's parameters for it, which takes as long as importing it.
+    """
+    found = typer.main.get_command(_alone[name])
+    if not isinstance(found, TyperCommand):
+        raise TypeError(found)
+    return found

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import STATUSES, app
+from ipvsctl.cli.commands.root import STATUSES, registered
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.name_options import HomeOption, NamespaceOption, complete_service
 from ipvsctl.cli.node_command import NodeInputs, node_command
@@ -22,7 +22,7 @@ from ipvsctl.model.count_by import By
 from ipvsctl.model.rate_kind import RateKind
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl conns --draining --by client
@@ -86,7 +86,7 @@ def conns(
     return exit_status
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl top

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipvsctl.cli.commands.root import STATUSES, app
+from ipvsctl.cli.commands.root import STATUSES, registered
 from ipvsctl.cli.errors import ExitStatus
 from ipvsctl.cli.node_command import NodeInputs, node_command
 from ipvsctl.cli.options import (
@@ -16,7 +16,7 @@ from ipvsctl.cli.options import (
 )
 
 
-@app.command(
+@registered(
     epilog=f"""\b
 Examples:
   ipvsctl render --manifests cluster.yaml --node-name node-0 -o ipvsadm
@@ -58,7 +58,7 @@ def render(
     return inputs.status_for(store)
 
 
-@app.command(epilog=STATUSES)
+@registered(epilog=STATUSES)
 def version() -> None:
     """Print the version."""
     from ipvsctl import __version__
