@@ -21,15 +21,24 @@ from ipvsctl.model.ipvs import (
 from ipvsctl.model.net import IPFamily
 from ipvsctl.wire.ipvs.dest_entries import (
     IP_VS_SO_GET_DESTS,
+    IP_VS_SO_GET_SERVICE,
+    IP_VS_SO_GET_SERVICES,
     RealServersWithCounts,
+    count_dests,
     dests_question,
     read_entries,
     same_entries,
+    service_name,
+    service_question,
+    services_question,
 )
 
 _IP_VS_SO_GET_INFO: Final = 1153
 _GETINFO: Final = Struct("=III")
 """struct ip_vs_getinfo: version, size of the table of connections, virtual servers."""
+
+_MORE: Final = 64
+"""Virtual servers that may come between counting and listing them."""
 
 _FEW: Final = 64
 """Room that costs next to nothing: some 6 kB."""
@@ -67,19 +76,40 @@ class IpvsOptions:
         count: int = _GETINFO.unpack(answer)[2]
         return count
 
+    def count_dests(self) -> Mapping[bytes, int]:
+        """How many real servers each IPv4 virtual server has, by its `service_name`.
+
+        Empty if that is not to be had in this way.
+        """
+        try:
+            room = self.count() + _MORE
+        except KernelError:
+            return {}
+        answer = self._ask(IP_VS_SO_GET_SERVICES, services_question(room))
+        return {} if answer is None else count_dests(answer)
+
     def same_dests(
         self,
         key: VirtualServerKey,
         expected: Mapping[RealServerKey, RealServer],
+        counts: Mapping[bytes, int],
     ) -> Mapping[RealServerKey, RealServerStats] | None:
         """Whether a virtual server has exactly these real servers.
+
+        Args:
+            key: of the virtual server.
+            expected: what is looked for.
+            counts: see `count_dests`.
 
         Returns:
             The counters of those that have connections; None if they are not the same,
             or if that is not to be had in this way.
         """
+        count = len(expected)
+        if key.family is not IPFamily.IPV4 or counts.get(service_name(key)) != count:
+            return None
         # One more would be seen.
-        answer = self._ask(key, len(expected) + 1)
+        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, count + 1))
         return None if answer is None else same_entries(answer, expected)
 
     def read_dests(self, key: VirtualServerKey) -> RealServersWithCounts | None:
@@ -89,28 +119,32 @@ class IpvsOptions:
             These, and the counters of those that have connections; None if they are
             not to be had in this way.
         """
-        answer = self._ask(key, _FEW)
-        return None if answer is None else read_entries(answer)
-
-    def _ask(self, key: VirtualServerKey, room: int) -> bytearray | None:
-        """The kernel's answer; None if it has none in this way."""
         if key.family is not IPFamily.IPV4:
             return None
-        buffer = dests_question(key, room)
+        about = self._ask(IP_VS_SO_GET_SERVICE, service_question(key))
+        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, _FEW))
+        found = None if about is None or answer is None else read_entries(answer)
+        if found is None or about is None:
+            return None
+        (count,) = count_dests(about).values()
+        return found if len(found[0]) == count else None
+
+    def _ask(self, option: int, buffer: bytearray) -> bytearray | None:
+        """The kernel's answer; None if it has none in this way."""
         try:
-            self._fill(buffer)
+            self._fill(option, buffer)
         except OSError as error:
             if error.errno in CLOSED:
                 self._lose(error)
             return None
         return buffer
 
-    def _fill(self, buffer: bytearray) -> None:
+    def _fill(self, option: int, buffer: bytearray) -> None:
         size = len(buffer)
         code = _libc.getsockopt(
             self._open().fileno(),
             socket.IPPROTO_IP,
-            IP_VS_SO_GET_DESTS,
+            option,
             (ctypes.c_char * size).from_buffer(buffer),
             ctypes.byref(ctypes.c_uint(size)),
         )

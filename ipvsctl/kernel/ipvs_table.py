@@ -89,6 +89,21 @@ class IpvsListing(NamedTuple):
     connections: dict[VirtualServerKey, Mapping[RealServerKey, RealServerStats]]
 
 
+class _Likely(NamedTuple):
+    """What is looked for first.
+
+    Attributes:
+        real_servers: of each virtual server.
+        counts: how many there are, see `IpvsOptions`.
+    """
+
+    real_servers: _Known
+    counts: Mapping[bytes, int]
+
+
+_NOTHING_LIKELY: Final = _Likely(EMPTY, EMPTY)
+
+
 class IpvsTable:
     """The IPVS table of the caller's network namespace.
 
@@ -164,10 +179,11 @@ class IpvsTable:
             missed = (key for key in likely.virtual_servers if key not in found)
             listed += self._list_some(islice(missed, _MOST_MISSED))
         listing = IpvsListing({}, {}, {}, {})
+        likely_here = _Likely(likely.real_servers, self._options.count_dests())
         for place, (virtual_server, traffic) in enumerate(listed):
             if place % _STEP == 0:
                 yield Step.EXCLUSIVE
-            self._add(listing, virtual_server, traffic, likely.real_servers)
+            self._add(listing, virtual_server, traffic, likely_here)
         return listing
 
     def _list_in_steps(
@@ -193,7 +209,7 @@ class IpvsTable:
         """The virtual servers of these keys that are there, likewise."""
         listing = IpvsListing({}, {}, {}, {})
         for virtual_server, traffic in self._list_some(keys):
-            self._add(listing, virtual_server, traffic, EMPTY)
+            self._add(listing, virtual_server, traffic, _NOTHING_LIKELY)
         return listing
 
     def _list_some(
@@ -246,18 +262,18 @@ class IpvsTable:
         listing: IpvsListing,
         virtual_server: VirtualServer,
         traffic: TrafficStats,
-        likely: _Known,
+        likely: "_Likely",
     ) -> None:
         """Put a virtual server into a listing, with its real servers."""
         key = virtual_server.key
         listing.virtual_servers[key] = virtual_server
         listing.traffic[key] = traffic
-        expected = likely.get(key)
+        expected = likely.real_servers.get(key)
         if expected is None:
             expected = EMPTY
             read = self._options.read_dests(key)
         else:
-            stats = self._options.same_dests(key, expected)
+            stats = self._options.same_dests(key, expected, likely.counts)
             read = None if stats is None else (expected, stats)
         if read is not None:
             listing.real_servers[key], listing.connections[key] = read

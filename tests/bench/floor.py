@@ -25,7 +25,7 @@ _DONE_BEGINS = struct.pack("=IH", 20, MessageType.DONE)
 class Sent(NamedTuple):
     """One `send`: which socket, what, and how many messages end its answers.
 
-    Without a protocol it is a socket option of IPVS that was asked for.
+    Without a protocol it is a socket option of IPVS, with its number in place of that.
     """
 
     protocol: NetlinkProtocol | None
@@ -39,9 +39,9 @@ def recording() -> Iterator[list[Sent]]:
     sent: list[Sent] = []
     fill = IpvsOptions._fill
 
-    def ask(options: IpvsOptions, buffer: bytearray) -> None:
-        sent.append(Sent(None, bytes(buffer), 0))
-        fill(options, buffer)
+    def ask(options: IpvsOptions, option: int, buffer: bytearray) -> None:
+        sent.append(Sent(None, bytes(buffer), option))
+        fill(options, option, buffer)
 
     class Recorder:
         """An endpoint that keeps a copy of what is sent."""
@@ -87,7 +87,7 @@ def replay(sent: Iterable[Sent]) -> float:
     for protocol, data, answers in sent:
         if protocol is None:
             with contextlib.suppress(OSError):
-                options._fill(bytearray(data))
+                options._fill(answers, bytearray(data))
             continue
         sock = sockets[protocol]
         sock.send(data)

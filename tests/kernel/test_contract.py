@@ -323,7 +323,10 @@ def test_partial_reads(kernel: Kernel) -> None:
     observed = kernel.observe_virtual_servers([KEY, FWMARK_KEY])
     assert dict(observed.state.virtual_servers) == {KEY: SERVER}
     assert observed.state.real_servers == {KEY: {REAL.key: REAL}}
-    assert observed.connections == {KEY: {REAL.key: RealServerStats()}}
+    assert observed.connections.keys() == {KEY}
+    # One without connections may be absent.
+    none = RealServerStats()
+    assert observed.connections[KEY].get(REAL.key, none) == none
     assert dict(observed.traffic) == {KEY: TrafficStats()}
     assert not observed.state.sysctls
 

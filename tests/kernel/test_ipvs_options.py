@@ -1,7 +1,7 @@
 """What IPVS says by socket options is what it says over netlink."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from ipaddress import ip_interface
 from typing import Final
@@ -24,6 +24,7 @@ from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import AddRealServer, AddVirtualServer, UpdateRealServer
+from ipvsctl.wire.ipvs.dest_entries import service_name
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Servers, connect
@@ -72,6 +73,15 @@ def add(table: IpvsTable, key: VirtualServerKey, *servers: RealServer) -> None:
     assert table.run([AddRealServer(key, each) for each in servers]) == []
 
 
+def same(
+    options: IpvsOptions,
+    key: VirtualServerKey,
+    expected: Mapping[RealServerKey, RealServer],
+) -> Mapping[RealServerKey, RealServerStats] | None:
+    """Whether these are the virtual server's, as of now."""
+    return options.same_dests(key, expected, options.count_dests())
+
+
 def held(table: IpvsTable, key: VirtualServerKey) -> dict[RealServerKey, RealServer]:
     """The real servers as netlink tells them."""
     return dict(finish(table.read_in_steps(NodeState())).real_servers[key])
@@ -86,23 +96,23 @@ def test_the_same(
     add(table, key, *map(real_server, range(1, count + 1)))
     expected = held(table, key)
     assert len(expected) == count
-    assert options.same_dests(key, expected) == {}
+    assert same(options, key, expected) == {}
     more = real_server(200)
-    assert options.same_dests(key, {**expected, more.key: more}) is None
+    assert same(options, key, {**expected, more.key: more}) is None
     for gone, server in expected.items():
         less = {k: s for k, s in expected.items() if k != gone}
-        assert options.same_dests(key, less) is None
-        assert options.same_dests(key, {**less, more.key: more}) is None
+        assert same(options, key, less) is None
+        assert same(options, key, {**less, more.key: more}) is None
         for field in ("weight", "upper_threshold", "lower_threshold"):
             value = getattr(server, field) + 1
             other = msgspec.structs.replace(server, **{field: value})
-            assert options.same_dests(key, {**expected, gone: other}) is None
+            assert same(options, key, {**expected, gone: other}) is None
     if expected:
         first = next(iter(expected.values()))
         lighter = msgspec.structs.replace(first, weight=0)
         assert table.run([UpdateRealServer(key, lighter)]) == []
-        assert options.same_dests(key, expected) is None
-        assert options.same_dests(key, {**expected, first.key: lighter}) == {}
+        assert same(options, key, expected) is None
+        assert same(options, key, {**expected, first.key: lighter}) == {}
 
 
 @pytest.mark.parametrize(
@@ -120,9 +130,9 @@ def test_other_ways_are_never_the_same(
     """Not even to themselves, as it does not tell all of them: netlink is asked."""
     key = KEYS[1]
     add(table, key, other)
-    assert options.same_dests(key, {other.key: other}) is None
+    assert same(options, key, {other.key: other}) is None
     plain = real_server(1)
-    assert options.same_dests(key, {plain.key: plain}) is None
+    assert same(options, key, {plain.key: plain}) is None
     listed = finish(
         table.read_in_steps(
             NodeState(real_servers={key: {other.key: other}}, virtual_servers={})
@@ -137,7 +147,7 @@ def test_a_real_server_of_this_host(table: IpvsTable, options: IpvsOptions) -> N
     local = RealServer(key=RealServerKey(parse_address("10.0.0.10"), 80))
     add(table, key, local)
     expected = held(table, key)
-    found = options.same_dests(key, expected)
+    found = same(options, key, expected)
     assert found is None or found == {}
     is_masqueraded = expected[local.key].forwarding is ForwardingMethod.MASQUERADE
     assert (found == {}) == is_masqueraded
@@ -145,7 +155,7 @@ def test_a_real_server_of_this_host(table: IpvsTable, options: IpvsOptions) -> N
 
 def test_what_is_not_there(table: IpvsTable, options: IpvsOptions) -> None:
     """No virtual server, and IPv6, of which the option knows nothing."""
-    assert options.same_dests(KEYS[0], {}) is None
+    assert same(options, KEYS[0], {}) is None
     key = VirtualServerKey(
         family=IPFamily.IPV6,
         protocol=Protocol.TCP,
@@ -154,7 +164,7 @@ def test_what_is_not_there(table: IpvsTable, options: IpvsOptions) -> None:
     )
     server = VirtualServer(key=key, scheduler="rr", netmask_bits=128)
     assert table.run([AddVirtualServer(server)]) == []
-    assert options.same_dests(key, {}) is None
+    assert same(options, key, {}) is None
 
 
 def test_connections_are_counted(cluster: Cluster, servers: Servers) -> None:
@@ -174,13 +184,44 @@ def test_connections_are_counted(cluster: Cluster, servers: Servers) -> None:
         node.netns.sysctl("net/ipv4/vs/conntrack", "1")
         add(table, key, busy, idle)
         expected = held(table, key)
-        assert options.same_dests(key, expected) == {}
+        assert same(options, key, expected) == {}
         with connect(cluster.client.netns, node.ipv4, 80) as held_open:
             assert held_open.ask().server == "pod-0-0"
-            told = options.same_dests(key, expected)
+            told = same(options, key, expected)
             assert told == {busy.key: RealServerStats(active=1)}
             listing = finish(table.read_in_steps(NodeState()))
             assert listing.connections[key][busy.key] == told[busy.key]
             heavier = msgspec.structs.replace(busy, weight=2)
             other = {**expected, busy.key: heavier}
-            assert options.same_dests(key, other) is None
+            assert same(options, key, other) is None
+
+
+def test_a_real_server_of_the_other_family_is_seen(
+    table: IpvsTable, options: IpvsOptions
+) -> None:
+    """The option passes over it, and the number says so."""
+    key = KEYS[0]
+    usual = real_server(1)
+    add(table, key, usual)
+    expected = {usual.key: usual}
+    assert same(options, key, expected) == {}
+    assert options.read_dests(key) == (expected, {})
+    other = RealServer(
+        key=RealServerKey(parse_address("fd00::5"), 1),
+        forwarding=ForwardingMethod.TUNNEL,
+    )
+    assert table.run([AddRealServer(key, other)]) == []
+    assert same(options, key, expected) is None
+    assert options.read_dests(key) is None
+    likely = NodeState(real_servers={key: expected})
+    every = {**expected, other.key: other}
+    assert finish(table.read_in_steps(likely)).real_servers[key] == every
+    assert table.read_some([key]).real_servers[key] == every
+
+
+def test_many(table: IpvsTable, options: IpvsOptions) -> None:
+    """More than there is room for at first are read over netlink."""
+    add(table, KEYS[0], *map(real_server, range(1, 101)))
+    assert options.read_dests(KEYS[0]) is None
+    assert len(table.read_some([KEYS[0]]).real_servers[KEYS[0]]) == 100
+    assert options.count_dests()[service_name(KEYS[0])] == 100

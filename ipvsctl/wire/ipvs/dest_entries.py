@@ -1,14 +1,17 @@
-"""Real servers as the socket option of ipvsadm's first years lists them, IPv4 only.
+"""Real servers as the socket options of ipvsadm's first years list them, IPv4 only.
 
 A dump over netlink takes three calls and three times the bytes. This one takes one call
 under one lock, so what it lists was there at one moment. It does not tell what packets
-in a tunnel are wrapped in, so it is believed of masqueraded real servers alone.
+in a tunnel are wrapped in, so it is believed of masqueraded real servers alone. And it
+passes over those of another family, which only tunnels lead to: so how many a virtual
+server has is to be asked as well.
 
     ip_vs_get_dests | ip_vs_dest_entry ...
 
 Entries beyond the last real server stay as they were sent: with zeros, which no real
 server has for its address.
-Source: uapi/linux/ip_vs.h; ip_vs_ctl.c (`__ip_vs_get_dest_entries`).
+Source: uapi/linux/ip_vs.h; ip_vs_ctl.c (`__ip_vs_get_dest_entries`,
+`__ip_vs_get_service_entries`).
 """
 
 import sys
@@ -24,15 +27,29 @@ from ipvsctl.model.ipvs import (
     RealServerStats,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.state import EMPTY
 from ipvsctl.wire.netlink.addresses import unpack_address
 
-IP_VS_SO_GET_DESTS: Final = 64 + 1024 + 64 + 4
+_BASE: Final = 64 + 1024 + 64
+IP_VS_SO_GET_SERVICES: Final = _BASE + 2
+IP_VS_SO_GET_SERVICE: Final = _BASE + 3
+IP_VS_SO_GET_DESTS: Final = _BASE + 4
 
 _HEAD: Final = Struct("=Hxx4s2sxxII4x")
 """Protocol, address, port, fwmark, room for entries; then up to the entries, which have
 64-bit counters and are aligned for them."""
+
+_ROOM: Final = Struct("=I")
+
+_NAME: Final = Struct("=Hxx4s2sxxI")
+"""The same without the room: how a virtual server is called, also in a list of them."""
+
+_LIST: Final = Struct("=I4x")
+"""Room for entries; then up to the entries."""
+
+_SERVICE: Final = Struct(f"={_NAME.size}s28xI56x")
+"""The name, what else a virtual server has, how many real servers, traffic."""
 
 _METHOD: Final = "B3x" if sys.byteorder == "little" else "3xB"
 """The lowest byte of the flags: the method, which is 0 for a real server that is
@@ -63,17 +80,49 @@ def dests_question(key: VirtualServerKey, room: int) -> bytearray:
         room: how many real servers there is room for.
     """
     buffer = bytearray(_HEAD.size + room * _ENTRY.size)
+    _ROOM.pack_into(buffer, _NAME.size, room)
+    buffer[: _NAME.size] = service_name(key)
+    return buffer
+
+
+def service_name(key: VirtualServerKey) -> bytes:
+    """How an IPv4 virtual server is called here."""
     address = key.address
-    _HEAD.pack_into(
-        buffer,
-        0,
-        0 if key.protocol is None else key.protocol,
+    return _NAME.pack(
+        # That of a fwmark is TCP, whatever its packets are (ip_vs_genl_parse_service).
+        Protocol.TCP if key.protocol is None else key.protocol,
         _NO_ADDRESS if address is None else address.packed,
         key.port.to_bytes(2, "big"),
         key.fwmark,
-        room,
     )
+
+
+def service_question(key: VirtualServerKey) -> bytearray:
+    """What to give to the kernel to be told of one virtual server."""
+    buffer = bytearray(_SERVICE.size)
+    buffer[: _NAME.size] = service_name(key)
     return buffer
+
+
+def services_question(room: int) -> bytearray:
+    """What to give to the kernel to be told of all virtual servers.
+
+    Args:
+        room: for how many; an answer has no more.
+    """
+    buffer = bytearray(_LIST.size + room * _SERVICE.size)
+    _LIST.pack_into(buffer, 0, room)
+    return buffer
+
+
+def count_dests(answer: bytearray) -> dict[bytes, int]:
+    """How many real servers there are, by the name of the virtual server.
+
+    Args:
+        answer: about one virtual server or all.
+    """
+    start = len(answer) % _SERVICE.size
+    return dict(_SERVICE.iter_unpack(memoryview(answer)[start:]))
 
 
 def same_entries(

@@ -14,7 +14,14 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
-from ipvsctl.wire.ipvs.dest_entries import dests_question, same_entries
+from ipvsctl.wire.ipvs.dest_entries import (
+    count_dests,
+    dests_question,
+    same_entries,
+    service_name,
+    service_question,
+    services_question,
+)
 
 ENTRY: Final = bytes.fromhex("ac1000281f9000000001000001" + "00" * 83)
 """172.16.0.40:8080 with weight 1, as Linux 6.1 and 6.12 tell it on a little-endian
@@ -51,7 +58,21 @@ def test_the_question() -> None:
     head = pack("=HH4s2sHII", 17, 0, KEY.address.packed, b"\0\x35", 0, 0, 3)  # type: ignore[union-attr]  # it has one
     assert question == head + bytes(4 + 3 * 96)
     marked = VirtualServerKey(family=IPFamily.IPV4, fwmark=7)
-    assert dests_question(marked, 0)[:20] == pack("=HH4sIII", 0, 0, bytes(4), 0, 7, 0)
+    assert dests_question(marked, 0)[:20] == pack("=HH4sIII", 6, 0, bytes(4), 0, 7, 0)
+
+
+def test_how_many() -> None:
+    """Of each virtual server, by its name; where there was more room, of none."""
+    entry = service_name(KEY) + bytes(28) + pack("=I", 3) + bytes(56)
+    assert len(entry) == 104
+    answer = services_question(2)
+    answer[8 : 8 + 104] = entry
+    assert answer[:8] == pack("=II", 2, 0)
+    assert count_dests(answer) == {service_name(KEY): 3, bytes(16): 0}
+    asked = service_question(KEY)
+    assert asked[:16] == service_name(KEY)
+    assert len(asked) == 104
+    assert count_dests(bytearray(entry)) == {service_name(KEY): 3}
 
 
 def test_the_same() -> None:
