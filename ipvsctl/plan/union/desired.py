@@ -12,17 +12,24 @@ from typing import Final
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.steps import finish, parts
-from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
+from ipvsctl.plan.service.program import (
+    LocalhostPort,
+    ServerProgram,
+    ServiceProgram,
+    SetMember,
+)
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
 from ipvsctl.plan.union.desired_copy import DesiredCopy
 from ipvsctl.plan.union.frozen import FrozenDesired
 from ipvsctl.plan.union.health_checks import HealthChecks, ServiceHealth
+from ipvsctl.plan.union.localhost_ports import LocalhostPorts
 from ipvsctl.plan.union.node import NodeProgram
 from ipvsctl.plan.union.node_part import NodePart
 from ipvsctl.plan.union.shared import Shared
@@ -56,6 +63,7 @@ class Desired:
         self._compiled_problems = NotedProblems()
         self.shared = Shared(node.families)
         self._health_checks = HealthChecks()
+        self._localhost_ports = LocalhostPorts()
         self._silent_checks = SilentChecks()
         self._servers = VirtualServers(
             node.families, node.marks, self.shared, self._silent_checks
@@ -140,6 +148,7 @@ class Desired:
         self._put_program(program.ref, program)
         self._compiled_problems.put(Kind.SERVICE, program.ref, program.problems)
         self._health_checks.put(program)
+        self._localhost_ports.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
@@ -148,6 +157,7 @@ class Desired:
     def remove_in_steps(self, ref: ObjectRef) -> Generator[None, None, None]:
         """Do `remove` in parts; see `put_in_steps`."""
         self._health_checks.remove(ref)
+        self._localhost_ports.remove(ref)
         old = self._programs.get(ref)
         self._put_program(ref, None)
         self._compiled_problems.put(Kind.SERVICE, ref, ())
@@ -197,6 +207,7 @@ class Desired:
             ),
             needs_audit=now.placement != before.placement,
             health_checks=health_checks,
+            localhost_ports=self._localhost_ports.take_change(),
             fresh=touched.fresh,
         )
 
@@ -243,6 +254,7 @@ class Desired:
             self._compiled_problems,
             *self._servers.problem_parts,
             self._health_checks.lost,
+            self._localhost_ports.lost,
             self._silent_checks.silent,
         )
 
@@ -258,6 +270,10 @@ class Desired:
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """Health-check node port -> the answer."""
         return self._health_checks.all()
+
+    def localhost_ports(self) -> Mapping[Listener, LocalhostPort]:
+        """Every listener on localhost, with whose it is."""
+        return self._localhost_ports.all()
 
     def urgent_addresses(self) -> frozenset[IPAddress]:
         """Addresses of the Services that must work before all others."""
