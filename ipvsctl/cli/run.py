@@ -30,6 +30,7 @@ from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.health_checks import HealthChecksObserver
 from ipvsctl.controller.history import HistoryObserver
 from ipvsctl.controller.http_routes import HttpRoutes
+from ipvsctl.controller.localhost_ports import LocalhostPortsObserver
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsObserver
 from ipvsctl.controller.observers import Observers
@@ -45,6 +46,7 @@ from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
 from ipvsctl.serve.metrics import Metrics
+from ipvsctl.serve.relay.relay import LocalhostRelay
 from ipvsctl.serve.request_metrics import request_trace
 from ipvsctl.sources.source import Source
 
@@ -91,6 +93,7 @@ class Daemon:
             config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
+        self._relay = LocalhostRelay()
         self._history = HistoryObserver(
             self._reconciler.desired,
             self._reconciler.context.name,
@@ -102,6 +105,7 @@ class Daemon:
             (
                 self._history,
                 HealthChecksObserver(self._health_checks, config),
+                LocalhostPortsObserver(self._relay),
                 self._metrics,
                 RefusedSettings(self._reconciler.context.name),
                 ConntrackRoom(self._reconciler.context.name),
@@ -159,6 +163,7 @@ class Daemon:
                 if self._recorder is not None:
                     tasks.create_task(self._recorder.run(), name="events")
         finally:
+            await self._relay.close()
             await self._health_checks.close()
 
     def _is_healthy(self) -> bool:
