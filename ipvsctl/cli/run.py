@@ -123,7 +123,14 @@ class Daemon:
             observer=self._observer,
         )
         self._answers = ControlAnswers(
-            self.loop, kernel, store, source, config, self._history, self._worker
+            self.loop,
+            kernel,
+            store,
+            source,
+            config,
+            self._history,
+            self._worker,
+            self._relay.states,
         )
         self._endpoints = HttpRoutes(
             loop=self.loop,
@@ -131,7 +138,13 @@ class Daemon:
             source=source,
             config=config,
             metrics=metrics,
-            gauges=Gauges(metrics, self.loop, self._reconciler, store),
+            gauges=Gauges(
+                metrics,
+                self.loop,
+                self._reconciler,
+                store,
+                relayed=self._relay.figures,
+            ),
         )
 
     @property

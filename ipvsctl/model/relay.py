@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServerKey
 
 
@@ -29,6 +30,10 @@ class ListenerState(msgspec.Struct, frozen=True, kw_only=True):
 
     refused: str = ""
     connections: Mapping[RealServerKey, int] = {}
+
+
+ListenerStates = Mapping[Listener, ListenerState]
+"""Every listener that there is to be, as it is now."""
 
 
 class RelayFigures(msgspec.Struct, frozen=True, kw_only=True):

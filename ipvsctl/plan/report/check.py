@@ -8,7 +8,8 @@ import msgspec
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
-from ipvsctl.model.sets import SetRole
+from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.union.node import (
     ARP_IGNORE_SYSCTL,
@@ -84,6 +85,7 @@ def check_node(
         _check_sysctls(observed.state, capabilities, config, has_daemon=has_daemon),
         *_check_arp(observed.state, desired, config),
         vips,
+        *_check_localhost(desired, config),
     )
 
 
@@ -188,6 +190,38 @@ def _check_arp(
             advice="every node answers ARP for them, where MetalLB or kube-vip wants"
             " one to: leave ipvs.strictARP unset, or set it",
         )
+
+
+def _check_localhost(state: NodeState, config: ProxyConfig) -> Iterator[Finding]:
+    """Node ports on localhost, where they are asked for."""
+    choice = config.node_port_addresses
+    if config.is_kube_proxy and choice.localhost:
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="localhost",
+            found=f"nodePortAddresses {choice}",
+            advice="node ports are on no loopback address with compatibility:"
+            " kube-proxy, as in its IPVS mode: set compatibility: none",
+        )
+    addresses = [*filter(None, map(config.localhost, sorted(IPFamily)))]
+    if not addresses:
+        return
+    left_out = {
+        (entry.protocol, entry.port)
+        for family in IPFamily
+        for entry in state.entries.get(set_key(SetRole.NODE_PORT, family), ())
+        if entry.protocol is not Protocol.TCP
+    }
+    where = " and ".join(map(str, addresses))
+    yield Finding(
+        severity=Severity.NOTE if left_out else Severity.OK,
+        subject="localhost",
+        found=f"ipvsctl run relays connections to node ports on {where}",
+        advice=f"{len(left_out):,} node ports for UDP or SCTP are not there: it relays"
+        " TCP alone"
+        if left_out
+        else "",
+    )
 
 
 def _check_vips(state: NodeState, config: ProxyConfig) -> Finding:

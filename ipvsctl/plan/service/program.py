@@ -142,6 +142,16 @@ class LocalhostPort(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     affinity_timeout_s: int | None = None
     drain_timeout_s: float = 0.0
 
+    @property
+    def way(self) -> str:
+        """The way in, in words."""
+        return f"{WayIn.NODE_PORT} on localhost"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether any endpoint gets connections."""
+        return any(server.weight for server in self.real_servers.values())
+
 
 class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Everything the kernel should hold for one Service.

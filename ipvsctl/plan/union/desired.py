@@ -5,7 +5,7 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Final
@@ -18,13 +18,8 @@ from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish, parts
-from ipvsctl.plan.service.program import (
-    LocalhostPort,
-    ServerProgram,
-    ServiceProgram,
-    SetMember,
-)
+from ipvsctl.model.steps import finish
+from ipvsctl.plan.service.program import LocalhostPort, ServerProgram, ServiceProgram
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
 from ipvsctl.plan.union.desired_copy import DesiredCopy
 from ipvsctl.plan.union.frozen import FrozenDesired
@@ -32,14 +27,11 @@ from ipvsctl.plan.union.health_checks import HealthChecks, ServiceHealth
 from ipvsctl.plan.union.localhost_ports import LocalhostPorts
 from ipvsctl.plan.union.node import NodeProgram
 from ipvsctl.plan.union.node_part import NodePart
+from ipvsctl.plan.union.program_parts import in_parts
 from ipvsctl.plan.union.shared import Shared
 from ipvsctl.plan.union.silent_checks import SilentChecks
 from ipvsctl.plan.union.urgent import URGENT_SERVICES
 from ipvsctl.plan.union.virtual_servers import VirtualServers
-
-PART: Final = 16
-"""Virtual servers, real servers and entries in a part of a large Service: less than a
-millisecond's work. A sync imposes several parts."""
 
 _COMPARED: Final = 64
 """Programs with so many virtual servers are compared before they are put."""
@@ -140,7 +132,7 @@ class Desired:
             return
         # The new one goes in first: what both have never counts as gone.
         self._node.count(program, 1)
-        yield from _in_parts(program, frozenset(), self._servers.claim, self.shared.add)
+        yield from in_parts(program, frozenset(), self._servers.claim, self.shared.add)
         if old is not None:
             # The claims to these were renewed.
             renewed = {server.server.key for server in program.servers}
@@ -309,7 +301,13 @@ class Desired:
     @contextmanager
     def copying(self) -> Iterator[DesiredCopy]:
         """Have a copy made in steps during the block, between which this changes."""
-        copy = DesiredCopy(self._programs, self._node, self._servers, self.shared)
+        copy = DesiredCopy(
+            self._programs,
+            self._node,
+            self._servers,
+            self.shared,
+            self._localhost_ports,
+        )
         self._copies.append(copy)
         try:
             yield copy
@@ -334,38 +332,5 @@ class Desired:
         self, program: ServiceProgram, *, but: AbstractSet[VirtualServerKey]
     ) -> Generator[None, None, None]:
         """Take a program out, all `but` its claims to some virtual servers."""
-        yield from _in_parts(program, but, self._servers.withdraw, self.shared.discard)
+        yield from in_parts(program, but, self._servers.withdraw, self.shared.discard)
         self._node.count(program, -1)
-
-
-def _in_parts(
-    program: ServiceProgram,
-    skipped: AbstractSet[VirtualServerKey],
-    do_server: Callable[[ServiceProgram, ServerProgram], None],
-    do_entry: Callable[[SetMember], None],
-) -> Generator[None, None, None]:
-    """Do something with each virtual server and each entry of a program.
-
-    Args:
-        program: of a Service.
-        skipped: virtual servers to leave alone.
-        do_server: what to do with a virtual server.
-        do_entry: what to do with an entry that is tied to no virtual server.
-
-    Yields:
-        After each part of `PART` things in the kernel.
-    """
-    cost = 0
-    for server in program.servers:
-        if server.server.key in skipped:
-            continue
-        do_server(program, server)
-        cost += 1 + len(server.real_servers) + len(server.entries)
-        if cost >= PART:
-            yield
-            cost = 0
-    for some in parts(program.entries, PART):
-        for member in some:
-            do_entry(member)
-        if len(some) == PART:
-            yield

@@ -6,10 +6,11 @@ from typing import Protocol
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.problem import ObjectRef
-from ipvsctl.model.state import NodeState
-from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.plan.service.program import LocalhostPort, ServerProgram, ServiceProgram
 
 
 class DesiredLookups(Protocol):
@@ -58,6 +59,7 @@ class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         served: the program of each address virtual server.
         state: the whole state.
+        localhost_ports: every listener on localhost, with whose it is.
     """
 
     programs: Mapping[ObjectRef, ServiceProgram]
@@ -65,6 +67,7 @@ class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey]
     foreign: frozenset[VirtualServerKey]
     state: NodeState
+    localhost_ports: Mapping[Listener, LocalhostPort] = EMPTY
 
     @property
     def real_servers(

@@ -139,13 +139,12 @@ class LocalhostRelay:
         except (RuntimeError, OSError) as error:
             self._refused[listener] = f"cannot relay: {error}"
             return False
-        is_wanted = any(server.weight for server in port.real_servers.values())
         known = self._sockets.get(listener)
-        if known is not None and not is_wanted:
+        if known is not None and not port.is_served:
             # Clients are refused as by a virtual server without real servers.
             thread.shut(self._sockets.pop(listener))
         opened = None
-        if known is None and is_wanted:
+        if known is None and port.is_served:
             opened = self._open(listener)
         thread.serve(listener, port, opened)
         return opened is not None
