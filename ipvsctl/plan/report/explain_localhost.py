@@ -29,10 +29,10 @@ def _listener_step(inputs: ExplainInputs, port: LocalhostPort) -> Step:
         )
     if inputs.listeners is None:
         return Step(
-            verdict=Verdict.BROKEN,
+            verdict=Verdict.UNKNOWN,
             subject=subject,
-            found="no ipvsctl run answers, and nobody else listens there for it",
-            remedy="start it",
+            found="no ipvsctl run was asked, and nobody else listens there for it",
+            remedy="ask it, without --manifests; if there is none, start it",
         )
     state = inputs.listeners.get(listener, ListenerState())
     if state.refused:

@@ -1,6 +1,7 @@
 """Node ports on localhost in a status: what the daemon serves itself."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.ipvs import RealServer
@@ -12,7 +13,7 @@ from ipvsctl.plan.report.order import real_order
 from ipvsctl.plan.report.status_why import why_no_endpoint
 from ipvsctl.plan.service.program import LocalhostPort
 
-NO_DAEMON = "nobody listens: no ipvsctl run answers"
+_UNKNOWN: Final = "not known whether it listens: no ipvsctl run was asked"
 
 
 def localhost_status(
@@ -31,11 +32,13 @@ def localhost_status(
         objects: what it was compiled from.
         node: this node.
     """
-    state = ListenerState(refused=NO_DAEMON)
-    if listeners is not None:
-        # One that the relay does not know yet is about to be opened.
-        state = listeners.get(port.listener, ListenerState())
-    why = state.refused
+    # One that the relay does not know yet is about to be opened.
+    state = (listeners or {}).get(port.listener, ListenerState())
+    why, standing = state.refused, Standing.OK
+    if listeners is None:
+        why, standing = _UNKNOWN, Standing.UNKNOWN
+    elif state.refused:
+        standing = Standing.MISSING
     if not port.is_served:
         family = family_of(port.listener.address)
         why = why_no_endpoint(port.port_name, family, port.policy, objects, node)
@@ -47,7 +50,7 @@ def localhost_status(
         port=port.listener.port,
         scheduler=port.scheduler,
         persistence_timeout_s=port.affinity_timeout_s,
-        standing=Standing.MISSING if state.refused else Standing.OK,
+        standing=standing,
         why=why,
         real_servers=tuple(_real_servers(port, state, endpoints, objects)),
     )

@@ -90,7 +90,7 @@ def test_a_service_with_all_its_ways_in() -> None:
         (
             None,
             True,
-            "no ipvsctl run answers, and nobody else listens there for it",
+            "no ipvsctl run was asked, and nobody else listens there for it",
         ),
         (
             {LISTENER: ListenerState(refused="cannot listen: Address in use")},
@@ -115,7 +115,8 @@ def test_a_listener_that_does_not_listen(
         "127.0.0.1:30080", listeners=listeners, has_endpoints=has_endpoints
     )
     (step,) = found.parts[-1].steps
-    assert (step.verdict, step.found) == (Verdict.BROKEN, expected)
+    verdict = Verdict.UNKNOWN if listeners is None else Verdict.BROKEN
+    assert (step.verdict, step.found) == (verdict, expected)
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,11 @@ def localhost_node(*addresses: str, **fields: Any) -> Node:
             Standing.MISSING,
             "cannot listen: in use",
         ),
-        (None, Standing.MISSING, "nobody listens: no ipvsctl run answers"),
+        (
+            None,
+            Standing.UNKNOWN,
+            "not known whether it listens: no ipvsctl run was asked",
+        ),
     ],
 )
 def test_a_node_port_on_localhost(
