@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from ipvsctl.model.config import Listener
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.relay import ListenerState, RelayFigures
@@ -32,7 +34,12 @@ _LEFT: Final = 512
 _OPENED_AT_ONCE: Final = 64
 """Listeners that are opened before the loop does something else: some ms."""
 
+_RETRY_S: Final = 2.0
+"""When to try again at ports in use: the daemon before this one may be about to end."""
+
 _STOP_S: Final = 0.5
+
+_log = structlog.get_logger("ipvsctl")
 
 
 class LocalhostRelay:
@@ -57,6 +64,7 @@ class LocalhostRelay:
         self._ports: dict[Listener, LocalhostPort] = {}
         self._sockets: dict[Listener, socket.socket] = {}
         self._refused: dict[Listener, str] = {}
+        self._retry: asyncio.TimerHandle | None = None
 
     def problems(self) -> tuple[Problem, ...]:
         """The Services that are not served at a listener of theirs; sorted."""
@@ -91,7 +99,8 @@ class LocalhostRelay:
         changed |= {
             listener: port
             for listener, port in ports.items()
-            if self._ports.get(listener) != port or listener in self._refused
+            if listener in self._refused
+            or ((known := self._ports.get(listener)) is not port and known != port)
         }
         await self.update(changed)
 
@@ -108,6 +117,7 @@ class LocalhostRelay:
             if opened >= _OPENED_AT_ONCE:
                 opened = 0
                 await asyncio.sleep(0)
+        self._retry_later()
 
     async def settle(self) -> None:
         """Return when the thread has done what it was told so far."""
@@ -119,6 +129,8 @@ class LocalhostRelay:
 
     async def close(self) -> None:
         """Close every listener, and reset all connections."""
+        if self._retry is not None:
+            self._retry.cancel()
         thread = self._thread
         if thread is None:
             return
@@ -148,6 +160,18 @@ class LocalhostRelay:
             opened = self._open(listener)
         thread.serve(listener, port, opened)
         return opened is not None
+
+    def _retry_later(self) -> None:
+        if self._refused and self._retry is None:
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(_RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        """Try some of those that were refused; each audit tries all."""
+        self._retry = None
+        for listener in tuple(self._refused)[:_OPENED_AT_ONCE]:
+            self._put(listener, self._ports[listener])
+        self._retry_later()
 
     def _open(self, listener: Listener) -> socket.socket | None:
         if len(self._sockets) >= _free_descriptors() // 2:
@@ -182,7 +206,9 @@ class LocalhostRelay:
             with suppress(OSError, ValueError):
                 least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, least), hard))
-        return self._start(self._most, self._most_of_one)
+        started = self._start(self._most, self._most_of_one)
+        _log.info("relay of node ports on localhost", connections=self._most)
+        return started
 
     def _set_room(self) -> None:
         """Leave descriptors for the rest of the daemon."""

@@ -1,5 +1,6 @@
 """The relay of node ports on localhost, over real connections on loopback."""
 
+import asyncio
 import os
 import socket
 import threading
@@ -13,6 +14,7 @@ from ipvsctl.model.relay import Refusal, RelayFigures
 from ipvsctl.serve.relay.relay import LocalhostRelay
 from ipvsctl.serve.relay.thread import TRIES, RelayThread
 from tests.serve.relay.world import (
+    LIMIT_S,
     Pod,
     World,
     fill,
@@ -356,6 +358,23 @@ async def test_a_port_in_use(world: World) -> None:
         {taken: port_at(taken, [pod.key]), other: port_at(other, [pod.key])}
     )
     assert world.relay.problems() == ()
+    world.pair(pod)
+
+
+async def test_a_port_that_becomes_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again before the next audit: a daemon may follow another."""
+    monkeypatch.setattr("ipvsctl.serve.relay.relay._RETRY_S", 0.05)
+    pod = world.pod()
+    where = str(world.listener.address), world.listener.port
+    with closing(socket.create_server(where)):
+        await world.serve(pod)
+        await asyncio.sleep(0.2)
+        assert world.relay.problems()
+    async with asyncio.timeout(LIMIT_S):
+        while world.relay.problems():  # noqa: ASYNC110  # nothing else tells
+            await asyncio.sleep(0.02)
     world.pair(pod)
 
 
