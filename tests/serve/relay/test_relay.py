@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -114,6 +115,40 @@ async def test_much_that_is_read_late(world: World) -> None:
     answering.join(1)
     assert read(client, len(sent)) == sent[1:]
     answering.join()
+    until(lambda: world.counts() == {})
+
+
+async def test_many_at_once(world: World) -> None:
+    """Each hears its own, whole, however much and in whatever pieces it says it."""
+    pods = [world.pod() for _ in range(2)]
+    await world.serve(*pods)
+    chance = random.Random(18)
+    pairs = [world.pair(pods[number % 2]) for number in range(MOST_OF_ONE)]
+    whole: dict[socket.socket, bytes] = {}
+
+    def say(side: socket.socket, what: bytes, pieces: int) -> None:
+        for start in range(0, len(what), pieces):
+            side.sendall(what[start : start + pieces])
+        side.shutdown(socket.SHUT_WR)
+
+    def hear(side: socket.socket, count: int) -> None:
+        whole[side] = read(side, count + 1)
+
+    threads = []
+    sent = {}
+    for client, server in pairs:
+        for side, other in ((client, server), (server, client)):
+            sent[other] = what = chance.randbytes(chance.randrange(1 << 20))
+            pieces = chance.choice((997, 1 << 14, 1 << 20))
+            threads += [
+                threading.Thread(target=say, args=(side, what, pieces)),
+                threading.Thread(target=hear, args=(other, len(what))),
+            ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert whole == sent
     until(lambda: world.counts() == {})
 
 
