@@ -316,7 +316,11 @@ def test_node_ports_on_localhost_need_no_more(
     """The same capabilities and calls do for listening, relaying and closing."""
     node = cluster.nodes[0].netns
     config = tmp_path / "config.yaml"
-    config.write_text("nodePortAddresses: [localhost]\n")
+    config.write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\n"
+        "kind: KubeProxyConfiguration\n"
+        "nodePortAddresses: [localhost]\n"
+    )
     filtered.serve(pods[0], node_port=30080)
     localhost = parse_address("127.0.0.1")
     options = ("--config", str(config), "--proc-sys", str(tmp_path / "sys"))

@@ -295,11 +295,16 @@ class Connection:
             (server, answers, requests, self._server_told),
         ):
             mask = _mask(said, heard)
-            if mask or not said.is_shut:
-                self._watch.watch(side, mask, told)
-            else:
+            if not mask and said.is_shut:
                 # The kernel would tell all the time that it is shut.
                 self._watch.unwatch(side)
+                continue
+            try:
+                self._watch.watch(side, mask, told)
+            except OSError:
+                # Nobody would hear of it again.
+                self.reset()
+                return
 
 
 def refuse(client: socket.socket) -> None:

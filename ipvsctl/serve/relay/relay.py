@@ -92,7 +92,12 @@ class LocalhostRelay:
         return None if self._thread is None else self._thread.figures()
 
     async def replace(self, ports: Mapping[Listener, LocalhostPort]) -> None:
-        """Have these listeners and no others, and try again those that were refused."""
+        """Have these listeners and no others, and try again those that were refused.
+
+        All of them anew, if the thread has ended by a fault of its own.
+        """
+        if self._thread is not None and not self._thread.is_alive:
+            await self.close()
         changed: dict[Listener, LocalhostPort | None] = {
             listener: None for listener in self._ports if listener not in ports
         }

@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from select import EPOLLIN, epoll
 from typing import Final
@@ -91,8 +92,9 @@ class RelayThread:
     def do(self, something: Callable[[], object]) -> None:
         """Have the thread do something, after all it was told before."""
         self._to_do.append(something)
-        with suppress(OSError):
-            os.eventfd_write(self._wake, 1)
+        if self._wake >= 0:
+            with suppress(OSError):
+                os.eventfd_write(self._wake, 1)
 
     def serve(
         self, listener: Listener, port: LocalhostPort, opened: socket.socket | None
@@ -111,7 +113,10 @@ class RelayThread:
         # What waits to be accepted is reset.
         with suppress(OSError):
             opened.shutdown(socket.SHUT_RDWR)
-        self.do(lambda: self._shut(opened))
+        if self.is_alive:
+            self.do(lambda: self._shut(opened))
+        else:
+            opened.close()
 
     def forget(self, listener: Listener) -> None:
         """Reset the connections of a listener, which is no more."""
@@ -125,6 +130,14 @@ class RelayThread:
         """
         self.do(self._stop)
         self._thread.join(limit_s)
+        if self._wake >= 0 and not self.is_alive:
+            os.close(self._wake)
+            self._wake = -1
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it relays; it ends when it is stopped, or by a fault of its own."""
+        return self._thread.is_alive()
 
     def find(self, listener: Listener) -> Served | None:
         """What is served at a listener."""
@@ -168,6 +181,16 @@ class RelayThread:
         heapq.heappush(self._timers, (at_s, next(self._numbers), something))
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - the next audit starts another one
+            self._complaints.failed(error)
+        finally:
+            for listener in tuple(self._served):
+                self._try(partial(self._forget, listener))
+            self._epoll.close()
+
+    def _work(self) -> None:
         while not self._is_over:
             timeout_s = -1.0
             if self._timers:
@@ -179,8 +202,6 @@ class RelayThread:
                 self._try(self._to_do.popleft())
             while self._timers and self._timers[0][0] <= self.clock():
                 self._try(heapq.heappop(self._timers)[2])
-        self._epoll.close()
-        os.close(self._wake)
 
     def _tell(self, number: int, events: int) -> None:
         known = self._told.get(number)
@@ -229,8 +250,6 @@ class RelayThread:
             served.end()
 
     def _stop(self) -> None:
-        for listener in tuple(self._served):
-            self._forget(listener)
         self._is_over = True
 
     def _accept_at(self, listener: Listener, opened: socket.socket) -> None:

@@ -442,6 +442,25 @@ async def test_the_end_of_the_daemon() -> None:
         assert "relay" not in {thread.name for thread in threading.enumerate()}
 
 
+async def test_a_thread_that_has_ended(world: World) -> None:
+    """The next audit starts another one, with every listener."""
+    pod = world.pod()
+    started = []
+
+    def start(most: int, most_of_one: int) -> RelayThread:
+        started.append(RelayThread(most, most_of_one))
+        return started[-1]
+
+    world.relay = LocalhostRelay(start=start)
+    await world.serve(pod)
+    started[0].stop(LIMIT_S)
+    await world.relay.replace({world.listener: port_at(world.listener, [pod.key])})
+    assert len(started) == 2
+    client, server = world.pair(pod)
+    client.sendall(b"hello")
+    assert read(server, 5) == b"hello"
+
+
 async def test_no_thread_can_be_had() -> None:
     """A problem of each Service, and nothing else fails."""
 
