@@ -1,6 +1,7 @@
 """Node ports on localhost, as a program of the node sees them."""
 
 import asyncio
+import http.client
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -306,12 +307,30 @@ class Process:
             *("--node-name", "node-0"),
         )
         self._socket = ("--socket", str(scratch / "ipvsctl.sock"))
+        self._scratch = scratch
         (scratch / "config.yaml").write_text(CONFIG_FILE)
+        self.write("172.16.0.5")
+
+    def write(self, *pods: str) -> None:
+        """Have these endpoints."""
         web = raw_service(type="NodePort")
         web["spec"]["ports"][0]["nodePort"] = PORT
-        items = [web, raw_slice("web-a", raw_endpoint("172.16.0.5")), raw_node()]
+        items = [web, raw_slice("web-a", *map(raw_endpoint, pods)), raw_node()]
         document = {"apiVersion": "v1", "kind": "List", "items": items}
-        (scratch / "cluster.json").write_bytes(msgspec.json.encode(document))
+        new = self._scratch / "new"
+        new.write_bytes(msgspec.json.encode(document))
+        new.rename(self._scratch / "cluster.json")
+
+    def virtual_server_has(self, pod: str) -> bool:
+        """Whether the kernel has an endpoint for the cluster IP."""
+        with inside(self.netns):
+            shown = subprocess.run(
+                ["ipvsadm", "-Ln", "-t", "10.96.0.10:80"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        return pod in shown.stdout
 
     @contextmanager
     def running(self) -> "Iterator[subprocess.Popen[bytes]]":
@@ -392,3 +411,64 @@ def test_one_process_after_another(
     assert process.ask() == ""
     with process.running():
         _until(lambda: process.ask() == "pod")
+
+
+def test_a_busy_relay_keeps_nobody_waiting(cluster: Cluster, tmp_path: Path) -> None:
+    """Probes are answered and changes imposed while it relays all that it can."""
+    host: Host = cluster.nodes[0]
+    with inside(host.netns):
+        subprocess.run(
+            ["ip", "address", "add", "172.16.0.5/32", "dev", "cbr0"], check=True
+        )
+        sink = socket.create_server(("172.16.0.5", 8080))
+    process = Process(host.netns, tmp_path)
+    is_over = threading.Event()
+
+    def take() -> None:
+        taken, _ = sink.accept()
+        buffer = bytearray(1 << 20)
+        with taken, suppress(ConnectionError):
+            while taken.recv_into(buffer):
+                pass
+
+    def send(client: socket.socket) -> None:
+        with suppress(ConnectionError):
+            while not is_over.is_set():
+                client.sendall(bytes(1 << 18))
+
+    def is_listening() -> bool:
+        with inside(host.netns):
+            return "0100007F:7580" in Path("/proc/thread-self/net/tcp").read_text()
+
+    with sink, process.running():
+        _until(is_listening)
+        with inside(host.netns):
+            client = socket.create_connection(("127.0.0.1", PORT))
+        threads = [
+            threading.Thread(target=take),
+            threading.Thread(target=send, args=(client,)),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            answers = []
+            for number in range(20):
+                answers.append(_livez(host.netns))
+                if number == 10:
+                    process.write("172.16.0.5", "172.16.0.6")
+            assert set(answers) == {200}
+            _until(lambda: process.virtual_server_has("172.16.0.6"))
+        finally:
+            is_over.set()
+            client.close()
+            for thread in threads:
+                thread.join()
+
+
+def _livez(netns: Netns) -> int:
+    with inside(netns):
+        connection = http.client.HTTPConnection("127.0.0.1", 10256, timeout=30)
+        connection.connect()
+    with closing(connection):
+        connection.request("GET", "/livez")
+        return connection.getresponse().status
