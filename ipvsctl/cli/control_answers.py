@@ -1,7 +1,7 @@
 """What the daemon answers on its control socket: `status`, `diff`, `explain`."""
 
 import asyncio
-from collections.abc import Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, IpvsctlError
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.relay import ListenerStates
 from ipvsctl.model.source_state import SourceState, source_state
 from ipvsctl.model.status import LoopStatus
 from ipvsctl.model.watch_health import WatchHealth
@@ -53,7 +54,9 @@ class ControlAnswers:
         config: ProxyConfig,
         history: HistoryObserver,
         worker: Worker,
+        listeners: Callable[[], ListenerStates] = dict,
     ) -> None:
+        self._listeners = listeners
         self._history = history
         self._worker = worker
         self._reading = asyncio.Lock()
@@ -82,6 +85,7 @@ class ControlAnswers:
             # Of the moment after the look, and not of that when it is shown.
             source, loop = self._source_state(), self._loop_status()
             uncompiled = self._loop.uncompiled_problems()
+            listeners = self._listeners()
 
             def answer() -> Steps:
                 # In no variable, so that encoding can let go of it piece by piece.
@@ -95,6 +99,7 @@ class ControlAnswers:
                                 source=source,
                                 selection=selection,
                                 loop=loop,
+                                listeners=listeners,
                                 problems=_together(seen.problems, uncompiled),
                             )
                         ),
@@ -140,6 +145,7 @@ class ControlAnswers:
         def view(seen: Seen) -> Steps:
             source, loop = self._source_state(), self._loop_status()
             uncompiled = self._loop.uncompiled_problems()
+            listeners = self._listeners()
 
             def answer() -> Steps:
                 found = yield from explain.explain_in_steps(
@@ -151,6 +157,7 @@ class ControlAnswers:
                     explain.Surroundings(
                         source=source,
                         loop=loop,
+                        listeners=listeners,
                         problems=_together(seen.problems, uncompiled),
                     ),
                 )

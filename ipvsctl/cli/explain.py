@@ -22,6 +22,7 @@ from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress, Protocol, parse_address
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.relay import ListenerStates
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.status import LoopStatus
 from ipvsctl.model.steps import finish
@@ -95,12 +96,14 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         loop: how the daemon does; None if it was not asked.
         mute: that there is a daemon which cannot be asked, a clause; "" if not.
         problems: of all objects.
+        listeners: the daemon's on localhost; None if it was not asked.
     """
 
     source: SourceState
     loop: LoopStatus | None = None
     mute: str = ""
     problems: tuple[Problem, ...] = ()
+    listeners: ListenerStates | None = None
 
 
 def ask_to_explain(socket: Path, question: Question) -> Explanation | None:
@@ -207,6 +210,7 @@ def explain_in_steps(
         problems=about.problems,
         drain_ages_s=seen.drain_ages_s,
         repair=repair,
+        listeners=about.listeners,
         insides={
             outer: inside
             for outer, inside in seen.desired.beside(BesideKind.INSIDE).items()

@@ -29,6 +29,7 @@ from ipvsctl.controller.gauges import Gauges
 from ipvsctl.controller.health_checks import HealthChecksObserver
 from ipvsctl.controller.history import HistoryObserver
 from ipvsctl.controller.http_routes import HttpRoutes
+from ipvsctl.controller.localhost_ports import LocalhostPortsObserver
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.metrics import MetricsObserver
 from ipvsctl.controller.observers import Observers
@@ -46,6 +47,7 @@ from ipvsctl.serve.control import Answer, control_socket
 from ipvsctl.serve.health_checks import HealthCheckServer
 from ipvsctl.serve.metric_table import BUILD_INFO
 from ipvsctl.serve.metrics import Metrics
+from ipvsctl.serve.relay.relay import LocalhostRelay
 from ipvsctl.serve.request_metrics import request_trace
 from ipvsctl.sources.source import Source
 
@@ -109,6 +111,7 @@ class Daemon:
             config.serve.service_metrics,
         )
         self._health_checks = HealthCheckServer(self._is_healthy)
+        self._relay = LocalhostRelay()
         self._history = HistoryObserver(
             self._reconciler.desired,
             self._reconciler.context.name,
@@ -120,6 +123,7 @@ class Daemon:
             (
                 self._history,
                 HealthChecksObserver(self._health_checks, config),
+                LocalhostPortsObserver(self._relay),
                 self._metrics,
                 RefusedSettings(self._reconciler.context.name),
                 ConntrackRoom(self._reconciler.context.name),
@@ -142,7 +146,14 @@ class Daemon:
             observer=self._observer,
         )
         self._answers = ControlAnswers(
-            self.loop, kernel, store, source, config, self._history, self._worker
+            self.loop,
+            kernel,
+            store,
+            source,
+            config,
+            self._history,
+            self._worker,
+            self._relay.states,
         )
         self._endpoints = HttpRoutes(
             loop=self.loop,
@@ -150,7 +161,13 @@ class Daemon:
             source=source,
             config=config,
             metrics=metrics,
-            gauges=Gauges(metrics, self.loop, self._reconciler, store),
+            gauges=Gauges(
+                metrics,
+                self.loop,
+                self._reconciler,
+                store,
+                relayed=self._relay.figures,
+            ),
         )
 
     @property
@@ -184,6 +201,7 @@ class Daemon:
                 if self._announcer is not None:
                     tasks.create_task(self._announcer.run(), name="tunnels")
         finally:
+            await self._relay.close()
             await self._health_checks.close()
 
     def _is_healthy(self) -> bool:

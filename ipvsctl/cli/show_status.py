@@ -194,7 +194,7 @@ def _rows(status: NodeStatus, sort: SortBy, *, wide: bool) -> Iterator[Row]:
     for service in sorted(status.services, key=_ORDERS[sort]):
         name = f"{service.namespace}/{service.name}"
         for port, servers in groupby(
-            service.virtual_servers, key=lambda server: server.service_port
+            service.ways_in, key=lambda server: server.service_port
         ):
             yield _title(f"{name}:{port}" if port else name)
             yield from _servers(servers, wide=wide)
@@ -212,12 +212,12 @@ def _rows(status: NodeStatus, sort: SortBy, *, wide: bool) -> Iterator[Row]:
 def _is_well(service: ServiceStatus) -> bool:
     return all(
         server.is_well or server.standing is Standing.UNKNOWN
-        for server in service.virtual_servers
+        for server in service.ways_in
     )
 
 
 def _active(service: ServiceStatus) -> int:
-    servers = service.virtual_servers
+    servers = service.ways_in
     return -sum(real.active for server in servers for real in server.real_servers)
 
 

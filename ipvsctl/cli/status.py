@@ -26,6 +26,7 @@ from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.relay import ListenerStates
 from ipvsctl.model.source_state import SourceState
 from ipvsctl.model.state import EMPTY
 from ipvsctl.model.status import LoopStatus, NodeStatus, Only, Selection, Summary
@@ -159,6 +160,7 @@ def describe_in_steps(
     selection: Selection,
     problems: tuple[Problem, ...],
     loop: LoopStatus | None = None,
+    listeners: ListenerStates | None = None,
 ) -> Generator[None, None, NodeStatus]:
     """Put together what is known of a node, some at a time; in any thread.
 
@@ -170,6 +172,7 @@ def describe_in_steps(
         selection: what to show.
         problems: those of all objects.
         loop: how the daemon is doing.
+        listeners: those that it has on localhost; None without a daemon.
     """
     context = seen.context
     if source is not None:
@@ -203,6 +206,7 @@ def describe_in_steps(
                 words=seen.words,
                 drain_ages_s=seen.drain_ages_s,
                 problems=problems,
+                listeners=listeners,
             ),
             selection,
         )

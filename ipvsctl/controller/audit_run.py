@@ -15,6 +15,7 @@ from ipvsctl.cluster.taken import Taken
 from ipvsctl.controller.jobs import Aftermath, aftermath
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport, confirm
+from ipvsctl.model.config import Listener
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
@@ -34,6 +35,7 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.plan import diff_in_steps, drains, with_held
 from ipvsctl.plan.diff.ramp import Ramps
+from ipvsctl.plan.service.program import LocalhostPort
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.health_checks import ServiceHealth
 
@@ -50,11 +52,13 @@ class AuditOutcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         context: of this node, as everything was compiled for it.
         health_checks: what every health-check node port answers.
+        localhost_ports: every listener on localhost, with whose it is.
     """
 
     report: SyncReport
     context: NodeContext
     health_checks: Mapping[int, ServiceHealth]
+    localhost_ports: Mapping[Listener, LocalhostPort]
     aftermath: Aftermath
 
 
@@ -238,6 +242,7 @@ class AuditRun:
             report=report,
             context=reconciler.context,
             health_checks=dict(reconciler.desired.health_checks()),
+            localhost_ports=dict(reconciler.desired.localhost_ports()),
             aftermath=aftermath(reconciler),
         )
 

@@ -233,8 +233,9 @@ class Compiler:
     def _take_change(self) -> DesiredChange:
         lost = self._desired.lost_node_ports
         if any(lost.values()) or any(self._node_problems.each()):
-            choice = self._config.node_port_addresses
-            self._node_problems.replace(node_port_problems(self._context, choice, lost))
+            self._node_problems.replace(
+                node_port_problems(self._context, self._config, lost)
+            )
         return self._desired.take_change()
 
     def _compile_node(self) -> NodeProgram:

@@ -11,6 +11,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.loop import Loop
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.relay import Refusal, RelayFigures
 from ipvsctl.model.source_state import source_state
 from ipvsctl.model.watch_health import WatchHealth
 from ipvsctl.plan.report.counts import count_problems, count_servers_in_steps
@@ -30,6 +31,7 @@ class Gauges:
         reconciler: what may be asked of it in any thread.
         store: what was heard.
         wall_clock: seconds since the epoch.
+        relayed: how much was relayed on localhost; None if nothing is.
     """
 
     def __init__(
@@ -39,7 +41,10 @@ class Gauges:
         reconciler: Reconciler,
         store: Store,
         wall_clock: Callable[[], float] = time.time,
+        relayed: Callable[[], RelayFigures | None] = lambda: None,
     ) -> None:
+        self._relayed = relayed
+        self._told = RelayFigures()
         self._wall_clock = wall_clock
         self._metrics = metrics
         self._loop = loop
@@ -57,6 +62,7 @@ class Gauges:
         self._set_changes()
         yield from self._set_servers()
         self._set_drains()
+        self._set_localhost()
         self._set_problems()
         self._set_watches(watches)
         self._set_source(watches)
@@ -119,6 +125,23 @@ class Gauges:
                 if lack is not Lack.NONE
             },
         )
+
+    def _set_localhost(self) -> None:
+        now = self._relayed()
+        if now is None:
+            return
+        before, self._told = self._told, now
+        metrics = self._metrics
+        metrics.set(table.LOCALHOST_CONNECTIONS, to=now.connections)
+        metrics.add(table.LOCALHOST_RELAYED, by=now.relayed - before.relayed)
+        for reason in Refusal:
+            more = now.refused.get(reason, 0) - before.refused.get(reason, 0)
+            metrics.add(table.LOCALHOST_REFUSED, reason.value, by=more)
+        for direction, count in (
+            ("in", now.bytes_in - before.bytes_in),
+            ("out", now.bytes_out - before.bytes_out),
+        ):
+            metrics.add(table.LOCALHOST_BYTES, direction, by=count)
 
     def _set_drains(self) -> None:
         ages_s = self._reconciler.drain_ages_s().values()

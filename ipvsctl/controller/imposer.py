@@ -20,8 +20,9 @@ from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.ops import DeleteRealServer, Plan, Report
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff, drains, with_held
-from ipvsctl.plan.union.desired import PART, Desired
+from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
+from ipvsctl.plan.union.program_parts import PART
 
 
 class Imposer:

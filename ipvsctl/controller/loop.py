@@ -252,6 +252,7 @@ class Loop:
             programmed=programmed,
             context=outcome.context,
             health_checks=outcome.health_checks,
+            localhost_ports=outcome.localhost_ports,
         )
         await self._teller.audited(done, outcome.aftermath)
         return outcome.report

@@ -7,9 +7,11 @@ import msgspec
 
 from ipvsctl.controller.backlog import Programmed
 from ipvsctl.controller.sync_report import SyncReport
+from ipvsctl.model.config import Listener
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.state import EMPTY
+from ipvsctl.plan.service.program import LocalhostPort
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.health_checks import ServiceHealth
 
@@ -24,11 +26,13 @@ class AuditDone(msgspec.Struct, frozen=True, kw_only=True):
         programmed: the endpoint changes that are in the kernel now.
         context: of this node, as everything was compiled for it.
         health_checks: what every health-check node port answers.
+        localhost_ports: every listener on localhost, with whose it is.
     """
 
     report: SyncReport
     context: NodeContext
     health_checks: Mapping[int, ServiceHealth] = EMPTY
+    localhost_ports: Mapping[Listener, LocalhostPort] = EMPTY
     changes: tuple[DesiredChange, ...] = ()
     is_first: bool = False
     programmed: tuple[Programmed, ...] = ()

@@ -1,6 +1,8 @@
 """Settings, parsed and checked; every one with its unit, default and reason."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -19,6 +21,11 @@ from ipvsctl.model.net import (
 
 RESERVED_NODE_PORTS: Final = (22, 10250)
 """Ssh and the kubelet, the two that a node cannot be mended without."""
+
+
+LOCALHOST: Final[Mapping[IPFamily, IPAddress]] = MappingProxyType(
+    {IPFamily.IPV4: parse_address("127.0.0.1"), IPFamily.IPV6: parse_address("::1")}
+)
 
 
 class Compatibility(StrEnum):
@@ -73,17 +80,28 @@ class NodePortAddresses(msgspec.Struct, frozen=True, kw_only=True):
         primary: only the addresses of the Node object, the first of each family.
         networks: only host addresses inside one of these; of a family without any,
             every one.
+        localhost: 127.0.0.1 and ::1 as well, where this process relays connections of
+            TCP; so does a network of the loopback network in its family.
     """
 
     primary: bool = False
     networks: tuple[IPNetwork, ...] = ()
+    localhost: bool = False
 
     def names(self, family: IPFamily) -> bool:
         """Whether it leaves out some addresses of a family."""
         return self.primary or any(of_family(self.networks, family))
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The setting as a list, as the configuration file has it."""
+        return (
+            *(("primary",) if self.primary else map(str, self.networks)),
+            *(("localhost",) if self.localhost else ()),
+        )
+
     def __str__(self) -> str:
-        return "primary" if self.primary else ",".join(map(str, self.networks))
+        return ",".join(self.words)
 
 
 _MOST_BY_CPUS: Final = 1 << 20
@@ -193,7 +211,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             14 (0x4000), which other agents know.
         node_port_addresses: networks whose addresses of this node accept node ports,
             or `primary` alone for the Node's own; a family without a network has them
-            on every address but loopback.
+            on every address but loopback. `localhost` beside that, or a loopback
+            network, has those of TCP on 127.0.0.1 and ::1, where the daemon relays
+            connections; not with compatibility kube-proxy.
         slow_start_s: how many seconds an endpoint that comes to others takes to get
             its whole weight; 0 is none. Weights are tenfold then, and `rr` is `wrr`,
             `lc` is `wlc`. Services say otherwise by `ipvsctl.io/slow-start`.
@@ -345,6 +365,22 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             reserved = RESERVED_NODE_PORTS
         own = {self.serve.healthz.port, self.serve.metrics.port}
         return port != 0 and (port in reserved or port in own)
+
+    def localhost(self, family: IPFamily) -> IPAddress | None:
+        """The loopback address that node ports of a family are on; None if none is.
+
+        A network around the loopback network (0.0.0.0/0) does not mean it: that is all
+        addresses that a node has others know.
+        """
+        if self.is_kube_proxy:
+            return None
+        address = LOCALHOST[family]
+        choice = self.node_port_addresses
+        is_named = choice.localhost or any(
+            network.is_loopback and address in network
+            for network in of_family(choice.networks, family)
+        )
+        return address if is_named else None
 
     @property
     def has_short_circuit(self) -> bool:

@@ -126,6 +126,8 @@ class ServiceStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     Attributes:
         health_check_node_port: 0 when there is none.
         local_endpoints: how many the health check tells; 0 without a check.
+        localhost_ports: node ports on localhost, where the daemon listens; no virtual
+            servers, and shown as such.
     """
 
     namespace: str
@@ -134,6 +136,22 @@ class ServiceStatus(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     health_check_node_port: int = 0
     local_endpoints: int = 0
     virtual_servers: tuple[VirtualServerStatus, ...]
+    localhost_ports: tuple[VirtualServerStatus, ...] = ()
+
+    @property
+    def ways_in(self) -> tuple[VirtualServerStatus, ...]:
+        """All of them; a listener after the virtual servers of its port and family."""
+        found = [*self.virtual_servers]
+        for listener in self.localhost_ports:
+            at = len(found)
+            while at and _sort(found[at - 1]) != _sort(listener):
+                at -= 1
+            found.insert(at or len(found), listener)
+        return tuple(found)
+
+
+def _sort(server: VirtualServerStatus) -> tuple[str, str, bool]:
+    return server.service_port, server.protocol, ":" in server.address
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

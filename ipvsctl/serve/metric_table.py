@@ -173,6 +173,25 @@ FULL_VIRTUAL_SERVERS: Final = _gauge(
     "Virtual servers that refuse new clients, since each of their real servers has as"
     " many connections as it may have (maxConnections); as of the last audit.",
 )
+LOCALHOST_CONNECTIONS: Final = _gauge(
+    "ipvsctl_localhost_connections",
+    "Connections to node ports on localhost that are relayed now.",
+)
+LOCALHOST_RELAYED: Final = _counter(
+    "ipvsctl_localhost_relayed_total",
+    "Connections to node ports on localhost that an endpoint has taken.",
+)
+LOCALHOST_REFUSED: Final = _counter(
+    "ipvsctl_localhost_refused_total",
+    "Connections to node ports on localhost that were reset, by why: limit (there are"
+    " too many), full (maxConnections), unreachable (no endpoint took it).",
+    "reason",
+)
+LOCALHOST_BYTES: Final = _counter(
+    "ipvsctl_localhost_bytes_total",
+    "Bytes relayed at node ports on localhost, in (from clients) and out.",
+    "direction",
+)
 DRAINING: Final = _gauge(
     "ipvsctl_draining_real_servers",
     "Real servers at weight 0 until their connections end.",
@@ -298,6 +317,10 @@ OWN_METRICS: Final = (
     FULL_VIRTUAL_SERVERS,
     TUNNEL_RECEIVED,
     TUNNEL_BALANCED,
+    LOCALHOST_CONNECTIONS,
+    LOCALHOST_RELAYED,
+    LOCALHOST_REFUSED,
+    LOCALHOST_BYTES,
     DRAINING,
     OLDEST_DRAIN,
     DRIFT_FOUND,

@@ -19,6 +19,7 @@ from tests.bench.firewalls_page import firewall_lines
 from tests.bench.machine import describe
 from tests.bench.page import PAGE as PERFORMANCE
 from tests.bench.page import write
+from tests.bench.relay_page import relay_lines
 from tests.bench.report import TITLES, Results, lines, markdown
 from tests.bench.sizes import Figures
 from tests.reliability.page import flood_lines, put
@@ -33,6 +34,7 @@ ONCE = {
     "long list": 4_000,
     "list": 10_000,
     "start": 0,
+    "relay": 0,
 }
 FIGURES = (*SIZED, *ONCE)
 FIREWALLS = "firewalls"
@@ -74,6 +76,11 @@ def main() -> int:
         action="store_true",
         help=f"write the {FIREWALLS} beside each other into docs/performance.md",
     )
+    parser.add_argument(
+        "--write-relay",
+        action="store_true",
+        help="write what is relayed on localhost into docs/performance.md",
+    )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
     is_whole = True
@@ -103,7 +110,11 @@ def main() -> int:
         text = json.dumps({"machine": machine, "results": ordered}, indent=2)
         options.json.write_text(text + "\n")
     _write(options, ordered, machine)
-    found = [*lines(ordered), *firewall_lines(ordered.get(FIREWALLS, {}))]
+    found = [
+        *lines(ordered),
+        *relay_lines(ordered.get("relay", {})),
+        *firewall_lines(ordered.get(FIREWALLS, {})),
+    ]
     return int(not is_whole or any(line.holds is False for line in found))
 
 
@@ -115,6 +126,9 @@ def _write(
     if options.write_firewalls:
         found = markdown(firewall_lines(ordered[FIREWALLS])).splitlines()
         put(FIREWALLS, found, PERFORMANCE)
+    if options.write_relay:
+        found = markdown([*relay_lines(ordered["relay"])]).splitlines()
+        put("relay", found, PERFORMANCE)
     if options.write_floods:
         put(
             "floods",
@@ -146,7 +160,11 @@ def show(results: Results) -> None:
     table = Table(title="In the lab's kernel", box=None)
     for title in TITLES:
         table.add_column(title, justify="left" if title == "figure" else "right")
-    for line in (*lines(results), *firewall_lines(results.get(FIREWALLS, {}))):
+    for line in (
+        *lines(results),
+        *relay_lines(results.get("relay", {})),
+        *firewall_lines(results.get(FIREWALLS, {})),
+    ):
         table.add_row(*line.fields, style="red" if line.holds is False else None)
     Console(width=140, file=sys.stdout).print(table)
 

@@ -14,6 +14,7 @@ from tests.bench import (
     hostile,
     looplag,
     memory,
+    relay,
     single,
     speed,
 )
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "firewalls": lambda size, _: firewalls.measure(size),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
+    "relay": lambda _size, _: relay.measure(),
 }
 
 

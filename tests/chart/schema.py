@@ -61,7 +61,7 @@ _BY_READER: Final = MappingProxyType[object, Schema](
         settings.networks: _list(_text(_NETWORK)),
         settings.node_address: _text(_ADDRESS),
         settings.node_name: _text(),
-        settings.node_port_addresses: _list(_text(f"primary|{_NETWORK}")),
+        settings.node_port_addresses: _list(_text(f"primary|localhost|{_NETWORK}")),
         settings.persistence_netmask: _text(
             r" *([0-9]+|[0-9]+(\.[0-9]+){3})? *(, *[0-9]* *)?"
         ),

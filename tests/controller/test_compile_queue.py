@@ -19,8 +19,8 @@ from ipvsctl.model.net import Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.model.steps import Step, finish
-from ipvsctl.plan.union.desired import PART
 from ipvsctl.plan.union.desired_change import DesiredChange
+from ipvsctl.plan.union.program_parts import PART
 from tests import builders
 from tests.controller.cluster import has, has_not
 from tests.plan.union.test_desired import plain

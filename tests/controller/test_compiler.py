@@ -7,7 +7,7 @@ from ipvsctl.cluster.events import ApiServersFound, Deleted, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.compiler import Compiler
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import NodePortAddresses, ProxyConfig
+from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
 from ipvsctl.model.host import API_SERVICE, ApiServer, HostNetwork
 from ipvsctl.model.ipvs import ForwardingMethod
 from ipvsctl.model.net import IPAddress, Protocol, parse_address, parse_network
@@ -238,8 +238,11 @@ def test_another_primary_address_stands_for_a_nameless_node() -> None:
         (networks("10.0.0.0/8"), ["10.0.0.10"], []),
         (networks("10.0.0.0/8", "192.168.0.0/16"), ["10.0.0.10"], []),
         (networks("192.168.0.0/16"), ["10.0.0.10"], ["IPv4"]),
-        # Loopback never has node ports.
-        (networks("127.0.0.0/8"), ["10.0.0.10"], ["IPv4"]),
+        # The daemon has those of TCP on localhost.
+        (networks("127.0.0.0/8"), ["10.0.0.10"], []),
+        (networks("127.0.0.2/32"), ["10.0.0.10"], ["IPv4"]),
+        (NodePortAddresses(localhost=True), ["10.0.0.10"], []),
+        (NodePortAddresses(primary=True, localhost=True), ["10.0.0.10"], []),
         (networks("10.0.0.0/8", "fd00::/8"), ["10.0.0.10"], ["IPv6"]),
         (networks("fd00::/8"), ["10.0.0.10"], ["IPv6"]),
         (NodePortAddresses(primary=True), ["10.0.0.10"], ["IPv6"]),
@@ -333,3 +336,29 @@ def test_where_nodes_take_packets_concerns_services_that_ask() -> None:
     store.apply(Deleted(kind=Kind.LEASE, ref=lease))
     assert ways() == {ForwardingMethod.MASQUERADE}
     assert made.desired.programs[ref("other")] is other
+
+
+def test_node_ports_that_localhost_does_not_serve() -> None:
+    """Of UDP, where no other address is left; once for the node, and not for each.
+
+    With kube-proxy's behaviour localhost serves none of TCP either.
+    """
+    said: list[str] = []
+    for compatibility in (Compatibility.NONE, Compatibility.KUBE_PROXY):
+        store = Store("node-0")
+        for name, protocol in (("dns", Protocol.UDP), ("web", Protocol.TCP)):
+            number = 30000 + len(name) + protocol
+            port = ServicePort(name=name, protocol=protocol, port=80, node_port=number)
+            put(store, service(name, type=ServiceType.NODE_PORT, ports=(port,)))
+        config = ProxyConfig(
+            node_port_addresses=networks("127.0.0.0/8"), compatibility=compatibility
+        )
+        made = Compiler(config=config, store=store, capabilities=Capabilities())
+        made.compile_all(store.take(), on(parse_address("10.0.0.10")))
+        said += map(str, made.problems())
+    first = "Node node-0: nodePortAddresses: 127.0.0.0/8: matches no IPv4 address of"
+    lost = (
+        "this node but localhost; node ports for UDP and SCTP of 1 or more Services",
+        "this node; node ports of 1 or more Services",
+    )
+    assert said == [f"{first} {some} are not served here" for some in lost]

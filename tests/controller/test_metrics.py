@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 
+import msgspec
+
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.drift_watch import GLANCE_S
 from ipvsctl.controller.gauges import Gauges
@@ -20,6 +22,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
 from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind
+from ipvsctl.model.relay import Refusal, RelayFigures
 from ipvsctl.model.state import NodeState
 from ipvsctl.model.steps import Step, finish
 from ipvsctl.model.watch_health import WatchHealth
@@ -71,7 +74,15 @@ class World:
             clock=self.clock,
             wall_clock=self.clock,
         )
-        self.gauges = Gauges(self.metrics, self.loop, reconciler, store, self.clock)
+        self.relayed: RelayFigures | None = None
+        self.gauges = Gauges(
+            self.metrics,
+            self.loop,
+            reconciler,
+            store,
+            self.clock,
+            lambda: self.relayed,
+        )
         self.watches: tuple[WatchHealth, ...] = ()
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -166,6 +177,29 @@ async def test_rules_that_cannot_be_read_have_the_time_of_the_last_reading() -> 
     name = "ipvsctl_part_read_timestamp_seconds"
     assert found.of(name, Part.RULES_IPV4) == 1000
     assert found.of(name, Part.RULES_IPV6) == world.clock.now_s > 1000
+
+
+async def test_node_ports_on_localhost() -> None:
+    """Nothing while nothing is relayed; then what was since the last scrape."""
+    async with measured() as world:
+        found = await world.scrape()
+        assert not found.names("ipvsctl_localhost_bytes_total")
+        world.relayed = RelayFigures(
+            connections=2,
+            relayed=5,
+            refused={Refusal.LIMIT: 1},
+            bytes_in=10,
+            bytes_out=100,
+        )
+        await world.scrape()
+        world.relayed = msgspec.structs.replace(world.relayed, relayed=6, bytes_in=11)
+        found = await world.scrape()
+    assert found.of("ipvsctl_localhost_connections") == 2
+    assert found.of("ipvsctl_localhost_relayed_total") == 6
+    assert found.of("ipvsctl_localhost_refused_total", "limit") == 1
+    assert found.of("ipvsctl_localhost_refused_total", "full") == 0
+    assert found.of("ipvsctl_localhost_bytes_total", "in") == 11
+    assert found.of("ipvsctl_localhost_bytes_total", "out") == 100
 
 
 async def test_a_sync() -> None:

@@ -113,15 +113,19 @@ class Proxy:
         self._manifests = scratch / "cluster.json"
         self._log = scratch / "log"
 
-    def serve(self, *pods: str) -> None:
+    def serve(self, *pods: str, node_port: int = 0) -> None:
         """Make these pods, by address, the Service's endpoints."""
-        ports = [
+        ports: list[dict[str, Any]] = [
             {"name": protocol.lower(), "protocol": protocol, "port": 80}
             for protocol in ("TCP", "UDP")
         ]
+        spec: dict[str, Any] = {}
+        if node_port:
+            ports[0]["nodePort"] = node_port
+            spec["type"] = "NodePort"
         items = [
             builders.raw_node("node-0", "10.0.0.10"),
-            builders.raw_service(clusterIP=str(VIP), ports=ports),
+            builders.raw_service(clusterIP=str(VIP), ports=ports, **spec),
             builders.raw_slice(
                 "web-1",
                 *map(builders.raw_endpoint, pods),
@@ -326,6 +330,38 @@ def test_its_own_seccomp_profile_lets_it_do_everything(
     with inside(node):
         table = Path("/proc/thread-self/net/ip_vs").read_text()
     assert "0A60000A" not in table
+
+
+def test_node_ports_on_localhost_need_no_more(
+    cluster: Cluster, filtered: Proxy, pods: tuple[str, str], tmp_path: Path
+) -> None:
+    """The same capabilities and calls do for listening, relaying and closing."""
+    node = cluster.nodes[0].netns
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\n"
+        "kind: KubeProxyConfiguration\n"
+        "nodePortAddresses: [localhost]\n"
+    )
+    filtered.serve(pods[0], node_port=30080)
+    localhost = parse_address("127.0.0.1")
+    options = ("--config", str(config), "--proc-sys", str(tmp_path / "sys"))
+    with filtered.running(*options):
+        filtered.wait_for_line(event="relay of node ports on localhost")
+        filtered.wait_for_line(event="audit")
+        assert ask(node, localhost, 30080).server == "pod-0-0"
+        filtered.serve(pods[1], node_port=30080)
+        lines = filtered.wait_for_line(event="sync")
+        assert ask(node, localhost, 30080).server == "pod-0-1"
+        filtered.serve(node_port=30080)
+        end_s = time.monotonic() + 60
+        while True:
+            try:
+                ask(node, localhost, 30080)
+            except ConnectionError:
+                break
+            assert time.monotonic() < end_s
+    assert not [line for line in lines if line["event"] == "problem"]
 
 
 def errors_of(profile: Path | None, *calls: tuple[str, int]) -> list[int]:

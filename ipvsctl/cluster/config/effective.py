@@ -37,7 +37,7 @@ def _value(config: ProxyConfig, field: Field) -> object:
 def _written(value: object, *, is_duration: bool, is_text: bool) -> object:
     match value:
         case NodePortAddresses():
-            return ["primary"] if value.primary else [*map(str, value.networks)]
+            return [*value.words]
         case tuple() if is_text:
             return ",".join(map(str, value))
         case tuple():

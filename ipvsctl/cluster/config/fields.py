@@ -106,7 +106,10 @@ _KUBE_PROXY: Final = (
     _honoured("nodePortAddresses", "node_port_addresses", settings.node_port_addresses),
     _honoured("iptables.masqueradeAll", "masquerade_all", settings.boolean),
     _pointer("iptables.masqueradeBit", "masquerade_bit", settings.mark_bit),
-    *_named(("iptables.localhostNodePorts",), "is for kube-proxy's iptables mode"),
+    *_named(
+        ("iptables.localhostNodePorts",),
+        "is for kube-proxy's iptables mode; localhost in nodePortAddresses is for this",
+    ),
     *_named(("iptables.syncPeriod",), "has no effect; ipvs.syncPeriod is used"),
     *_named(("iptables.minSyncPeriod",), "has no effect; ipvs.minSyncPeriod is used"),
     _honoured("ipvs.scheduler", "scheduler", settings.scheduler),

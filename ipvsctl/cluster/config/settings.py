@@ -325,10 +325,18 @@ def cluster_cidrs(field: str, value: object) -> tuple[IPNetwork, ...]:
 
 
 def node_port_addresses(field: str, value: object) -> NodePortAddresses:
-    """CIDRs, or the word `primary` alone."""
+    """CIDRs, or the word `primary` in place of them; beside either `localhost`."""
     items = texts(field, value)
-    if items == ["primary"]:
-        return NodePortAddresses(primary=True)
+    localhost = "localhost" in items
     if "primary" in items:
-        raise ConfigError(field=field, value=value, reason="primary goes alone")
-    return NodePortAddresses(networks=networks(field, items))
+        if set(items) - {"primary", "localhost"}:
+            raise ConfigError(
+                field=field, value=value, reason="primary goes alone, or with localhost"
+            )
+        return NodePortAddresses(primary=True, localhost=localhost)
+    found = tuple(
+        network(f"{field}[{index}]", item)
+        for index, item in enumerate(items)
+        if item != "localhost"
+    )
+    return NodePortAddresses(networks=found, localhost=localhost)

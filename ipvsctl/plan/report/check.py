@@ -5,8 +5,9 @@ from typing import Final
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import NodeContext
-from ipvsctl.model.sets import SetRole
+from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check_tunnels import check_tunnels
 from ipvsctl.plan.report.findings import Finding, Severity
@@ -64,6 +65,7 @@ def check_node(
         *_check_arp(observed.state, desired, config),
         vips,
         *check_tunnels(observed, desired, capabilities, config, context),
+        *_check_localhost(desired, config),
     )
 
 
@@ -168,6 +170,38 @@ def _check_arp(
             advice="every node answers ARP for them, where MetalLB or kube-vip wants"
             " one to: leave ipvs.strictARP unset, or set it",
         )
+
+
+def _check_localhost(state: NodeState, config: ProxyConfig) -> Iterator[Finding]:
+    """Node ports on localhost, where they are asked for."""
+    choice = config.node_port_addresses
+    if config.is_kube_proxy and choice.localhost:
+        yield Finding(
+            severity=Severity.NOTE,
+            subject="localhost",
+            found=f"nodePortAddresses {choice}",
+            advice="node ports are on no loopback address with compatibility:"
+            " kube-proxy, as in its IPVS mode: set compatibility: none",
+        )
+    addresses = [*filter(None, map(config.localhost, sorted(IPFamily)))]
+    if not addresses:
+        return
+    left_out = {
+        (entry.protocol, entry.port)
+        for family in IPFamily
+        for entry in state.entries.get(set_key(SetRole.NODE_PORT, family), ())
+        if entry.protocol is not Protocol.TCP
+    }
+    where = " and ".join(map(str, addresses))
+    yield Finding(
+        severity=Severity.NOTE if left_out else Severity.OK,
+        subject="localhost",
+        found=f"ipvsctl run relays connections to node ports on {where}",
+        advice=f"{len(left_out):,} node ports for UDP or SCTP are not there: it relays"
+        " TCP alone"
+        if left_out
+        else "",
+    )
 
 
 def _check_vips(state: NodeState, config: ProxyConfig) -> Finding:

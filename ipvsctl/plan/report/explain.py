@@ -11,20 +11,21 @@ import msgspec
 
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
-from ipvsctl.model.net import IPFamily, Protocol, format_host_port
+from ipvsctl.model.net import IPFamily, Protocol, family_of, format_host_port
 from ipvsctl.model.objects import Service, ServicePort, TrafficPolicy
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.target import NamedTarget, Target
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
 from ipvsctl.plan.report.explain_kernel import node_steps, server_steps
+from ipvsctl.plan.report.explain_localhost import localhost_part
 from ipvsctl.plan.report.explain_packet import Client, Origin, packet_steps
 from ipvsctl.plan.report.explain_target import Asked, NotThere, resolve
 from ipvsctl.plan.report.explain_tunnels import tunnel_steps
 from ipvsctl.plan.report.why import Lack, PortEndpoints, endpoints_of
 from ipvsctl.plan.service.families import served_families
 from ipvsctl.plan.service.kube_router import as_annotated
-from ipvsctl.plan.service.program import ServerProgram, WayIn
+from ipvsctl.plan.service.program import LocalhostPort, ServerProgram, WayIn
 
 _MOST_PROBLEMS: Final = 8
 _MOST_LINES: Final = 8
@@ -77,9 +78,16 @@ def _service_parts(
         for server in (program.servers if program else ())
         if asked.has(server) and _port_of(server) in names
     ]
-    families = {s.server.key.family for s in servers} or set(
-        served_families(service, inputs.context)
-    )
+    listeners = [
+        port
+        for port in (program.localhost_ports if program else ())
+        if asked.has_listener(port.listener)
+        and (port.port_name.port, port.port_name.protocol) in names
+    ]
+    families = {
+        *(s.server.key.family for s in servers),
+        *(family_of(port.listener.address) for port in listeners),
+    } or set(served_families(service, inputs.context))
     if has_node:
         steps = (
             _node_step(inputs, service),
@@ -91,10 +99,11 @@ def _service_parts(
         steps=(
             _accepted_step(service, inputs.config),
             *_problem_steps(inputs, asked),
-            *_endpoint_steps(inputs, asked, ports, servers, families),
+            *_endpoint_steps(inputs, asked, ports, servers, listeners, families),
         ),
     )
     ways = [_way_part(inputs, service, server, plan, client) for server in servers]
+    ways += [localhost_part(inputs, port) for port in listeners]
     ways.sort(key=lambda part: not any(s.verdict is Verdict.BROKEN for s in part.steps))
     yield from ways[:_MOST_WAYS]
     if len(ways) > _MOST_WAYS:
@@ -185,6 +194,7 @@ def _endpoint_steps(
     asked: Asked,
     ports: Iterable[ServicePort],
     servers: list[ServerProgram],
+    listeners: list[LocalhostPort],
     families: Iterable[IPFamily],
 ) -> Iterator[Step]:
     service = asked.service
@@ -192,12 +202,14 @@ def _endpoint_steps(
     for port in ports:
         for family in sorted(families):
             found = endpoints_of(service, port, family, slices, inputs.context)
-            policies = _policies(service, port, family, servers)
+            policies = _policies(port, family, servers)
+            if not policies:
+                policies = _listener_policies(service, port, family, listeners)
             yield _endpoint_step(inputs, asked, found, policies)
 
 
 def _policies(
-    service: Service, port: ServicePort, family: IPFamily, servers: list[ServerProgram]
+    port: ServicePort, family: IPFamily, servers: list[ServerProgram]
 ) -> list[TrafficPolicy]:
     """The policies of the ways in that are asked about, each once."""
     found = {
@@ -205,8 +217,25 @@ def _policies(
         for server in servers
         if _port_of(server) == (port.name, port.protocol)
         and server.server.key.family is family
-    } or {WayIn.CLUSTER_IP: service.internal_traffic_policy}
+    }
     return [*dict.fromkeys(found[way] for way in sorted(found))]
+
+
+def _listener_policies(
+    service: Service,
+    port: ServicePort,
+    family: IPFamily,
+    listeners: list[LocalhostPort],
+) -> list[TrafficPolicy]:
+    """Where no virtual server is asked about; at least that of a cluster IP."""
+    for one in listeners:
+        name = one.port_name.port, one.port_name.protocol
+        if name == (port.name, port.protocol) and family is family_of(
+            one.listener.address
+        ):
+            # Without an endpoint here the node itself has the cluster's.
+            return [TrafficPolicy.CLUSTER if one.real_servers else one.policy]
+    return [service.internal_traffic_policy]
 
 
 def _endpoint_step(

@@ -12,6 +12,7 @@ from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.relay import ListenerStates
 from ipvsctl.model.sets import SetEntry, SetKey, SetRole
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.ops import Plan
@@ -38,6 +39,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
         problems: of all objects.
         drain_ages_s: drain -> for how long it has been seen.
         repair: who puts the kernel right, a clause.
+        listeners: the daemon's on localhost; None without a daemon.
         insides: virtual server of an address -> the fwmark virtual server beside it for
             clients inside the cluster.
         arrivals: the same for what other nodes send in tunnels.
@@ -54,6 +56,7 @@ class ExplainInputs(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     drain_ages_s: Mapping[Drain, float] = EMPTY
     repair: str = ""
+    listeners: ListenerStates | None = None
     insides: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
     arrivals: Mapping[VirtualServerKey, VirtualServerKey] = EMPTY
 

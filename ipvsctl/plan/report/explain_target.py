@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.cluster.taken import Objects
+from ipvsctl.model.config import LOCALHOST, Listener
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.objects import Service
@@ -13,6 +14,7 @@ from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.steps import parts
 from ipvsctl.model.target import AddressTarget, NamedTarget, Target
 from ipvsctl.plan.report.explain_inputs import ExplainInputs
+from ipvsctl.plan.report.explain_localhost import why_not_on_localhost
 from ipvsctl.plan.service.program import ServerProgram
 
 _STEP_SERVICES: Final = 200
@@ -42,6 +44,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a virtual server of the Service is asked about."""
         key = server.server.key
         return self.address in {None, key.address} and self.number in {0, key.port}
+
+    def has_listener(self, listener: Listener) -> bool:
+        """Whether a listener of the Service is asked about."""
+        is_address = self.address in {None, listener.address}
+        return is_address and self.number in {0, listener.port}
 
 
 class NotThere(msgspec.Struct, frozen=True):
@@ -132,6 +139,9 @@ def _served_at(inputs: ExplainInputs, target: AddressTarget) -> Iterator[ObjectR
     for key, server in inputs.desired.served.items():
         if key.address == target.address and target.port in {0, key.port}:
             yield server.port_name.service
+    for listener, port in inputs.desired.localhost_ports.items():
+        if listener.address == target.address and target.port in {0, listener.port}:
+            yield port.port_name.service
 
 
 def _claimants(objects: Objects, target: AddressTarget) -> Iterator[ObjectRef]:
@@ -176,6 +186,8 @@ def _no_one(inputs: ExplainInputs, target: AddressTarget) -> str:
         some = ", ".join(map(str, ports[:MOST_SERVICES]))
         where = f"port {target.port} at {target.address}"
         return f"no Service has {where}; there are {some}"
+    if target.address in LOCALHOST.values():
+        return why_not_on_localhost(inputs, target)
     if target.address in inputs.observed.host_addresses:
         which = f"node port {target.port}" if target.port else "node port there"
         return f"{target.address} is this node's, and no Service has {which}"

@@ -34,6 +34,7 @@ from ipvsctl.plan.report.full import all_are_full
 from ipvsctl.plan.report.order import real_order, server_order
 from ipvsctl.plan.report.standing import as_different, is_growing, standing_of
 from ipvsctl.plan.report.status_inputs import StatusInputs
+from ipvsctl.plan.report.status_localhost import localhost_status
 from ipvsctl.plan.report.status_selection import selected
 from ipvsctl.plan.report.status_why import Lacks, why
 from ipvsctl.plan.service.endpoints import replaces
@@ -89,6 +90,7 @@ class _View:
         self._objects = inputs.objects
         self._node = inputs.context
         self._words = inputs.words
+        self._listeners = inputs.listeners
         self._lacks = Lacks(inputs.desired.state, inputs.observed, inputs.words)
         self._drain_ages_s = inputs.drain_ages_s
         self._has_objects = bool(inputs.summary.source)
@@ -117,6 +119,13 @@ class _View:
                     self._claimed(server, endpoints),
                     *self._marked(server, endpoints),
                 )
+            ),
+            localhost_ports=tuple(
+                localhost_status(
+                    port, self._listeners, endpoints, self._objects, self._node
+                )
+                for port in program.localhost_ports
+                if self._desired.localhost_ports.get(port.listener) == port
             ),
         )
 

@@ -7,6 +7,7 @@ import msgspec
 from ipvsctl.cluster.taken import Objects
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Problem
+from ipvsctl.model.relay import ListenerStates
 from ipvsctl.model.state import EMPTY, Observed
 from ipvsctl.model.status import Summary
 from ipvsctl.plan.diff.plan import Drain
@@ -24,6 +25,7 @@ class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
         words: what operators call the things of the firewall.
         drain_ages_s: drain -> for how long it has been seen.
         problems: of all objects.
+        listeners: the daemon's on localhost; None without a daemon.
     """
 
     summary: Summary
@@ -34,3 +36,4 @@ class StatusInputs(msgspec.Struct, frozen=True, kw_only=True):
     words: FirewallWords
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
+    listeners: ListenerStates | None = None

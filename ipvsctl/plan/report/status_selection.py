@@ -90,9 +90,12 @@ def _kept(
     servers: tuple[VirtualServerStatus, ...] = tuple(
         filter(selection.keeps, service.virtual_servers)
     )
-    if not servers:
+    listeners = tuple(filter(selection.keeps, service.localhost_ports))
+    if not (servers or listeners):
         return None
-    return msgspec.structs.replace(service, virtual_servers=servers)
+    return msgspec.structs.replace(
+        service, virtual_servers=servers, localhost_ports=listeners
+    )
 
 
 def _not_there(selection: Selection, objects: Objects) -> str:

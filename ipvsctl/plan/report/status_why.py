@@ -1,16 +1,19 @@
 """Why a virtual server is not what its clients expect, in a status."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from ipvsctl.cluster.taken import Objects
-from ipvsctl.model.net import IPAddress
-from ipvsctl.model.objects import NodeContext, TrafficPolicy
+from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.objects import NodeContext, ServicePortName, TrafficPolicy
 from ipvsctl.model.parts import RULES
 from ipvsctl.model.sets import SetRole
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.words import FirewallWords
-from ipvsctl.plan.report.why import Lack, endpoints_of, port_of
+from ipvsctl.plan.report.why import Lack, PortEndpoints, endpoints_of, port_of
 from ipvsctl.plan.service.program import ServerProgram
+
+_NONE: Final = "no real servers"
 
 
 def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
@@ -27,18 +30,37 @@ def why(program: ServerProgram, objects: Objects, node: NodeContext) -> str:
     )
     if program.real_servers and not is_shut:
         return ""
+    if not is_shut:
+        return why_no_endpoint(name, key.family, program.policy, objects, node)
+    found = _endpoints(name, key.family, objects, node)
+    if found is None:
+        return _NONE
+    return f"outside clients are dropped here: {found.words(TrafficPolicy.LOCAL)}"
+
+
+def why_no_endpoint(
+    name: ServicePortName,
+    family: IPFamily,
+    policy: TrafficPolicy,
+    objects: Objects,
+    node: NodeContext,
+) -> str:
+    """Why a port of a Service has no endpoint to send anybody to."""
+    found = _endpoints(name, family, objects, node)
+    if found is None or found.lack(policy) is Lack.NONE:
+        # A change is on its way.
+        return _NONE
+    return f"{_NONE}: {found.words(policy)}"
+
+
+def _endpoints(
+    name: ServicePortName, family: IPFamily, objects: Objects, node: NodeContext
+) -> PortEndpoints | None:
     service = objects.service(name.service)
     port = port_of(service, name)
     if service is None or port is None:
-        return "no real servers"
-    slices = objects.slices_of(name.service)
-    found = endpoints_of(service, port, key.family, slices, node)
-    if is_shut:
-        return f"outside clients are dropped here: {found.words(TrafficPolicy.LOCAL)}"
-    if found.lack(program.policy) is Lack.NONE:
-        # A change is on its way.
-        return "no real servers"
-    return f"no real servers: {found.words(program.policy)}"
+        return None
+    return endpoints_of(service, port, family, objects.slices_of(name.service), node)
 
 
 class Lacks:

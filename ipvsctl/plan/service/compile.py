@@ -28,11 +28,14 @@ from ipvsctl.plan.service.families import (
 )
 from ipvsctl.plan.service.frontends import frontends, lost_node_ports
 from ipvsctl.plan.service.kube_router import annotation_problems, as_annotated
+from ipvsctl.plan.service.localhost_ports import localhost_port, one_of_each
 from ipvsctl.plan.service.program import (
     HealthCheck,
+    LocalhostPort,
     ServerProgram,
     ServiceProgram,
     SetMember,
+    WayIn,
     precedence,
     without_mark,
 )
@@ -126,6 +129,9 @@ def compile_in_steps(
                 yield
                 made = 0
     servers, clashes = _merge_servers(service, ports)
+    localhost_ports, more_clashes = one_of_each(
+        service, (port.localhost for port in ports if port.localhost is not None)
+    )
     entries = dict.fromkeys(entry for port in ports for entry in port.loop_back)
     health_check = _health_check(admitted, ports) if allowance.health_check else None
     if health_check is not None:
@@ -140,6 +146,7 @@ def compile_in_steps(
         if service.type is ServiceType.CLUSTER_IP
         else lost_node_ports(admitted, families, node, config),
         health_check=health_check,
+        localhost_ports=localhost_ports,
         problems=in_words(
             (
                 *allowance.problems,
@@ -148,6 +155,7 @@ def compile_in_steps(
                 *annotated,
                 *scheduling.problems,
                 *clashes,
+                *more_clashes,
             )
         ),
     )
@@ -166,6 +174,7 @@ class _PortProgram(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: tuple[ServerProgram, ...]
     loop_back: tuple[SetMember, ...]
+    localhost: LocalhostPort | None
     family: IPFamily
     local_ready: frozenset[IPAddress]
 
@@ -215,8 +224,16 @@ def _compile_port(
         servers.append(server)
         if len(servers) % _STEP == 0:
             yield
+    localhost = localhost_port(
+        service, port, index, family, real_servers, node, config, scheduling
+    )
+    if localhost is not None and not allowance.serves(
+        WayIn.NODE_PORT, index, localhost.listener.address
+    ):
+        localhost = None
     return _PortProgram(
         servers=tuple(servers),
+        localhost=localhost,
         loop_back=tuple(loop_back_entries(endpoints, port, family)),
         family=family,
         local_ready=frozenset(

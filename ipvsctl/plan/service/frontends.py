@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.net import IPAddress, IPFamily, of_family
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol, of_family
 from ipvsctl.model.objects import (
     NodeContext,
     Service,
@@ -128,14 +128,29 @@ def lost_node_ports(
     node: NodeContext,
     config: ProxyConfig,
 ) -> tuple[IPFamily, ...]:
-    """The families of which node ports are served nowhere on this node."""
+    """The families of which node ports are served nowhere on this node.
+
+    On localhost those of TCP are.
+    """
     if not any(has_node_port(service, port) for port in service.ports):
         return ()
     choice = config.node_port_addresses
     return tuple(
         family
         for family in families
-        if choice.names(family) and not node_port_addresses(node, choice, family)
+        if choice.names(family)
+        and not node_port_addresses(node, choice, family)
+        and not _is_all_on_localhost(service, family, config)
+    )
+
+
+def _is_all_on_localhost(
+    service: Service, family: IPFamily, config: ProxyConfig
+) -> bool:
+    return config.localhost(family) is not None and all(
+        port.protocol is Protocol.TCP
+        for port in service.ports
+        if has_node_port(service, port)
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ipvsctl.model.config import NodePortAddresses
+from ipvsctl.model.config import NodePortAddresses, ProxyConfig
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
@@ -49,26 +49,29 @@ def source_address(node: NodeContext, family: IPFamily) -> IPAddress | None:
 
 
 def node_port_problems(
-    node: NodeContext, choice: NodePortAddresses, lost: Mapping[IPFamily, int]
+    node: NodeContext, config: ProxyConfig, lost: Mapping[IPFamily, int]
 ) -> Iterator[Problem]:
     """One problem a family for the node ports of all Services.
 
     Args:
         node: this node.
-        choice: which of its addresses have node ports.
+        config: says which of its addresses have node ports.
         lost: how many Services have some that are served on none.
     """
     for family, count in sorted(lost.items()):
         if count > 0:
             # Rounded down, so that it is not another problem with each Service.
             least = 10 ** (len(str(count)) - 1)
+            has_localhost = config.localhost(family) is not None
+            but = " but localhost" if has_localhost else ""
+            kind = " for UDP and SCTP" if has_localhost else ""
             yield Problem(
                 kind=Kind.NODE,
                 ref=ObjectRef("", node.name),
                 field="nodePortAddresses",
-                value=str(choice),
-                reason=f"matches no {family.label} address of this node; node ports of"
-                f" {least:,} or more Services are not served here",
+                value=str(config.node_port_addresses),
+                reason=f"matches no {family.label} address of this node{but}; node"
+                f" ports{kind} of {least:,} or more Services are not served here",
             )
 
 
@@ -79,7 +82,8 @@ def node_port_addresses(
 
     All of them when the choice names no network of that family.
     Never loopback: the kernel does not route a packet from 127.0.0.1 to another host
-    (k/k#56320), and `host_addresses` leaves it out.
+    (k/k#56320), and `host_addresses` leaves it out. There this process listens, see
+    `localhost_ports`.
     Source: kube-proxy pkg/proxy/util/nodeport_addresses.go.
     """
     if choice.primary:

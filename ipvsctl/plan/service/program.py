@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -121,6 +122,43 @@ class HealthCheck(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     local_endpoints: int
 
 
+class LocalhostPort(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """A node port on a loopback address, where this process listens and relays.
+
+    No virtual server can be there: the kernel sends no packet with a loopback source to
+    another host or network namespace (ip_vs_xmit.c:crosses_local_route_boundary).
+
+    Attributes:
+        listener: address and port; unique in a program.
+        field: where in the Service the port comes from.
+        real_servers: those that the node itself has at the node port, in their order;
+            without any, nobody listens.
+        scheduler: of the Service's virtual servers; says whether weights count.
+        affinity_timeout_s: for how long the last endpoint is that of all clients, who
+            have one address; None without session affinity.
+        drain_timeout_s: see `ProxyConfig`.
+    """
+
+    port_name: ServicePortName
+    listener: Listener
+    field: str
+    policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    real_servers: Mapping[RealServerKey, RealServer]
+    scheduler: str = "rr"
+    affinity_timeout_s: int | None = None
+    drain_timeout_s: float = 0.0
+
+    @property
+    def way(self) -> str:
+        """The way in, in words."""
+        return f"{WayIn.NODE_PORT} on localhost"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether any endpoint gets connections."""
+        return any(server.weight for server in self.real_servers.values())
+
+
 class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Everything the kernel should hold for one Service.
 
@@ -131,6 +169,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         has_ingress_vip: a load-balancer VIP is bound, see `ProxyConfig.strict_arp`.
         lost_node_ports: families in which it has node ports, and the node no address
             that `nodePortAddresses` lets them be served on.
+        localhost_ports: in no case more than one for a port and family.
         problems: what of the Service cannot be honoured.
     """
 
@@ -141,6 +180,7 @@ class ServiceProgram(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     has_ingress_vip: bool = False
     lost_node_ports: tuple[IPFamily, ...] = ()
     health_check: HealthCheck | None = None
+    localhost_ports: tuple[LocalhostPort, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -30,6 +30,23 @@ from ipvsctl.plan.service.tunnels import TunnelledServers
 from ipvsctl.plan.service.wishes import Wishes, unmasqueraded
 
 
+def node_port_servers(
+    policy: TrafficPolicy,
+    real_servers: Mapping[TrafficPolicy, RealServers],
+    config: ProxyConfig,
+) -> RealServers:
+    """The real servers at a node port.
+
+    Pods of other nodes use node ports too and cannot be told from local ones, so pods
+    get no short circuit: the answer of an endpoint beside such a pod would not pass
+    here. The cluster's endpoints are their last resort, and the node's own.
+    """
+    chosen = real_servers[policy]
+    if not chosen and config.local_fallback is not LocalFallback.NONE:
+        return real_servers[TrafficPolicy.CLUSTER]
+    return chosen
+
+
 def server_program(
     service: Service,
     port: ServicePort,
@@ -72,11 +89,7 @@ def server_program(
             shut = set_key(SetRole.NO_LOCAL_ENDPOINTS, family)
             entries.append(SetMember(shut, entry))
         if frontend.way is WayIn.NODE_PORT:
-            # Pods of other nodes use node ports too and cannot be told from local ones,
-            # so pods get no short circuit: the answer of an endpoint beside such a pod
-            # would not pass here. The cluster's endpoints are their last resort.
-            if not chosen and config.local_fallback is not LocalFallback.NONE:
-                chosen = everywhere
+            chosen = node_port_servers(frontend.policy, real_servers, config)
         elif config.has_short_circuit:
             inside = _inside(service, port, frontend, everywhere, scheduling, config)
     return ServerProgram(

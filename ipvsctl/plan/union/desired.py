@@ -5,36 +5,35 @@ is large. What two Services share is counted, so that one leaving takes nothing 
 the other; what only one can have is claimed.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 from ipvsctl.model.problem_book import NotedProblems, ProblemBook, ProblemPart
 from ipvsctl.model.sets import TUNNEL_ROLES, SetRole
 from ipvsctl.model.state import NodeState, Observed
-from ipvsctl.model.steps import finish, parts
+from ipvsctl.model.steps import finish
 from ipvsctl.model.tunnel import TunnelEnd
-from ipvsctl.plan.service.program import ServerProgram, ServiceProgram, SetMember
+from ipvsctl.plan.service.program import LocalhostPort, ServerProgram, ServiceProgram
 from ipvsctl.plan.union.desired_change import DesiredChange, state_without
 from ipvsctl.plan.union.desired_copy import DesiredCopy
 from ipvsctl.plan.union.frozen import FrozenDesired
 from ipvsctl.plan.union.health_checks import HealthChecks, ServiceHealth
+from ipvsctl.plan.union.localhost_ports import LocalhostPorts
 from ipvsctl.plan.union.node import NodeProgram
 from ipvsctl.plan.union.node_part import NodePart
+from ipvsctl.plan.union.program_parts import in_parts
 from ipvsctl.plan.union.shared import Shared
 from ipvsctl.plan.union.silent_checks import SilentChecks
 from ipvsctl.plan.union.urgent import URGENT_SERVICES
 from ipvsctl.plan.union.virtual_servers import VirtualServers
-
-PART: Final = 16
-"""Virtual servers, real servers and entries in a part of a large Service: less than a
-millisecond's work. A sync imposes several parts."""
 
 _COMPARED: Final = 64
 """Programs with so many virtual servers are compared before they are put."""
@@ -61,6 +60,7 @@ class Desired:
         for member in node.entries:
             self.shared.add(member)
         self._health_checks = HealthChecks()
+        self._localhost_ports = LocalhostPorts()
         self._silent_checks = SilentChecks()
         self._servers = VirtualServers(
             node.families, node.marks, self.shared, self._silent_checks
@@ -146,7 +146,7 @@ class Desired:
             return
         # The new one goes in first: what both have never counts as gone.
         self._node.count(program, 1)
-        yield from _in_parts(program, frozenset(), self._servers.claim, self.shared.add)
+        yield from in_parts(program, frozenset(), self._servers.claim, self.shared.add)
         if old is not None:
             # The claims to these were renewed.
             renewed = {server.server.key for server in program.servers}
@@ -154,6 +154,7 @@ class Desired:
         self._put_program(program.ref, program)
         self._compiled_problems.put(Kind.SERVICE, program.ref, program.problems)
         self._health_checks.put(program)
+        self._localhost_ports.put(program)
 
     def remove(self, ref: ObjectRef) -> None:
         """Take a Service's program out; fine if it has none."""
@@ -162,6 +163,7 @@ class Desired:
     def remove_in_steps(self, ref: ObjectRef) -> Generator[None, None, None]:
         """Do `remove` in parts; see `put_in_steps`."""
         self._health_checks.remove(ref)
+        self._localhost_ports.remove(ref)
         old = self._programs.get(ref)
         self._put_program(ref, None)
         self._compiled_problems.put(Kind.SERVICE, ref, ())
@@ -211,6 +213,7 @@ class Desired:
             ),
             needs_audit=now[1:] != before[1:],
             health_checks=health_checks,
+            localhost_ports=self._localhost_ports.take_change(),
             fresh=touched.fresh,
         )
 
@@ -257,6 +260,7 @@ class Desired:
             self._compiled_problems,
             *self._servers.problem_parts,
             self._health_checks.lost,
+            self._localhost_ports.lost,
             self._silent_checks.silent,
         )
 
@@ -272,6 +276,10 @@ class Desired:
     def health_checks(self) -> Mapping[int, ServiceHealth]:
         """Health-check node port -> the answer."""
         return self._health_checks.all()
+
+    def localhost_ports(self) -> Mapping[Listener, LocalhostPort]:
+        """Every listener on localhost, with whose it is."""
+        return self._localhost_ports.all()
 
     def urgent_addresses(self) -> frozenset[IPAddress]:
         """Addresses of the Services that must work before all others."""
@@ -308,7 +316,13 @@ class Desired:
     @contextmanager
     def copying(self) -> Iterator[DesiredCopy]:
         """Have a copy made in steps during the block, between which this changes."""
-        copy = DesiredCopy(self._programs, self._node, self._servers, self.shared)
+        copy = DesiredCopy(
+            self._programs,
+            self._node,
+            self._servers,
+            self.shared,
+            self._localhost_ports,
+        )
         self._copies.append(copy)
         try:
             yield copy
@@ -333,38 +347,5 @@ class Desired:
         self, program: ServiceProgram, *, but: AbstractSet[VirtualServerKey]
     ) -> Generator[None, None, None]:
         """Take a program out, all `but` its claims to some virtual servers."""
-        yield from _in_parts(program, but, self._servers.withdraw, self.shared.discard)
+        yield from in_parts(program, but, self._servers.withdraw, self.shared.discard)
         self._node.count(program, -1)
-
-
-def _in_parts(
-    program: ServiceProgram,
-    skipped: AbstractSet[VirtualServerKey],
-    do_server: Callable[[ServiceProgram, ServerProgram], None],
-    do_entry: Callable[[SetMember], None],
-) -> Generator[None, None, None]:
-    """Do something with each virtual server and each entry of a program.
-
-    Args:
-        program: of a Service.
-        skipped: virtual servers to leave alone.
-        do_server: what to do with a virtual server.
-        do_entry: what to do with an entry that is tied to no virtual server.
-
-    Yields:
-        After each part of `PART` things in the kernel.
-    """
-    cost = 0
-    for server in program.servers:
-        if server.server.key in skipped:
-            continue
-        do_server(program, server)
-        cost += 1 + len(server.real_servers) + len(server.entries)
-        if cost >= PART:
-            yield
-            cost = 0
-    for some in parts(program.entries, PART):
-        for member in some:
-            do_entry(member)
-        if len(some) == PART:
-            yield

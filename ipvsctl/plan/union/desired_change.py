@@ -5,11 +5,13 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.sets import SetEntry, SetKey
 from ipvsctl.model.state import EMPTY, NodeState
 from ipvsctl.model.subject import EntrySubject, Subject, SysctlSubject
+from ipvsctl.plan.service.program import LocalhostPort
 from ipvsctl.plan.union.health_checks import ServiceHealth
 
 
@@ -34,6 +36,8 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
             that only the whole states can be compared.
         health_checks: health-check node ports that came, went (None) or may answer
             something else.
+        localhost_ports: listeners on localhost that came, went (None) or relay
+            elsewhere.
         fresh: those of the keys that this process has not imposed yet; one that the
             kernel has all the same may be another's, see `Foreign`.
         ends_hold: what was not desired before may be taken away from now on.
@@ -44,6 +48,7 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
     presumed: NodeState
     needs_audit: bool
     health_checks: Mapping[int, ServiceHealth | None] = EMPTY
+    localhost_ports: Mapping[Listener, LocalhostPort | None] = EMPTY
     fresh: frozenset[VirtualServerKey] = frozenset()
     ends_hold: bool = False
 

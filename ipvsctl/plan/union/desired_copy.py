@@ -17,6 +17,7 @@ from ipvsctl.model.steps import parts
 from ipvsctl.plan.service.program import ServiceProgram
 from ipvsctl.plan.union.counted import Counted
 from ipvsctl.plan.union.frozen import FrozenDesired
+from ipvsctl.plan.union.localhost_ports import LocalhostPorts
 from ipvsctl.plan.union.node_part import NodePart
 from ipvsctl.plan.union.shared import Shared
 from ipvsctl.plan.union.virtual_servers import VirtualServers
@@ -38,6 +39,7 @@ class DesiredCopy:
         node: the node's own part.
         servers: the virtual and real servers.
         shared: the entries and VIPs.
+        localhost_ports: the listeners on localhost, few enough to copy at the end.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class DesiredCopy:
         node: NodePart,
         servers: VirtualServers,
         shared: Shared,
+        localhost_ports: LocalhostPorts,
     ) -> None:
         state = servers.state()
         self._node = node
         self._servers = servers
         self._shared = shared
+        self._localhost_ports = localhost_ports
         self._programs = _DictCopy(programs)
         self._served = _DictCopy(servers.served)
         self._short_circuits = _DictCopy(servers.short_circuits)
@@ -107,6 +111,7 @@ class DesiredCopy:
             served=self._served.finish(),
             short_circuits=self._short_circuits.finish(),
             foreign=self._servers.foreign,
+            localhost_ports=self._localhost_ports.all(),
             state=NodeState(
                 vip_link_up=True,
                 sysctls=needs.sysctls,

@@ -6,12 +6,13 @@ from typing import Protocol
 
 import msgspec
 
+from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServer, RealServerKey, VirtualServerKey
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetRole, set_key
-from ipvsctl.model.state import NodeState
-from ipvsctl.plan.service.program import ServerProgram, ServiceProgram
+from ipvsctl.model.state import EMPTY, NodeState
+from ipvsctl.plan.service.program import LocalhostPort, ServerProgram, ServiceProgram
 from ipvsctl.plan.union.fwmark_allocator import BesideKind
 
 
@@ -61,6 +62,7 @@ class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         served: the program of each address virtual server.
         state: the whole state.
+        localhost_ports: every listener on localhost, with whose it is.
     """
 
     programs: Mapping[ObjectRef, ServiceProgram]
@@ -68,6 +70,7 @@ class FrozenDesired(msgspec.Struct, frozen=True, kw_only=True):
     short_circuits: Mapping[VirtualServerKey, VirtualServerKey]
     foreign: frozenset[VirtualServerKey]
     state: NodeState
+    localhost_ports: Mapping[Listener, LocalhostPort] = EMPTY
 
     def beside(self, kind: BesideKind) -> Mapping[VirtualServerKey, VirtualServerKey]:
         """The virtual server of an address -> the fwmark one of a kind beside it."""

@@ -32,7 +32,7 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import PersistenceNetmask
 from ipvsctl.model.limits import Resource, Scope, setting
 from ipvsctl.model.marks import MarkRange
-from ipvsctl.model.net import parse_address, parse_network
+from ipvsctl.model.net import IPFamily, parse_address, parse_network
 
 KUBEADM = """\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -247,6 +247,47 @@ def test_primary_node_port_addresses() -> None:
     assert config.node_port_addresses == NodePortAddresses(primary=True)
 
 
+def test_localhost_beside_node_port_addresses() -> None:
+    """The word is no network, and goes with networks, with `primary`, or alone."""
+    config, _ = parse(nodePortAddresses=["primary", "localhost"])
+    assert config.node_port_addresses == NodePortAddresses(primary=True, localhost=True)
+    config, _ = parse(nodePortAddresses=["localhost", "10.0.0.0/8"])
+    assert config.node_port_addresses == NodePortAddresses(
+        networks=(parse_network("10.0.0.0/8"),), localhost=True
+    )
+    assert str(config.node_port_addresses) == "10.0.0.0/8,localhost"
+    config, _ = parse(nodePortAddresses=["localhost"])
+    assert config.node_port_addresses == NodePortAddresses(localhost=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ([], []),
+        (["primary"], []),
+        (["0.0.0.0/0", "::/0"], []),
+        (["10.0.0.0/8", "fd00::/8"], []),
+        (["127.0.0.0/8"], ["127.0.0.1"]),
+        (["127.0.0.1/32", "10.0.0.0/8"], ["127.0.0.1"]),
+        (["127.0.0.2/32"], []),
+        (["::1/128"], ["::1"]),
+        (["localhost"], ["127.0.0.1", "::1"]),
+        (["primary", "localhost"], ["127.0.0.1", "::1"]),
+        (["localhost", "10.0.0.0/8"], ["127.0.0.1", "::1"]),
+    ],
+)
+def test_where_localhost_is_asked_for(given: list[str], found: list[str]) -> None:
+    """By its word, or by a loopback network; kube-proxy has it never."""
+    config, _ = parse(nodePortAddresses=given)
+    assert [
+        str(address)
+        for family in sorted(IPFamily)
+        if (address := config.localhost(family)) is not None
+    ] == found
+    config, _ = parse(nodePortAddresses=given, ipvsctl={"compatibility": "kube-proxy"})
+    assert not any(map(config.localhost, IPFamily))
+
+
 def test_empty_sections() -> None:
     """A section without fields is as good as none."""
     assert parse(ipvs=None, iptables={}, ipvsctl=None) == (ProxyConfig(), ())
@@ -408,6 +449,11 @@ def test_conntrack_limit(conntrack: dict[str, object], cpus: int, limit: int) ->
         ({"ipvs": []}, "ipvs"),
         ({"nodePortAddresses": "primary"}, "nodePortAddresses"),
         ({"nodePortAddresses": ["primary", "10.0.0.0/8"]}, "nodePortAddresses"),
+        (
+            {"nodePortAddresses": ["primary", "localhost", "::1/128"]},
+            "nodePortAddresses",
+        ),
+        ({"nodePortAddresses": ["Localhost"]}, "nodePortAddresses[0]"),
         ({"nodePortAddresses": ["10.0.0.1"]}, "nodePortAddresses[0]"),
         ({"ipvsctl": {"compatibility": "kubeproxy"}}, "ipvsctl.compatibility"),
         ({"ipvsctl": {"markRange": "0x100"}}, "ipvsctl.markRange"),

@@ -34,6 +34,7 @@ def test_defaults() -> None:
     [
         {"clusterCIDR": "10.0.0.0/8,fd00::/8", "nodePortAddresses": ["primary"]},
         {"nodePortAddresses": ["10.0.0.0/8"], "hostnameOverride": "a"},
+        {"nodePortAddresses": ["127.0.0.0/8", "localhost"], "hostnameOverride": "a"},
         {"ipvs": {"excludeCIDRs": ["10.9.0.0/16"], "tcpTimeout": "2h"}},
         {"ipvs": {"strictARP": True}, "conntrack": {"maxPerCore": 0, "min": 7}},
         {"ipvsctl": {"minSyncPeriod": "0s", "drainTimeout": "1ms"}},

@@ -5,10 +5,15 @@ from ipaddress import IPv4Address
 import pytest
 
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
+from ipvsctl.model.config import (
+    Compatibility,
+    NodePortAddresses,
+    ProxyConfig,
+    VipBinding,
+)
 from ipvsctl.model.ipvs import Timeouts
-from ipvsctl.model.net import IPFamily, parse_address
-from ipvsctl.model.sets import SetEntry, SetKey, SetRole
+from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
+from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check import (
     KEEPALIVE_SYSCTL,
@@ -226,3 +231,62 @@ def test_arp_for_load_balancer_vips(
     )
     found = find("ARP", ProxyConfig(strict_arp=strict_arp), observed=state)
     assert (found is not None) == is_noted
+
+
+_NONE_THERE = (
+    "node ports are on no loopback address with compatibility: kube-proxy, as in its"
+    " IPVS mode: set compatibility: none"
+)
+LOCALHOST = NodePortAddresses(localhost=True)
+NODE_PORTS = NodeState(
+    entries={
+        set_key(SetRole.NODE_PORT, IPFamily.IPV4): frozenset(
+            SetEntry(address=parse_address(address), protocol=protocol, port=port)
+            for address in ("10.0.0.10", "192.168.7.1")
+            for protocol, port in (
+                (Protocol.TCP, 30080),
+                (Protocol.UDP, 30053),
+                (Protocol.SCTP, 30054),
+            )
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "desired", "found", "advice"),
+    [
+        (ProxyConfig(), NODE_PORTS, None, ""),
+        (
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            NodeState(),
+            "ipvsctl run relays connections to node ports on 127.0.0.1 and ::1",
+            "",
+        ),
+        (
+            ProxyConfig(
+                node_port_addresses=NodePortAddresses(
+                    networks=(parse_network("127.0.0.0/8"),)
+                )
+            ),
+            NODE_PORTS,
+            "ipvsctl run relays connections to node ports on 127.0.0.1",
+            "2 node ports for UDP or SCTP are not there: it relays TCP alone",
+        ),
+        (
+            ProxyConfig(node_port_addresses=LOCALHOST, compatibility=KUBE_PROXY),
+            NODE_PORTS,
+            "nodePortAddresses localhost",
+            _NONE_THERE,
+        ),
+    ],
+)
+def test_localhost(
+    config: ProxyConfig, desired: NodeState, found: str | None, advice: str
+) -> None:
+    """It is said once for the node that UDP and SCTP are not there."""
+    finding = find("localhost", config, desired=desired)
+    assert (finding.found if finding else None) == found
+    if finding is not None:
+        assert finding.advice == advice
+        assert finding.severity is (Severity.NOTE if advice else Severity.OK)

@@ -8,7 +8,7 @@ import pytest
 from ipvsctl.cluster.events import Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import Listener, NodePortAddresses, ProxyConfig
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
@@ -29,6 +29,7 @@ from ipvsctl.model.objects import (
     TrafficPolicy,
 )
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
+from ipvsctl.model.relay import ListenerState
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.status import NodeStatus, Selection, Standing, Summary
 from ipvsctl.plan.report.full import count_full
@@ -60,7 +61,9 @@ class Node(msgspec.Struct, frozen=True):
     desired: Desired
 
     @classmethod
-    def of(cls, *values: Service | EndpointSlice) -> "Node":
+    def of(
+        cls, *values: Service | EndpointSlice, config: ProxyConfig | None = None
+    ) -> "Node":
         """A node of a cluster with these objects."""
         store = Store("node-0")
         nodes = (node("node-0", zone="zone-a"), node("node-1", zone="zone-b"))
@@ -70,7 +73,7 @@ class Node(msgspec.Struct, frozen=True):
         for value in values:
             kind = Kind.SERVICE if isinstance(value, Service) else Kind.ENDPOINT_SLICE
             store.apply(Upserted(kind=kind, ref=value.ref, values=(value,)))
-        config = ProxyConfig()
+        config = config or ProxyConfig()
         desired = Desired(compile_node(CONTEXT, config, Capabilities()))
         for ref, found in store.services.items():
             slices = store.slices_of(ref)
@@ -369,6 +372,98 @@ def test_a_network_of_clients_is_told() -> None:
     )
     (server,) = Node.of(sticky, endpoint_slice()).status().services[0].virtual_servers
     assert (server.persistence_timeout_s, server.persistence_bits) == (600, 24)
+
+
+LOCALHOST = Listener(parse_address("127.0.0.1"), 30080)
+
+
+def localhost_node(*addresses: str, **fields: Any) -> Node:
+    """`default/web` with its node port on localhost too."""
+    port = ServicePort(name="http", protocol=Protocol.TCP, port=80, node_port=30080)
+    return Node.of(
+        service(type=ServiceType.NODE_PORT, ports=(port,), **fields),
+        endpoint_slice("web-a", *addresses)
+        if addresses
+        else endpoint_slice("other", service_name="other"),
+        config=ProxyConfig(node_port_addresses=NodePortAddresses(localhost=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("listeners", "standing", "why"),
+    [
+        ({LOCALHOST: ListenerState()}, Standing.OK, ""),
+        # About to be told of.
+        ({}, Standing.OK, ""),
+        (
+            {LOCALHOST: ListenerState(refused="cannot listen: in use")},
+            Standing.MISSING,
+            "cannot listen: in use",
+        ),
+        (
+            None,
+            Standing.UNKNOWN,
+            "not known whether it listens: no ipvsctl run was asked",
+        ),
+    ],
+)
+def test_a_node_port_on_localhost(
+    listeners: dict[Listener, ListenerState] | None, standing: Standing, why: str
+) -> None:
+    """It is apart from the virtual servers, which count without it."""
+    found = localhost_node("172.16.0.1").status(listeners=listeners)
+    (web,) = found.services
+    (shown,) = web.localhost_ports
+    assert (shown.way, shown.protocol) == ("node port on localhost", "tcp")
+    assert (shown.address, shown.port) == ("127.0.0.1", 30080)
+    assert (shown.standing, shown.why) == (standing, why)
+    assert shown.is_well is (not why)
+    assert found.counts is not None
+    assert found.counts.virtual_servers == 2
+    assert [server.way for server in web.ways_in] == [
+        "cluster IP",
+        "node port",
+        "node port on localhost",
+    ]
+
+
+def test_connections_on_localhost() -> None:
+    """To each endpoint; one that has gone drains."""
+    gone = RealServerKey(parse_address("172.16.0.9"), 8080)
+    state = ListenerState(connections={POD: 3, gone: 1})
+    node = localhost_node("172.16.0.1", affinity_timeout_s=60)
+    ((shown,),) = (
+        web.localhost_ports
+        for web in node.status(listeners={LOCALHOST: state}).services
+    )
+    assert shown.persistence_timeout_s == 60
+    assert [
+        (real.address, real.weight, real.active, real.standing)
+        for real in shown.real_servers
+    ] == [
+        ("172.16.0.1", 1, 3, Standing.OK),
+        ("172.16.0.9", 0, 1, Standing.DRAINING),
+    ]
+
+
+def test_a_node_port_on_localhost_without_endpoints() -> None:
+    """It says why, as a virtual server does."""
+    node = localhost_node()
+    ((shown,),) = (
+        web.localhost_ports
+        for web in node.status(listeners={LOCALHOST: ListenerState()}).services
+    )
+    assert shown.why == ("no real servers: no IPv4 EndpointSlice for the Service")
+    assert not shown.is_well
+
+
+def test_a_selection_by_a_loopback_address() -> None:
+    """It finds the Service that is served there."""
+    selection = Selection(address="127.0.0.1", port=30080)
+    found = localhost_node("172.16.0.1").status(None, selection, listeners={})
+    (web,) = found.services
+    assert not web.virtual_servers
+    assert len(web.localhost_ports) == 1
 
 
 def foreign(address: str) -> VirtualServer:

@@ -6,7 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ipvsctl.model.config import Compatibility, NodePortAddresses, ProxyConfig
+from ipvsctl.model.config import (
+    Compatibility,
+    LocalFallback,
+    NodePortAddresses,
+    ProxyConfig,
+)
 from ipvsctl.model.ipvs import ServiceFlags
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import (
@@ -304,6 +309,140 @@ def test_node_port_addresses(choice: NodePortAddresses, expected: list[str]) -> 
     assert [
         str(s.server.key.address) for s in program.servers if s.way is WayIn.NODE_PORT
     ] == expected
+
+
+LOCALHOST = NodePortAddresses(localhost=True)
+
+
+def on_localhost(program: ServiceProgram) -> dict[str, list[str]]:
+    """Listener on localhost -> where it leads, as text, sorted."""
+    return {
+        str(port.listener): sorted(str(key) for key in port.real_servers)
+        for port in program.localhost_ports
+    }
+
+
+BOTH_FAMILIES = (IPv4Address("10.96.0.10"), IPv6Address("fd00:96::10"))
+
+
+@pytest.mark.parametrize(
+    ("fact", "given", "config", "expected"),
+    [
+        ("off", service(), ProxyConfig(), {}),
+        (
+            "on",
+            service(),
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            {"127.0.0.1:30080": BOTH},
+        ),
+        (
+            "both families",
+            service(cluster_ips=BOTH_FAMILIES),
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            {"127.0.0.1:30080": BOTH, "[::1]:30080": []},
+        ),
+        (
+            "a family by its network",
+            service(cluster_ips=BOTH_FAMILIES),
+            ProxyConfig(
+                node_port_addresses=NodePortAddresses(networks=(ip_network("::1/128"),))
+            ),
+            {"[::1]:30080": []},
+        ),
+        (
+            "compatibility",
+            service(),
+            ProxyConfig(
+                node_port_addresses=LOCALHOST, compatibility=Compatibility.KUBE_PROXY
+            ),
+            {},
+        ),
+        (
+            "no node port",
+            service(type=ServiceType.CLUSTER_IP),
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            {},
+        ),
+        (
+            "another protocol",
+            service(
+                ports=(
+                    ServicePort(
+                        name="http", protocol=Protocol.UDP, port=80, node_port=30080
+                    ),
+                )
+            ),
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            {},
+        ),
+        (
+            "a reserved port",
+            service(),
+            ProxyConfig(node_port_addresses=LOCALHOST, reserved_node_ports=(30080,)),
+            {},
+        ),
+        (
+            "policy Local",
+            service(external_traffic_policy=TrafficPolicy.LOCAL),
+            ProxyConfig(node_port_addresses=LOCALHOST),
+            {"127.0.0.1:30080": ONLY_HERE},
+        ),
+    ],
+)
+def test_node_ports_on_localhost(
+    fact: str, given: Service, config: ProxyConfig, expected: dict[str, list[str]]
+) -> None:
+    """Those of TCP, with the endpoints that the node itself has at the node port."""
+    assert on_localhost(compiled(given, config=config)) == expected, fact
+
+
+@pytest.mark.parametrize(
+    ("fallback", "expected"),
+    [(None, ONLY_THERE), (LocalFallback.CLUSTER, ONLY_THERE), (LocalFallback.NONE, [])],
+)
+def test_policy_local_on_localhost_without_an_endpoint_here(
+    fallback: LocalFallback | None, expected: list[str]
+) -> None:
+    """The cluster's are the last resort of the node, as at its node ports."""
+    config = ProxyConfig(node_port_addresses=LOCALHOST, local_fallback=fallback)
+    given = service(external_traffic_policy=TrafficPolicy.LOCAL)
+    program = compiled(given, THERE, config=config)
+    assert on_localhost(program) == {"127.0.0.1:30080": expected}
+
+
+def test_localhost_leaves_virtual_servers_as_they_are() -> None:
+    """Nothing in the kernel comes of it, and the order of endpoints is the same."""
+    with_it = compiled(service(), config=ProxyConfig(node_port_addresses=LOCALHOST))
+    assert with_it.servers == compiled(service()).servers
+    (server,) = (s for s in with_it.servers if str(s.server.key.address) == "10.0.0.10")
+    (port,) = with_it.localhost_ports
+    assert [*port.real_servers] == [*server.real_servers]
+
+
+def test_the_api_servers_port_is_left_free_on_localhost() -> None:
+    """It could not start any more, whichever addresses it has that port on."""
+    node = msgspec.structs.replace(
+        NODE, api_ports={30080: frozenset({IPv4Address("10.0.0.10")})}
+    )
+    config = ProxyConfig(node_port_addresses=LOCALHOST)
+    assert not compiled(service(), node=node, config=config).localhost_ports
+
+
+def test_two_ports_of_a_service_with_one_number_on_localhost() -> None:
+    """The first has it; only manifests can say that."""
+    ports = tuple(
+        ServicePort(name=name, protocol=Protocol.TCP, port=number, node_port=30080)
+        for name, number in (("http", 80), ("other", 81))
+    )
+    networks = (ip_network("127.0.0.0/8"),)
+    config = ProxyConfig(node_port_addresses=NodePortAddresses(networks=networks))
+    program = compiled(service(ports=ports), config=config)
+    assert on_localhost(program) == {"127.0.0.1:30080": BOTH}
+    (problem,) = program.problems
+    assert str(problem) == (
+        "Service default/web: spec.ports[1].nodePort: 127.0.0.1:30080: already taken by"
+        " spec.ports[0].nodePort of this Service"
+    )
 
 
 @pytest.mark.parametrize(

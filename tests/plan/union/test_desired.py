@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import VipBinding
+from ipvsctl.model.config import Listener, VipBinding
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
@@ -19,6 +19,7 @@ from ipvsctl.plan.diff.ops import RebuildSet
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.service.program import (
     HealthCheck,
+    LocalhostPort,
     ServerProgram,
     ServiceProgram,
     SetMember,
@@ -92,6 +93,24 @@ def test_health_checks_are_part_of_a_change() -> None:
     expected = ServiceHealth(other.ref, 1)
     assert union.take_change().health_checks == {32000: expected}
     assert union.problems() == ()
+
+
+def test_listeners_on_localhost_are_part_of_a_change() -> None:
+    """Those of the Services put and removed; nothing else comes of them."""
+    union = desired()
+    web = program("web", 80)
+    listener = Listener(parse_address("127.0.0.1"), 30080)
+    port = LocalhostPort(
+        port_name=web.servers[0].port_name,
+        listener=listener,
+        field="spec.ports[0].nodePort",
+        real_servers={},
+    )
+    union.put(msgspec.structs.replace(web, localhost_ports=(port,)))
+    assert union.take_change().localhost_ports == {listener: port}
+    assert union.localhost_ports() == {listener: port}
+    union.remove(web.ref)
+    assert union.take_change().localhost_ports == {listener: None}
 
 
 def plain(state: NodeState) -> NodeState:

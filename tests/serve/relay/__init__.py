@@ -1,0 +1,1 @@
+"""The relay of node ports on localhost, over real connections."""
