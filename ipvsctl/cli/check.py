@@ -16,6 +16,7 @@ from ipvsctl.model.errors import KernelError, NotFound, NotPermitted
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.text import one_line
 from ipvsctl.plan.report.check import check_node
+from ipvsctl.plan.report.check_tunnels import check_tunnel_mtus
 from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.report.preflight import check_before, check_estimators
 from ipvsctl.plan.report.unread import require
@@ -97,6 +98,7 @@ def _check(
             context,
             has_daemon=has_daemon,
         )
+        yield from check_tunnel_mtus(facts, desired)
         real_servers = sum(map(len, desired.real_servers.values()))
         count = len(desired.virtual_servers) + real_servers
         yield from check_estimators(facts, count)

@@ -14,15 +14,20 @@ from ipvsctl.kernel.iptables import Iptables, choose_flavour
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.modules import SYS, find_modules
 from ipvsctl.kernel.neighbours import read_neighbours
+from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.partial import PartialReading
 from ipvsctl.kernel.processes import list_running
 from ipvsctl.kernel.sockets import read_sockets_in_steps
+from ipvsctl.libraries.pyroute import IPRoute
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.errors import KernelError, NotFound
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.state import EMPTY
 from ipvsctl.model.steps import finish
+from ipvsctl.wire.netlink.messages import NetlinkProtocol
+from ipvsctl.wire.route.replies import AddressReplies
+from ipvsctl.wire.route.requests import list_addresses
 
 OTHER_PROXIES: Final = frozenset(
     {"kube-proxy", "cilium-agent", "kube-router", "calico-node"}
@@ -81,6 +86,7 @@ def read_node_facts(
         modules=part("modules", lambda: find_modules(needed)),
         sysctls=dict(_sysctls(sysctls, proc_sys)),
         links=part("links", _links),
+        mtus=part("MTUs", _mtus),
         bridges=part("bridges", _bridges),
         processes=part("processes", _proxies),
         sockets=part("sockets", lambda: finish(read_sockets_in_steps(families))),
@@ -137,6 +143,20 @@ def _sysctls(names: Iterable[str], root: Path) -> Iterable[tuple[str, str]]:
 
 def _links() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in (SYS / "class" / "net").iterdir()))
+
+
+def _mtus() -> Mapping[IPAddress, int]:
+    with IPRoute() as ip:
+        mtus = {link["index"]: link.get_attr("IFLA_MTU") for link in ip.link("dump")}
+    with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as opened:
+        listed = opened.dump(
+            list_addresses(), AddressReplies().address, "list addresses"
+        )
+    return {
+        item.address: mtus[item.ifindex]
+        for item in listed
+        if item is not None and item.ifindex in mtus
+    }
 
 
 def _bridges() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import msgspec
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.host import HostSocket
 from ipvsctl.model.neighbours import Neighbours
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.state import EMPTY
 
 
@@ -19,6 +20,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
             where its files cannot be seen and it is not loaded.
         sysctls: name relative to `/proc/sys` -> value, of those that could be read.
         links: names of all of them.
+        mtus: address of the host -> how long a packet its link takes, in bytes.
         bridges: links that are bridges with ports.
         processes: names of the other proxies that run.
         sockets: of the host, those that wait for clients.
@@ -35,6 +37,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     modules: Mapping[str, bool | None] | None = None
     sysctls: Mapping[str, str] = EMPTY
     links: tuple[str, ...] | None = None
+    mtus: Mapping[IPAddress, int] | None = None
     bridges: tuple[str, ...] | None = None
     processes: tuple[str, ...] | None = None
     sockets: frozenset[HostSocket] | None = None

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ipvsctl.kernel.modules import REQUIRED_MODULES
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.node_facts import read_node_facts
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.plan.report.preflight import PREFLIGHT_SYSCTLS
 from tests.lab.netns import Netns
 
@@ -81,3 +82,15 @@ def test_a_kernel_without_nftables(
     facts = read_node_facts((), (), Path("/proc/sys"))
     assert (facts.neighbours.nft_tables == ()) is is_known
     assert any("nftables" in line for line in facts.unread) is not is_known
+
+
+def test_mtus_are_those_of_the_links_that_have_addresses(netns: Netns) -> None:
+    """Of both families."""
+    run("ip link add wide type dummy")
+    run("ip link set wide up mtu 9000")
+    netns.add_address("wide", ip_interface("10.0.0.10/24"))
+    netns.add_address("wide", ip_interface("fd00:10::10/64"))
+    facts = read_node_facts((), (), Path("/proc/sys"))
+    assert facts.mtus is not None
+    assert facts.mtus[parse_address("10.0.0.10")] == 9000
+    assert facts.mtus[parse_address("fd00:10::10")] == 9000

@@ -5,6 +5,8 @@ from typing import Final
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.net import IPFamily
+from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.tunnel import TUNNEL_LINKS
@@ -12,6 +14,12 @@ from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.service.tunnels import GUE_FIXED
 
 _SUBJECT: Final = "tunnels between nodes"
+
+_WRAPPING: Final = {IPFamily.IPV4: 20 + 8 + 4, IPFamily.IPV6: 40 + 8 + 4}
+"""Bytes that a packet gets more: IP, UDP and Generic UDP Encapsulation."""
+
+_LEAST: Final = {IPFamily.IPV4: 576, IPFamily.IPV6: 1280}
+"""Bytes of a packet that every network takes (RFC 791, RFC 8200)."""
 
 
 def check_tunnels(
@@ -53,6 +61,33 @@ def check_tunnels(
             if is_there
             else "other nodes masquerade for this one; the log of ipvsctl run says why"
             f" link {TUNNEL_LINKS[family]} cannot be made",
+        )
+
+
+def check_tunnel_mtus(facts: NodeFacts, desired: NodeState) -> Iterator[Finding]:
+    """How long a packet may be that goes through a tunnel whole.
+
+    Longer ones are refused by ICMP, or cut up, as by any router
+    (ip_vs_xmit.c:ip_vs_tunnel_xmit). No network may take less than IP asks for.
+
+    Args:
+        facts: of this node.
+        desired: what the kernel is to hold.
+    """
+    for family, end in desired.tunnel_ends.items():
+        mtu = (facts.mtus or {}).get(end.address)
+        if mtu is None:
+            continue
+        inside = mtu - _WRAPPING[family]
+        is_enough = inside >= _LEAST[family]
+        yield Finding(
+            severity=Severity.OK if is_enough else Severity.PROBLEM,
+            subject=f"MTU of tunnels, {family.label}",
+            found=f"packets of up to {inside:,} bytes go whole, of {mtu:,} on the link",
+            advice=""
+            if is_enough
+            else f"{family.label} needs {_LEAST[family]:,}: the MTU between nodes must"
+            f" be {_LEAST[family] + _WRAPPING[family]:,} at least",
         )
 
 

@@ -9,9 +9,10 @@ import pytest
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.tunnel import TunnelEnd
-from ipvsctl.plan.report.check_tunnels import check_tunnels
+from ipvsctl.plan.report.check_tunnels import check_tunnel_mtus, check_tunnels
 from ipvsctl.plan.report.findings import Severity
 from tests.plan.service.test_tunnels import ABLE
 
@@ -71,3 +72,26 @@ def test_nothing_without_the_setting() -> None:
     """Not even that there is nothing."""
     seen = Observed(state=NodeState())
     assert not [*check_tunnels(seen, WANTED, Capabilities(), ProxyConfig(), ABLE)]
+
+
+@pytest.mark.parametrize(
+    ("mtu", "severity", "words"),
+    [
+        (1500, Severity.OK, "packets of up to 1,468 bytes go whole, of 1,500"),
+        (608, Severity.OK, "up to 576 bytes"),
+        (607, Severity.PROBLEM, "up to 575 bytes"),
+    ],
+)
+def test_how_long_packets_may_be(mtu: int, severity: Severity, words: str) -> None:
+    """A network that takes less than IP asks for is a problem."""
+    facts = NodeFacts(mtus={END.address: mtu})
+    (found,) = check_tunnel_mtus(facts, WANTED)
+    assert found.severity is severity
+    assert words in found.found
+    assert ("608 at least" in found.advice) == (severity is Severity.PROBLEM)
+
+
+def test_nothing_is_said_of_an_mtu_that_is_unknown() -> None:
+    """Nor without tunnels."""
+    assert not [*check_tunnel_mtus(NodeFacts(), WANTED)]
+    assert not [*check_tunnel_mtus(NodeFacts(mtus={END.address: 1}), NodeState())]
