@@ -205,3 +205,9 @@ def test_links(page: Path) -> None:
     links = _LINK.findall(page.read_text(encoding="utf-8"))
     here = [link for link in links if "://" not in link]
     assert [link for link in here if not (page.parent / link).exists()] == []
+
+
+def test_the_changelog_has_no_links_to_pages() -> None:
+    """It is one of the pages too, and these would lead nowhere there."""
+    links = _LINK.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link] == []
