@@ -55,9 +55,11 @@ class Applier:
         for transport, run in groupby(plan, key=self._transport):
             ops = tuple(run)
             open_ends = tuple(unguarded(ops, failed))
-            failed += open_ends
-            left = {refused.op for refused in open_ends}
-            failed += transport.run(tuple(op for op in ops if op not in left))
+            if open_ends:
+                failed += open_ends
+                left = [refused.op for refused in open_ends]
+                ops = tuple(op for op in ops if op not in left)
+            failed += transport.run(ops)
         return Report(applied=len(plan) - len(failed), failed=tuple(failed))
 
     def _transport(self, op: Op) -> Transport:
@@ -76,7 +78,8 @@ def unguarded(ops: Iterable[Op], failed: Iterable[FailedOp]) -> Iterator[FailedO
         for refused in failed
         if isinstance(refused.op, ChangeRules)
     }
-    for op in ops:
+    # There is nothing to look at, nearly always.
+    for op in ops if families else ():
         if isinstance(op, MakeTunnelEnd) and family_of(op.end.address) in families:
             reason = "the rules that say who may use it were refused"
             yield FailedOp(op=op, errno=errno.EPERM, reason=reason)
