@@ -285,8 +285,8 @@ class Tunnels:
         try:
             return self._rp_filter_path().read_text(encoding="ascii").strip()
         except OSError:
-            # Where none can be seen none can be set.
-            return _LOOSE
+            # Nobody can say that packets come in: it is to be set.
+            return ""
 
     def _set_rp_filter(self) -> None:
         try:
