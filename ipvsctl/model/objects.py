@@ -259,6 +259,11 @@ class NodeContext(msgspec.Struct, gc=False, frozen=True, kw_only=True):
             },
         )
 
+    def tunnel_node(self, address: IPAddress) -> str:
+        """The node that takes packets in tunnels at an address; "" if none says so."""
+        offers = self.tunnel_offers.values()
+        return next((o.node for o in offers if address in o.addresses), "")
+
 
 def _at_node(offer: TunnelOffer, node: Node | None) -> TunnelOffer | None:
     """What there is of an offer at addresses of a Node; None if nothing is."""

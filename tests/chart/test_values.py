@@ -47,6 +47,11 @@ def name(kind: str) -> Callable[[Rendered], Any]:
     return lambda seen: seen.of(kind)["metadata"]["name"]
 
 
+def has_tunnels(seen: Rendered) -> tuple[bool, ...]:
+    """Whether there is what tunnels need of the cluster, one by one."""
+    return tuple(map(seen.has, ("Namespace", "Role", "RoleBinding")))
+
+
 def pod(*path: str) -> Callable[[Rendered], Any]:
     """A field of the pod's spec."""
     return lambda seen: at(seen.pod, *path)
@@ -518,21 +523,13 @@ ROWS = (
     Row(
         path="tunnels",
         value=True,
-        look=lambda seen: (
-            seen.has("Namespace"),
-            seen.has("Role"),
-            seen.has("RoleBinding"),
-        ),
+        look=has_tunnels,
         expected=(True, True, True),
     ),
     Row(
         path="config",
         value={"ipvsctl": {"tunnelPort": 6080}},
-        look=lambda seen: (
-            seen.has("Namespace"),
-            seen.has("Role"),
-            seen.has("RoleBinding"),
-        ),
+        look=has_tunnels,
         expected=(True, True, True),
     ),
     Row(

@@ -200,10 +200,8 @@ def _node_at(inputs: ExplainInputs, server: RealServer) -> str:
     """Which node a real server is, if it is one."""
     if server.forwarding is not ForwardingMethod.TUNNEL:
         return ""
-    offers = inputs.context.tunnel_offers.values()
-    address = server.key.address
-    name = next((o.node for o in offers if address in o.addresses), "a node")
-    return f" ({name}, in a tunnel)"
+    name = inputs.context.tunnel_node(server.key.address)
+    return f" ({name or 'a node'}, in a tunnel)"
 
 
 def _limit(server: RealServer, stats: RealServerStats) -> str:

@@ -318,7 +318,7 @@ class _View:
         node_name = endpoint.node_name if endpoint else ""
         is_tunnelled = server.forwarding is ForwardingMethod.TUNNEL
         if is_tunnelled:
-            node_name = self._node_at(server.key.address)
+            node_name = self._node.tunnel_node(server.key.address)
         node = self._objects.node(node_name)
         return RealServerStatus(
             address=str(server.key.address),
@@ -334,11 +334,6 @@ class _View:
             standing=standing,
             draining_s=self._drain_ages_s.get((key, server.key)),
         )
-
-    def _node_at(self, address: IPAddress) -> str:
-        """The Node that has an address, of those that packets go to in tunnels."""
-        offers = self._node.tunnel_offers.values()
-        return next((o.node for o in offers if address in o.addresses), "")
 
     def _endpoints(self, ref: ObjectRef) -> Mapping[IPAddress, Endpoint]:
         """A Service's endpoints by address, each the one that counts."""
