@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ipvsctl.kube.waiting import first_of
+
 SOON_S: Final = 5.0
 """After drift: who has changed one thing may be about to change another."""
 
@@ -43,10 +45,4 @@ async def pause(
     sleep: Callable[[float], Awaitable[None]], duration_s: float, wanted: asyncio.Event
 ) -> None:
     """Return when the time is over, or something is wanted before."""
-    timer = asyncio.ensure_future(sleep(duration_s))
-    waiting = asyncio.ensure_future(wanted.wait())
-    try:
-        await asyncio.wait({timer, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-        waiting.cancel()
+    await first_of(sleep(duration_s), wanted.wait())

@@ -12,6 +12,8 @@ pulse         a sign of life of the server while its watches are silent
 health        how a watch is doing
 servers       addresses of the API server, looked up now and then
 other_nodes   the other Nodes, listed now and then
+uids          the uid of an object, for those who tell of it
+waiting       for whichever comes first
 tunnel_lease  where this node takes packets in tunnels, told to the others
 source        everything above as one source of events
 budget        how many Events may be told

@@ -18,6 +18,7 @@ from ipvsctl.kube.list_watch import ListWatch
 from ipvsctl.kube.reflector import Pacing, Put, Sleep
 from ipvsctl.kube.resources import Resource, other_nodes, own_node
 from ipvsctl.kube.transport import Api
+from ipvsctl.kube.waiting import first_of
 from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 
@@ -77,16 +78,9 @@ class OtherNodes:
         while True:
             count = await self._list_patiently(self._resource)
             period = max(PERIOD_S, count * PERIOD_S_A_NODE)
-            pause = asyncio.ensure_future(self._sleep(period * self._chance(0.8, 1.2)))
-            newcomers = asyncio.ensure_future(self._list_newcomers())
-            try:
-                await asyncio.wait(
-                    {pause, newcomers}, return_when=asyncio.FIRST_COMPLETED
-                )
-            finally:
-                pause.cancel()
-                newcomers.cancel()
-                await asyncio.gather(pause, newcomers, return_exceptions=True)
+            await first_of(
+                self._sleep(period * self._chance(0.8, 1.2)), self._list_newcomers()
+            )
 
     async def _list_newcomers(self) -> None:
         while True:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
-from ipvsctl.kube.api_messages import meta_of, page_of
 from ipvsctl.kube.budget import Budget
 from ipvsctl.kube.event_body import API_VERSIONS, event_namespace, event_of
 from ipvsctl.kube.transport import Api
+from ipvsctl.kube.uids import find_uid
 from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
@@ -99,19 +97,10 @@ class EventRecorder:
     async def _uid(self, kind: Kind, ref: ObjectRef) -> str:
         """The object's uid; "" if it is gone.
 
-        It is asked for by a list, because that is what a proxy may do with Services.
         A Node's Events have its name there, as the kubelet's do.
         """
         if kind is Kind.NODE:
             return ref.name
         query = [("fieldSelector", f"metadata.name={ref.name}")]
         path = _LISTS[kind].format(ref.namespace)
-        async with self._api.request("GET", path, query) as answer:
-            body = await answer.read()
-        try:
-            items = page_of(body).items or []
-        except msgspec.DecodeError as error:
-            raise ApiError(
-                status=0, url=path, reason=f"not a list: {error}", word="garbage"
-            ) from error
-        return (meta_of(items[0]).uid or "") if items else ""
+        return await find_uid(self._api, path, query)

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from ipvsctl.cluster.objects.leases import ADDRESSES, PORT, SENDS, TUNNEL_LABEL
-from ipvsctl.kube.api_messages import Meta, meta_of, page_of
+from ipvsctl.kube.api_messages import Meta, meta_of
 from ipvsctl.kube.reflector import Pacing, Sleep
 from ipvsctl.kube.resources import TUNNEL_LEASES, TUNNEL_NAMESPACE, own_node
 from ipvsctl.kube.transport import Api
+from ipvsctl.kube.uids import find_uid
+from ipvsctl.kube.waiting import first_of
 from ipvsctl.libraries.log import structlog
 from ipvsctl.model.errors import ApiError, ConfigError
 from ipvsctl.model.net import IPFamily
@@ -160,26 +161,11 @@ class TunnelAnnouncer:
     async def _uid(self) -> str:
         """The Node's uid; "" if there is none."""
         node = own_node(self._node_name)
-        async with self._api.request("GET", node.path, node.selectors) as answer:
-            body = await answer.read()
-        try:
-            items = page_of(body).items or []
-        except msgspec.DecodeError as error:
-            raise ApiError(
-                status=0, url=node.path, reason=f"not what the API says: {error}"
-            ) from error
-        return next((meta_of(item).uid or "" for item in items), "")
+        return await find_uid(self._api, node.path, node.selectors)
 
     async def _pause(self, seconds: float) -> None:
         """Wait for so long, or until something has changed."""
-        pause = asyncio.ensure_future(self._sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait({pause, changed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            changed.cancel()
-            await asyncio.gather(pause, changed, return_exceptions=True)
+        await first_of(self._sleep(seconds), self._changed.wait())
 
     @property
     def _path(self) -> str:
