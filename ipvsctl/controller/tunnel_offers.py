@@ -70,7 +70,7 @@ def standing_ends(done: SyncReport) -> Mapping[IPFamily, TunnelEnd] | None:
         for family, end in done.observed.state.tunnel_ends.items()
         if end.is_whole
     }
-    failed = {failure.op for failure in done.report.failed}
+    failed = [f.op for f in done.report.failed if isinstance(f.op, MakeTunnelEnd)]
     for op in done.plan:
         match op:
             case MakeTunnelEnd(end):

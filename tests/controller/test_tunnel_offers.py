@@ -11,9 +11,17 @@ from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.controller.tunnel_offers import TunnelOffers, standing_ends
 from ipvsctl.model.net import IPFamily, parse_address
 from ipvsctl.model.parts import Part
+from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.tunnel import TunnelEnd
-from ipvsctl.plan.diff.ops import FailedOp, MakeTunnelEnd, Op, RemoveTunnelEnd, Report
+from ipvsctl.plan.diff.ops import (
+    FailedOp,
+    MakeTunnelEnd,
+    Op,
+    RebuildSet,
+    RemoveTunnelEnd,
+    Report,
+)
 from tests.controller.test_audit import World
 from tests.controller.test_history import audited
 
@@ -70,6 +78,13 @@ def report(
 def test_which_stand(done: SyncReport, stand: Mapping[IPFamily, TunnelEnd]) -> None:
     """Those that were whole, and those that were made; not what was refused."""
     assert standing_ends(done) == stand
+
+
+def test_another_op_that_was_refused_is_no_end() -> None:
+    """Ends that were whole stay so."""
+    key = set_key(SetRole.TUNNEL_PEER, IPFamily.IPV4)
+    rebuilt = RebuildSet(key, 2, frozenset({SetEntry(address=END.address)}))
+    assert standing_ends(report(HELD, rebuilt, failed=(rebuilt,))) == HELD
 
 
 async def test_nothing_is_told_of_what_could_not_be_read() -> None:
