@@ -4,14 +4,14 @@ Addresses, ports and names come from small pools, so that two Services often wan
 same VIP, endpoints are shared, and a second cluster overlaps with the first.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 
 import msgspec
 from hypothesis import strategies as st
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.model.objects import (
     Endpoint,
     EndpointSlice,

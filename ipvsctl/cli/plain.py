@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum, IntFlag, StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 import msgspec
 
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily
 from ipvsctl.model.rules import ChainRef
 from ipvsctl.model.sets import SetKey
 
-_TEXT = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+_TEXT = (IPAddress, IPv4Network, IPv6Network)
 
 
 def plain(value: object, set_name: Callable[[SetKey], str] = str) -> object:

@@ -8,7 +8,7 @@ import msgspec
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import ApiServers, HostNetwork
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, by_number
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.plan.service.guards import api_ports, guarded_addresses
 from ipvsctl.plan.service.node_addresses import standing_addresses
@@ -35,7 +35,7 @@ def context_of(sources: Sources) -> NodeContext:
     """The whole context, with host addresses sorted."""
     nodes, api, host, config, capabilities = sources
     has_tunnel = config.has_tunnel and capabilities.release >= GUE_FIXED
-    hosts = tuple(sorted(host.addresses, key=lambda a: (a.version, int(a))))
+    hosts = tuple(sorted(host.addresses, key=by_number))
     named = nodes.node_addresses
     if config.node_address is not None:
         # The first address of a family is the one that stands for the node.

@@ -1,12 +1,18 @@
 """This host's own network, of what its links, its main table and resolv.conf say."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Final
 
 from ipvsctl.model.host import HostNetwork
-from ipvsctl.model.net import IPAddress, IPFamily, family_of, parse_address
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    family_of,
+    is_in,
+    network_of,
+    parse_address,
+)
 from ipvsctl.wire.route.replies import LinkAddress, MainRoute
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -31,8 +37,7 @@ def host_network(
         addresses=frozenset(item.address for item in addresses),
         primary=tuple(_primary(addresses, routes)),
         networks=frozenset(
-            ip_interface((item.address, item.prefix_length)).network
-            for item in addresses
+            network_of(item.address, item.prefix_length) for item in addresses
         ),
         gateways=frozenset(
             gateway
@@ -88,7 +93,7 @@ def _primary(
                 item
                 for item in own
                 if any(
-                    gateway in ip_interface((item.address, item.prefix_length)).network
+                    is_in(gateway, network_of(item.address, item.prefix_length))
                     for gateway in route.gateways
                 )
             ]

@@ -9,7 +9,6 @@ import errno
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import closing
-from ipaddress import IPv6Address
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +18,7 @@ from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.kernel.socket import CLOSED
 from ipvsctl.libraries.pyroute import IPRoute, NetlinkError
 from ipvsctl.model.errors import KernelError
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPv6Address
 from ipvsctl.model.steps import Step, Steps
 from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import (
@@ -114,7 +113,7 @@ class Links:
             NetlinkError: the kernel has refused it.
             KernelError: there is no socket.
         """
-        bits, scope = address.max_prefixlen, _SCOPE_HOST
+        bits, scope = address.family.bits, _SCOPE_HOST
         self._call(
             lambda ip: ip.addr(
                 "add", index=ifindex, address=str(address), prefixlen=bits, scope=scope

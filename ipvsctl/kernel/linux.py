@@ -43,7 +43,6 @@ from ipvsctl.plan.diff.kinds import ObjectKind
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.union.node import CONNTRACK_LIMIT
-from ipvsctl.wire.netlink.addresses import forget_addresses
 
 
 class _Network(NamedTuple):
@@ -199,7 +198,6 @@ class LinuxKernel:
         flows = yield from reading.part(
             Part.CONNTRACK, self._read_flows(ipvs.virtual_servers), None
         )
-        forget_addresses()
         return Observed(
             state=NodeState(
                 vip_link_up=bool(network.addresses.vip_link_up),

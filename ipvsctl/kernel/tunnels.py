@@ -7,7 +7,6 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -179,7 +178,7 @@ class Tunnels:
             is_whole=bool(
                 port
                 and is_ready
-                and remote == ip_address(_ANYWHERE[family])
+                and remote == parse_address(_ANYWHERE[family])
                 and link["flags"] & IFF_UP
                 and not self._rivals(family)
             ),
@@ -252,7 +251,7 @@ class Tunnels:
             if (name := link.get_attr("IFLA_IFNAME")) != TUNNEL_LINKS[family]
             and link_kind(link) == _KINDS[family]
             and link["flags"] & IFF_UP
-            and _ends(family, link)[1] == ip_address(_ANYWHERE[family])
+            and _ends(family, link)[1] == parse_address(_ANYWHERE[family])
         ]
 
     def _ports(self) -> list[UnpackingPort]:

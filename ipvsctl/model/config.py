@@ -15,6 +15,7 @@ from ipvsctl.model.net import (
     IPFamily,
     IPNetwork,
     format_host_port,
+    is_in,
     of_family,
     parse_address,
 )
@@ -377,7 +378,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         address = LOCALHOST[family]
         choice = self.node_port_addresses
         is_named = choice.localhost or any(
-            network.is_loopback and address in network
+            network.is_loopback and is_in(address, network)
             for network in of_family(choice.networks, family)
         )
         return address if is_named else None

@@ -1,23 +1,14 @@
 """Addresses, families and protocols: the words every other value is made of."""
 
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
-from typing import Final, TypeVar
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import inet_ntop, inet_pton
+from typing import ClassVar, Final, Self, TypeVar
 
-IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
-
-Addressed = TypeVar("Addressed", IPAddress, IPNetwork)
 
 
 class IPFamily(IntEnum):
@@ -50,6 +41,135 @@ class Protocol(IntEnum):
         return self.name.lower()
 
 
+class IPAddress(bytes):
+    """An IP address: its bytes as they are in packets, in network order.
+
+    Addresses are what most keys are made of. Hash and equality of `ipaddress`' own are
+    Python code, and reading one takes ten times as long. Networks, of which there are
+    few, are `ipaddress`'; see `is_in`.
+    """
+
+    __slots__ = ()
+
+    family: ClassVar[IPFamily]
+    version: ClassVar[int]
+
+    def __new__(cls, value: str | bytes | int) -> Self:
+        """Make an address of a text as it is usually written, of bytes, or a number.
+
+        Raises:
+            ValueError: not an address of this family.
+        """
+        family = cls.family
+        if isinstance(value, str):
+            try:
+                return bytes.__new__(cls, inet_pton(family, value))
+            except OSError:
+                raise ValueError(f"{value!r} is no {family.label} address") from None
+        size = family.bits // 8
+        try:
+            packed = value.to_bytes(size) if isinstance(value, int) else value
+        except OverflowError:
+            packed = b""
+        if len(packed) != size:
+            raise ValueError(f"{value!r} is no {family.label} address")
+        return bytes.__new__(cls, packed)
+
+    def __str__(self) -> str:
+        return inet_ntop(self.family, self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __int__(self) -> int:
+        return int.from_bytes(self)
+
+    @property
+    def packed(self) -> bytes:
+        """The bytes alone."""
+        return bytes(self)
+
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether it stands for no address, or for any: `0.0.0.0`, `::`."""
+        return not any(self)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether packets to it stay on the node."""
+        raise NotImplementedError
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether packets to it stay on one link."""
+        raise NotImplementedError
+
+
+class IPv4Address(IPAddress):
+    """Of four bytes."""
+
+    __slots__ = ()
+
+    family = IPFamily.IPV4
+    version = 4
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is of 127.0.0.0/8."""
+        return self[0] == 127
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it is of 169.254.0.0/16."""
+        return self.startswith(b"\xa9\xfe")
+
+
+class IPv6Address(IPAddress):
+    """Of sixteen bytes."""
+
+    __slots__ = ()
+
+    family = IPFamily.IPV6
+    version = 6
+
+    def __str__(self) -> str:
+        text = inet_ntop(_IPV6, self)
+        # The C library has it that `::a00:1` means an address of IPv4. Go has not.
+        return str(ipaddress.IPv6Address(bytes(self))) if "." in text else text
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is ::1."""
+        return self == _IPV6_LOOPBACK
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it is of fe80::/10."""
+        return self[0] == 0xFE and self[1] >> 6 == 2
+
+
+_IPV6_LOOPBACK: Final = bytes(15) + b"\1"
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_IPV4: Final = IPFamily.IPV4
+_IPV6: Final = IPFamily.IPV6
+
+Addressed = TypeVar("Addressed", bound=IPAddress | IPNetwork)
+
+
+def to_address(packed: bytes) -> IPAddress:
+    """The address that four or sixteen bytes are.
+
+    Raises:
+        ValueError: any other number of bytes.
+    """
+    size = len(packed)
+    if size == 4:
+        return bytes.__new__(IPv4Address, packed)
+    if size == 16:
+        return bytes.__new__(IPv6Address, packed)
+    raise ValueError(f"{size} bytes, where an address has 4 or 16")
+
+
 def family_of(value: IPAddress | IPNetwork) -> IPFamily:
     """The family of an address or network."""
     return IPFamily.IPV4 if value.version == 4 else IPFamily.IPV6
@@ -60,25 +180,52 @@ def of_family(values: Iterable[Addressed], family: IPFamily) -> Iterator[Address
     return (value for value in values if family_of(value) is family)
 
 
-@lru_cache(maxsize=1 << 12)
+def is_in(address: IPAddress, network: IPNetwork) -> bool:
+    """Whether a network has an address."""
+    if address.version != network.version:
+        return False
+    beyond = network.max_prefixlen - network.prefixlen
+    return (int(address) ^ int(network.network_address)) >> beyond == 0
+
+
+def network_of(address: IPAddress, length: int) -> IPNetwork:
+    """The network of an address; host bits are cleared."""
+    return ip_network((address, length), strict=False)
+
+
+def first_of(network: IPNetwork) -> IPAddress:
+    """The lowest address of a network, that it is called by."""
+    return to_address(network.network_address.packed)
+
+
+def last_of(network: IPNetwork) -> IPAddress:
+    """The highest address of a network."""
+    return to_address(network.broadcast_address.packed)
+
+
+def by_number(address: IPAddress) -> tuple[int, bytes]:
+    """What to sort addresses by: IPv4 first, then the lower one."""
+    return address.version, address
+
+
 def parse_address(text: str) -> IPAddress:
     """Parse an address as Kubernetes reads those it has stored.
 
     Leading zeros are idle (`010.0.0.1` is 10.0.0.1), since objects are stored that
     have them. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 address it
-    maps. The cache is for addresses that are read again soon: of a changed slice, of
-    nodes. It keeps twice as much memory for an address as the address takes, so one of
-    every endpoint would cost more than it shares.
+    maps.
 
     Raises:
         ValueError: not an address, or one with a zone (`fe80::1%eth0`), which means
             nothing on another host.
     Source: k8s.io/utils/net `ParseIPSloppy`.
     """
-    address = _parse_as_written(text)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    # Of every endpoint, and most are written as they should be.
+    try:
+        return bytes.__new__(IPv4Address, inet_pton(_IPV4, text))
+    except (OSError, ValueError):
+        address = _parse_as_written(text)
+    return _unmapped(address)
 
 
 def parse_network(text: str) -> IPNetwork:
@@ -98,9 +245,10 @@ def parse_network(text: str) -> IPNetwork:
     if len(digits.lstrip("0")) > 3:
         raise ValueError("a length that no address has")
     address, length = _parse_as_written(host), int(digits)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped and length >= 96:
-        return ip_network((address.ipv4_mapped, length - 96), strict=False)
-    return ip_network((address, length), strict=False)
+    unmapped = _unmapped(address)
+    if unmapped is not address and length >= 96:
+        return network_of(unmapped, length - 96)
+    return network_of(address, length)
 
 
 _LONGEST_ADDRESS: Final = 256
@@ -112,12 +260,25 @@ def _parse_as_written(text: str) -> IPAddress:
     if len(text) > _LONGEST_ADDRESS:
         raise ValueError("too long for an address")
     try:
-        address = ip_address(text)
-    except ValueError:
-        address = ip_address(_LEADING_ZEROS.sub("", text))
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise ValueError(f"{text!r} has a zone")
-    return address
+        return _parse_strictly(text)
+    except OSError:
+        pass
+    try:
+        return _parse_strictly(_LEADING_ZEROS.sub("", text))
+    except OSError:
+        raise ValueError(f"{text!r} is no address") from None
+
+
+def _unmapped(address: IPAddress) -> IPAddress:
+    """The IPv4 address that one of IPv6 maps, or the address itself."""
+    is_mapped = len(address) == 16 and address.startswith(_MAPPED)
+    return to_address(address[len(_MAPPED) :]) if is_mapped else address
+
+
+def _parse_strictly(text: str) -> IPAddress:
+    if ":" in text:
+        return bytes.__new__(IPv6Address, inet_pton(_IPV6, text))
+    return bytes.__new__(IPv4Address, inet_pton(_IPV4, text))
 
 
 def format_host_port(address: IPAddress, port: int) -> str:

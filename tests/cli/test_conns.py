@@ -3,7 +3,6 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
-from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from ipvsctl.model.count_by import By
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
 from ipvsctl.model.neighbours import Connection
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.status import NodeStatus, Summary
 from ipvsctl.plan.diff.ops import UpdateRealServer
 from ipvsctl.plan.report import connections
@@ -32,14 +31,14 @@ def connection(
 ) -> Connection:
     """From a client by a VIP's port 80 to an endpoint's port 8080."""
     return Connection(
-        client=RealServerKey(ip_address(client), 40000),
+        client=RealServerKey(parse_address(client), 40000),
         virtual_server=VirtualServerKey(
             family=IPFamily.IPV4,
             protocol=Protocol.TCP,
-            address=ip_address(vip),
+            address=parse_address(vip),
             port=80,
         ),
-        real_server=RealServerKey(ip_address(endpoint), 8080),
+        real_server=RealServerKey(parse_address(endpoint), 8080),
         state=state,
         expires_s=899,
     )

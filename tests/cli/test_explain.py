@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ipvsctl.model.errors import NotFound
 from ipvsctl.model.explanation import Explanation, Part, Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.neighbours import Connection, FilterTable, Neighbours
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.rules import ChainRef, Rule, Table, UnknownRule
 from ipvsctl.model.rules import Verdict as Verdict_
 from ipvsctl.model.target import parse_target
@@ -39,7 +38,7 @@ from tests.cli.conftest import Invoke, write
 from tests.cli.test_sync import WEB, real_server
 from tests.fakes.kernel import FakeKernel
 
-VIP = ip_address("10.96.0.10")
+VIP = parse_address("10.96.0.10")
 
 
 @pytest.fixture
@@ -117,11 +116,11 @@ def test_it_says_who_puts_it_right(
 def connection(state: str, expires_s: int, server: str = "172.16.0.1") -> Connection:
     """To the Service."""
     return Connection(
-        client=RealServerKey(ip_address("10.0.0.77"), 40000),
+        client=RealServerKey(parse_address("10.0.0.77"), 40000),
         virtual_server=VirtualServerKey(
             family=IPFamily.IPV4, protocol=Protocol.TCP, address=VIP, port=80
         ),
-        real_server=RealServerKey(ip_address(server), 8080),
+        real_server=RealServerKey(parse_address(server), 8080),
         state=state,
         expires_s=expires_s,
     )

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Generator
-from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
 import pytest
@@ -13,7 +12,7 @@ from ipvsctl.controller.audit_run import AuditRun
 from ipvsctl.controller.look import see
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.net import Protocol, parse_address
+from ipvsctl.model.net import IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
 from ipvsctl.model.steps import finish
 from ipvsctl.plan.diff.ops import (

@@ -1,7 +1,6 @@
 """Drift is seen within a second or two, and not when it is our own doing."""
 
 import os
-from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,7 @@ from ipvsctl.kernel.notices import Notices
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.glance import Glance, Notice, NoticeKind
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.plan.diff.ops import (
     AddVirtualServer,
     DeleteEntry,
@@ -23,6 +22,7 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
 )
 from tests import builders
+from tests.addresses import later
 from tests.controller import test_loop
 from tests.controller.cluster import FIRST, WEB, ListSource, has
 from tests.controller.test_loop import CONFIG, World, running
@@ -125,8 +125,8 @@ async def test_changes_of_ours_are_no_drift(world: World) -> None:
     async with running(world):
         await begun(world)
         for number in range(3):
-            address = IPv4Address("10.96.0.20") + number
-            six = IPv6Address("fd00:10:96::20") + number
+            address = later(IPv4Address("10.96.0.20"), number)
+            six = later(IPv6Address("fd00:10:96::20"), number)
             source.tell(has(builders.service(f"s{number}", cluster_ips=(address, six))))
             world.clock.advance(CONFIG.min_sync_period_s)
             await world.until(
@@ -236,11 +236,11 @@ HOST = IPv4Address("10.0.0.10")
         (Notice(kind=NoticeKind.LINK_DOWN, link="kube-ipvs0"), 1),
         (Notice(kind=NoticeKind.LOST), 1),
         (Notice(kind=NoticeKind.ADDRESS_GONE, address=HOST), 1),
-        (Notice(kind=NoticeKind.ADDRESS_ADDED, address=HOST + 1), 1),
+        (Notice(kind=NoticeKind.ADDRESS_ADDED, address=later(HOST, 1)), 1),
         # What we have done, what was known, and what is nobody's business here.
         (Notice(kind=NoticeKind.ADDRESS_ADDED, address=VIP), 0),
         (Notice(kind=NoticeKind.ADDRESS_ADDED, address=HOST), 0),
-        (Notice(kind=NoticeKind.ADDRESS_GONE, address=VIP + 99), 0),
+        (Notice(kind=NoticeKind.ADDRESS_GONE, address=later(VIP, 99)), 0),
         (Notice(kind=NoticeKind.LINK_DOWN, link="veth1234"), 0),
     ],
     ids=str,

@@ -1,7 +1,6 @@
 """Foreign virtual servers where a Service wants its own, call by call."""
 
 from errno import EEXIST
-from ipaddress import IPv4Address
 
 import msgspec
 import pytest
@@ -18,7 +17,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import Protocol, parse_address
+from ipvsctl.model.net import IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, SlicePort
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.steps import finish

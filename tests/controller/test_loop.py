@@ -10,7 +10,6 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
 from typing import ClassVar
 
 import msgspec
@@ -28,7 +27,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.host import ApiServer, HostNetwork
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind, Problem
@@ -46,6 +45,7 @@ from ipvsctl.plan.diff.ops import (
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.sources.source import Source
 from tests import builders
+from tests.addresses import later
 from tests.controller.cluster import (
     FIRST,
     WEB,
@@ -391,7 +391,7 @@ async def test_syncs_that_fail_do_not_shorten_the_pauses() -> None:
     async with running(world):
         await world.until(lambda: has_audited(world, 1))
         for number in range(20):
-            address = IPv4Address("10.96.0.20") + number
+            address = later(IPv4Address("10.96.0.20"), number)
             source.tell(has(builders.service(f"s{number}", cluster_ips=(address,))))
             syncs = world.loop.state.syncs
             while world.loop.state.syncs == syncs:
@@ -611,7 +611,7 @@ async def test_drains_of_many_are_looked_at_by_and_by() -> None:
             return super().observe_virtual_servers(keys)
 
     services = [
-        builders.service(f"s{n}", cluster_ips=(IPv4Address("10.96.2.1") + n,))
+        builders.service(f"s{n}", cluster_ips=(later(IPv4Address("10.96.2.1"), n),))
         for n in range(2 * DRAINS_AT_ONCE + 1)
     ]
 

@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
 
 import msgspec
 
@@ -20,6 +19,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind
 from ipvsctl.model.relay import Refusal, RelayFigures

@@ -1,13 +1,12 @@
 """A daemon that cannot read a part of the kernel."""
 
 import errno
-from ipaddress import IPv4Address
 
 import pytest
 from structlog.testing import capture_logs
 
 from ipvsctl.controller.drift_watch import GLANCE_S
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, IPv4Address
 from ipvsctl.model.parts import EVIDENCE, RULES, Part
 from ipvsctl.model.rules import ChainRef, Table, UnknownRule
 from ipvsctl.model.sets import SetRole, set_key

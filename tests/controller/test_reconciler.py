@@ -1,7 +1,6 @@
 """One node's desired state against a kernel, call by call."""
 
 import errno
-from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import Kind, ObjectRef
 from ipvsctl.plan.diff.ops import (

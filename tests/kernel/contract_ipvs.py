@@ -1,7 +1,6 @@
 """What every kernel does with ops about virtual and real servers."""
 
 import errno
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
@@ -16,7 +15,14 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    family_of,
+)
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     AddRealServer,

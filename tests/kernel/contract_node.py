@@ -1,13 +1,12 @@
 """What every kernel does with ops about sysctls, the VIP link, addresses and rules."""
 
 import errno
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
 
 from ipvsctl.model.ipvs import Timeouts
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, IPv4Address, IPv6Address
 from ipvsctl.model.rules import (
     ChainRef,
     Jump,

@@ -1,10 +1,9 @@
 """What every kernel does with ops about routes to VIPs."""
 
 import errno
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, IPv4Address, IPv6Address
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     AddRoute,
@@ -15,6 +14,7 @@ from ipvsctl.plan.diff.ops import (
     UnbindAddress,
     UpdateRoute,
 )
+from tests.addresses import later
 from tests.kernel.contract import VIP_LINK, Row
 from tests.kernel.contract_node import LINK, VIP, VIP6
 
@@ -167,7 +167,7 @@ ROUTE_ROWS: Final = (
             BindAddress(VIP),
             BindAddress(VIP6),
             AddRoute(VIP, None),
-            AddRoute(VIP + 1, None),
+            AddRoute(later(VIP, 1), None),
             AddRoute(VIP6, None),
         ),
         op=UnbindAddress(VIP),

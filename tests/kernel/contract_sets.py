@@ -1,12 +1,12 @@
 """What every kernel does with ops about sets."""
 
 import errno
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 import msgspec
 
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.model.sets import (
     Leftover,
     SetCondition,

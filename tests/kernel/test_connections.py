@@ -1,14 +1,13 @@
 """IPVS' connections and rates, read while there are some."""
 
 import time
-from ipaddress import ip_address
 
 import pytest
 
 from ipvsctl.kernel.connections import read_connections
 from ipvsctl.kernel.ipvs_rates import IpvsRates
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.rates import Rates
@@ -29,7 +28,7 @@ def test_a_connection_of_each_family_and_protocol(
     pod, node = cluster.pods["pod-0-0"], cluster.nodes[0]
     service = Service(
         ref=ObjectRef("default", "web"),
-        cluster_ips=tuple(map(ip_address, VIPS.values())),
+        cluster_ips=tuple(map(parse_address, VIPS.values())),
         ports=tuple(ServicePort(name=p.label, protocol=p, port=80) for p in Protocol),
     )
     for address in (pod.ipv4, pod.ipv6):
@@ -44,7 +43,7 @@ def test_a_connection_of_each_family_and_protocol(
         for family, vip in VIPS.items():
             for protocol in Protocol:
                 with connect(
-                    client.netns, ip_address(vip), 80, protocol=protocol
+                    client.netns, parse_address(vip), 80, protocol=protocol
                 ) as made:
                     source = made.ask().source_port
                     with inside(node.netns):
@@ -56,7 +55,7 @@ def test_a_connection_of_each_family_and_protocol(
                         ]
                 (row,) = found
                 assert row.client.address == client.address(family)
-                assert row.virtual_server.address == ip_address(vip)
+                assert row.virtual_server.address == parse_address(vip)
                 assert row.real_server == RealServerKey(pod.address(family), 8080)
                 assert row.state in {"ESTABLISHED", "UDP"}
                 assert row.expires_s > 0
@@ -68,14 +67,14 @@ def test_rates(cluster: Cluster, servers: Servers, family: IPFamily) -> None:
     pod, node = cluster.pods["pod-0-0"], cluster.nodes[0]
     service = Service(
         ref=ObjectRef("default", "web"),
-        cluster_ips=(ip_address(VIPS[family]),),
+        cluster_ips=(parse_address(VIPS[family]),),
         ports=(ServicePort(name="http", protocol=Protocol.TCP, port=80),),
     )
     servers.add(pod.netns, pod.address(family), 8080)
     key = VirtualServerKey(
         family=family,
         protocol=Protocol.TCP,
-        address=ip_address(VIPS[family]),
+        address=parse_address(VIPS[family]),
         port=80,
     )
     real = RealServerKey(pod.address(family), 8080)
@@ -95,7 +94,7 @@ def test_rates(cluster: Cluster, servers: Servers, family: IPFamily) -> None:
         while not (found.connections and found.bytes_out):
             assert time.monotonic() < end_s
             for _ in range(20):
-                with connect(client.netns, ip_address(VIPS[family]), 80) as made:
+                with connect(client.netns, parse_address(VIPS[family]), 80) as made:
                     made.ask()
             with inside(node.netns):
                 found = rates.virtual_servers()[key]

@@ -1,15 +1,15 @@
 """Conntrack conversations: one reading for any number of virtual servers."""
 
 import errno
-from ipaddress import IPv4Address
 
 from ipvsctl.kernel.conntrack import Conntrack
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.plan.diff.ops import DeleteStaleFlows
 from ipvsctl.wire.conntrack.flows import Flow, pack_host_port
 from ipvsctl.wire.netlink.messages import NLM_F_DUMP
+from tests.addresses import later
 from tests.kernel.contract_ipvs import KEY6, POD, VIP, key_of
 from tests.kernel.test_netlink import (
     Answer,
@@ -22,9 +22,9 @@ from tests.kernel.test_netlink import (
 from tests.wire.conntrack.test_flows import FLOW, listed
 
 GONE = RealServerKey(POD, 5353)
-KEPT = RealServerKey(POD + 1, 5353)
+KEPT = RealServerKey(later(POD, 1), 5353)
 DNS = key_of(VIP, Protocol.UDP, 53)
-OTHER_DNS = key_of(VIP + 1, Protocol.UDP, 53)
+OTHER_DNS = key_of(later(VIP, 1), Protocol.UDP, 53)
 
 
 def flow(key: VirtualServerKey, target: RealServerKey) -> Flow:
@@ -77,7 +77,7 @@ def test_many_virtual_servers_are_one_reading() -> None:
             flow(DNS, GONE),
             flow(DNS, KEPT),
             flow(OTHER_DNS, GONE),
-            flow(key_of(VIP + 2, Protocol.UDP, 53), GONE),
+            flow(key_of(later(VIP, 2), Protocol.UDP, 53), GONE),
         ),
         deletes(0, 0),
     )

@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +17,7 @@ from ipvsctl.kernel.nftables_firewall import NftablesFirewall
 from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats, TrafficStats
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.processes import Process, Processes
 from ipvsctl.model.rules import Jump, Rule
 from ipvsctl.model.sets import SetEntry
@@ -38,6 +37,7 @@ from ipvsctl.plan.diff.ops import (
     Plan,
     Report,
 )
+from tests.addresses import later
 from tests.fakes.firewalls import FakeIptables, FakeNftables
 from tests.fakes.kernel import FakeKernel
 from tests.kernel.contract import CONNTRACK, MISSING_SYSCTL, VIP_LINK, Row
@@ -213,7 +213,9 @@ def test_a_glance_has_the_numbers_of_what_is_observed(kernel: Kernel) -> None:
     is_counted = kernel.capabilities().firewall is FirewallKind.IPTABLES
     empty = Glance(virtual_servers=0, entries={} if is_counted else None)
     assert kernel.glance() == empty
-    entries = [AddEntry(IPS.key, SetEntry(address=VIP + number)) for number in range(3)]
+    entries = [
+        AddEntry(IPS.key, SetEntry(address=later(VIP, number))) for number in range(3)
+    ]
     servers = (AddVirtualServer(SERVER), AddVirtualServer(SERVER6))
     kernel.apply((SMALL, IPS, *entries, *servers))
     seen = kernel.glance()
@@ -332,8 +334,8 @@ def test_partial_reads(kernel: Kernel) -> None:
 
 
 DNS_POD = RealServerKey(POD, 5353)
-OLD_POD = RealServerKey(POD + 1, 5353)
-CLIENT = VIP + 0x10000
+OLD_POD = RealServerKey(later(POD, 1), 5353)
+CLIENT = later(VIP, 0x10000)
 
 
 def flow(target: RealServerKey, client_port: int, address: IPv4Address = VIP) -> Flow:
@@ -347,11 +349,11 @@ def test_flows(kernel: Kernel) -> None:
     """UDP flows are seen by where they lead, and end if it is nowhere to be kept."""
     kernel.apply((AddVirtualServer(changed(SERVER, key=UDP_KEY)),))
     assert kernel.observe().flows == {}
-    other = flow(OLD_POD, 4, VIP + 1)
+    other = flow(OLD_POD, 4, later(VIP, 1))
     for passing in (flow(DNS_POD, 1), flow(OLD_POD, 2), flow(OLD_POD, 3), other):
         pass_by(kernel, passing)
     assert kernel.observe().flows == {UDP_KEY: {DNS_POD, OLD_POD}}
-    other_key = key_of(VIP + 1, Protocol.UDP, 53)
+    other_key = key_of(later(VIP, 1), Protocol.UDP, 53)
     kernel.apply((AddVirtualServer(changed(SERVER, key=other_key)),))
     plan: Plan = (DeleteStaleFlows(UDP_KEY, frozenset({DNS_POD})),)
     for _ in range(2):
@@ -401,27 +403,29 @@ def long_plan(*, is_limited: bool) -> tuple[Plan, list[Op]]:
     ops: list[Op] = [SMALL, IPS, EnsureVipLink(VIP_LINK)]
     refused: list[Op] = []
     for number in range(1000):
-        address = VIP + number
+        address = later(VIP, number)
         op: Op = AddEntry(SMALL.key, entry(address))
         ops.append(op)
         if is_limited and number >= SMALL.room:
             refused.append(op)
-    ops += (AddEntry(IPS.key, SetEntry(address=VIP + number)) for number in range(500))
+    ops += (
+        AddEntry(IPS.key, SetEntry(address=later(VIP, number))) for number in range(500)
+    )
     for number in range(500):
-        server = changed(SERVER, key=key_of(VIP + number))
+        server = changed(SERVER, key=key_of(later(VIP, number)))
         ops.append(AddVirtualServer(server))
         if number % 10 == 0:
             again = AddVirtualServer(changed(server, scheduler="wrr"))
             ops.append(again)
             refused.append(again)
     for number in range(500):
-        key = key_of(VIP + number)
+        key = key_of(later(VIP, number))
         ops.append(AddRealServer(key, REAL))
         bad = AddRealServer(key, changed_real(OTHER, weight=-1))
         if number % 7 == 0:
             ops.append(bad)
             refused.append(bad)
-        ops.append(BindAddress(VIP + number))
+        ops.append(BindAddress(later(VIP, number)))
     return tuple(ops), refused
 
 

@@ -14,6 +14,7 @@ import pytest
 from ipvsctl.kernel.notices import LinkNotices
 from ipvsctl.model.glance import Notice, NoticeKind
 from ipvsctl.model.net import parse_address
+from tests.addresses import of
 from tests.faults.node import Node
 from tests.kernel.firewalls import about_iptables
 from tests.lab.netns import Netns, inside
@@ -42,11 +43,11 @@ def test_what_the_kernel_tells(netns: Netns) -> None:
         assert heard(notices) <= {Notice(kind=NoticeKind.LINK_DOWN, link="kube-ipvs0")}
         for vip in VIPS:
             netns.add_address("kube-ipvs0", vip)
-            added = Notice(kind=NoticeKind.ADDRESS_ADDED, address=vip.ip)
+            added = Notice(kind=NoticeKind.ADDRESS_ADDED, address=of(vip.ip))
             while added not in heard(notices):
                 pass
             _run(netns, f"ip address delete {vip} dev kube-ipvs0")
-            gone = Notice(kind=NoticeKind.ADDRESS_GONE, address=vip.ip)
+            gone = Notice(kind=NoticeKind.ADDRESS_GONE, address=of(vip.ip))
             while gone not in heard(notices):
                 pass
         for command in ("ip link set kube-ipvs0 down", "ip link delete kube-ipvs0"):

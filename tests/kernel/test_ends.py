@@ -115,7 +115,7 @@ WAYS = [
 
 def cluster_ip(family: IPFamily) -> IPAddress:
     """DNS's cluster IP of a family."""
-    return next(ip for ip in DNS.cluster_ips if ip.max_prefixlen == family.bits)
+    return next(ip for ip in DNS.cluster_ips if ip.family is family)
 
 
 def door(cluster: Cluster, family: IPFamily, way: str) -> tuple[IPAddress, int]:

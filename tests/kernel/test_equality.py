@@ -5,16 +5,17 @@ the captures; each other rule has the name of an improvement.
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from ipvsctl.cluster.manifests.manifest import Manifests, changes
 from ipvsctl.model.config import Compatibility, ProxyConfig
-from ipvsctl.model.net import parse_network
+from ipvsctl.model.net import parse_address, parse_network
 from ipvsctl.plan.diff.ops import Plan
 from ipvsctl.sources.manifests import load_manifests
+from tests.addresses import later
 from tests.builders import endpoint_slice, service
 from tests.kernel.kube_proxys_node import restore
 from tests.kernel.node import has, proxied
@@ -100,10 +101,10 @@ def test_five_thousand_services_have_as_many_rules_as_one(node: Netns) -> None:
         proxy.take(has(service()), has(endpoint_slice()))
         proxy.audit()
         of_one = look(node)
-        first = ip_address("10.96.1.0")
+        first = parse_address("10.96.1.0")
         for number in range(5000):
             name = f"s{number}"
-            proxy.take(has(service(name, cluster_ips=(first + number,))))
+            proxy.take(has(service(name, cluster_ips=(later(first, number),))))
         plan = proxy.sync().plan
         assert not [op for op in plan if "rules" in str(op)]
         of_many = look(node)

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 from typing import Any, cast
 
 import pytest
@@ -11,7 +10,7 @@ from ipvsctl.kernel.firewall import Firewall, RulesListing, SetListing
 from ipvsctl.kernel.former import Former
 from ipvsctl.model.errors import KernelError
 from ipvsctl.model.former import FormerFirewall
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import ChainRef, Chains, Jump, Rule, Table, Verdict
 from ipvsctl.model.sets import SetEntry, SetRole, set_key

@@ -7,15 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv6Address,
-    IPv6Interface,
-    ip_address,
-    ip_interface,
-    ip_network,
-)
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,7 +22,13 @@ from ipvsctl.kernel.linux import LinuxKernel
 from ipvsctl.kernel.modules import loaded_modules
 from ipvsctl.model.errors import KernelError, UnreadKernel
 from ipvsctl.model.host import HostNetwork, HostSocket
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import (
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    parse_address,
+)
 from ipvsctl.model.parts import EVIDENCE, Part
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.plan.diff.ops import (
@@ -46,6 +44,7 @@ from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.plan.report.unread import require
 from ipvsctl.wire.ipset.sets import set_name
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
+from tests.addresses import later
 from tests.kernel.contract import CONNTRACK, VIP_LINK
 from tests.kernel.contract_ipvs import KEY, REAL, SERVER, VIP, VIP6, changed_real
 from tests.kernel.contract_sets import IPS, SPEC, entry
@@ -109,7 +108,9 @@ def test_other_agents_sets_are_not_read(kernel: LinuxKernel) -> None:
 def test_a_set_larger_than_one_datagram(kernel: LinuxKernel) -> None:
     """A listing that takes many datagrams is read whole."""
     entries = {
-        SetEntry(address=IPv4Address("10.0.0.0") + number, protocol=protocol, port=80)
+        SetEntry(
+            address=later(IPv4Address("10.0.0.0"), number), protocol=protocol, port=80
+        )
         for number in range(3000)
         for protocol in Protocol
     }
@@ -121,14 +122,14 @@ def test_a_set_larger_than_one_datagram(kernel: LinuxKernel) -> None:
 def test_a_virtual_server_larger_than_one_datagram(kernel: LinuxKernel) -> None:
     """So are a thousand real servers, and a thousand addresses."""
     servers = [
-        changed_real(REAL, key=type(REAL.key)(REAL.key.address + number, 80))
+        changed_real(REAL, key=type(REAL.key)(later(REAL.key.address, number), 80))
         for number in range(1000)
     ]
     plan: Plan = (
         AddVirtualServer(SERVER),
         *(AddRealServer(KEY, server) for server in servers),
         EnsureVipLink(VIP_LINK),
-        *(BindAddress(VIP + number) for number in range(1000)),
+        *(BindAddress(later(VIP, number)) for number in range(1000)),
     )
     assert kernel.apply(plan).failed == ()
     state = kernel.observe().state
@@ -241,9 +242,9 @@ def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:
         assert kernel.observe().host == host
     assert host == HostNetwork(
         addresses=frozenset(
-            map(ip_address, ("10.0.0.5", "10.0.0.10", "10.1.0.10", "fd00:10::10"))
+            map(parse_address, ("10.0.0.5", "10.0.0.10", "10.1.0.10", "fd00:10::10"))
         ),
-        primary=(ip_address("10.0.0.10"), ip_address("fd00:10::10")),
+        primary=(parse_address("10.0.0.10"), parse_address("fd00:10::10")),
         networks=frozenset(
             map(
                 ip_network,
@@ -252,7 +253,7 @@ def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:
         ),
         gateways=frozenset(
             map(
-                ip_address,
+                parse_address,
                 (
                     "10.0.0.1",
                     "10.1.0.1",
@@ -263,7 +264,7 @@ def test_the_network_of_the_host(netns: Netns, tmp_path: Path) -> None:
                 ),
             )
         ),
-        resolvers=frozenset(map(ip_address, ("10.0.0.53", "fd00:10::53"))),
+        resolvers=frozenset(map(parse_address, ("10.0.0.53", "fd00:10::53"))),
     )
 
 
@@ -284,8 +285,8 @@ def test_sockets_of_the_host(kernel: LinuxKernel) -> None:
         stack.enter_context(socket.create_connection(("127.0.0.1", 8080), 5))
         stack.enter_context(listening.accept()[0])
         assert kernel.observe().sockets == {
-            HostSocket(Protocol.TCP, ip_address("127.0.0.1"), 8080),
-            HostSocket(Protocol.UDP, ip_address("::"), 8472),
+            HostSocket(Protocol.TCP, parse_address("127.0.0.1"), 8080),
+            HostSocket(Protocol.UDP, parse_address("::"), 8472),
         }
 
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import (
     IPAddress,
     IPFamily,
+    IPv4Address,
     Protocol,
     parse_address,
     parse_network,
@@ -38,6 +38,7 @@ from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.ipvs.save_text import render_ipvsadm
 from ipvsctl.wire.nftables.rule_text import render_table
 from ipvsctl.wire.route.show_text import render_addresses
+from tests.addresses import later
 from tests.kernel.firewalls import about_iptables, require
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, create, inside
@@ -131,7 +132,7 @@ def test_a_connection_outlives_its_endpoint_in_a_crowd(
     cluster: Cluster, node: ProxiedNode
 ) -> None:
     """Which is changed portion by portion, and read by nobody but audits."""
-    others = [IPv4Address("172.31.0.0") + n for n in range(1, 2 * CROWD)]
+    others = [later(IPv4Address("172.31.0.0"), n) for n in range(1, 2 * CROWD)]
 
     def crowd(*served: IPAddress) -> None:
         node.take(

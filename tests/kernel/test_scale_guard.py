@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from math import ceil
 from types import FrameType
 from typing import Final
@@ -23,8 +22,10 @@ from ipvsctl.kernel.ipsets import ENTRIES_PER_MESSAGE
 from ipvsctl.kernel.netlink import BATCH_MESSAGES
 from ipvsctl.kernel.nft_sets import ENTRIES_PER_MESSAGE as NFT_ENTRIES_PER_MESSAGE
 from ipvsctl.model.config import FirewallKind
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.problem import Kind
 from tests import builders
+from tests.addresses import later
 from tests.fakes.clock import FakeClock
 from tests.kernel.firewalls import firewall_of_run, firewalls_here
 from tests.kernel.node import has, proxied
@@ -182,8 +183,10 @@ def _measure(netns: Netns, size: int) -> Cost:
 def _cluster(size: int) -> Iterator[Event]:
     for number in range(size):
         name = f"service-{number}"
-        pods = (str(POD + number * ENDPOINTS + place) for place in range(ENDPOINTS))
-        yield has(builders.service(name, cluster_ips=(CLUSTER_IP + number,)))
+        pods = (
+            str(later(POD, number * ENDPOINTS + place)) for place in range(ENDPOINTS)
+        )
+        yield has(builders.service(name, cluster_ips=(later(CLUSTER_IP, number),)))
         yield has(builders.endpoint_slice(f"{name}-1", *pods, service_name=name))
 
 

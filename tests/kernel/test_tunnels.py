@@ -30,7 +30,7 @@ def _kernel(netns: Netns) -> Iterator[LinuxKernel]:
     """A kernel with both ends."""
     run("ip link add eth0 type dummy", "ip link set eth0 up")
     for end in ENDS.values():
-        bits = end.address.max_prefixlen
+        bits = end.address.family.bits
         netns.add_address("eth0", ip_interface(f"{end.address}/{bits}"))
     opened = LinuxKernel(
         vip_link="kube-ipvs0", sysctl_names=(), firewall=IptablesFirewall({})

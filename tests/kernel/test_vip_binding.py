@@ -35,6 +35,7 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
 from ipvsctl.wire.route.show_text import render_routes
+from tests.addresses import later
 from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, Host
@@ -64,7 +65,7 @@ MANY = Service(
     ref=ObjectRef("default", "many"),
     cluster_ips=(parse_address("10.97.0.1"), parse_address("fd00:10:96::97")),
     external_ips=tuple(
-        parse_address(base) + number
+        later(parse_address(base), number)
         for base in ("203.0.113.100", "2001:db8:203::100")
         for number in range(150)
     ),
@@ -359,7 +360,7 @@ def test_a_new_ipv6_address_does_not_hide_its_route(netns: Netns) -> None:
     with closing(linux) as kernel:
         kernel.apply((EnsureVipLink("kube-ipvs0"),))
         for number in range(30):
-            address = parse_address("fd00:96::10") + number
+            address = later(parse_address("fd00:96::10"), number)
             plan = (BindAddress(address), AddRoute(address, source))
             assert not kernel.apply(plan).failed
         assert set(kernel.observe().state.routes.values()) == {source}

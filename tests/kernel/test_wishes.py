@@ -15,6 +15,7 @@ from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.report.full import count_full
+from tests.addresses import of
 from tests.kernel.node import ProxiedNode, has, has_nodes, proxied, slices
 from tests.lab.netns import inside
 from tests.lab.topology import Cluster, Host
@@ -241,7 +242,7 @@ def test_clients_of_a_network_keep_one_endpoint(
     with_service(node, sticky)
 
     def met() -> set[str]:
-        return {ask(client, vip, 80, source=s.ip).server for s in sources}
+        return {ask(client, vip, 80, source=of(s.ip)).server for s in sources}
 
     assert met() == {*PODS}
     # Templates of single addresses hold until they time out.
@@ -258,7 +259,7 @@ def test_clients_of_a_network_keep_one_endpoint(
     more = [s + 20 for s in sources]
     for source in more:
         client.add_address("eth0", source)
-    assert len({ask(client, vip, 80, source=s.ip).server for s in more}) == 1
+    assert len({ask(client, vip, 80, source=of(s.ip)).server for s in more}) == 1
 
 
 def _listening(pod: Host, family: IPFamily) -> socket.socket:

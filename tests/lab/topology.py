@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface, ip_network
 
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, parse_address
+from tests import addresses
 from tests.lab.netns import Netns, connect, create
 
 POD_NETWORKS = (
@@ -165,11 +166,11 @@ def _pod(stack: ExitStack, node: Netns, node_number: int, number: int) -> Host:
     ipv4 = ipv4_network[10 + number]
     ipv6 = parse_address(f"{ipv6_network[0]}{10 + number}")
     for address, network in ((ipv4, ipv4_network), (ipv6, ipv6_network)):
-        netns.add_address("eth0", ip_interface(address))
+        netns.add_address("eth0", ip_interface(str(address)))
         netns.add_route(ip_network(network[1]), link="eth0")
         everything = ip_network("0.0.0.0/0" if network.version == 4 else "::/0")
-        netns.add_route(everything, via=network[1], link="eth0")
-    return _delayed(netns, ipv4, ipv6)
+        netns.add_route(everything, via=addresses.of(network[1]), link="eth0")
+    return _delayed(netns, addresses.of(ipv4), ipv6)
 
 
 def _delayed(netns: Netns, ipv4: IPAddress, ipv6: IPAddress) -> Host:

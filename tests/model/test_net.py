@@ -1,13 +1,27 @@
 """Addresses and networks are read as Kubernetes reads what it has stored."""
 
+import copy
+import ipaddress
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipvsctl.model.net import parse_address, parse_network
+from ipvsctl.model.net import (
+    IPAddress,
+    IPv4Address,
+    IPv6Address,
+    family_of,
+    first_of,
+    is_in,
+    last_of,
+    network_of,
+    parse_address,
+    parse_network,
+    to_address,
+)
+from tests.addresses import of
 
 READ = [
     ("10.0.0.1", "10.0.0.1"),
@@ -159,16 +173,88 @@ def test_no_networks(text: str) -> None:
 
 @given(st.ip_addresses(v=4), st.lists(st.integers(0, 9), min_size=4, max_size=4))
 def test_zeros_before_a_number_are_idle(
-    address: IPv4Address, counts: list[int]
+    address: ipaddress.IPv4Address, counts: list[int]
 ) -> None:
     """However many there are, in whichever number."""
     parts = zip(counts, str(address).split("."), strict=True)
-    assert parse_address(".".join("0" * n + part for n, part in parts)) == address
+    assert parse_address(".".join("0" * n + part for n, part in parts)) == of(address)
 
 
 @given(st.ip_addresses(v=6), st.integers(0, 9))
-def test_zeros_before_a_group_are_idle(address: IPv6Address, count: int) -> None:
+def test_zeros_before_a_group_are_idle(
+    address: ipaddress.IPv6Address, count: int
+) -> None:
     """In IPv6 too."""
     groups = address.exploded.split(":")
     text = ":".join("0" * count + group for group in groups)
-    assert parse_address(text) == (address.ipv4_mapped or address)
+    assert parse_address(text) == of(address.ipv4_mapped or address)
+
+
+@given(st.ip_addresses())
+def test_an_address_is_the_same_as_that_of_the_standard_library(
+    other: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    """Bytes, number, text, and what kind of address it is."""
+    address = of(other)
+    assert bytes(address) == address.packed == other.packed
+    assert int(address) == int(other)
+    assert address.version == other.version
+    assert type(address)(str(address)) == type(address)(int(address)) == address
+    assert ipaddress.ip_address(str(address)) == other
+    assert str(address) == str(other)
+    assert f"{address}" == str(address)
+    assert address.is_loopback == other.is_loopback
+    assert address.is_link_local == other.is_link_local
+    assert address.is_unspecified == other.is_unspecified
+    assert copy.deepcopy(address) == address
+    assert repr(address) == f"{type(other).__name__}({str(address)!r})"
+
+
+@given(st.ip_addresses(), st.ip_addresses(), st.integers(0, 128))
+def test_what_is_in_a_network(
+    one: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    other: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    length: int,
+) -> None:
+    """As `ipaddress` has it, and never one of the other family."""
+    length = min(length, one.max_prefixlen)
+    network = network_of(of(one), length)
+    assert network == ipaddress.ip_network((one, length), strict=False)
+    assert is_in(of(other), network) == (other in network)
+    for end in (first_of(network), last_of(network)):
+        assert is_in(end, network)
+        assert family_of(end) is family_of(network)
+    assert str(first_of(network)) == str(of(network[0]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (IPv4Address, "::1"),
+        (IPv4Address, "10.0.0"),
+        (IPv4Address, "010.0.0.1"),
+        (IPv4Address, bytes(16)),
+        (IPv4Address, -1),
+        (IPv4Address, 1 << 32),
+        (IPv6Address, "10.0.0.1"),
+        (IPv6Address, "fe80::1%eth0"),
+        (IPv6Address, bytes(4)),
+    ],
+)
+def test_no_addresses_of_a_family(
+    kind: type[IPAddress], value: str | bytes | int
+) -> None:
+    """The error says of which family it is none."""
+    with pytest.raises(ValueError, match=f"no {kind.family.label} address"):
+        kind(value)
+
+
+def test_as_many_bytes_as_no_address_has() -> None:
+    """Neither family's."""
+    with pytest.raises(ValueError, match="5 bytes"):
+        to_address(bytes(5))
+
+
+def test_addresses_of_two_families_are_never_equal() -> None:
+    """Not even when both are all zeros, nor is the order of keys theirs alone."""
+    assert len({IPv4Address(0), IPv6Address(0), IPv4Address("0.0.0.0")}) == 2

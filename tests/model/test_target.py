@@ -1,12 +1,11 @@
 """What somebody types to ask about a Service."""
 
-from ipaddress import ip_address
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvsctl.model.errors import ConfigError
+from ipvsctl.model.net import parse_address
 from ipvsctl.model.target import AddressTarget, NamedTarget, Target, parse_target
 
 
@@ -17,12 +16,12 @@ from ipvsctl.model.target import AddressTarget, NamedTarget, Target, parse_targe
         ("shop/web", NamedTarget(namespace="shop", name="web")),
         ("shop/web:http", NamedTarget(namespace="shop", name="web", port="http")),
         ("web:80", NamedTarget(name="web", port="80")),
-        ("10.96.0.10", AddressTarget(address=ip_address("10.96.0.10"))),
-        ("10.96.0.10:53", AddressTarget(address=ip_address("10.96.0.10"), port=53)),
-        ("fd00::10", AddressTarget(address=ip_address("fd00::10"))),
-        ("[fd00::10]", AddressTarget(address=ip_address("fd00::10"))),
-        ("[fd00::10]:53", AddressTarget(address=ip_address("fd00::10"), port=53)),
-        ("::ffff:10.0.0.1", AddressTarget(address=ip_address("10.0.0.1"))),
+        ("10.96.0.10", AddressTarget(address=parse_address("10.96.0.10"))),
+        ("10.96.0.10:53", AddressTarget(address=parse_address("10.96.0.10"), port=53)),
+        ("fd00::10", AddressTarget(address=parse_address("fd00::10"))),
+        ("[fd00::10]", AddressTarget(address=parse_address("fd00::10"))),
+        ("[fd00::10]:53", AddressTarget(address=parse_address("fd00::10"), port=53)),
+        ("::ffff:10.0.0.1", AddressTarget(address=parse_address("10.0.0.1"))),
     ],
 )
 def test_targets(text: str, target: Target) -> None:

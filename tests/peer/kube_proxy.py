@@ -9,6 +9,7 @@ serviceport.go, util/nodeport_addresses.go.
 
 from dataclasses import dataclass, field
 
+from ipvsctl.model.net import is_in
 from tests.peer.kube_proxy_endpoints import (
     Raw,
     choose,
@@ -228,7 +229,7 @@ class _Port:
             shown = net if net.prefixlen < net.max_prefixlen else net.network_address
             self._add("LOAD-BALANCER-SOURCE-CIDR", vip, self.number, f",{shown}")
         own = _node_ip(node, self.family)
-        if own and any(address_of(own) in net for net in ranges):
+        if own and any(is_in(address_of(own), net) for net in ranges):
             self._add("LOAD-BALANCER-SOURCE-IP", vip, self.number, f",{vip}")
         else:
             self.family.closed.append((vip, self.protocol, self.number))
@@ -338,7 +339,7 @@ def _node_port_addresses(node: Raw, family: Family) -> list[str]:
         text
         for text in family.settings.host_addresses
         if family.is_of(text)
-        and (not networks or any(address_of(text) in net for net in networks))
+        and (not networks or any(is_in(address_of(text), net) for net in networks))
     ]
 
 

@@ -3,23 +3,18 @@
 Source: k8s.io/utils/net `ParseIPSloppy`, `ParseCIDRSloppy`, `IPFamilyOfCIDR`.
 """
 
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from ipvsctl.model.net import IPAddress, IPv4Address, parse_address
 
 _MAPPED = "::ffff:"
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address:
+def address_of(text: str) -> IPAddress:
     """Numbers of IPv4 are decimal; a mapped address is the IPv4 address."""
     text = text.lower().removeprefix(_MAPPED)
     if ":" in text:
-        return ip_address(text)
+        return parse_address(text)
     return IPv4Address(bytes(int(number) for number in text.split(".")))
 
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
 from ipvsctl.model.config import FirewallKind
-from ipvsctl.model.net import IPAddress, parse_address
+from ipvsctl.model.net import IPAddress, IPv4Address, parse_address
+from tests.addresses import later
 from tests.builders import Raw
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
 from tests.faults.node import CONFIG, Node, daemon
@@ -179,7 +179,7 @@ def _objects(services: int) -> Iterator[dict[str, Any]]:
     first = IPv4Address("10.97.0.1")
     for number in range(services):
         name = f"more-{number}"
-        yield service(name, str(first + number))
+        yield service(name, str(later(first, number)))
         yield endpoints(name, HERE, HERE_TOO, THERE)
 
 

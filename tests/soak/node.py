@@ -9,10 +9,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ipvsctl.model.net import IPv4Address
+from tests.addresses import later
 from tests.faults.cluster import HERE, HERE_TOO, OBJECTS, THERE, endpoints, service
 from tests.faults.node import Node, start, wait_for_audit
 from tests.lab.netns import inside
@@ -140,7 +141,7 @@ class Churn:
     def _objects(self, number: int) -> tuple[dict[str, Any], ...]:
         name = f"churn-{number}"
         return (
-            service(name, str(_FIRST + number)),
+            service(name, str(later(_FIRST, number))),
             endpoints(name, *self._pods[number]),
         )
 

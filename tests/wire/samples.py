@@ -1,6 +1,6 @@
 """Kernel objects of every kind; golden files hold what kernels say about them."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 import msgspec
@@ -14,10 +14,11 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.fou.messages import UnpackingPort
 from ipvsctl.wire.ipset.sets import SetSpec, SetType
+from tests.addresses import later
 from tests.lab.flows import Flow
 
 VIP: Final = IPv4Address("10.96.0.10")
@@ -186,9 +187,9 @@ STRANGE_COMMANDS: Final = (
 """What a stranger may have made under names of ours, as `ipset restore` reads it."""
 
 ROUTES: Final[tuple[tuple[IPAddress, IPAddress | None], ...]] = (
-    (VIP + 100, None),
-    (VIP, VIP + 100),
+    (later(VIP, 100), None),
+    (VIP, later(VIP, 100)),
     (VIP6, None),
-    (VIP6 + 100, VIP6),
+    (later(VIP6, 100), VIP6),
 )
 """Our routes, address and source, in an order in which each source is there."""

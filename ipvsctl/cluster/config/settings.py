@@ -6,7 +6,6 @@ Every reader raises `ConfigError` with that path.
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from ipaddress import IPv4Address
 from typing import TypeVar
 
 from ipvsctl.cluster.config.duration import parse_duration
@@ -15,7 +14,13 @@ from ipvsctl.model.config import Listener, NodePortAddresses
 from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.ipvs import SCHEDULERS, PersistenceNetmask
 from ipvsctl.model.marks import ALL_BITS, MarkRange
-from ipvsctl.model.net import IPAddress, IPNetwork, parse_address, parse_network
+from ipvsctl.model.net import (
+    IPAddress,
+    IPNetwork,
+    IPv4Address,
+    parse_address,
+    parse_network,
+)
 
 E = TypeVar("E", bound=StrEnum)
 

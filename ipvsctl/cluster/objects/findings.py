@@ -5,7 +5,7 @@ A value that cannot be used is left out alone; its object works without it.
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ipvsctl.model.net import (
     IPAddress,
@@ -20,7 +20,9 @@ from ipvsctl.model.problem import Kind, ObjectRef, Problem, Tally
 E = TypeVar("E", bound=StrEnum)
 
 _SHOWN = 120
-_VERSIONS = {IPFamily.IPV4: 4, IPFamily.IPV6: 6}
+_NO_VIPS: Final = frozenset(
+    map(parse_address, ("0.0.0.0", "255.255.255.255", "::", "::1"))  # noqa: S104
+)
 _PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
 
 
@@ -143,19 +145,18 @@ def usable_address(
         address = parse_address(text)
     except ValueError:
         raise ValueError("not an IP address") from None
-    number = int(address)
-    # Of every endpoint: `ipaddress` would take ten times as long.
-    if address.version == 4:
-        top = number >> 24
-        special = top == 127 or 224 <= top < 240 or number in {0, 0xFFFFFFFF}
-        is_link_local = number >> 16 == 0xA9FE and not link_local
+    # Of every endpoint, and said with as few calls as can be.
+    top = address[0]
+    if len(address) == 4:
+        special = top == 127 or 224 <= top < 240 or address in _NO_VIPS
+        is_link_local = top == 169 and address[1] == 254 and not link_local
     else:
-        special = number < 2 or number >> 120 == 0xFF
-        is_link_local = number >> 118 == 0x3FA
+        special = top == 0xFF or address in _NO_VIPS
+        is_link_local = top == 0xFE and address[1] >> 6 == 2
     if special:
         raise ValueError("unspecified, loopback, multicast or broadcast address")
     if is_link_local:
         raise ValueError("link-local address")
-    if family is not None and address.version != _VERSIONS[family]:
+    if family is not None and address.family is not family:
         raise ValueError(f"not an {family.label} address")
     return address

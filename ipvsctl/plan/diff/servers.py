@@ -12,7 +12,7 @@ from ipvsctl.model.ipvs import (
     RealServerStats,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol, is_in
 from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.crowd import RealServers
@@ -70,11 +70,7 @@ class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
         address = key.address
         return key in self.foreign or (
             address is not None
-            and any(
-                address in network
-                for network in self.exclude
-                if network.version == address.version
-            )
+            and any(is_in(address, network) for network in self.exclude)
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, by_number
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import (
     AddRoute,
@@ -116,4 +116,4 @@ def _has_ipv4(addresses: Iterable[IPAddress]) -> bool:
 
 
 def _order(vips: Iterable[IPAddress]) -> list[IPAddress]:
-    return sorted(vips, key=lambda vip: (vip.version, int(vip)))
+    return sorted(vips, key=by_number)

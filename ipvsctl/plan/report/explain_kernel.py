@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
@@ -15,7 +14,7 @@ from ipvsctl.model.ipvs import (
     RealServerStats,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, Protocol
 from ipvsctl.model.parts import RULES
 from ipvsctl.model.sets import SetKey
 from ipvsctl.model.state import EMPTY
@@ -150,9 +149,7 @@ def _vip_step(inputs: ExplainInputs, server: ServerProgram, plan: Plan) -> Step:
     if address not in state.addresses:
         how = f"routed to {inputs.options.vip_link}"
     ops = [
-        op
-        for op in plan
-        if isinstance(op.subject, IPv4Address | IPv6Address) and op.subject == address
+        op for op in plan if isinstance(op.subject, IPAddress) and op.subject == address
     ]
     return _compared(inputs, "address", ops, f"{address} {how}")
 

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import ip_address
 from itertools import product
 from typing import Final
 
 from ipvsctl.model.errors import TraceError
 from ipvsctl.model.explanation import Step, Verdict
 from ipvsctl.model.ipvs import RealServerKey
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, family_of
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    family_of,
+    is_in,
+    parse_address,
+    to_address,
+)
 from ipvsctl.model.objects import Service
 from ipvsctl.model.rules import Jump, MatchInInterface
 from ipvsctl.model.sets import SetRole
@@ -36,12 +43,12 @@ Client = Origin | IPAddress
 
 # Documentation addresses (RFC 5737, RFC 3849): nobody's.
 _OUTSIDE: Final = {
-    IPFamily.IPV4: ip_address("198.51.100.77"),
-    IPFamily.IPV6: ip_address("2001:db8:ffff::77"),
+    IPFamily.IPV4: parse_address("198.51.100.77"),
+    IPFamily.IPV6: parse_address("2001:db8:ffff::77"),
 }
 _SOME_POD: Final = {
-    IPFamily.IPV4: ip_address("100.127.255.77"),
-    IPFamily.IPV6: ip_address("fdff:ffff::77"),
+    IPFamily.IPV4: parse_address("100.127.255.77"),
+    IPFamily.IPV6: parse_address("fdff:ffff::77"),
 }
 _POD_LINK: Final = "pod0"
 _OUTER_LINK: Final = "eth0"
@@ -87,7 +94,11 @@ def origin_of(inputs: ExplainInputs, client: Client) -> Origin:
         return client
     if client in inputs.observed.host_addresses:
         return Origin.HOST
-    return Origin.POD if any(client in net for net in _pods(inputs)) else Origin.OUTSIDE
+    return (
+        Origin.POD
+        if any(is_in(client, net) for net in _pods(inputs))
+        else Origin.OUTSIDE
+    )
 
 
 def first_packet(
@@ -136,7 +147,8 @@ def _source(
 
 def _some_host(network: IPNetwork) -> IPAddress:
     """An address of a network that hardly any endpoint has."""
-    return network[-2] if network.num_addresses > 2 else network[0]
+    chosen = network[-2] if network.num_addresses > 2 else network[0]
+    return to_address(chosen.packed)
 
 
 def _pods(inputs: ExplainInputs) -> tuple[IPNetwork, ...]:
@@ -220,7 +232,7 @@ def _why_lost(
         if (
             ranges
             and server.way is WayIn.INGRESS_VIP
-            and not any(packet.source in net for net in ranges)
+            and not any(is_in(packet.source, net) for net in ranges)
         ):
             allowed = ", ".join(map(str, ranges))
             return (

@@ -1,6 +1,7 @@
 """The order in which virtual and real servers are shown."""
 
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
+from ipvsctl.model.net import by_number
 
 
 def server_order(key: VirtualServerKey) -> tuple[int, int, int, int, int]:
@@ -14,6 +15,6 @@ def server_order(key: VirtualServerKey) -> tuple[int, int, int, int, int]:
     )
 
 
-def real_order(key: RealServerKey) -> tuple[int, int, int]:
+def real_order(key: RealServerKey) -> tuple[int, bytes, int]:
     """By family, address and port."""
-    return key.address.version, int(key.address), key.port
+    return *by_number(key.address), key.port

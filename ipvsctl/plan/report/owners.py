@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
 from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.net import IPAddress
 from ipvsctl.model.sets import MARKING_ROLES, Leftover, SetKey
 from ipvsctl.model.subject import (
     EntrySubject,
@@ -54,7 +54,7 @@ class Owners:
         match subject:
             case VirtualServerKey():
                 return self._of_key(subject)
-            case EntrySubject() | IPv4Address() | IPv6Address():
+            case EntrySubject() | IPAddress():
                 return self._names.get(subject, "")
             case (
                 SysctlSubject()
@@ -79,7 +79,7 @@ def _subject(member: SetMember) -> EntrySubject:
 
 
 def _must_be_looked_for(subject: Subject) -> bool:
-    return isinstance(subject, EntrySubject | IPv4Address | IPv6Address)
+    return isinstance(subject, EntrySubject | IPAddress)
 
 
 def _subjects(program: ServiceProgram) -> Iterator[Subject]:

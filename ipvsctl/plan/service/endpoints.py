@@ -156,7 +156,7 @@ def _endpoints(
         yield PortEndpoint(
             endpoint=endpoint,
             server=RealServer(key=RealServerKey(address, port), weight=piece.weight),
-            rank=crc32(address.packed + packed_port, seed),
+            rank=crc32(address + packed_port, seed),
             is_local=endpoint.node_name == node_name and node_name != "",
         )
 

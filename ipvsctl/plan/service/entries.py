@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ipvsctl.model.net import IPFamily, IPNetwork, of_family
+from ipvsctl.model.net import IPFamily, IPNetwork, first_of, is_in, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort
 from ipvsctl.model.sets import SetEntry, SetRole, set_key
 from ipvsctl.plan.service.endpoints import PortEndpoint
@@ -46,7 +46,7 @@ def source_range_entries(
         for half in halves:
             yield SetMember(ranged, msgspec.structs.replace(vip, network=half))
     own = node_ip(node, family)
-    if own is not None and any(own in network for network in ranges):
+    if own is not None and any(is_in(own, network) for network in ranges):
         yield SetMember(
             set_key(SetRole.LOAD_BALANCER_SOURCE_IP, family),
             msgspec.structs.replace(vip, second_address=vip.address),
@@ -58,7 +58,7 @@ def _outermost(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
     found: list[IPNetwork] = []
     for network in sorted(networks, key=_place):
         # Sorted so, the last one that was kept is the only one it can lie in.
-        if not found or network.network_address not in found[-1]:
+        if not found or not is_in(first_of(network), found[-1]):
             found.append(network)
     return tuple(found)
 

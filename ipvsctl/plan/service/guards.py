@@ -1,11 +1,10 @@
 """Addresses that are nobody's VIP, whoever asks for them."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 from typing import Final
 
 from ipvsctl.model.host import ApiServers, Guard, HostNetwork
-from ipvsctl.model.net import IPAddress, IPNetwork
+from ipvsctl.model.net import IPAddress, IPNetwork, IPv4Address, first_of, last_of
 
 _LIMITED_BROADCAST: Final = IPv4Address("255.255.255.255")
 
@@ -43,7 +42,7 @@ def _special_addresses(network: IPNetwork) -> dict[IPAddress, Guard]:
     """
     if network.max_prefixlen - network.prefixlen < 2:
         return {}
-    special: dict[IPAddress, Guard] = {network.network_address: Guard.NETWORK}
+    special: dict[IPAddress, Guard] = {first_of(network): Guard.NETWORK}
     if network.version == 4:
-        special[network.broadcast_address] = Guard.BROADCAST
+        special[last_of(network)] = Guard.BROADCAST
     return special

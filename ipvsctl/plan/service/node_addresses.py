@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from ipvsctl.model.config import NodePortAddresses, ProxyConfig
-from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    family_of,
+    is_in,
+)
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.problem import Kind, ObjectRef, Problem
 
@@ -94,6 +99,6 @@ def node_port_addresses(
         address
         for address in node.host_addresses
         if family_of(address) is family
-        and (not networks or any(address in network for network in networks))
+        and (not networks or any(is_in(address, network) for network in networks))
     ]
     return tuple(sorted(addresses, key=int))

@@ -11,7 +11,7 @@ import msgspec
 
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.host import API_SERVICE, Guard
-from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port
+from ipvsctl.model.net import IPAddress, IPNetwork, format_host_port, is_in
 from ipvsctl.model.objects import NodeContext, Service, ServicePort, ServiceType
 from ipvsctl.model.problem import Problem
 from ipvsctl.plan.service.families import service_problem
@@ -113,7 +113,7 @@ def _refused_vips(
             reason = ""
             if _is_nodes(vip, node) and not config.is_kube_proxy:
                 reason = _NODE_ADDRESS
-            elif allowed is not None and not any(vip in net for net in allowed):
+            elif allowed is not None and not any(is_in(vip, net) for net in allowed):
                 reason = f"is not in {_SETTINGS[field]}"
             elif guards_vip(node.guarded.get(vip), vip, allowed, config):
                 reason = node.guarded[vip]
@@ -138,7 +138,7 @@ def guards_vip(
     if guard is None:
         return False
     if guard in ON_THE_WAY_TO_THE_API and any(
-        vip in net for net in allowed or () if net.prefixlen
+        is_in(vip, net) for net in allowed or () if net.prefixlen
     ):
         return False
     # A node that cannot reach the API server would never hear of a way out.

@@ -1,13 +1,12 @@
 """Walks one packet through one chain: which rules match it, and what they do to it."""
 
 from collections.abc import Set as AbstractSet
-from ipaddress import ip_network
 from typing import assert_never
 
 import msgspec
 
 from ipvsctl.model.errors import TraceError
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, is_in
 from ipvsctl.model.rules import (
     ChainRef,
     Jump,
@@ -36,8 +35,6 @@ from ipvsctl.plan.service.program import SetMember
 from ipvsctl.plan.trace.outcome import RuleStep, Step
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.trace.set_lookup import SetLookup, side_address
-
-_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 # Targets with which a packet is done with a table, and the only one they may be in.
 _ONLY_IN: dict[object, Table] = {
@@ -72,7 +69,7 @@ class Walker:
 
     def is_local(self, address: IPAddress) -> bool:
         """True for addresses of this host and its loopback network."""
-        return any(address in some for some in (*self._local, *_LOOPBACK))
+        return address.is_loopback or any(address in some for some in self._local)
 
     def walk(
         self, packet: Packet, ref: ChainRef, steps: list[Step]
@@ -171,7 +168,7 @@ class Walker:
         """Whether a match that asks no set holds."""
         match match:
             case MatchSource(network, negated):
-                return (packet.source in network) != negated
+                return is_in(packet.source, network) != negated
             case MatchInInterface(name, negated):
                 prefix = name.removesuffix("+")
                 same = packet.in_interface.startswith(prefix) and (

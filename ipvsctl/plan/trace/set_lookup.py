@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from ipvsctl.model.errors import TraceError
-from ipvsctl.model.net import IPAddress, Protocol
+from ipvsctl.model.net import IPAddress, Protocol, is_in
 from ipvsctl.model.rules import Side
 from ipvsctl.model.sets import (
     ENTRY_FORMS,
@@ -98,7 +98,7 @@ def _in_networks(
         for entry in entries
         if (entry.address, entry.protocol, entry.port) == first
         and entry.network is not None
-        and second in entry.network
+        and is_in(second, entry.network)
     ]
     return max(found, key=_prefix_length, default=None)
 

@@ -31,7 +31,7 @@ class Flow(NamedTuple):
 
 def pack_host_port(address: IPAddress, port: int) -> bytes:
     """An address and a port as a `Flow` has them: 6 or 18 bytes, network order."""
-    return address.packed + port.to_bytes(2)
+    return address + port.to_bytes(2)
 
 
 def unpack_host_port(family: IPFamily, packed: bytes) -> tuple[IPAddress, int]:

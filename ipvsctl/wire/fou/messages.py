@@ -121,5 +121,5 @@ def _attributes(port: UnpackingPort) -> bytes:
         attribute(FouAttr.PORT, port.port.to_bytes(2, "big"))
         + attribute(FouAttr.AF, bytes([family]))
         + attribute(FouAttr.TYPE, bytes([_GUE]))
-        + attribute(_LOCAL[family], port.address.packed)
+        + attribute(_LOCAL[family], port.address)
     )

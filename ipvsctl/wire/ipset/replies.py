@@ -5,12 +5,11 @@ Source: ip_set_core.c:ip_set_dump_do; ip_set_hash_gen.h (`mtype_head`, `mtype_li
 """
 
 from functools import lru_cache
-from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.marks import ALL_BITS
-from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol
+from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol, network_of
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import (
     IpsetAttr,
@@ -19,7 +18,7 @@ from ipvsctl.wire.ipset.attributes import (
     IpsetIpAttr,
 )
 from ipvsctl.wire.ipset.sets import SetSpec, SetType
-from ipvsctl.wire.netlink.addresses import unpack_ipv4, unpack_ipv6
+from ipvsctl.wire.netlink.addresses import unpack_address
 from ipvsctl.wire.netlink.attributes import Table, TableReader, iter_attributes, text
 
 _NFGEN_HDRLEN: Final = 4
@@ -150,7 +149,7 @@ class IpsetReplies:
         second = _address(second4, second6)
         network = None
         if second is not None and cidr is not None:
-            if cidr > second.max_prefixlen:
+            if cidr > second.family.bits:
                 raise WireError(offset=start, reason=f"prefix length {cidr}")
             network = _network(second, cidr)
             second = None
@@ -172,13 +171,13 @@ def _mark(mark_and_mask: int) -> int:
 
 def _address(ip4: bytes | None, ip6: bytes | None) -> IPAddress | None:
     if ip4 is not None:
-        return unpack_ipv4(ip4)
-    return None if ip6 is None else unpack_ipv6(ip6)
+        return unpack_address(IPFamily.IPV4, ip4)
+    return None if ip6 is None else unpack_address(IPFamily.IPV6, ip6)
 
 
 @lru_cache(maxsize=4096)
 def _network(address: IPAddress, prefix_length: int) -> IPNetwork:
-    return ip_network((address, prefix_length), strict=False)
+    return network_of(address, prefix_length)
 
 
 def _number(big_endian: bytes) -> int:

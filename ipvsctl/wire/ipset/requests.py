@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final
 
 from ipvsctl.model.marks import ALL_BITS
-from ipvsctl.model.net import IPAddress
+from ipvsctl.model.net import IPAddress, first_of
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import (
     IPSET_PROTOCOL_MIN,
@@ -188,7 +188,7 @@ def _entry(entry: SetEntry) -> bytes:
     if entry.second_address is not None:
         data += _ip(IpsetDataAttr.IP2, entry.second_address)
     elif entry.network is not None:
-        data += _ip(IpsetDataAttr.IP2, entry.network.network_address)
+        data += _ip(IpsetDataAttr.IP2, first_of(entry.network))
         data += _CIDR2.pack(5, IpsetDataAttr.CIDR2, entry.network.prefixlen)
     if entry.mark:
         # The mark and the bits of it that count, as one number: all of them.
@@ -198,9 +198,8 @@ def _entry(entry: SetEntry) -> bytes:
 
 
 def _ip(kind: int, address: IPAddress) -> bytes:
-    packed = address.packed
-    size = NLA_HDRLEN + len(packed)
+    size = NLA_HDRLEN + len(address)
     return _IP[address.version].pack(
         *(NLA_HDRLEN + size, NLA_F_NESTED | kind),
-        *(size, _IP_KIND[address.version], packed),
+        *(size, _IP_KIND[address.version], address),
     )

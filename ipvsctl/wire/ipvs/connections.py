@@ -8,13 +8,12 @@ missing or be there twice when the table changes while it is read, since the ker
 on at the place it had come to. Source: ip_vs_conn.c (`ip_vs_conn_seq_show`).
 """
 
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.neighbours import Connection
-from ipvsctl.model.net import IPAddress, Protocol, family_of
+from ipvsctl.model.net import IPAddress, IPv4Address, IPv6Address, Protocol, family_of
 
 _PROTOCOLS: Final = {protocol.name: protocol for protocol in Protocol}
 
@@ -57,7 +56,7 @@ def spelled(address: IPAddress) -> str:
     """How the rows spell an address."""
     if isinstance(address, IPv4Address):
         return f"{int(address):08X}"
-    return address.exploded
+    return address.hex(":", 2)
 
 
 def _address(text: str) -> IPAddress:

@@ -91,7 +91,7 @@ def service_name(key: VirtualServerKey) -> bytes:
     return _NAME.pack(
         # That of a fwmark is TCP, whatever its packets are (ip_vs_genl_parse_service).
         Protocol.TCP if key.protocol is None else key.protocol,
-        _NO_ADDRESS if address is None else address.packed,
+        _NO_ADDRESS if address is None else address,
         key.port.to_bytes(2, "big"),
         key.fwmark,
     )
@@ -140,7 +140,7 @@ def same_entries(
     found = _ENTRY.iter_unpack(memoryview(answer)[_HEAD.size :])
     wanted: set[_Entry] = {
         (
-            key.address.packed,
+            key.address,
             key.port.to_bytes(2, "big"),
             server.forwarding,
             server.weight,
@@ -194,7 +194,9 @@ def _connections(
         others: each entry that has connections, and what it would be without.
         expected: all real servers.
     """
-    keys = {(key.address.packed, key.port.to_bytes(2, "big")): key for key in expected}
+    keys: dict[tuple[bytes, bytes], RealServerKey] = {
+        (key.address, key.port.to_bytes(2, "big")): key for key in expected
+    }
     busy = {entry for entry in others if entry[6] != _NO_CONNECTIONS}
     idle = others - busy
     if {(*entry[:6], _NO_CONNECTIONS) for entry in busy} != idle:

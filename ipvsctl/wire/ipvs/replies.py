@@ -184,7 +184,7 @@ class IpvsReplies:
         if len(payloads) != len(expected):
             return None
         left = {
-            key.address.packed + key.port.to_bytes(2, "big"): server
+            key.address + key.port.to_bytes(2, "big"): server
             for key, server in expected.items()
         }
         found: dict[RealServerKey, RealServerStats] = {}

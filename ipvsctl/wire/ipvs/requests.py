@@ -137,7 +137,7 @@ def _service_key(key: VirtualServerKey, more_bytes: int) -> bytes:
             *(8, IpvsSvcAttr.FWMARK, key.fwmark),
         )
     table = _SERVICE_KEY[key.family]
-    packed = key.address.packed
+    packed = key.address
     return table.pack(
         *(table.size + more_bytes, IpvsCmdAttr.SERVICE),
         *(6, IpvsSvcAttr.AF, key.family),
@@ -168,7 +168,7 @@ def _netmask(server: VirtualServer) -> bytes:
 
 
 def _dest_key(key: RealServerKey, more_bytes: int) -> bytes:
-    packed = key.address.packed
+    packed = key.address
     family = family_of(key.address)
     table = _DEST_KEY[family]
     return table.pack(

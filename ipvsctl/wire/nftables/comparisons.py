@@ -1,11 +1,10 @@
 """What a comparison in a rule of nftables is a match of."""
 
 import sys
-from ipaddress import ip_address, ip_network
 from typing import Final
 
 from ipvsctl.model.marks import ALL_BITS
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, network_of, to_address
 from ipvsctl.model.rules import (
     Match,
     MatchAddrTypeLocal,
@@ -94,8 +93,8 @@ def _source(
     length = number.bit_count()
     if number != (1 << 8 * size) - (1 << 8 * size - length):
         raise UnknownExpressionError
-    address = ip_address(wanted.ljust(size, b"\0"))
-    return MatchSource(ip_network((address, length)), negated)
+    address = to_address(wanted.ljust(size, b"\0"))
+    return MatchSource(network_of(address, length), negated)
 
 
 def host_number(payload: bytes) -> int:

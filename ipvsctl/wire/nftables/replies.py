@@ -7,7 +7,7 @@ Source: nf_tables_api.c (`nf_tables_fill_*_info`).
 
 import sys
 from functools import lru_cache
-from ipaddress import summarize_address_range
+from ipaddress import ip_address, summarize_address_range
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -263,7 +263,7 @@ def _network(family: IPFamily, first: bytes, last: bytes) -> IPNetwork | None:
     if last < first:
         return None
     low, high = unpack_address(family, first), unpack_address(family, last)
-    network, *more = summarize_address_range(low, high)
+    network, *more = summarize_address_range(ip_address(low), ip_address(high))
     return None if more else network
 
 

@@ -266,10 +266,10 @@ def entry_key(entry: SetEntry) -> bytes:
     if address is None:
         return (port or 0).to_bytes(2, "big")
     if entry.protocol is None or port is None:
-        return address.packed
-    key = address.packed + _PLACE.pack(entry.protocol, port.to_bytes(2, "big"))
+        return address
+    key = address + _PLACE.pack(entry.protocol, port.to_bytes(2, "big"))
     if entry.second_address is not None:
-        return key + entry.second_address.packed
+        return key + entry.second_address
     if entry.network is not None:
         return key + entry.network.network_address.packed
     return key

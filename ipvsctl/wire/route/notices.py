@@ -4,7 +4,6 @@ Source: uapi/linux/rtnetlink.h (`RTMGRP_*`), net/core/rtnetlink.c (`rtmsg_ifinfo
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from struct import Struct
 from typing import Final
 
@@ -65,5 +64,4 @@ def _name(datagram: bytes, start: int, end: int) -> str:
 
 def _is_local(address: IPAddress) -> bool:
     """Nobody outside the link can ask for it."""
-    is_v4 = isinstance(address, IPv4Address)
-    return address.is_loopback or (address.is_link_local and not is_v4)
+    return address.is_loopback or (address.version == 6 and address.is_link_local)

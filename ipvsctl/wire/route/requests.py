@@ -8,11 +8,10 @@ Source: net/ipv4/devinet.c, net/ipv6/addrconf.c, net/ipv4/fib_trie.c,
 net/ipv6/ip6_fib.c.
 """
 
-from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
 
-from ipvsctl.model.net import IPAddress, IPFamily, family_of
+from ipvsctl.model.net import IPAddress, IPFamily, IPv6Address, family_of
 from ipvsctl.wire.netlink.attributes import attribute
 from ipvsctl.wire.netlink.messages import (
     NLM_F_CREATE,
@@ -56,7 +55,7 @@ def unbind_address(ifindex: int, address: IPAddress) -> bytes:
 def get_address(ifindex: int, address: IPv6Address) -> bytes:
     """Ask about one IPv6 address of a link, which says whether it is usable yet."""
     body = IFADDRMSG.pack(IPFamily.IPV6, 0, 0, 0, ifindex)
-    body += attribute(IfaAttr.ADDRESS, address.packed)
+    body += attribute(IfaAttr.ADDRESS, address)
     return message_header(RtmType.GETADDR, 0, len(body)) + body
 
 
@@ -84,8 +83,8 @@ def update_route(ifindex: int, address: IPAddress, source: IPAddress | None) -> 
 
 def delete_route(ifindex: int, address: IPAddress, protocol: RouteProtocol) -> bytes:
     """Delete the first route that somebody made on a link; ESRCH if there is none."""
-    body = _rtmsg(family_of(address), protocol, address.max_prefixlen)
-    body += attribute(RtaAttr.DST, address.packed)
+    body = _rtmsg(family_of(address), protocol, address.family.bits)
+    body += attribute(RtaAttr.DST, address)
     body += attribute(RtaAttr.OIF, _IFINDEX.pack(ifindex))
     return message_header(RtmType.DELROUTE, 0, len(body)) + body
 
@@ -114,7 +113,7 @@ def list_main_routes(family: IPFamily) -> bytes:
 def _change_address(
     kind: RtmType, flags: int, ifindex: int, address: IPAddress
 ) -> bytes:
-    packed = address.packed
+    packed = address
     family = family_of(address)
     body = IFADDRMSG.pack(family, family.bits, 0, RT_SCOPE_UNIVERSE, ifindex)
     body += attribute(IfaAttr.LOCAL, packed) + attribute(IfaAttr.ADDRESS, packed)
@@ -126,9 +125,9 @@ def _new_route(
 ) -> bytes:
     family = family_of(address)
     body = _rtmsg(family, RouteProtocol.IPVSCTL, family.bits)
-    body += attribute(RtaAttr.DST, address.packed)
+    body += attribute(RtaAttr.DST, address)
     if source is not None:
-        body += attribute(RtaAttr.PREFSRC, source.packed)
+        body += attribute(RtaAttr.PREFSRC, source)
     body += attribute(RtaAttr.OIF, _IFINDEX.pack(ifindex))
     return message_header(RtmType.NEWROUTE, flags, len(body)) + body
 

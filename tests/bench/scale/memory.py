@@ -14,6 +14,7 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import parse_address
 from tests import builders
+from tests.addresses import later
 from tests.controller.cluster import has, has_slice
 from tests.fakes.kernel import FakeKernel
 
@@ -55,8 +56,8 @@ def hold(services: int, endpoints: int) -> None:
     first_vip, first_pod = parse_address("10.96.0.1"), parse_address("10.128.0.1")
     for number in range(services):
         name = f"service-{number}"
-        vips = (first_vip + number,)
-        pods = (str(first_pod + number * endpoints + n) for n in range(endpoints))
+        vips = (later(first_vip, number),)
+        pods = (str(later(first_pod, number * endpoints + n)) for n in range(endpoints))
         reconciler.take_event(has(builders.service(name, cluster_ips=vips)))
         reconciler.take_event(
             has_slice(builders.endpoint_slice(f"{name}-1", *pods, service_name=name))

@@ -1,11 +1,11 @@
 """Create, replace, patch and delete: what a body does to an object."""
 
 import uuid
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 
+from ipvsctl.model.net import parse_address
 from tests.fakes.apiserver.defaults import set_defaults
 from tests.fakes.apiserver.entries import Entry, Raw
 from tests.fakes.apiserver.kinds import (
@@ -164,7 +164,7 @@ def _check_addresses(raw: Raw) -> None:
 
 def _is_address(text: str) -> bool:
     try:
-        ip_address(text)
+        parse_address(text)
     except ValueError:
         return False
     return True

@@ -1,11 +1,10 @@
 """Virtual servers with very many real servers, compared without being read."""
 
-from ipaddress import IPv4Address
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvsctl.model.ipvs import RealServer, RealServerKey
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.plan.diff.crowd import differing, pick
 
 KEYS = [RealServerKey(IPv4Address(0xAC100000 + n), 8080) for n in range(8)]

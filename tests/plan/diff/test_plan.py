@@ -1,6 +1,6 @@
 """What must change between two states: one row a fact, then the order of it all."""
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_network
 from typing import Any, get_args
 
 import msgspec
@@ -16,7 +16,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPAddress, IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.parts import Part
 from ipvsctl.model.rules import (
     ChainRef,
@@ -40,6 +40,7 @@ from ipvsctl.plan.diff.ops import (
 )
 from ipvsctl.plan.diff.plan import DiffOptions, Stage, diff, owned_keys
 from ipvsctl.wire.ipset.sets import leftover_of
+from tests.addresses import later
 from tests.builders import in_words, set_called
 
 VIP = IPv4Address("10.96.0.10")
@@ -392,7 +393,7 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
     (
         "a node with another address has another source",
         changed(FULL, routes={VIP: NODE}),
-        changed(FULL, routes={VIP: NODE + 1}),
+        changed(FULL, routes={VIP: later(NODE, 1)}),
         ["update route 10.96.0.10 from 10.0.0.11"],
     ),
     (
@@ -410,7 +411,9 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
     (
         "a clean-up takes routes with the link, and stand-ins on their own",
         NodeState(
-            vip_link_up=True, routes={VIP: NODE}, stand_ins=frozenset({VIP, VIP + 1})
+            vip_link_up=True,
+            routes={VIP: NODE},
+            stand_ins=frozenset({VIP, later(VIP, 1)}),
         ),
         NOTHING,
         [

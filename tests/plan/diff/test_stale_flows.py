@@ -1,7 +1,5 @@
 """Which UDP flows end: one row a fact."""
 
-from ipaddress import IPv4Address
-
 import pytest
 
 from ipvsctl.model.ipvs import (
@@ -10,7 +8,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.ops import DeleteStaleFlows
 from ipvsctl.plan.diff.stale_flows import beside, plan_stale_flows

@@ -1,12 +1,17 @@
 """What kube-proxy leaves: whose its virtual servers are, and how its sets go."""
 
-from ipaddress import IPv4Address, IPv6Address
-
 import pytest
 
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    family_of,
+)
 from ipvsctl.model.rules import ChainRef, Rule, Table, UnknownRule, Verdict
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed

@@ -1,18 +1,17 @@
 """From some addresses and routes to others: one row a fact, then without a gap."""
 
-from ipaddress import IPv4Address, IPv6Address
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvsctl.model.config import Compatibility, ProxyConfig, VipBinding
-from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily, IPv4Address, IPv6Address
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.state import NodeState
 from ipvsctl.plan.diff.ops import Op
 from ipvsctl.plan.diff.vips import plan_vips
 from ipvsctl.plan.union.vip_binding import VipPlacement, place_vips
+from tests.addresses import later
 from tests.fakes.links import FakeLinks, LinkOp, RouteOp
 
 VIP = IPv4Address("10.96.0.10")
@@ -39,7 +38,7 @@ PLACEMENTS = (
     VipPlacement(binding=VipBinding.ROUTE, sources=OTHER_SOURCES),
     VipPlacement(binding=VipBinding.ROUTE),
 )
-VIPS: tuple[IPAddress, ...] = (VIP, VIP + 1, VIP6, VIP6 + 1)
+VIPS: tuple[IPAddress, ...] = (VIP, later(VIP, 1), VIP6, later(VIP6, 1))
 
 
 def placed(placement: VipPlacement, *vips: IPAddress) -> NodeState:
@@ -130,7 +129,7 @@ CASES: list[tuple[str, NodeState, NodeState, list[str]]] = [
     ),
     (
         "stand-ins that a dead process left are of no use once routes are there",
-        NodeState(routes={VIP: NODE}, stand_ins=frozenset({VIP, VIP + 1})),
+        NodeState(routes={VIP: NODE}, stand_ins=frozenset({VIP, later(VIP, 1)})),
         placed(ROUTE, VIP),
         [
             "delete stand-in route 10.96.0.10",

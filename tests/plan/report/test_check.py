@@ -1,7 +1,5 @@
 """What a node is told about itself."""
 
-from ipaddress import IPv4Address
-
 import pytest
 
 from ipvsctl.model.capabilities import Capabilities
@@ -12,7 +10,13 @@ from ipvsctl.model.config import (
     VipBinding,
 )
 from ipvsctl.model.ipvs import Timeouts
-from ipvsctl.model.net import IPFamily, Protocol, parse_address, parse_network
+from ipvsctl.model.net import (
+    IPFamily,
+    IPv4Address,
+    Protocol,
+    parse_address,
+    parse_network,
+)
 from ipvsctl.model.sets import SetEntry, SetKey, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.report.check import (
@@ -22,6 +26,7 @@ from ipvsctl.plan.report.check import (
 )
 from ipvsctl.plan.report.findings import Finding, Severity
 from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL, wanted_sysctls
+from tests.addresses import later
 
 ROUTE = ProxyConfig(vip_binding=VipBinding.ROUTE)
 KUBE_PROXY = Compatibility.KUBE_PROXY
@@ -29,7 +34,7 @@ KUBE_PROXY = Compatibility.KUBE_PROXY
 
 def vips(count: int) -> frozenset[IPv4Address]:
     """So many VIPs."""
-    return frozenset(IPv4Address("10.96.0.0") + i for i in range(count))
+    return frozenset(later(IPv4Address("10.96.0.0"), i) for i in range(count))
 
 
 def find(

@@ -1,6 +1,5 @@
 """What a check says of tunnels between nodes."""
 
-from ipaddress import IPv4Address
 from typing import Final
 
 import msgspec
@@ -8,7 +7,7 @@ import pytest
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import ProxyConfig
-from ipvsctl.model.net import IPFamily
+from ipvsctl.model.net import IPFamily, IPv4Address
 from ipvsctl.model.node_facts import NodeFacts
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.model.tunnel import TunnelEnd

@@ -1,6 +1,6 @@
 """How many of what: facts about counts."""
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_network
 
 import pytest
 
@@ -8,7 +8,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import (
     Endpoint,
     EndpointSlice,

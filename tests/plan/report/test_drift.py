@@ -1,7 +1,6 @@
 """What of an audit is repair, and what is its own business."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import get_args
 
 import pytest
@@ -11,6 +10,7 @@ from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import RealServerKey, RealServerStats
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.problem import Kind
 from ipvsctl.plan.diff.ops import (
     AddEntry,

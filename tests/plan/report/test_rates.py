@@ -1,11 +1,9 @@
 """Rates of Services from those of virtual servers."""
 
-from ipaddress import ip_address
-
 import pytest
 
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.rate_kind import RateKind
 from ipvsctl.model.rates import EndpointRates, Rates, RealServerRates
 from ipvsctl.model.status import (
@@ -24,14 +22,14 @@ def key(address: str, port: int = 80) -> VirtualServerKey:
     return VirtualServerKey(
         family=IPFamily.IPV4,
         protocol=Protocol.TCP,
-        address=ip_address(address),
+        address=parse_address(address),
         port=port,
     )
 
 
 CLUSTER, NODE, OTHER = key("10.96.0.10"), key("10.0.0.10", 30080), key("10.96.0.20")
 OWNERS = {CLUSTER: "shop/web:http", NODE: "shop/web:http"}
-A, B = (RealServerKey(ip_address(f"10.244.0.{n}"), 8080) for n in (1, 2))
+A, B = (RealServerKey(parse_address(f"10.244.0.{n}"), 8080) for n in (1, 2))
 ONE = Rates(connections=1, packets_in=2, packets_out=3, bytes_in=4, bytes_out=5)
 
 
@@ -155,7 +153,7 @@ def test_owners() -> None:
         VirtualServerKey(
             family=IPFamily.IPV6,
             protocol=Protocol.TCP,
-            address=ip_address("fd00:10:96::10"),
+            address=parse_address("fd00:10:96::10"),
             port=80,
         ): "shop/web:http",
         VirtualServerKey(family=IPFamily.IPV6, fwmark=7): "shop/web:http",

@@ -1,7 +1,7 @@
 """What is served of a Service that asks for more than it may have."""
 
 from collections import Counter
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
 from ipvsctl.model.limits import Limits
-from ipvsctl.model.net import IPFamily, Protocol, parse_network
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_network
 from ipvsctl.model.objects import (
     EndpointSlice,
     Service,
@@ -30,6 +30,7 @@ from ipvsctl.plan.service.amounts import (
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.service.demand import demand_of
 from ipvsctl.plan.service.program import ServiceProgram, WayIn
+from tests.addresses import later
 from tests.clusters import CONFIG, NODE, Cluster, clusters
 from tests.plan.service import test_compile
 from tests.plan.service.test_compile import HERE, THERE, entries, slices
@@ -54,7 +55,9 @@ def many(ports: int, vips: int, **fields: Any) -> Service:
             )
             for number in range(ports)
         ),
-        "external_ips": tuple(IPv4Address("203.0.112.0") + n for n in range(vips)),
+        "external_ips": tuple(
+            later(IPv4Address("203.0.112.0"), n) for n in range(vips)
+        ),
     }
     return test_compile.service(**{**values, **fields})
 

@@ -1,6 +1,6 @@
 """What one Service compiles to: one row, or one test, a fact."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from ipvsctl.model.config import (
     ProxyConfig,
 )
 from ipvsctl.model.ipvs import ServiceFlags
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.model.objects import (
     Endpoint,
     EndpointSlice,

@@ -1,7 +1,6 @@
 """Which endpoints each traffic policy uses: one row a fact."""
 
 import sys
-from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvsctl.model.ipvs import RealServer, RealServerKey
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, IPv6Address, Protocol
 from ipvsctl.model.objects import Endpoint, EndpointSlice, NodeContext, SlicePort
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.plan.service.endpoints import (

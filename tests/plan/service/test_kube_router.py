@@ -1,11 +1,11 @@
 """Annotations of kube-router's, as its service proxy honours them."""
 
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 from ipvsctl.model.config import Compatibility, ProxyConfig
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.objects import TrafficPolicy
 from ipvsctl.plan.service.demand import demand_of
 from ipvsctl.plan.service.program import WayIn

@@ -1,12 +1,11 @@
 """Which scheduler and flags a Service gets: one row a fact."""
 
-from ipaddress import IPv4Address
-
 import msgspec
 import pytest
 
 from ipvsctl.model.config import Compatibility, ProxyConfig
 from ipvsctl.model.ipvs import SCHEDULERS, ServiceFlags, VirtualServer
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.service.scheduling import Scheduling, choose_scheduling

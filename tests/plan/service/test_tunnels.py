@@ -1,6 +1,5 @@
 """External addresses whose packets go to other nodes in tunnels."""
 
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +14,7 @@ from ipvsctl.model.ipvs import (
     Tunnel,
 )
 from ipvsctl.model.limits import Limits
-from ipvsctl.model.net import IPFamily, Protocol, parse_network
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_network
 from ipvsctl.model.objects import (
     Endpoint,
     Node,

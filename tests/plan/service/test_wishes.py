@@ -1,6 +1,5 @@
 """Annotations about limits and affinity: what each becomes, and what makes no sense."""
 
-from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -8,7 +7,7 @@ import pytest
 
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.ipvs import PersistenceNetmask, ServiceFlags
-from ipvsctl.model.net import Protocol, parse_network
+from ipvsctl.model.net import IPv4Address, Protocol, parse_network
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
 from ipvsctl.model.sets import SetRole
 from ipvsctl.plan.service.compile import compile_service

@@ -1,6 +1,5 @@
 """The virtual servers of what other nodes send in tunnels, and the node's own part."""
 
-from ipaddress import IPv4Address
 from typing import Final
 
 import msgspec
@@ -16,7 +15,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.marks import MarkRange
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.diff.plan import DiffOptions, diff

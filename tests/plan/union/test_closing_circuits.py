@@ -17,6 +17,7 @@ from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.plan import DiffOptions, diff, owned_keys
 from ipvsctl.plan.service.program import ServiceProgram
 from ipvsctl.plan.union.desired import Desired
+from tests.addresses import later
 from tests.builders import in_words
 from tests.plan.service.test_compile import HERE, THERE
 from tests.plan.union.test_short_circuits import (
@@ -178,7 +179,7 @@ def test_nobody_else_gets_its_mark_meanwhile() -> None:
     union = closing()
     union.take_change()
     union.agree(busy(union.state()))
-    union.put(external("other", EXTERNAL + 1))
+    union.put(external("other", later(EXTERNAL, 1)))
     (other,) = union.state().entries[MARKED]
     assert other.mark == FIRST.fwmark + 1
 

@@ -1,7 +1,5 @@
 """The union of programs: shared things are counted, contested ones are claimed."""
 
-from ipaddress import IPv4Address
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Listener, VipBinding
 from ipvsctl.model.ipvs import VirtualServer, VirtualServerKey
-from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetEntry, SetRole, set_key

@@ -1,7 +1,6 @@
 """A copy in steps is what is desired in the end, whatever changes between its steps."""
 
 import random
-from ipaddress import IPv4Address
 from unittest.mock import patch
 
 import msgspec
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvsctl.model.capabilities import Capabilities
+from ipvsctl.model.net import IPv4Address
 from ipvsctl.model.state import NodeState, Observed
 from ipvsctl.plan.union import desired_copy
 from ipvsctl.plan.union.desired import Desired

@@ -1,7 +1,6 @@
 """Virtual servers of others on addresses, protocols and ports that Services want."""
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol, parse_address
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_address
 from ipvsctl.model.objects import ServicePort, TrafficPolicy
 from ipvsctl.model.sets import MARKING_ROLES, SetEntry, SetRole, set_key
 from ipvsctl.model.state import NodeState, Observed

@@ -1,10 +1,8 @@
 """Which address gets which fwmark, and keeps it."""
 
-from ipaddress import IPv4Address
-
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.marks import MarkRange
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.plan.union.fwmark_allocator import BesideKind, FwmarkAllocator, Place
 
 RANGE = MarkRange(0x20000, 0xFFFFFFFC)

@@ -1,7 +1,5 @@
 """Whose a virtual server is that a Service wants and that has no owning entry."""
 
-from ipaddress import IPv4Address
-
 import pytest
 
 from ipvsctl.model.ipvs import (
@@ -11,7 +9,7 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.objects import ServicePortName
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.model.state import NodeState, Observed

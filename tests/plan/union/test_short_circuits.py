@@ -1,6 +1,5 @@
 """Two sets of endpoints behind one address: what inside clients of a Local one get."""
 
-from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.marks import MarkRange
-from ipvsctl.model.net import IPFamily, Protocol, parse_network
+from ipvsctl.model.net import IPFamily, IPv4Address, Protocol, parse_network
 from ipvsctl.model.objects import Endpoint, Service, ServicePort, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetCondition, SetEntry, SetRole, SetShape, set_key

@@ -1,13 +1,11 @@
 """Health-check node ports whose packets a virtual server takes."""
 
-from ipaddress import IPv4Address
-
 import msgspec
 import pytest
 
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.config import Compatibility
-from ipvsctl.model.net import IPAddress, Protocol
+from ipvsctl.model.net import IPAddress, IPv4Address, Protocol
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.plan.service.compile import compile_service
 from ipvsctl.plan.union.desired import Desired

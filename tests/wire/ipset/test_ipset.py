@@ -1,6 +1,6 @@
 """ipset messages: byte for byte those of another encoder, and back to values."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
@@ -10,7 +10,14 @@ from pyroute2.netlink import NLA_F_NET_BYTEORDER
 from pyroute2.netlink.nfnetlink.ipset import ipset_msg
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    first_of,
+)
 from ipvsctl.model.sets import SetEntry
 from ipvsctl.wire.ipset.attributes import IpsetCmd
 from ipvsctl.wire.ipset.errors import describe_ipset_error
@@ -85,7 +92,7 @@ def entry_in_words(entry: SetEntry) -> Any:
     if entry.second_address is not None:
         attrs.append(nested("IPSET_ATTR_IP2", entry.second_address))
     if entry.network is not None:
-        attrs.append(nested("IPSET_ATTR_IP2", entry.network.network_address))
+        attrs.append(nested("IPSET_ATTR_IP2", first_of(entry.network)))
         attrs.append(("IPSET_ATTR_CIDR2", entry.network.prefixlen))
     if entry.mark:
         attrs.append(("IPSET_ATTR_SKBMARK", (entry.mark, 0xFFFFFFFF)))

@@ -1,13 +1,11 @@
 """Rows of `/proc/net/ip_vs_conn`."""
 
-from ipaddress import ip_address
-
 import pytest
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.ipvs import RealServerKey, VirtualServerKey
 from ipvsctl.model.neighbours import Connection
-from ipvsctl.model.net import IPFamily, Protocol
+from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.wire.ipvs.connections import parse_connection, spelled
 
 HEAD = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData"
@@ -23,14 +21,14 @@ TEMPLATE = "TCP AC10000A 0000 0A60000A 0050 AC10010A 1F90 NONE        10799"
 def test_a_row() -> None:
     """Client, virtual server, real server, state and time."""
     assert parse_connection(ROW) == Connection(
-        client=RealServerKey(ip_address("172.16.0.10"), 40000),
+        client=RealServerKey(parse_address("172.16.0.10"), 40000),
         virtual_server=VirtualServerKey(
             family=IPFamily.IPV4,
             protocol=Protocol.TCP,
-            address=ip_address("10.96.0.10"),
+            address=parse_address("10.96.0.10"),
             port=80,
         ),
-        real_server=RealServerKey(ip_address("172.16.1.10"), 8080),
+        real_server=RealServerKey(parse_address("172.16.1.10"), 8080),
         state="ESTABLISHED",
         expires_s=898,
     )
@@ -60,4 +58,4 @@ def test_what_is_no_row(line: str) -> None:
 @pytest.mark.parametrize("text", ["172.16.0.10", "fd00:172:16::10"])
 def test_an_address_is_found_by_how_it_is_spelled(text: str) -> None:
     """As the rows have it."""
-    assert f" {spelled(ip_address(text))} " in f"{ROW} {ROW6}"
+    assert f" {spelled(parse_address(text))} " in f"{ROW} {ROW6}"

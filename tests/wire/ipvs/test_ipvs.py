@@ -1,6 +1,5 @@
 """IPVS messages: byte for byte those of another encoder, and back to values."""
 
-from ipaddress import IPv4Address, IPv6Address
 from struct import pack, pack_into, unpack_from
 from sys import byteorder
 from typing import Any
@@ -25,7 +24,14 @@ from ipvsctl.model.ipvs import (
     VirtualServer,
     VirtualServerKey,
 )
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    family_of,
+)
 from ipvsctl.wire.ipvs.attributes import IpvsCmd, IpvsCmdAttr, IpvsDestAttr, IpvsSvcAttr
 from ipvsctl.wire.ipvs.replies import IpvsReplies
 from ipvsctl.wire.ipvs.requests import IpvsRequests

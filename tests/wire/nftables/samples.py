@@ -1,12 +1,18 @@
 """A table of each family with every kind of rule, set and entry."""
 
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
 
 from ipvsctl.model.marks import ALL_BITS
-from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_network
+from ipvsctl.model.net import (
+    IPAddress,
+    IPFamily,
+    IPv4Address,
+    IPv6Address,
+    Protocol,
+    parse_network,
+)
 from ipvsctl.model.rules import (
     ChainRef,
     Chains,
@@ -40,6 +46,7 @@ from ipvsctl.model.sets import (
     set_key,
 )
 from ipvsctl.wire.nftables.chains import BASE_CHAINS
+from tests.addresses import later
 
 VIPS: Final[dict[IPFamily, IPAddress]] = {
     IPFamily.IPV4: IPv4Address("10.96.0.10"),
@@ -85,7 +92,7 @@ def _entries(key: SetKey) -> list[SetEntry]:
             return [SetEntry(port=1), SetEntry(port=31000)]
         case EntryForm.PLACE_AND_ADDRESS:
             return [
-                msgspec.structs.replace(some, second_address=vip + 1)
+                msgspec.structs.replace(some, second_address=later(vip, 1))
                 for some in (place, other)
             ]
         case EntryForm.PLACE_AND_NETWORK:

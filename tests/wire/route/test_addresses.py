@@ -1,6 +1,5 @@
 """Addresses: byte for byte those of another encoder, and back to values."""
 
-from ipaddress import IPv4Address, IPv6Address
 from struct import pack
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.net import IPAddress, family_of
+from ipvsctl.model.net import IPAddress, IPv4Address, IPv6Address, family_of
 from ipvsctl.wire.netlink.attributes import attribute
 from ipvsctl.wire.route.attributes import IfaAttr, IfaFlag, RtmType
 from ipvsctl.wire.route.replies import AddressReplies, LinkAddress
@@ -18,6 +17,7 @@ from ipvsctl.wire.route.requests import (
     list_addresses,
     unbind_address,
 )
+from tests.addresses import later
 from tests.wire.golden import each_kernel, payloads
 from tests.wire.samples import VIP, VIP6
 
@@ -39,7 +39,7 @@ def address_by_pyroute2(kind: RtmType, flags: int, address: IPAddress) -> bytes:
         kind,
         flags,
         family=family_of(address),
-        prefixlen=address.max_prefixlen,
+        prefixlen=address.family.bits,
         index=IFINDEX,
         attrs=[("IFA_LOCAL", str(address)), ("IFA_ADDRESS", str(address))],
     )
@@ -78,7 +78,7 @@ def test_addresses_survive_the_wire(address: IPAddress) -> None:
     """A request to bind an address reads as that address."""
     message = bind_address(IFINDEX, address)
     assert AddressReplies().address(message, 16, len(message)) == LinkAddress(
-        IFINDEX, address, address.max_prefixlen, usable=True
+        IFINDEX, address, address.family.bits, usable=True
     )
 
 
@@ -106,7 +106,7 @@ def address_message(family: int, flags: int, *attributes: bytes) -> bytes:
 
 
 LOCAL = attribute(IfaAttr.LOCAL, VIP.packed)
-PEER = attribute(IfaAttr.ADDRESS, (VIP + 1).packed)
+PEER = attribute(IfaAttr.ADDRESS, (later(VIP, 1)).packed)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ PEER = attribute(IfaAttr.ADDRESS, (VIP + 1).packed)
         ),
         (
             address_message(2, 0, PEER),
-            LinkAddress(IFINDEX, VIP + 1, 24, usable=True),
+            LinkAddress(IFINDEX, later(VIP, 1), 24, usable=True),
         ),
         (
             address_message(2, IfaFlag.TENTATIVE, LOCAL),

@@ -1,12 +1,12 @@
 """What the kernel tells of links and addresses, byte by byte."""
 
-from ipaddress import ip_address
 from struct import pack
 
 import pytest
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.glance import Notice, NoticeKind
+from ipvsctl.model.net import parse_address
 from ipvsctl.wire.netlink.attributes import attribute, text_attribute
 from ipvsctl.wire.netlink.messages import message_header
 from ipvsctl.wire.route.attributes import IfaAttr, IfaFlag, RtmType
@@ -28,9 +28,9 @@ def link(kind: RtmType, name: str, *, is_up: bool) -> bytes:
 
 def address(kind: RtmType, text: str, flags: int = 0) -> bytes:
     """Of an address."""
-    found = ip_address(text)
+    found = parse_address(text)
     family = 2 if found.version == 4 else 10
-    header = pack("=BBBBI", family, found.max_prefixlen, 0, 0, LINK)
+    header = pack("=BBBBI", family, found.family.bits, 0, 0, LINK)
     return message(
         kind,
         header
@@ -55,8 +55,12 @@ def address(kind: RtmType, text: str, flags: int = 0) -> bytes:
             address(RtmType.DELADDR, "10.96.0.10")
             + address(RtmType.NEWADDR, "fd00::10"),
             [
-                Notice(kind=NoticeKind.ADDRESS_GONE, address=ip_address("10.96.0.10")),
-                Notice(kind=NoticeKind.ADDRESS_ADDED, address=ip_address("fd00::10")),
+                Notice(
+                    kind=NoticeKind.ADDRESS_GONE, address=parse_address("10.96.0.10")
+                ),
+                Notice(
+                    kind=NoticeKind.ADDRESS_ADDED, address=parse_address("fd00::10")
+                ),
             ],
         ),
         # It is told again when it can be used.
@@ -66,7 +70,11 @@ def address(kind: RtmType, text: str, flags: int = 0) -> bytes:
         # Clouds have these on links of nodes, and node ports are served there.
         (
             address(RtmType.NEWADDR, "169.254.1.1"),
-            [Notice(kind=NoticeKind.ADDRESS_ADDED, address=ip_address("169.254.1.1"))],
+            [
+                Notice(
+                    kind=NoticeKind.ADDRESS_ADDED, address=parse_address("169.254.1.1")
+                )
+            ],
         ),
         (message(RtmType.NEWROUTE, b"\0" * 12), []),
         (b"", []),

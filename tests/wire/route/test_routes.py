@@ -18,6 +18,7 @@ from ipvsctl.wire.route.requests import (
     list_routes,
     update_route,
 )
+from tests.addresses import later
 from tests.wire.golden import datagrams, each_kernel, payloads
 from tests.wire.samples import ROUTES, VIP, VIP6
 
@@ -25,7 +26,8 @@ IFINDEX = 7
 OURS = 66
 
 each_route = pytest.mark.parametrize(
-    ("address", "source"), [(VIP, VIP + 1), (VIP, None), (VIP6, VIP6 + 1), (VIP6, None)]
+    ("address", "source"),
+    [(VIP, later(VIP, 1)), (VIP, None), (VIP6, later(VIP6, 1)), (VIP6, None)],
 )
 
 
@@ -59,7 +61,7 @@ def route_by_pyroute2(
         ("RTA_DST", str(address)),
         *([] if source is None else [("RTA_PREFSRC", str(source))]),
         ("RTA_OIF", IFINDEX),
-        dst_len=address.max_prefixlen,
+        dst_len=address.family.bits,
         proto=protocol,
         scope=254,
     )
