@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from ipvsctl.cli import interpreter
+from ipvsctl.cli.logs import configure_logs
+from ipvsctl.cli.options import LogFormat
 from ipvsctl.model.config import Listener
 from ipvsctl.model.ipvs import RealServer, RealServerKey
 from ipvsctl.model.net import Protocol, parse_address
@@ -229,5 +231,7 @@ async def _serve(number: int, port: int) -> None:
 
 
 if __name__ == "__main__":
+    # Figures go to standard output, which is where logs go unless somebody says so.
+    configure_logs(LogFormat.JSON, verbose=0)
     with interpreter.frequent_switches():
         asyncio.run(_serve(*map(int, sys.argv[1:])))
