@@ -32,24 +32,27 @@ class Turns:
 
     Namespaces take turns, so that whoever changes a thousand Services of one at once
     keeps those of another waiting for no more than one.
+
+    Attributes:
+        waiting: by namespace; not to be changed by anybody else.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[str, dict[ObjectRef, None]] = {}
+        self.waiting: dict[str, dict[ObjectRef, None]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self.waiting)
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return sum(map(len, self.waiting.values()))
 
     def __contains__(self, ref: ObjectRef) -> bool:
-        return ref in self._waiting.get(ref.namespace, ())
+        return ref in self.waiting.get(ref.namespace, ())
 
     def add(self, refs: Iterable[ObjectRef]) -> None:
         """These wait, if they do not yet."""
         for ref in refs:
-            self._waiting.setdefault(ref.namespace, {})[ref] = None
+            self.waiting.setdefault(ref.namespace, {})[ref] = None
 
     def take(self, choose: Choose | None = None) -> ObjectRef:
         """The next one, which waits no more.
@@ -60,11 +63,11 @@ class Turns:
         Raises:
             StopIteration: there is none.
         """
-        namespace, refs = next(iter(self._waiting.items()))
+        namespace, refs = next(iter(self.waiting.items()))
         ref = next(iter(refs)) if choose is None else choose(refs)
-        del refs[ref], self._waiting[namespace]
+        del refs[ref], self.waiting[namespace]
         if refs:
-            self._waiting[namespace] = refs
+            self.waiting[namespace] = refs
         return ref
 
 
@@ -88,12 +91,12 @@ class CompileQueue:
     @property
     def has_parts(self) -> bool:
         """Whether something can be done at once."""
-        return bool(self.small) or self._parts is not None
+        return self._parts is not None or self.small.waiting != {}
 
     @property
     def has_large(self) -> bool:
         """Whether a large Service's turn can begin."""
-        return self._current is None and bool(self._large)
+        return self._current is None and self._large.waiting != {}
 
     @property
     def current(self) -> ObjectRef | None:
@@ -144,6 +147,8 @@ class CompileQueue:
 
     def work(self, parts: int) -> None:
         """Do so many of its parts."""
+        if self._parts is None:
+            return
         for _ in range(parts):
             if self._parts is None:
                 return

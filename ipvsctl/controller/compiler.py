@@ -232,7 +232,7 @@ class Compiler:
 
     def _take_change(self) -> DesiredChange:
         lost = self._desired.lost_node_ports
-        if any(lost.values()) or any(self._node_problems.each()):
+        if any(lost.values()) or self._node_problems:
             self._node_problems.replace(
                 node_port_problems(self._context, self._config, lost)
             )

@@ -10,12 +10,13 @@ import msgspec
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
+    RealServers,
     RealServerStats,
     VirtualServer,
     VirtualServerKey,
 )
 from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.diff.crowd import CROWD, RealServers, differing, pick
+from ipvsctl.plan.diff.crowd import CROWD, differing, pick
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,

@@ -14,10 +14,9 @@ from ipvsctl.controller.sync_report import SyncReport, confirm, with_refusals
 from ipvsctl.kernel.interface import Kernel
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import KernelError, WireError
-from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.ipvs import RealServers, VirtualServerKey
 from ipvsctl.model.parts import Part
 from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.ops import DeleteRealServer, Plan, Report
 from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff, drains, with_held
 from ipvsctl.plan.union.desired import Desired
@@ -127,7 +126,9 @@ class Imposer:
             self.crowds.forget()
         # These may be another's, whatever there was before.
         self.crowds.forget(change.fresh)
-        seen = self._kernel.observe_virtual_servers(change.keys - self.crowds.known)
+        seen = self._kernel.observe_virtual_servers(
+            change.keys - self.crowds.known, change.likely
+        )
         observed = msgspec.structs.replace(
             seen,
             state=msgspec.structs.replace(

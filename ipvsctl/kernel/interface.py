@@ -4,7 +4,7 @@
 contract.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -12,11 +12,11 @@ from ipvsctl.kernel.notices import Notices
 from ipvsctl.model.capabilities import Capabilities
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork
-from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.ipvs import RealServers, VirtualServerKey
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.processes import Processes
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.model.steps import Steps
 from ipvsctl.plan.diff.ops import Plan, Report
 from ipvsctl.plan.diff.words import FirewallWords
@@ -106,11 +106,20 @@ class Kernel(Protocol):
         """
         ...
 
-    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+    def observe_virtual_servers(
+        self,
+        keys: Iterable[VirtualServerKey],
+        likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+    ) -> Observed:
         """Read only these virtual servers, with their real servers and counters.
 
-        Keys the kernel does not have are absent from the answer; every other part of
-        the state is left empty.
+        Args:
+            keys: those that the kernel does not have are absent from the answer.
+            likely: the real servers that some of them probably have; these very values
+                are in the answer where they are what is read.
+
+        Returns:
+            What was read; every other part of the state is left empty.
         """
         ...
 

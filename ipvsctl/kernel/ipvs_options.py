@@ -19,6 +19,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily
+from ipvsctl.model.state import EMPTY
 from ipvsctl.wire.ipvs.dest_entries import (
     IP_VS_SO_GET_DESTS,
     IP_VS_SO_GET_SERVICE,
@@ -112,8 +113,16 @@ class IpvsOptions:
         answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, count + 1))
         return None if answer is None else same_entries(answer, expected)
 
-    def read_dests(self, key: VirtualServerKey) -> RealServersWithCounts | None:
-        """The real servers of a virtual server that has few.
+    def read_dests(
+        self,
+        key: VirtualServerKey,
+        likely: Mapping[RealServerKey, RealServer] = EMPTY,
+    ) -> RealServersWithCounts | None:
+        """The real servers of a virtual server, if they are likely or few.
+
+        Args:
+            key: of the virtual server.
+            likely: looked for first; itself part of the answer if it is what there is.
 
         Returns:
             These, and the counters of those that have connections; None if they are
@@ -122,12 +131,18 @@ class IpvsOptions:
         if key.family is not IPFamily.IPV4:
             return None
         about = self._ask(IP_VS_SO_GET_SERVICE, service_question(key))
-        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, _FEW))
-        found = None if about is None or answer is None else read_entries(answer)
-        if found is None or about is None:
+        if about is None:
             return None
-        (count,) = count_dests(about).values()
-        return found if len(found[0]) == count else None
+        counts = count_dests(about)
+        if likely:
+            stats = self.same_dests(key, likely, counts)
+            if stats is not None:
+                return likely, stats
+        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, _FEW))
+        found = None if answer is None else read_entries(answer)
+        if found is None or len(found[0]) not in counts.values():
+            return None
+        return found
 
     def _ask(self, option: int, buffer: bytearray) -> bytearray | None:
         """The kernel's answer; None if it has none in this way."""

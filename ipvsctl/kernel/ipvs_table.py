@@ -44,6 +44,7 @@ from ipvsctl.plan.diff.ops import (
     UpdateVirtualServer,
 )
 from ipvsctl.wire.ipvs.attributes import IPVS_GENL_NAME
+from ipvsctl.wire.ipvs.dest_entries import RealServersWithCounts
 from ipvsctl.wire.ipvs.replies import IpvsReplies
 from ipvsctl.wire.ipvs.requests import IpvsRequests
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
@@ -99,9 +100,6 @@ class _Likely(NamedTuple):
 
     real_servers: _Known
     counts: Mapping[bytes, int]
-
-
-_NOTHING_LIKELY: Final = _Likely(EMPTY, EMPTY)
 
 
 class IpvsTable:
@@ -205,11 +203,15 @@ class IpvsTable:
                     yield Step.EXCLUSIVE
         return listed
 
-    def read_some(self, keys: Iterable[VirtualServerKey]) -> IpvsListing:
+    def read_some(
+        self, keys: Iterable[VirtualServerKey], likely: _Known
+    ) -> IpvsListing:
         """The virtual servers of these keys that are there, likewise."""
         listing = IpvsListing({}, {}, {}, {})
         for virtual_server, traffic in self._list_some(keys):
-            self._add(listing, virtual_server, traffic, _NOTHING_LIKELY)
+            expected = likely.get(virtual_server.key, EMPTY)
+            read = self._options.read_dests(virtual_server.key, expected)
+            self._put(listing, virtual_server, traffic, expected, read)
         return listing
 
     def _list_some(
@@ -262,12 +264,10 @@ class IpvsTable:
         listing: IpvsListing,
         virtual_server: VirtualServer,
         traffic: TrafficStats,
-        likely: "_Likely",
+        likely: _Likely,
     ) -> None:
         """Put a virtual server into a listing, with its real servers."""
         key = virtual_server.key
-        listing.virtual_servers[key] = virtual_server
-        listing.traffic[key] = traffic
         expected = likely.real_servers.get(key)
         if expected is None:
             expected = EMPTY
@@ -275,6 +275,20 @@ class IpvsTable:
         else:
             stats = self._options.same_dests(key, expected, likely.counts)
             read = None if stats is None else (expected, stats)
+        self._put(listing, virtual_server, traffic, expected, read)
+
+    def _put(
+        self,
+        listing: IpvsListing,
+        virtual_server: VirtualServer,
+        traffic: TrafficStats,
+        expected: Mapping[RealServerKey, RealServer],
+        read: RealServersWithCounts | None,
+    ) -> None:
+        """The same, with the real servers dumped if they have not been read yet."""
+        key = virtual_server.key
+        listing.virtual_servers[key] = virtual_server
+        listing.traffic[key] = traffic
         if read is not None:
             listing.real_servers[key], listing.connections[key] = read
             return

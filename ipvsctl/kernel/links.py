@@ -246,24 +246,32 @@ class Links:
         # One that is not read to its end would be in the way of the next.
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
             parts = yield from socket.read_in_steps(list_addresses(), "list addresses")
-        for place, part in enumerate(parts, 1):
-            if place % STEP_DECODED == 0:
+        place = 0
+        while place < len(parts):
+            items = self._replies.addresses(*parts[place])
+            place += len(items)
+            for item in items:
+                if item is None or _is_ipv6_link_local(item.address):
+                    continue
+                if vip_link is not None and item.ifindex == vip_link.ifindex:
+                    vips.add(item.address)
+                elif item.ifindex in apart:
+                    others.append(item)
+                elif item.usable and not item.address.is_loopback:
+                    host.append(item)
+            if is_over_step(place, len(items)):
                 yield Step.EXCLUSIVE
-            item = self._replies.address(*part)
-            if item is None or _is_ipv6_link_local(item.address):
-                continue
-            if vip_link is not None and item.ifindex == vip_link.ifindex:
-                vips.add(item.address)
-            elif item.ifindex in apart:
-                others.append(item)
-            elif item.usable and not item.address.is_loopback:
-                host.append(item)
         return AddressListing(
             vip_link.is_up if vip_link else None,
             frozenset(vips),
             tuple(host),
             tuple(others),
         )
+
+
+def is_over_step(place: int, more: int) -> bool:
+    """Whether another step is to begin behind a place, with so many decoded last."""
+    return place // STEP_DECODED != (place - more) // STEP_DECODED
 
 
 def link_kind(link: Any) -> str:  # noqa: ANN401  # pyroute2 has no types

@@ -31,12 +31,18 @@ from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.former import FormerFirewall
 from ipvsctl.model.glance import Glance
 from ipvsctl.model.host import HostNetwork, HostSocket
-from ipvsctl.model.ipvs import SCHEDULERS, RealServerKey, Timeouts, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    SCHEDULERS,
+    RealServerKey,
+    RealServers,
+    Timeouts,
+    VirtualServerKey,
+)
 from ipvsctl.model.neighbours import Neighbours
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.processes import Processes
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.model.steps import Step, Steps, finish
 from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.diff.kinds import ObjectKind
@@ -298,9 +304,13 @@ class LinuxKernel:
         firewall = self._firewall.open_notices()
         return links if firewall is None else AllNotices(links, firewall)
 
-    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+    def observe_virtual_servers(
+        self,
+        keys: Iterable[VirtualServerKey],
+        likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+    ) -> Observed:
         """See `interface.Kernel`."""
-        ipvs = self._ipvs.read_some(keys)
+        ipvs = self._ipvs.read_some(keys, likely)
         return Observed(
             state=NodeState(
                 virtual_servers=ipvs.virtual_servers, real_servers=ipvs.real_servers

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 
 from ipvsctl.kernel.applier import failed_op
-from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links
+from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links, is_over_step
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
@@ -134,17 +134,20 @@ class Routes:
         with closing(NetlinkSocket.open(NetlinkProtocol.ROUTE)) as socket:
             parts = yield from socket.read_in_steps(request, "list routes")
         found = []
-        for place, part in enumerate(parts, 1):
-            if place % STEP_DECODED == 0:
-                yield Step.EXCLUSIVE
-            item = self._replies.route(*part)
+        place = 0
+        while place < len(parts):
+            items = self._replies.routes(*parts[place])
+            place += len(items)
             # A kernel before 4.20 does not filter.
-            if (
-                item is not None
+            found += [
+                item
+                for item in items
+                if item is not None
                 and item.ifindex == ifindex
                 and protocol in {RouteProtocol.UNSPEC, item.protocol}
-            ):
-                found.append(item)
+            ]
+            if is_over_step(place, len(items)):
+                yield Step.EXCLUSIVE
         return found
 
 

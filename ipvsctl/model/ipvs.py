@@ -4,6 +4,7 @@ Identity and equality are different types: a key finds, the value compares, and
 counters live in `...Stats`, outside equality.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from typing import Final
 
@@ -133,6 +134,10 @@ class RealServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         if self.upper_threshold:
             text += f" at most {self.upper_threshold} connections"
         return text
+
+
+RealServers = Mapping[RealServerKey, RealServer]
+"""Those of one virtual server."""
 
 
 class VirtualServer(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -66,6 +66,9 @@ class NotedProblems:
         for (kind, ref), some in found.items():
             self.put(kind, ref, tuple(some))
 
+    def __bool__(self) -> bool:
+        return any(self._problems.values())
+
     def refs(self, kind: Kind) -> AbstractSet[ObjectRef]:
         """The objects of a kind that have problems."""
         return self._problems[kind].keys()

@@ -41,7 +41,8 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
 def main() -> int:
     """Measure what the arguments say: figure, Services, endpoints, seconds."""
     figure, services, endpoints, seconds = sys.argv[1:]
-    configure_logs(LogFormat.CONSOLE, verbose=0)
+    # As on a node, where standard error is no terminal.
+    configure_logs(LogFormat.JSON, verbose=0)
     size = Size(int(services), int(endpoints))
     if figure in {"speed", "churn", "floods", "hostile", "looplag"}:
         # The first time, the kernel loads the modules of sets and rules.

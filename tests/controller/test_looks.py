@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from threading import Event as ThreadEvent
 
@@ -17,8 +17,8 @@ from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.worker import ThreadWorker
 from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.errors import UnreadKernel
-from ipvsctl.model.ipvs import VirtualServerKey
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.ipvs import RealServers, VirtualServerKey
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.model.steps import Step
 from ipvsctl.serve.control import Pieces
 from ipvsctl.serve.metrics import Metrics
@@ -174,12 +174,16 @@ class Hung(FakeKernel):
         self.begun = ThreadEvent()
         self.answers = ThreadEvent()
 
-    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+    def observe_virtual_servers(
+        self,
+        keys: Iterable[VirtualServerKey],
+        likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+    ) -> Observed:
         """See `Kernel`."""
         if self.is_hung:
             self.begun.set()
             assert self.answers.wait(LIMIT_S)
-        return super().observe_virtual_servers(keys)
+        return super().observe_virtual_servers(keys, likely)
 
 
 @asynccontextmanager

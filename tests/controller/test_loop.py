@@ -3,12 +3,7 @@
 import asyncio
 import errno
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
@@ -26,12 +21,17 @@ from ipvsctl.kernel.interface import Reading
 from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.errors import ConfigError, KernelError, WireError
 from ipvsctl.model.host import ApiServer, HostNetwork
-from ipvsctl.model.ipvs import RealServerKey, RealServerStats, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    RealServerKey,
+    RealServers,
+    RealServerStats,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPFamily, IPv4Address, Protocol
 from ipvsctl.model.objects import Service, ServicePort
 from ipvsctl.model.parts import Part
 from ipvsctl.model.problem import Kind, Problem
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.model.steps import Step
 from ipvsctl.plan.diff.ops import (
     AddVirtualServer,
@@ -197,11 +197,15 @@ async def test_an_audit_is_told_with_what_was_desired_anew() -> None:
     class Unreadable(FakeKernel):
         fails_next = False
 
-        def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+        def observe_virtual_servers(
+            self,
+            keys: Iterable[VirtualServerKey],
+            likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+        ) -> Observed:
             if self.fails_next:
                 self.fails_next = False
                 raise KernelError.of(errno.ENOBUFS, "read")
-            return super().observe_virtual_servers(keys)
+            return super().observe_virtual_servers(keys, likely)
 
     kernel = Unreadable()
     source = ListSource(FIRST)
@@ -605,10 +609,14 @@ async def test_drains_of_many_are_looked_at_by_and_by() -> None:
     class Counting(FakeKernel):
         looked_at: ClassVar[list[int]] = []
 
-        def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+        def observe_virtual_servers(
+            self,
+            keys: Iterable[VirtualServerKey],
+            likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+        ) -> Observed:
             keys = tuple(keys)
             self.looked_at.append(len(keys))
-            return super().observe_virtual_servers(keys)
+            return super().observe_virtual_servers(keys, likely)
 
     services = [
         builders.service(f"s{n}", cluster_ips=(later(IPv4Address("10.96.2.1"), n),))

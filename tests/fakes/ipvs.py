@@ -1,7 +1,7 @@
 """The IPVS table in memory: what Linux does with an op, and what it refuses."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ from ipvsctl.model.ipvs import (
     ForwardingMethod,
     RealServer,
     RealServerKey,
+    RealServers,
     RealServerStats,
     ServiceFlags,
     Timeouts,
@@ -20,7 +21,7 @@ from ipvsctl.model.ipvs import (
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPFamily, family_of
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
     AddVirtualServer,
@@ -50,14 +51,18 @@ class FakeIpvs:
             tuple[VirtualServerKey, RealServerKey], RealServerStats
         ] = {}
 
-    def observe(self, keys: Iterable[VirtualServerKey]) -> Observed:
+    def observe(
+        self,
+        keys: Iterable[VirtualServerKey],
+        likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+    ) -> Observed:
         """Those of these virtual servers that are there."""
         there = [key for key in keys if key in self.virtual_servers]
         nothing = RealServerStats()
         return Observed(
             state=NodeState(
                 virtual_servers={key: self.virtual_servers[key] for key in there},
-                real_servers={key: dict(self.real_servers[key]) for key in there},
+                real_servers={key: self._held(key, likely) for key in there},
             ),
             connections={
                 key: {
@@ -68,6 +73,12 @@ class FakeIpvs:
             },
             traffic={key: self.traffic.get(key, TrafficStats()) for key in there},
         )
+
+    def _held(
+        self, key: VirtualServerKey, likely: Mapping[VirtualServerKey, RealServers]
+    ) -> RealServers:
+        held, expected = self.real_servers[key], likely.get(key)
+        return dict(held) if expected is None or expected != held else expected
 
     def run_virtual_server(self, op: VirtualServerOp) -> None:
         """Run one op, or raise Refusal."""

@@ -22,6 +22,7 @@ from ipvsctl.model.host import HostNetwork, HostSocket
 from ipvsctl.model.ipvs import (
     RealServer,
     RealServerKey,
+    RealServers,
     RealServerStats,
     TrafficStats,
     VirtualServer,
@@ -33,7 +34,7 @@ from ipvsctl.model.parts import RULES, Part
 from ipvsctl.model.processes import Processes
 from ipvsctl.model.rules import Chains, Table
 from ipvsctl.model.sets import SetEntry
-from ipvsctl.model.state import NodeState, Observed
+from ipvsctl.model.state import EMPTY, NodeState, Observed
 from ipvsctl.model.steps import Step, finish
 from ipvsctl.model.tunnel import TUNNEL_LINKS
 from ipvsctl.plan.diff.ops import (
@@ -315,12 +316,16 @@ class FakeKernel:
         running = tuple(one for one in seen.running if one.name in names)
         return msgspec.structs.replace(seen, running=running)
 
-    def observe_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> Observed:
+    def observe_virtual_servers(
+        self,
+        keys: Iterable[VirtualServerKey],
+        likely: Mapping[VirtualServerKey, RealServers] = EMPTY,
+    ) -> Observed:
         """See `interface.Kernel`."""
         wanted = frozenset(keys)
         self.partial_reads.append(wanted)
         self._check_reading()
-        return self._ipvs.observe(wanted)
+        return self._ipvs.observe(wanted, likely)
 
     def apply(self, plan: Plan) -> Report:
         """See `interface.Kernel`.

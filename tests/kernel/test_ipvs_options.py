@@ -216,12 +216,12 @@ def test_a_real_server_of_the_other_family_is_seen(
     likely = NodeState(real_servers={key: expected})
     every = {**expected, other.key: other}
     assert finish(table.read_in_steps(likely)).real_servers[key] == every
-    assert table.read_some([key]).real_servers[key] == every
+    assert table.read_some([key], {}).real_servers[key] == every
 
 
 def test_many(table: IpvsTable, options: IpvsOptions) -> None:
     """More than there is room for at first are read over netlink."""
     add(table, KEYS[0], *map(real_server, range(1, 101)))
     assert options.read_dests(KEYS[0]) is None
-    assert len(table.read_some([KEYS[0]]).real_servers[KEYS[0]]) == 100
+    assert len(table.read_some([KEYS[0]], {}).real_servers[KEYS[0]]) == 100
     assert options.count_dests()[service_name(KEYS[0])] == 100

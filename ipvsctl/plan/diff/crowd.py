@@ -5,16 +5,14 @@ go, keeps everybody else waiting. So what the kernel holds of such a virtual ser
 remembered, and a sync compares no more than a portion of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
-from ipvsctl.model.ipvs import RealServer, RealServerKey
+from ipvsctl.model.ipvs import RealServerKey, RealServers
 
 CROWD: Final = 1000
 """A virtual server with more real servers is a crowd: these take some twenty
 milliseconds to read."""
-
-RealServers = Mapping[RealServerKey, RealServer]
 
 
 def differing(held: RealServers, wanted: RealServers) -> list[RealServerKey]:

@@ -163,9 +163,13 @@ def _remove_virtual_servers(
 
 
 def _diff_settings(plan: PlanBuilder, observed: NodeState, desired: NodeState) -> None:
-    for name, value in desired.sysctls.items():
-        if not is_enough(name, observed.sysctls.get(name), value):
-            plan.add(SetSysctl(name, value))
+    # In most changes they are the same values.
+    if observed.sysctls != desired.sysctls:
+        for name, value in desired.sysctls.items():
+            if not is_enough(name, observed.sysctls.get(name), value):
+                plan.add(SetSysctl(name, value))
+    if observed.timeouts == desired.timeouts:
+        return
     known = msgspec.structs.astuple(observed.timeouts)
     wanted = msgspec.structs.astuple(desired.timeouts)
     # 0 is no wish.

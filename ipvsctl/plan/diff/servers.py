@@ -9,13 +9,13 @@ import msgspec
 
 from ipvsctl.model.ipvs import (
     RealServerKey,
+    RealServers,
     RealServerStats,
     VirtualServerKey,
 )
 from ipvsctl.model.net import IPAddress, IPFamily, IPNetwork, Protocol, is_in
 from ipvsctl.model.sets import SetRole, set_key
 from ipvsctl.model.state import EMPTY, NodeState, Observed
-from ipvsctl.plan.diff.crowd import RealServers
 from ipvsctl.plan.diff.hold import Hold
 from ipvsctl.plan.diff.ops import (
     AddRealServer,
@@ -137,10 +137,9 @@ def _add_real_servers(
     plan: PlanBuilder, key: VirtualServerKey, held: RealServers, wanted: RealServers
 ) -> None:
     for found, real_server in wanted.items():
-        known_server = held.get(found)
-        if known_server is None:
+        if found not in held:
             op: Op = AddRealServer(key, real_server)
-        elif known_server != real_server:
+        elif held[found] != real_server:
             # In place: a weight restored ends a drain without touching connections.
             op = UpdateRealServer(key, real_server)
         else:

@@ -1,6 +1,6 @@
 """Which endpoints each traffic policy may use on this node."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -142,23 +142,21 @@ def _find(piece: EndpointSlice, port: _Port) -> _Found:
     found: _Found = {}
     seed = crc32(port.node_name.encode())
     for one in piece.ports:
-        if one.name == port.name and one.protocol is port.protocol:
-            _put(found, _endpoints(piece, one.port, port.node_name, seed))
+        if one.name != port.name or one.protocol is not port.protocol:
+            continue
+        packed_port = one.port.to_bytes(2, "big")
+        for endpoint in piece.endpoints:
+            address = endpoint.address
+            key = RealServerKey(address, one.port)
+            if key in found and not replaces(endpoint):
+                continue
+            found[key] = PortEndpoint(
+                endpoint=endpoint,
+                server=RealServer(key=key, weight=piece.weight),
+                rank=crc32(address + packed_port, seed),
+                is_local=endpoint.node_name == port.node_name != "",
+            )
     return {one.server.key: one for one in sorted(found.values(), key=_rank)}
-
-
-def _endpoints(
-    piece: EndpointSlice, port: int, node_name: str, seed: int
-) -> Iterator[PortEndpoint]:
-    packed_port = port.to_bytes(2, "big")
-    for endpoint in piece.endpoints:
-        address = endpoint.address
-        yield PortEndpoint(
-            endpoint=endpoint,
-            server=RealServer(key=RealServerKey(address, port), weight=piece.weight),
-            rank=crc32(address + packed_port, seed),
-            is_local=endpoint.node_name == node_name and node_name != "",
-        )
 
 
 def _put(found: _Found, more: Iterable[PortEndpoint]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ipvsctl.model.config import Listener, ProxyConfig
+from ipvsctl.model.ipvs import RealServers
 from ipvsctl.model.net import IPFamily, Protocol
 from ipvsctl.model.objects import (
     NodeContext,
@@ -15,7 +16,6 @@ from ipvsctl.model.problem import Problem
 from ipvsctl.plan.service.families import service_problem
 from ipvsctl.plan.service.frontends import has_node_port
 from ipvsctl.plan.service.program import LocalhostPort
-from ipvsctl.plan.service.real_servers import RealServers
 from ipvsctl.plan.service.scheduling import Scheduling
 from ipvsctl.plan.service.servers import node_port_servers
 

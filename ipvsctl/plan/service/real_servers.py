@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
-from ipvsctl.model.ipvs import RealServer, RealServerKey
+from ipvsctl.model.ipvs import RealServer, RealServers
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPolicy
 from ipvsctl.plan.rules.local_clients import local_clients
 from ipvsctl.plan.service.endpoints import PortEndpoint, UsableEndpoints
 from ipvsctl.plan.service.frontends import uses_cluster_endpoints
 from ipvsctl.plan.service.wishes import Wishes
-
-RealServers = Mapping[RealServerKey, RealServer]
-"""Of one virtual server, in the order they are to be added."""
 
 
 def real_servers_by_policy(

@@ -6,7 +6,12 @@ from functools import partial
 import msgspec
 
 from ipvsctl.model.config import LocalFallback, ProxyConfig
-from ipvsctl.model.ipvs import ServiceFlags, VirtualServer, VirtualServerKey
+from ipvsctl.model.ipvs import (
+    RealServers,
+    ServiceFlags,
+    VirtualServer,
+    VirtualServerKey,
+)
 from ipvsctl.model.net import IPFamily, family_of
 from ipvsctl.model.objects import (
     NodeContext,
@@ -24,7 +29,6 @@ from ipvsctl.plan.service.program import (
     SetMember,
     WayIn,
 )
-from ipvsctl.plan.service.real_servers import RealServers
 from ipvsctl.plan.service.scheduling import SOURCE_HASH, Scheduling, weighted
 from ipvsctl.plan.service.tunnels import TunnelledServers
 from ipvsctl.plan.service.wishes import Wishes, unmasqueraded

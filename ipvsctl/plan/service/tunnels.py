@@ -6,7 +6,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ipvsctl.model.config import ExternalForwarding, ProxyConfig
-from ipvsctl.model.ipvs import ForwardingMethod, RealServer, RealServerKey, Tunnel
+from ipvsctl.model.ipvs import (
+    ForwardingMethod,
+    RealServer,
+    RealServerKey,
+    RealServers,
+    Tunnel,
+)
 from ipvsctl.model.net import IPFamily, of_family
 from ipvsctl.model.objects import NodeContext, Service, ServicePort, TrafficPolicy
 from ipvsctl.model.tunnel import TunnelEnd
@@ -14,7 +20,7 @@ from ipvsctl.plan.rules.local_clients import local_clients
 from ipvsctl.plan.service.endpoints import UsableEndpoints
 from ipvsctl.plan.service.frontends import Frontend
 from ipvsctl.plan.service.program import WayIn
-from ipvsctl.plan.service.real_servers import RealServers, real_servers_of
+from ipvsctl.plan.service.real_servers import real_servers_of
 from ipvsctl.plan.service.wishes import MOST_WEIGHT, Wishes
 
 GUE_FIXED: Final = (5, 3)

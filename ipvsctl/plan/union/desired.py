@@ -214,6 +214,7 @@ class Desired:
             needs_audit=now[1:] != before[1:],
             health_checks=health_checks,
             localhost_ports=self._localhost_ports.take_change(),
+            likely=touched.likely,
             fresh=touched.fresh,
         )
 
@@ -225,6 +226,7 @@ class Desired:
             desired=msgspec.structs.replace(servers, vip_link_up=True),
             presumed=NodeState(vip_link_up=True),
             needs_audit=False,
+            likely=servers.real_servers,
         )
 
     def without(

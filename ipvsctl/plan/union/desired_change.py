@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from ipvsctl.model.config import Listener
-from ipvsctl.model.ipvs import VirtualServerKey
+from ipvsctl.model.ipvs import RealServers, VirtualServerKey
 from ipvsctl.model.net import IPAddress
 from ipvsctl.model.sets import SetEntry, SetKey
 from ipvsctl.model.state import EMPTY, NodeState
@@ -38,6 +38,8 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
             something else.
         localhost_ports: listeners on localhost that came, went (None) or relay
             elsewhere.
+        likely: the real servers that some of the keys were to have before, and have if
+            nobody else has changed them.
         fresh: those of the keys that this process has not imposed yet; one that the
             kernel has all the same may be another's, see `Foreign`.
         ends_hold: what was not desired before may be taken away from now on.
@@ -49,6 +51,7 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
     needs_audit: bool
     health_checks: Mapping[int, ServiceHealth | None] = EMPTY
     localhost_ports: Mapping[Listener, LocalhostPort | None] = EMPTY
+    likely: Mapping[VirtualServerKey, RealServers] = EMPTY
     fresh: frozenset[VirtualServerKey] = frozenset()
     ends_hold: bool = False
 

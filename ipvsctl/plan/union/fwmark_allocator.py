@@ -103,11 +103,13 @@ class FwmarkAllocator:
 
     def take_fresh(self) -> frozenset[int]:
         """The marks that are not confirmed; marks at rest are free from now on."""
-        for mark in self._given_back:
-            heappush(self._free, mark)
-        self._given_back.clear()
-        self._resting.clear()
-        self._look_ahead()
+        if self._given_back:
+            for mark in self._given_back:
+                heappush(self._free, mark)
+            self._given_back.clear()
+            self._resting.clear()
+        if self._waiting:
+            self._look_ahead()
         return frozenset(self._unchecked)
 
     def confirm(self, marks: AbstractSet[int]) -> None:

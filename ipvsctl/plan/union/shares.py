@@ -62,7 +62,10 @@ class Shares:
         """The most that a Service may have; it must be known."""
         claim, asked = self._asked[ref]
         shares = self._namespaces.get(ref.namespace, ())
-        if not any(share.is_over for share in shares):
+        for share in shares:
+            if share.is_over:
+                break
+        else:
             return ANY_AMOUNTS
         return Amounts(
             *(
@@ -81,7 +84,7 @@ class Shares:
         for share, old, new in zip(shares, before, after, strict=True):
             if old != new:
                 changed |= share.change(claim, old, new)
-        if not any(share.asked for share in shares):
+        if not any(after) and not any(share.asked for share in shares):
             del self._namespaces[namespace]
         return changed
 
@@ -91,22 +94,22 @@ class _Share:
 
     While more is asked for than there is, the claims are in order, and `edge` is how
     many of them are granted in full.
+
+    Attributes:
+        asked: how much each claim asks for.
+        is_over: more is asked for than there is.
     """
 
-    __slots__ = ("_edge", "_granted", "_limit", "_order", "_total", "asked")
+    __slots__ = ("_edge", "_granted", "_limit", "_order", "_total", "asked", "is_over")
 
     def __init__(self, limit: int) -> None:
         self.asked: dict[_Claim, int] = {}
+        self.is_over = False
         self._limit = limit
         self._total = 0
         self._order: list[_Claim] = []
         self._edge = 0
         self._granted = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether more is asked for than there is."""
-        return self._total > self._limit
 
     def granted(self, claim: _Claim, asked: int) -> int:
         """How much of the amount it asks for a claim may have."""
@@ -125,6 +128,7 @@ class _Share:
         """
         was_over = self.is_over
         self._total += new - old
+        self.is_over = self._total > self._limit
         if new:
             self.asked[claim] = new
         else:

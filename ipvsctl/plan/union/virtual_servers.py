@@ -13,8 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from ipvsctl.model.ipvs import (
-    RealServer,
-    RealServerKey,
+    RealServers,
     VirtualServer,
     VirtualServerKey,
 )
@@ -47,10 +46,12 @@ class TouchedServers(NamedTuple):
 
     Attributes:
         keys: those that came or went, or may be others than they were.
+        likely: see `DesiredChange`.
         fresh: those of the keys that are not known to be ours yet, see `Foreign`.
     """
 
     keys: frozenset[VirtualServerKey]
+    likely: Mapping[VirtualServerKey, RealServers]
     fresh: frozenset[VirtualServerKey]
 
 
@@ -77,10 +78,10 @@ class VirtualServers:
         self._served: dict[VirtualServerKey, ServerProgram] = {}
         """Address virtual server -> the program of the best claim, unless withheld."""
         self._virtual_servers: dict[VirtualServerKey, VirtualServer] = {}
-        self._real_servers: dict[
-            VirtualServerKey, Mapping[RealServerKey, RealServer]
-        ] = {}
+        self._real_servers: dict[VirtualServerKey, RealServers] = {}
         self._touched: set[VirtualServerKey] = set()
+        self._before: dict[VirtualServerKey, RealServers] = {}
+        """What those that have others by now had at the last `take_touched`."""
         self._foreign = Foreign()
         self._all_foreign: frozenset[VirtualServerKey] = frozenset()
         self._withheld: dict[VirtualServerKey, ObjectRef] = {}
@@ -99,7 +100,7 @@ class VirtualServers:
     @property
     def real_servers(
         self,
-    ) -> Mapping[VirtualServerKey, Mapping[RealServerKey, RealServer]]:
+    ) -> Mapping[VirtualServerKey, RealServers]:
         """Desired virtual server -> its real servers; a view that follows changes."""
         return self._real_servers
 
@@ -215,8 +216,10 @@ class VirtualServers:
     def take_touched(self) -> TouchedServers:
         """The virtual servers that calls since the last one of this were about."""
         keys, self._touched = frozenset(self._touched), set()
+        likely, self._before = self._before, {}
         fresh = keys & self._foreign.take_unconfirmed()
-        return TouchedServers(keys, fresh | (keys & self._short_circuits.take_fresh()))
+        fresh |= keys & self._short_circuits.take_fresh()
+        return TouchedServers(keys, likely, fresh)
 
     def with_insides(self, keys: _Keys) -> _Keys:
         """The keys, and the fwmark virtual servers beside each of them."""
@@ -287,11 +290,10 @@ class VirtualServers:
             return
         self._touched.add(key)
         if after is None:
-            del self._virtual_servers[key], self._real_servers[key]
+            self._drop(key)
             self._foreign.go(key)
         else:
-            self._virtual_servers[key] = after.server
-            self._real_servers[key] = after.real_servers
+            self._set(key, after.server, after.real_servers)
             if before is None:
                 self._foreign.come(key)
         if before is None or after is None or not needs_the_same(before, after):
@@ -329,8 +331,7 @@ class VirtualServers:
                 return False
             self._shared.exchange(closing, circuits.member(place))
         self._touched.add(inside)
-        self._virtual_servers[inside] = wanted.server(inside)
-        self._real_servers[inside] = wanted.real_servers
+        self._set(inside, wanted.server(inside), wanted.real_servers)
         return True
 
     def _close_beside(self, place: Place, program: ServerProgram) -> None:
@@ -343,18 +344,31 @@ class VirtualServers:
             return
         self._shared.exchange(opened, circuits.member(place))
         self._touched.add(inside)
-        self._virtual_servers[inside] = msgspec.structs.replace(
-            program.server, key=inside
-        )
-        self._real_servers[inside] = program.real_servers
+        server = msgspec.structs.replace(program.server, key=inside)
+        self._set(inside, server, program.real_servers)
 
     def _withdraw_inside(self, circuit: Circuit | None) -> None:
         """Take a fwmark virtual server away, if there was one."""
         if circuit is None:
             return
         self._touched.add(circuit.inside)
-        del self._virtual_servers[circuit.inside], self._real_servers[circuit.inside]
+        self._drop(circuit.inside)
         self._shared.discard(circuit.member)
+
+    def _set(
+        self,
+        key: VirtualServerKey,
+        server: VirtualServer,
+        real_servers: RealServers,
+    ) -> None:
+        if key in self._real_servers:
+            self._before.setdefault(key, self._real_servers[key])
+        self._virtual_servers[key] = server
+        self._real_servers[key] = real_servers
+
+    def _drop(self, key: VirtualServerKey) -> None:
+        self._before.setdefault(key, self._real_servers.pop(key))
+        del self._virtual_servers[key]
 
 
 def _problem(

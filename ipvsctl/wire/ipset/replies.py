@@ -4,8 +4,9 @@ A set arrives in one or more messages; the first has its header, all have entrie
 Source: ip_set_core.c:ip_set_dump_do; ip_set_hash_gen.h (`mtype_head`, `mtype_list`).
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
 from ipvsctl.model.marks import ALL_BITS
@@ -19,7 +20,14 @@ from ipvsctl.wire.ipset.attributes import (
 )
 from ipvsctl.wire.ipset.sets import SetSpec, SetType
 from ipvsctl.wire.netlink.addresses import unpack_address
-from ipvsctl.wire.netlink.attributes import Table, TableReader, iter_attributes, text
+from ipvsctl.wire.netlink.attributes import (
+    NLA_ALIGNTO,
+    NLA_HDRLEN,
+    Table,
+    TableReader,
+    iter_attributes,
+    text,
+)
 
 _NFGEN_HDRLEN: Final = 4
 _IP: Final[Table] = {IpsetIpAttr.IPV4: "4s", IpsetIpAttr.IPV6: "16s"}
@@ -47,6 +55,9 @@ _ENTRY: Final[Table] = {
     IpsetDataAttr.CIDR2: "B",
     IpsetDataAttr.SKBMARK: "8s",
 }
+_Values = tuple[Any, ...]
+"""Of an entry, in the order of its table."""
+
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _FAMILIES: Final = {int(family): family for family in IPFamily}
 _TYPES: Final = {str(kind): kind for kind in SetType}
@@ -130,37 +141,53 @@ class IpsetReplies:
         for kind, begin, stop in iter_attributes(buffer, start + _NFGEN_HDRLEN, end):
             if kind != IpsetAttr.ADT:
                 continue
-            for _, entry_begin, entry_stop in iter_attributes(buffer, begin, stop):
-                entry = self._entry(buffer, entry_begin, entry_stop)
+            for values in self._runs(buffer, begin, stop):
+                entry = _entry(values, begin)
                 if entry is None:
                     others += 1
                 else:
                     entries.append(entry)
         return entries, others
 
-    def _entry(self, buffer: bytes, start: int, end: int) -> SetEntry | None:
-        ip4, ip6, port_be16, protocol, flags_be32, second4, second6, cidr, mark_be64 = (
-            self._entries.read(buffer, start, end)
-        )
-        if flags_be32 is not None and _number(flags_be32) & IpsetEntryFlag.NOMATCH:
-            return None
-        if protocol is not None and protocol not in _PROTOCOLS:
-            return None
-        second = _address(second4, second6)
-        network = None
-        if second is not None and cidr is not None:
-            if cidr > second.family.bits:
-                raise WireError(offset=start, reason=f"prefix length {cidr}")
-            network = _network(second, cidr)
-            second = None
-        return SetEntry(
-            address=_address(ip4, ip6),
-            protocol=_PROTOCOLS.get(protocol),
-            port=None if port_be16 is None else _number(port_be16),
-            second_address=second,
-            network=network,
-            mark=0 if mark_be64 is None else _mark(_number(mark_be64)),
-        )
+    def _runs(self, buffer: bytes, start: int, end: int) -> Iterator[_Values]:
+        """The values of each entry between two places."""
+        while start < end:
+            _, begin, stop = next(iter_attributes(buffer, start, end))
+            length = stop - start
+            if length % NLA_ALIGNTO:
+                yield self._entries.read(buffer, begin, stop)
+                start += length + NLA_ALIGNTO - length % NLA_ALIGNTO
+                continue
+            rows = self._entries.read_run(
+                buffer, start, end, head=NLA_HDRLEN, length=length
+            )
+            yield from rows
+            start += length * len(rows)
+
+
+def _entry(values: _Values, start: int) -> SetEntry | None:
+    ip4, ip6, port_be16, protocol, flags_be32, second4, second6, cidr, mark_be64 = (
+        values
+    )
+    if flags_be32 is not None and _number(flags_be32) & IpsetEntryFlag.NOMATCH:
+        return None
+    if protocol is not None and protocol not in _PROTOCOLS:
+        return None
+    second = _address(second4, second6)
+    network = None
+    if second is not None and cidr is not None:
+        if cidr > second.family.bits:
+            raise WireError(offset=start, reason=f"prefix length {cidr}")
+        network = _network(second, cidr)
+        second = None
+    return SetEntry(
+        address=_address(ip4, ip6),
+        protocol=_PROTOCOLS.get(protocol),
+        port=None if port_be16 is None else _number(port_be16),
+        second_address=second,
+        network=network,
+        mark=0 if mark_be64 is None else _mark(_number(mark_be64)),
+    )
 
 
 def _mark(mark_and_mask: int) -> int:

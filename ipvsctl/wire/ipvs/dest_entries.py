@@ -72,6 +72,17 @@ _NO_ENTRY: Final[_Entry] = (_NO_ADDRESS, bytes(2), 0, 0, 0, 0, _NO_CONNECTIONS)
 """What is left of the room for one more."""
 
 
+class _Ports(dict[int, bytes]):
+    """Ports in network order, each made once: there are few among many real servers."""
+
+    def __missing__(self, port: int) -> bytes:
+        packed = self[port] = port.to_bytes(2, "big")
+        return packed
+
+
+_PORTS: Final = _Ports()
+
+
 def dests_question(key: VirtualServerKey, room: int) -> bytearray:
     """What to give to the kernel, which puts its answer into it.
 
@@ -141,7 +152,7 @@ def same_entries(
     wanted: set[_Entry] = {
         (
             key.address,
-            key.port.to_bytes(2, "big"),
+            _PORTS[key.port],
             server.forwarding,
             server.weight,
             server.upper_threshold,
@@ -195,7 +206,7 @@ def _connections(
         expected: all real servers.
     """
     keys: dict[tuple[bytes, bytes], RealServerKey] = {
-        (key.address, key.port.to_bytes(2, "big")): key for key in expected
+        (key.address, _PORTS[key.port]): key for key in expected
     }
     busy = {entry for entry in others if entry[6] != _NO_CONNECTIONS}
     idle = others - busy

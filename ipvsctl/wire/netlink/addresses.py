@@ -11,8 +11,7 @@ def unpack_address(family: IPFamily, packed: bytes) -> IPAddress:
     """
     if family is IPFamily.IPV4:
         packed = packed[:4]
-    if len(packed) != family.bits // 8:
-        raise WireError(
-            offset=0, reason=f"{family.label} address of {len(packed)} bytes"
-        )
+    if len(packed) != (4 if family is IPFamily.IPV4 else 16):
+        reason = f"{family.label} address of {len(packed)} bytes"
+        raise WireError(offset=0, reason=reason)
     return to_address(packed)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from ipvsctl.model.errors import WireError
 
 NLA_HDRLEN: Final = 4
+NLA_ALIGNTO: Final = 4
 NLA_F_NESTED: Final = 0x8000
 NLA_F_NET_BYTEORDER: Final = 0x4000
 NLA_TYPE_MASK: Final = 0x3FFF
@@ -94,18 +95,60 @@ class TableReader:
             WireError: attributes that do not add up, one too short for its code, or
                 one that is required missing.
         """
+        layout = self._layout(buffer, start, end)
+        return layout.pick(layout.values(buffer, start))
+
+    def read_run(
+        self, buffer: bytes, start: int, end: int, *, head: int, length: int
+    ) -> list[tuple[Any, ...]]:
+        """The values of messages that follow each other and are arranged alike.
+
+        Nearly all messages of a dump are, and no Python runs for one but to compare
+        its headers. The run ends where a message has another head, or other attributes.
+
+        Args:
+            buffer: where they are, without gaps.
+            start: where the first one begins.
+            end: where the last one ends at the latest.
+            head: bytes of each that come before its attributes.
+            length: of the first one, in bytes.
+
+        Returns:
+            Of each the same as `read`; of the first one at least.
+
+        Raises:
+            WireError: as `read` does, for the first one.
+        """
+        layout = self._layout(buffer, start + head, start + length)
+        run = layout.runs.get(head)
+        if run is None:
+            run = layout.runs[head] = layout.run(head, length)
+        count = (end - start) // length
+        messages = memoryview(buffer)[start : start + count * length]
+        each = run.unpack(messages)
+        first = next(each)
+        expected = run.fixed(first)
+        found = [layout.pick(run.values(first))]
+        for fields in each:
+            if run.fixed(fields) != expected:
+                break
+            found.append(layout.pick(run.values(fields)))
+        return found
+
+    def _layout(self, buffer: bytes, start: int, end: int) -> "_Layout":
+        """How the attributes of a message are arranged; remembered, or learned now."""
         layouts = self._layouts.get(end - start)
         if layouts is not None and end <= len(buffer):
             for layout in layouts:
                 if layout.headers(buffer, start) == layout.expected:
-                    return layout.pick(layout.values(buffer, start))
+                    return layout
         if not start <= end <= len(buffer):
             raise WireError(offset=len(buffer), reason="truncated message")
         layout = self._learn(buffer, start, end)
         known = self._layouts.setdefault(end - start, [])
         if len(known) < _MAX_LAYOUTS:
             known.append(layout)
-        return layout.pick(layout.values(buffer, start))
+        return layout
 
     def _learn(self, buffer: bytes, start: int, end: int) -> "_Layout":
         walk = _Walk(buffer)
@@ -130,20 +173,67 @@ class TableReader:
             headers(buffer, start),
             Struct(value_format).unpack_from,
             _picker([place_of.get(slot, -1) for slot in range(self._slots)]),
+            tuple(offset - start for offset in walk.headers),
+            tuple(
+                walk.values[slot]._replace(offset=walk.values[slot].offset - start)
+                for slot in order
+            ),
+            {},
         )
 
 
-class _Layout(NamedTuple):
-    headers: Callable[[bytes, int], tuple[Any, ...]]
-    expected: tuple[Any, ...]
-    values: Callable[[bytes, int], tuple[Any, ...]]
-    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+class _Run(NamedTuple):
+    """How to take messages apart that follow each other.
+
+    Attributes:
+        unpack: each into its fields.
+        fixed: the fields that are the same in all of a run.
+        values: those of the others that are asked for, in the order they come in.
+    """
+
+    unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]]
+    fixed: Callable[[tuple[Any, ...]], Any]
+    values: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 class _Value(NamedTuple):
     offset: int
     size: int
     code: str
+
+
+class _Layout(NamedTuple):
+    """An arrangement of attributes.
+
+    Attributes:
+        headers: takes out the attribute headers.
+        expected: these.
+        values: takes out the values, in the order they come in.
+        pick: puts them in the order of the table.
+        header_offsets: where the headers are, behind the head of a message.
+        value_places: where the values are, likewise.
+        runs: by the size of the head.
+    """
+
+    headers: Callable[[bytes, int], tuple[Any, ...]]
+    expected: tuple[Any, ...]
+    values: Callable[[bytes, int], tuple[Any, ...]]
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    header_offsets: tuple[int, ...]
+    value_places: tuple[_Value, ...]
+    runs: "dict[int, _Run]"
+
+    def run(self, head: int, length: int) -> _Run:
+        """Messages of a length with so many bytes before their attributes."""
+        headers = [_Value(offset, NLA_HDRLEN, "I") for offset in self.header_offsets]
+        shape, position = f"={head}s", head
+        fixed, values = [0], list[int]()
+        for place, one in enumerate(sorted([*headers, *self.value_places]), 1):
+            shape += f"{head + one.offset - position}x{one.code}"
+            position = head + one.offset + one.size
+            (fixed if one in headers else values).append(place)
+        whole = Struct(f"{shape}{length - position}x")
+        return _Run(whole.iter_unpack, itemgetter(*fixed), _all_of(values))
 
 
 class _Walk:
@@ -183,6 +273,13 @@ def _slots(table: Table, first: int) -> dict[int, int]:
         slots[kind] = first
         first += 1 if isinstance(inside, str) else _count(inside)
     return slots
+
+
+def _all_of(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A function that takes these out; a tuple also of one or none."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda fields: tuple([fields[place] for place in places])
 
 
 def _picker(

@@ -9,14 +9,20 @@ Source: net/ipv4/devinet.c, net/ipv6/addrconf.c;
 net/ipv4/fib_semantics.c:fib_dump_info, net/ipv6/route.c:rt6_fill_node.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.net import IPAddress, IPFamily
+from ipvsctl.model.net import IPAddress, IPFamily, to_address
 from ipvsctl.wire.netlink.addresses import unpack_address
-from ipvsctl.wire.netlink.attributes import Table, TableReader, iter_attributes
+from ipvsctl.wire.netlink.attributes import (
+    NLA_ALIGNTO,
+    Table,
+    TableReader,
+    iter_attributes,
+)
+from ipvsctl.wire.netlink.messages import NLMSG_HDRLEN
 from ipvsctl.wire.route.attributes import (
     IFADDRMSG,
     NEXT_HOP,
@@ -29,6 +35,9 @@ from ipvsctl.wire.route.attributes import (
     IfaFlag,
     RtaAttr,
 )
+
+_FLAGS_OFFSET: Final = 2
+"""Of the flags in an ifaddrmsg, which are a byte."""
 
 _FAMILIES: Final = {family.value: family for family in IPFamily}
 
@@ -120,6 +129,27 @@ class AddressReplies:
         all_flags = flags8 if flags is None else flags
         return LinkAddress(ifindex, address, prefix_length, not all_flags & _UNUSABLE)
 
+    def addresses(
+        self, buffer: bytes, start: int, end: int
+    ) -> Sequence[LinkAddress | None]:
+        """The same of a message and those behind it that are arranged alike."""
+        first = self.address(buffer, start, end)
+        if first is None or not _may_be_run(start, end):
+            return (first,)
+        ifindex, _, prefix_length, _ = first
+        flags8 = buffer[start + _FLAGS_OFFSET]
+        return [
+            LinkAddress(
+                ifindex,
+                to_address(peer if local is None else local),
+                prefix_length,
+                not (flags8 if flags is None else flags) & _UNUSABLE,
+            )
+            for peer, local, flags in _run(
+                self._addresses, IFADDRMSG, buffer, start, end
+            )
+        ]
+
 
 class LocalRouteReplies:
     """Decodes route messages of which those in the local table count."""
@@ -153,6 +183,23 @@ class LocalRouteReplies:
             protocol,
             None if source is None else unpack_address(family, source),
         )
+
+    def routes(
+        self, buffer: bytes, start: int, end: int
+    ) -> Sequence[LocalRoute | None]:
+        """The same of a message and those behind it that are arranged alike."""
+        first = self.route(buffer, start, end)
+        if first is None or not _may_be_run(start, end):
+            return (first,)
+        return [
+            LocalRoute(
+                ifindex,
+                to_address(packed),
+                first.protocol,
+                None if source is None else to_address(source),
+            )
+            for packed, ifindex, source in _run(self._routes, RTMSG, buffer, start, end)
+        ]
 
 
 class MainRouteReplies:
@@ -189,6 +236,28 @@ class MainRouteReplies:
             None if source is None else unpack_address(family, source),
             tuple(gateways),
         )
+
+
+def _may_be_run(start: int, end: int) -> bool:
+    """Whether a payload has a header, and the next message follows without a gap."""
+    return start >= NLMSG_HDRLEN and (end - start) % NLA_ALIGNTO == 0
+
+
+def _run(
+    reader: TableReader, header: Struct, buffer: bytes, start: int, end: int
+) -> list[tuple[Any, ...]]:
+    """The values of messages that have the same headers as the first.
+
+    Args:
+        reader: of their attributes.
+        header: what these come behind.
+        buffer: a datagram.
+        start: where the payload of the first one begins.
+        end: where it ends, a multiple of 4 bytes from where it begins.
+    """
+    begin = start - NLMSG_HDRLEN
+    head = NLMSG_HDRLEN + header.size
+    return reader.read_run(buffer, begin, len(buffer), head=head, length=end - begin)
 
 
 def _header(header: Struct, buffer: bytes, start: int, end: int) -> tuple[Any, ...]:

@@ -145,3 +145,64 @@ def test_a_reader_is_as_good_as_a_new_one(messages: list[bytes]) -> None:
 
     for message in (*messages, *messages):
         assert outcome(learned, message) == outcome(TableReader(TABLE), message)
+
+
+ALIKE = [
+    ONE,
+    attribute(1, pack("=I", 8)),
+    ONE + NESTED,
+    attribute(1, pack("=I", 9))
+    + attribute(NLA_F_NESTED | 2, attribute(0x4001, b"\x0a\0\0\2")),
+    NESTED + ONE,
+    TEXT + SHORT,
+    text_attribute(3, "lc") + attribute(4, pack("=H", 10)),
+    UNKNOWN,
+    attribute(77, b"whoever!"),
+    b"",
+]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"hea", b"HEA"]), st.sampled_from(ALIKE))),
+    st.binary(max_size=12),
+)
+def test_runs_are_what_is_read_one_by_one(
+    made: list[tuple[bytes, bytes]], rest: bytes
+) -> None:
+    """Each message once, whatever stands behind the last one."""
+    reader = TableReader(TABLE)
+    # A head always tells how long its message is.
+    messages = [(bytes([len(body)]) + tag, body) for tag, body in made]
+    buffer = b"".join(head + attributes for head, attributes in messages) + rest
+    place = start = 0
+    while place < len(messages):
+        head, attributes = messages[place]
+        length = len(head) + len(attributes)
+        end = len(buffer) - len(rest)
+        found = reader.read_run(buffer, start, end, head=len(head), length=length)
+        assert found
+        for values in found:
+            assert messages[place][0] == head
+            assert values == read(messages[place][1])
+            place += 1
+        start += length * len(found)
+    assert start == len(buffer) - len(rest)
+
+
+def test_a_run_has_all_that_are_alike() -> None:
+    """Only another head, or other attributes, end it."""
+    reader = TableReader(TABLE)
+    alike = b"".join(b"12: " + attribute(1, pack("=I", n)) for n in range(5))
+    for last in (b"12? " + ONE, b"12: " + SHORT, b"20: " + ONE + SHORT, b"12"):
+        buffer = alike + last
+        found = reader.read_run(buffer, 0, len(buffer), head=4, length=12)
+        assert [values[0] for values in found] == [0, 1, 2, 3, 4]
+
+
+def test_a_run_begins_with_a_message_that_can_be_read() -> None:
+    """What is wrong with the first one is an error."""
+    table = TableReader({1: "I", 4: "H"}, required=2)
+    with pytest.raises(WireError, match="missing"):
+        table.read_run(b"head" + ONE, 0, 12, head=4, length=12)
+    with pytest.raises(WireError, match="truncated"):
+        table.read_run(b"head" + ONE[:4], 0, 8, head=4, length=12)

@@ -18,7 +18,7 @@ from ipvsctl.wire.route.requests import (
     unbind_address,
 )
 from tests.addresses import later
-from tests.wire.golden import each_kernel, payloads
+from tests.wire.golden import each_kernel, in_runs, payloads, repeated
 from tests.wire.samples import VIP, VIP6
 
 IFINDEX = 7
@@ -87,6 +87,7 @@ def test_addresses_of_a_kernel(kernel: str) -> None:
     """The VIPs are on the VIP link, the loopback addresses on their own."""
     replies = AddressReplies()
     read = [replies.address(*found) for found in payloads(kernel, "addresses")]
+    assert in_runs(replies.addresses, payloads(kernel, "addresses")) == read
     (vip_link,) = {item.ifindex for item in read if item and item.address == VIP}
     addresses = {
         (item.address, item.prefix_length, item.usable)
@@ -153,3 +154,21 @@ def test_truncated_replies(kernel: str) -> None:
                 continue
             assert read is not None
             assert read.address == whole.address
+
+
+@each_kernel
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_addresses_that_are_alike_are_decoded_at_once(
+    kernel: str, address: IPAddress
+) -> None:
+    """They differ in nothing but the address; when it was bound does not count."""
+    replies = AddressReplies()
+    others = [later(address, 1), later(address, 2)]
+    for found in payloads(kernel, "addresses"):
+        read = replies.address(*found)
+        if read is None or read.address != address:
+            continue
+        decoded = replies.addresses(*repeated(found, address, others))
+        assert decoded == [read._replace(address=one) for one in (address, *others)]
+        return
+    raise AssertionError(kernel)

@@ -19,7 +19,7 @@ from ipvsctl.wire.route.requests import (
     update_route,
 )
 from tests.addresses import later
-from tests.wire.golden import datagrams, each_kernel, payloads
+from tests.wire.golden import datagrams, each_kernel, in_runs, payloads, repeated
 from tests.wire.samples import ROUTES, VIP, VIP6
 
 IFINDEX = 7
@@ -115,11 +115,13 @@ def test_routes_survive_the_wire(address: IPAddress, source: IPAddress | None) -
 def test_routes_of_a_kernel(kernel: str) -> None:
     """Ours are listed with those of the addresses, each address in order."""
     replies = LocalRouteReplies()
-    read = [
-        replies.route(*found)
+    listed = [
+        found
         for family in IPFamily
         for found in payloads(kernel, f"routes-{family.label}")
     ]
+    read = [replies.route(*found) for found in listed]
+    assert in_runs(replies.routes, listed) == read
     assert None not in read
     ours = {(r.address, r.source) for r in read if r and r.protocol == OURS}
     assert ours == set(ROUTES)
@@ -200,3 +202,21 @@ def test_only_routes_are_in_the_dump(kernel: str) -> None:
         for kind, *_ in iter_messages(datagram)
     }
     assert kinds == {RtmType.NEWROUTE, 3}
+
+
+@each_kernel
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_routes_that_are_alike_are_decoded_at_once(
+    kernel: str, address: IPAddress
+) -> None:
+    """They differ in nothing but their addresses."""
+    replies = LocalRouteReplies()
+    others = [later(address, 1), later(address, 2)]
+    for found in payloads(kernel, f"routes-{family_of(address).label}"):
+        route = replies.route(*found)
+        if route is None or route.address != address or route.source == address:
+            continue
+        decoded = replies.routes(*repeated(found, address, others))
+        assert decoded == [route._replace(address=one) for one in (address, *others)]
+        return
+    raise AssertionError(kernel)
