@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ipvsctl.model.net import IPAddress
+
 # The same examples every time, so that a run says something about a change;
 # HYPOTHESIS_PROFILE=explore looks for new ones.
 # No limit is a clock's: on a busy machine everything is slow, and nothing is wrong.
@@ -26,6 +28,11 @@ def pytest_collection_modifyitems(
             if item.get_closest_marker(marker) and not is_home:
                 where = item.path.relative_to(config.rootpath)
                 raise pytest.UsageError(f"{where}: {marker} tests belong in {home}")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """An address is called by its text; pytest would show its bytes."""
+    return str(val) if isinstance(val, IPAddress) else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

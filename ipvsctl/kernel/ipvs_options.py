@@ -107,10 +107,13 @@ class IpvsOptions:
             or if that is not to be had in this way.
         """
         count = len(expected)
-        if key.family is not IPFamily.IPV4 or counts.get(service_name(key)) != count:
+        if key.family is not IPFamily.IPV4:
+            return None
+        name = service_name(key)
+        if counts.get(name) != count:
             return None
         # One more would be seen.
-        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, count + 1))
+        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(name, count + 1))
         return None if answer is None else same_entries(answer, expected)
 
     def read_dests(
@@ -138,7 +141,7 @@ class IpvsOptions:
             stats = self.same_dests(key, likely, counts)
             if stats is not None:
                 return likely, stats
-        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(key, _FEW))
+        answer = self._ask(IP_VS_SO_GET_DESTS, dests_question(service_name(key), _FEW))
         found = None if answer is None else read_entries(answer)
         if found is None or len(found[0]) not in counts.values():
             return None

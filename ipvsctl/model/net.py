@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from socket import inet_ntop, inet_pton
 from typing import ClassVar, Final, Self, TypeVar
@@ -156,18 +157,24 @@ _IPV6: Final = IPFamily.IPV6
 Addressed = TypeVar("Addressed", bound=IPAddress | IPNetwork)
 
 
+ADDRESSES_OF: Final[Mapping[int, Callable[[bytes], IPAddress]]] = {
+    4: partial(bytes.__new__, IPv4Address),
+    16: partial(bytes.__new__, IPv6Address),
+}
+"""What makes an address of so many bytes, without a look at how many they are: for
+whoever makes very many of the same size."""
+
+
 def to_address(packed: bytes) -> IPAddress:
     """The address that four or sixteen bytes are.
 
     Raises:
         ValueError: any other number of bytes.
     """
-    size = len(packed)
-    if size == 4:
-        return bytes.__new__(IPv4Address, packed)
-    if size == 16:
-        return bytes.__new__(IPv6Address, packed)
-    raise ValueError(f"{size} bytes, where an address has 4 or 16")
+    make = ADDRESSES_OF.get(len(packed))
+    if make is None:
+        raise ValueError(f"{len(packed)} bytes, where an address has 4 or 16")
+    return make(packed)
 
 
 def family_of(value: IPAddress | IPNetwork) -> IPFamily:

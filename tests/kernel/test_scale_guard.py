@@ -121,6 +121,20 @@ PARTS: Final = {
 """Of answers, that come apart: the end of a listing."""
 
 
+FUNCTIONS: Final = {
+    "endpoint comes": 1_000,
+    "endpoint goes": 1_000,
+    "Service comes": 2_550,
+    "its endpoint comes": 950,
+    "Service goes": 2_550,
+}
+"""Calls of Python functions, and by them of C functions, at most; newer interpreters
+have fewer."""
+
+FUNCTIONS_OF_A_RESTART: Final = 550
+"""Of each Service, with nothing to do, at most."""
+
+
 @dataclass
 class Cost:
     """What one cluster cost.
@@ -418,9 +432,11 @@ def test_functions_of_one_change(costs: dict[int, Cost], phase: str) -> None:
     """Python functions, too, are called as many times."""
     few, many = (costs[size].functions[phase] for size in SIZES)
     assert few == many
+    assert few <= FUNCTIONS[phase]
 
 
 def test_functions_of_a_restart(costs: dict[int, Cost]) -> None:
     """Twice as many Services take no more than twice as many calls of functions."""
     few, many = (costs[size].functions["nothing to do"] for size in SIZES)
     assert many <= 2 * few
+    assert (many - few) / N <= FUNCTIONS_OF_A_RESTART

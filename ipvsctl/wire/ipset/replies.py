@@ -159,9 +159,10 @@ class IpsetReplies:
                 start += length + NLA_ALIGNTO - length % NLA_ALIGNTO
                 continue
             rows = self._entries.read_run(
-                buffer, start, end, head=NLA_HDRLEN, length=length
+                buffer, start, end, heads=(NLA_HDRLEN, 0), length=length
             )
-            yield from rows
+            for _, values in rows:
+                yield values
             start += length * len(rows)
 
 

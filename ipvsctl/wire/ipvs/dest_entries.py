@@ -83,16 +83,16 @@ class _Ports(dict[int, bytes]):
 _PORTS: Final = _Ports()
 
 
-def dests_question(key: VirtualServerKey, room: int) -> bytearray:
+def dests_question(name: bytes, room: int) -> bytearray:
     """What to give to the kernel, which puts its answer into it.
 
     Args:
-        key: an IPv4 virtual server.
+        name: of an IPv4 virtual server, see `service_name`.
         room: how many real servers there is room for.
     """
     buffer = bytearray(_HEAD.size + room * _ENTRY.size)
     _ROOM.pack_into(buffer, _NAME.size, room)
-    buffer[: _NAME.size] = service_name(key)
+    buffer[: _NAME.size] = name
     return buffer
 
 

@@ -88,6 +88,7 @@ _TUNNELS: Final = {int(kind): kind for kind in TunnelKind}
 _PROTOCOLS: Final = {int(protocol): protocol for protocol in Protocol}
 _FAMILIES: Final = {int(family): family for family in IPFamily}
 _NO_CONNECTIONS: Final = RealServerStats()
+_PERSISTENT: Final = int(ServiceFlags.PERSISTENT)
 
 
 class IpvsReplies:
@@ -123,7 +124,7 @@ class IpvsReplies:
             )
         else:
             raise WireError(offset=start, reason="a virtual server without a key")
-        persistent = flags & ServiceFlags.PERSISTENT
+        persistent = flags & _PERSISTENT
         server = VirtualServer(
             key=key,
             scheduler=text(scheduler),
@@ -231,6 +232,7 @@ def _tunnel(forwarding: int, wrapping: Sequence[Any], start: int) -> Tunnel | No
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=1 << 6)
 def _flags(flags: int) -> ServiceFlags:
     return ServiceFlags(flags) & ~ServiceFlags.HASHED
 

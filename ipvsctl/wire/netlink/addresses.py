@@ -1,7 +1,7 @@
 """Addresses in the kernel's form, network order, to values."""
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.net import IPAddress, IPFamily, to_address
+from ipvsctl.model.net import ADDRESSES_OF, IPAddress, IPFamily
 
 
 def unpack_address(family: IPFamily, packed: bytes) -> IPAddress:
@@ -9,9 +9,10 @@ def unpack_address(family: IPFamily, packed: bytes) -> IPAddress:
 
     The kernel sends the union, 16 bytes for either family, and takes both.
     """
+    size = 16
     if family is IPFamily.IPV4:
-        packed = packed[:4]
-    if len(packed) != (4 if family is IPFamily.IPV4 else 16):
+        packed, size = packed[:4], 4
+    if len(packed) != size:
         reason = f"{family.label} address of {len(packed)} bytes"
         raise WireError(offset=0, reason=reason)
-    return to_address(packed)
+    return ADDRESSES_OF[size](packed)

@@ -68,6 +68,10 @@ payload), or to the table inside a nested one; at least two values in all. Attri
 that are not in the table are passed over."""
 
 
+Heads = tuple[int, int]
+"""The sizes of two heads of a message, in bytes."""
+
+
 class TableReader:
     """Reads a table of attributes out of many alike messages.
 
@@ -99,18 +103,20 @@ class TableReader:
         return layout.pick(layout.values(buffer, start))
 
     def read_run(
-        self, buffer: bytes, start: int, end: int, *, head: int, length: int
-    ) -> list[tuple[Any, ...]]:
-        """The values of messages that follow each other and are arranged alike.
+        self, buffer: bytes, start: int, end: int, *, heads: Heads, length: int
+    ) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """The second head and the values of messages that are arranged alike.
 
         Nearly all messages of a dump are, and no Python runs for one but to compare
-        its headers. The run ends where a message has another head, or other attributes.
+        its headers. The run ends where a message has another first head, or other
+        attributes.
 
         Args:
-            buffer: where they are, without gaps.
+            buffer: where they follow each other without gaps.
             start: where the first one begins.
             end: where the last one ends at the latest.
-            head: bytes of each that come before its attributes.
+            heads: bytes of each that come before its attributes: the same in all of
+                them, and those that need not be.
             length: of the first one, in bytes.
 
         Returns:
@@ -119,20 +125,19 @@ class TableReader:
         Raises:
             WireError: as `read` does, for the first one.
         """
-        layout = self._layout(buffer, start + head, start + length)
-        run = layout.runs.get(head)
+        layout = self._layout(buffer, start + sum(heads), start + length)
+        run = layout.runs.get(heads)
         if run is None:
-            run = layout.runs[head] = layout.run(head, length)
+            run = layout.runs[heads] = layout.run(heads, length)
         count = (end - start) // length
-        messages = memoryview(buffer)[start : start + count * length]
-        each = run.unpack(messages)
+        each = run.unpack(memoryview(buffer)[start : start + count * length])
         first = next(each)
-        expected = run.fixed(first)
-        found = [layout.pick(run.values(first))]
+        expected, fixed, values, pick = run.fixed(first), *run[1:], layout.pick
+        found = [(first[1], pick(values(first)))]
         for fields in each:
-            if run.fixed(fields) != expected:
+            if fixed(fields) != expected:
                 break
-            found.append(layout.pick(run.values(fields)))
+            found.append((fields[1], pick(values(fields))))
         return found
 
     def _layout(self, buffer: bytes, start: int, end: int) -> "_Layout":
@@ -212,7 +217,7 @@ class _Layout(NamedTuple):
         pick: puts them in the order of the table.
         header_offsets: where the headers are, behind the head of a message.
         value_places: where the values are, likewise.
-        runs: by the size of the head.
+        runs: by the sizes of the heads.
     """
 
     headers: Callable[[bytes, int], tuple[Any, ...]]
@@ -221,14 +226,16 @@ class _Layout(NamedTuple):
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     header_offsets: tuple[int, ...]
     value_places: tuple[_Value, ...]
-    runs: "dict[int, _Run]"
+    runs: "dict[Heads, _Run]"
 
-    def run(self, head: int, length: int) -> _Run:
+    def run(self, heads: Heads, length: int) -> _Run:
         """Messages of a length with so many bytes before their attributes."""
         headers = [_Value(offset, NLA_HDRLEN, "I") for offset in self.header_offsets]
-        shape, position = f"={head}s", head
+        first, second = heads
+        shape, head = f"={first}s{second}s", first + second
+        position = head
         fixed, values = [0], list[int]()
-        for place, one in enumerate(sorted([*headers, *self.value_places]), 1):
+        for place, one in enumerate(sorted([*headers, *self.value_places]), 2):
             shape += f"{head + one.offset - position}x{one.code}"
             position = head + one.offset + one.size
             (fixed if one in headers else values).append(place)

@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from ipvsctl.model.errors import WireError
-from ipvsctl.model.net import IPAddress, IPFamily, to_address
+from ipvsctl.model.net import ADDRESSES_OF, IPAddress, IPFamily
 from ipvsctl.wire.netlink.addresses import unpack_address
 from ipvsctl.wire.netlink.attributes import (
     NLA_ALIGNTO,
@@ -136,19 +136,23 @@ class AddressReplies:
         first = self.address(buffer, start, end)
         if first is None or not _may_be_run(start, end):
             return (first,)
-        ifindex, _, prefix_length, _ = first
-        flags8 = buffer[start + _FLAGS_OFFSET]
-        return [
-            LinkAddress(
-                ifindex,
-                to_address(peer if local is None else local),
-                prefix_length,
-                not (flags8 if flags is None else flags) & _UNUSABLE,
-            )
-            for peer, local, flags in _run(
-                self._addresses, IFADDRMSG, buffer, start, end
-            )
-        ]
+        found: list[LinkAddress | None] = []
+        make = ADDRESSES_OF[len(first.address)]
+        headers: dict[bytes, tuple[int, ...]] = {}
+        for head, values in _run(self._addresses, IFADDRMSG, buffer, start, end):
+            header = headers.get(head)
+            if header is None:
+                header = headers[head] = IFADDRMSG.unpack(head)
+            number, prefix_length, flags8, _, ifindex = header
+            if number != buffer[start]:
+                # Its address may be of another family.
+                break
+            peer, local, flags = values
+            address = make(peer if local is None else local)
+            all_flags = flags8 if flags is None else flags
+            usable = not all_flags & _UNUSABLE
+            found.append(LinkAddress(ifindex, address, prefix_length, usable))
+        return found
 
 
 class LocalRouteReplies:
@@ -163,14 +167,11 @@ class LocalRouteReplies:
         Raises:
             WireError: the bytes are no such payload.
         """
-        number, length, _, _, table, protocol, _, kind, _ = _header(
-            RTMSG, buffer, start, end
-        )
-        family = _FAMILIES.get(number)
-        if table != RT_TABLE_LOCAL or kind != RTN_LOCAL or family is None:
+        header = _header(RTMSG, buffer, start, end)
+        protocol = _protocol(header)
+        if protocol is None:
             return None
-        if length != family.bits:
-            return None
+        family = _FAMILIES[header[0]]
         packed, ifindex, source = self._routes.read(buffer, start + RTMSG.size, end)
         if packed is None:
             raise WireError(offset=start, reason="no destination")
@@ -191,15 +192,30 @@ class LocalRouteReplies:
         first = self.route(buffer, start, end)
         if first is None or not _may_be_run(start, end):
             return (first,)
-        return [
-            LocalRoute(
-                ifindex,
-                to_address(packed),
-                first.protocol,
-                None if source is None else to_address(source),
+        found: list[LocalRoute | None] = []
+        make = ADDRESSES_OF[len(first.address)]
+        protocols: dict[bytes, int | None] = {}
+        for head, (packed, ifindex, source) in _run(
+            self._routes, RTMSG, buffer, start, end
+        ):
+            if head[0] != buffer[start]:
+                # Its addresses may be of another family.
+                break
+            if head not in protocols:
+                protocols[head] = _protocol(RTMSG.unpack(head))
+            protocol = protocols[head]
+            if protocol is None:
+                found.append(None)
+                continue
+            found.append(
+                LocalRoute(
+                    ifindex,
+                    make(packed),
+                    protocol,
+                    None if source is None else make(source),
+                )
             )
-            for packed, ifindex, source in _run(self._routes, RTMSG, buffer, start, end)
-        ]
+        return found
 
 
 class MainRouteReplies:
@@ -238,6 +254,15 @@ class MainRouteReplies:
         )
 
 
+def _protocol(header: tuple[int, ...]) -> int | None:
+    """Who made a local route to one address; None for any other route."""
+    number, length, _, _, table, protocol, _, kind, _ = header
+    family = _FAMILIES.get(number)
+    if table != RT_TABLE_LOCAL or kind != RTN_LOCAL or family is None:
+        return None
+    return protocol if length == family.bits else None
+
+
 def _may_be_run(start: int, end: int) -> bool:
     """Whether a payload has a header, and the next message follows without a gap."""
     return start >= NLMSG_HDRLEN and (end - start) % NLA_ALIGNTO == 0
@@ -245,8 +270,8 @@ def _may_be_run(start: int, end: int) -> bool:
 
 def _run(
     reader: TableReader, header: Struct, buffer: bytes, start: int, end: int
-) -> list[tuple[Any, ...]]:
-    """The values of messages that have the same headers as the first.
+) -> list[tuple[bytes, tuple[Any, ...]]]:
+    """The headers and values of messages of the same length and dump as the first.
 
     Args:
         reader: of their attributes.
@@ -255,9 +280,8 @@ def _run(
         start: where the payload of the first one begins.
         end: where it ends, a multiple of 4 bytes from where it begins.
     """
-    begin = start - NLMSG_HDRLEN
-    head = NLMSG_HDRLEN + header.size
-    return reader.read_run(buffer, begin, len(buffer), head=head, length=end - begin)
+    begin, heads = start - NLMSG_HDRLEN, (NLMSG_HDRLEN, header.size)
+    return reader.read_run(buffer, begin, len(buffer), heads=heads, length=end - begin)
 
 
 def _header(header: Struct, buffer: bytes, start: int, end: int) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ EXPECTED: Final = {SERVER.key: SERVER}
 
 def answer(*entries: bytes, room: int = 2) -> bytearray:
     """A question, answered."""
-    buffer = dests_question(KEY, room)
+    buffer = dests_question(service_name(KEY), room)
     for place, entry in enumerate(entries):
         start = len(buffer) + 96 * (place - room)
         buffer[start : start + 96] = entry
@@ -54,11 +54,13 @@ def changed(offset: int, value: bytes) -> bytes:
 
 def test_the_question() -> None:
     """What the kernel reads of it, then room."""
-    question = dests_question(KEY, 3)
+    question = dests_question(service_name(KEY), 3)
     head = pack("=HH4s2sHII", 17, 0, KEY.address.packed, b"\0\x35", 0, 0, 3)  # type: ignore[union-attr]  # it has one
     assert question == head + bytes(4 + 3 * 96)
     marked = VirtualServerKey(family=IPFamily.IPV4, fwmark=7)
-    assert dests_question(marked, 0)[:20] == pack("=HH4sIII", 6, 0, bytes(4), 0, 7, 0)
+    assert dests_question(service_name(marked), 0)[:20] == pack(
+        "=HH4sIII", 6, 0, bytes(4), 0, 7, 0
+    )
 
 
 def test_how_many() -> None:

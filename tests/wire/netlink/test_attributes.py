@@ -163,7 +163,9 @@ ALIKE = [
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([b"hea", b"HEA"]), st.sampled_from(ALIKE))),
+    st.lists(
+        st.tuples(st.sampled_from([b"abc", b"abd", b"bcd"]), st.sampled_from(ALIKE))
+    ),
     st.binary(max_size=12),
 )
 def test_runs_are_what_is_read_one_by_one(
@@ -179,10 +181,10 @@ def test_runs_are_what_is_read_one_by_one(
         head, attributes = messages[place]
         length = len(head) + len(attributes)
         end = len(buffer) - len(rest)
-        found = reader.read_run(buffer, start, end, head=len(head), length=length)
+        found = reader.read_run(buffer, start, end, heads=(2, 2), length=length)
         assert found
-        for values in found:
-            assert messages[place][0] == head
+        for second, values in found:
+            assert messages[place][0] == head[:2] + second
             assert values == read(messages[place][1])
             place += 1
         start += length * len(found)
@@ -190,19 +192,22 @@ def test_runs_are_what_is_read_one_by_one(
 
 
 def test_a_run_has_all_that_are_alike() -> None:
-    """Only another head, or other attributes, end it."""
+    """Only another first head, or other attributes, end it."""
     reader = TableReader(TABLE)
-    alike = b"".join(b"12: " + attribute(1, pack("=I", n)) for n in range(5))
-    for last in (b"12? " + ONE, b"12: " + SHORT, b"20: " + ONE + SHORT, b"12"):
+    heads = [b"12:a", b"12:b", b"12:a", b"12:a", b"12:c"]
+    alike = b"".join(h + attribute(1, pack("=I", n)) for n, h in enumerate(heads))
+    for last in (b"12?a" + ONE, b"12:a" + SHORT, b"20:a" + ONE + SHORT, b"12"):
         buffer = alike + last
-        found = reader.read_run(buffer, 0, len(buffer), head=4, length=12)
-        assert [values[0] for values in found] == [0, 1, 2, 3, 4]
+        found = reader.read_run(buffer, 0, len(buffer), heads=(3, 1), length=12)
+        assert [(second, values[0]) for second, values in found] == [
+            (head[3:], number) for number, head in enumerate(heads)
+        ]
 
 
 def test_a_run_begins_with_a_message_that_can_be_read() -> None:
     """What is wrong with the first one is an error."""
     table = TableReader({1: "I", 4: "H"}, required=2)
     with pytest.raises(WireError, match="missing"):
-        table.read_run(b"head" + ONE, 0, 12, head=4, length=12)
+        table.read_run(b"head" + ONE, 0, 12, heads=(4, 0), length=12)
     with pytest.raises(WireError, match="truncated"):
-        table.read_run(b"head" + ONE[:4], 0, 8, head=4, length=12)
+        table.read_run(b"head" + ONE[:4], 0, 8, heads=(4, 0), length=12)
