@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.firewalls_page import firewall_lines
+from tests.bench.limits import FIGURES as LIMITED
+from tests.bench.limits import PREFIX, limit_lines
 from tests.bench.machine import describe
 from tests.bench.page import PAGE as PERFORMANCE
 from tests.bench.page import write
@@ -35,6 +37,7 @@ ONCE = {
     "list": 10_000,
     "start": 0,
     "relay": 0,
+    **{PREFIX + name: 10_000 for name in LIMITED},
 }
 FIGURES = (*SIZED, *ONCE)
 FIREWALLS = "firewalls"
@@ -112,6 +115,7 @@ def main() -> int:
     _write(options, ordered, machine)
     found = [
         *lines(ordered),
+        *limit_lines(ordered),
         *relay_lines(ordered.get("relay", {})),
         *firewall_lines(ordered.get(FIREWALLS, {})),
     ]
@@ -122,7 +126,7 @@ def _write(
     options: argparse.Namespace, ordered: Results, machine: Mapping[str, str]
 ) -> None:
     if options.write:
-        write(lines(ordered), machine)
+        write([*lines(ordered), *limit_lines(ordered)], machine)
     if options.write_firewalls:
         found = markdown(firewall_lines(ordered[FIREWALLS])).splitlines()
         put(FIREWALLS, found, PERFORMANCE)
@@ -162,6 +166,7 @@ def show(results: Results) -> None:
         table.add_column(title, justify="left" if title == "figure" else "right")
     for line in (
         *lines(results),
+        *limit_lines(results),
         *relay_lines(results.get("relay", {})),
         *firewall_lines(results.get(FIREWALLS, {})),
     ):

@@ -113,11 +113,12 @@ async def _measure(
     await asyncio.sleep(size.config.sync_period_s + 10)
     idle_share = (time.process_time() - cpu) / (time.perf_counter() - begun)
     idle_audits = list(watcher.audits)
-    servers = [virtual_server(number) for number in range(size.services)]
+    numbers = range(size.large, size.services)
+    servers = [virtual_server(number) for number in numbers]
     prepared = [
         raw_slice(number, size.endpoints, spare=spare)
         for spare in (True, False)
-        for number in range(min(size.services, int(PER_SECOND * seconds)))
+        for number in numbers[: int(PER_SECOND * seconds)]
     ]
     begun, cpu = time.perf_counter(), time.process_time()
     count = int(PER_SECOND * seconds)

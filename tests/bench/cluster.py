@@ -1,7 +1,7 @@
 """Large clusters, as the bytes that an API server would send."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ipvsctl.cluster.events import Event
@@ -11,25 +11,42 @@ from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.model.problem import Kind
 from tests import builders
+from tests.bench.sizes import OF_LARGE
 
 NODE = "node-0"
 NODE_ADDRESS = "10.0.0.10"
 NODES = 500
 """Endpoints are spread over so many nodes, of which `NODE` is none."""
 
+_FIRST_OF_LARGE = 1_000_000
+"""The number of the first address of an endpoint of a large Service."""
+
+_OF_SLICE = 100
+"""Endpoints that the controller puts into one slice."""
+
 _SPARE = (172 << 24) + (16 << 16)
 """172.16.0.0: addresses of endpoints that come and go."""
 
 
-def raw_objects(services: int, endpoints: int) -> Iterator[tuple[Kind, bytes]]:
-    """A node and Services with one port and one slice each.
+def raw_objects(
+    services: int, endpoints: int, large: int = 0
+) -> Iterator[tuple[Kind, bytes]]:
+    """A node and Services with one port and one slice each, but for large ones.
 
-    Cluster IPs are from 10.96.0.0/12, endpoints from 10.128.0.0/9.
+    Cluster IPs are from 10.96.0.0/12, endpoints from 10.128.0.0/9. See `Size`.
     """
     yield Kind.NODE, builders.to_json(builders.raw_node(NODE, NODE_ADDRESS))
     for number in range(services):
         yield Kind.SERVICE, raw_service(number)
-        yield Kind.ENDPOINT_SLICE, raw_slice(number, endpoints)
+        if number >= large:
+            yield Kind.ENDPOINT_SLICE, raw_slice(number, endpoints)
+            continue
+        first = _FIRST_OF_LARGE + number * OF_LARGE
+        for place in range(0, OF_LARGE, _OF_SLICE):
+            last = min(place + _OF_SLICE, OF_LARGE)
+            addresses = range(first + place, first + last)
+            name = f"{_name(number)}-{place}"
+            yield Kind.ENDPOINT_SLICE, _raw_slice(number, name, addresses)
 
 
 def raw_service(number: int) -> bytes:
@@ -62,6 +79,14 @@ def raw_slice(number: int, endpoints: int, *, spare: bool = False) -> bytes:
     return builders.to_json(
         builders.raw_slice(f"{_name(number)}-abcde", *found, service=_name(number))
     )
+
+
+def _raw_slice(number: int, name: str, numbers: Iterable[int]) -> bytes:
+    found = [
+        builders.raw_endpoint(_address(10, 128, n), nodeName=f"node-{1 + n % NODES}")
+        for n in numbers
+    ]
+    return builders.to_json(builders.raw_slice(name, *found, service=_name(number)))
 
 
 def write_manifests(path: Path, *, services: int, endpoints: int) -> None:

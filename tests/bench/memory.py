@@ -20,7 +20,7 @@ def measure(size: Size) -> Figures:
     with node_netns("memory") as netns, inside(netns), interpreter.held_back():
         kernel = open_kernel(size.config)
         reconciler = Reconciler(kernel=kernel, config=size.config, store=store)
-        fill(store, raw_objects(size.services, size.endpoints))
+        fill(store, raw_objects(*size))
         figures["rss, objects"] = _status("VmRSS")
         done = reconciler.audit()
         if done.report.failed:
@@ -30,7 +30,7 @@ def measure(size: Size) -> Figures:
         figures["rss, cold sync"] = _status("VmRSS")
         reconciler.audit()
         figures["rss, audit"] = _status("VmRSS")
-        for number in range(0, size.services, max(1, size.services // 1000)):
+        for number in range(size.large, size.services, max(1, size.services // 1000)):
             for spare in (True, False):
                 raw = raw_slice(number, size.endpoints, spare=spare)
                 reconciler.take_event(change(raw))

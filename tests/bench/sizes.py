@@ -12,11 +12,26 @@ ROUTES_FROM = 20_000
 kernel time that grows with their number."""
 
 
+OF_LARGE = 255
+"""Endpoints of a large Service."""
+
+
 class Size(NamedTuple):
-    """How large a cluster is."""
+    """How large a cluster is.
+
+    Attributes:
+        endpoints: of each Service.
+        large: so many Services, the first ones, have `OF_LARGE` of them instead.
+    """
 
     services: int
     endpoints: int
+    large: int = 0
+
+    @property
+    def all_endpoints(self) -> int:
+        """Of all Services."""
+        return self.large * OF_LARGE + (self.services - self.large) * self.endpoints
 
     @property
     def config(self) -> ProxyConfig:

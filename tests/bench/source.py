@@ -29,7 +29,7 @@ class BenchSource:
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """See `Source`."""
-        for kind, raw in raw_objects(self._size.services, self._size.endpoints):
+        for kind, raw in raw_objects(*self._size):
             yield parse_object(kind, raw)
         yield Synced()
         while True:

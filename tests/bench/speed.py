@@ -48,7 +48,7 @@ def measure(size: Size) -> Figures:
     """Cold sync, restart and single changes, each with its floor; seconds by name."""
     watch = _Stopwatch()
     figures = watch.figures
-    objects = list(raw_objects(size.services, size.endpoints))
+    objects = list(raw_objects(*size))
     with interpreter.held_back():
         with node_netns("bench") as netns, inside(netns), recording() as sent:
             kernel = open_kernel(size.config)
@@ -148,7 +148,8 @@ def _measure_changes(
     figures: Figures, reconciler: Reconciler, size: Size, sent: list[Sent]
 ) -> None:
     """An endpoint comes, and goes, of one Service after the other."""
-    numbers = range(0, size.services, max(1, size.services // (CHANGES // 2)))
+    every = max(1, size.services // (CHANGES // 2))
+    numbers = range(size.large, size.services, every)
     raws = [
         raw_slice(number, size.endpoints, spare=spare)
         for number in numbers
