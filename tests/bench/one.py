@@ -14,6 +14,7 @@ from tests.bench import (
     hostile,
     looplag,
     memory,
+    packets,
     relay,
     single,
     speed,
@@ -32,6 +33,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
         size.services, 10 * size.endpoints, streaming="off"
     ),
     "firewalls": lambda size, _: firewalls.measure(size),
+    "packets": lambda _size, _: packets.measure(),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
     "relay": lambda _size, _: relay.measure(),
