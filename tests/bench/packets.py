@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain, cycle, product
+from itertools import chain, count, product
 from statistics import median, quantiles
 from typing import Final, NamedTuple
 
@@ -22,16 +22,18 @@ from tests.lab.single_packets import count_packets
 SIZES: Final = (1, 1_000)
 """Numbers of Services."""
 
-_TURNS: Final = 50
-_CONNECTIONS: Final = 12
+_TURNS: Final = 40
+_WARMING: Final = 3
+"""Connections that a turn begins with, and that are not counted: the others' turns have
+filled the processor's caches, so that the first takes twice as long."""
+_CONNECTIONS: Final = 30
 _QUESTIONS: Final = 25
 _SENDING_S: Final = 0.03
 _CHUNK: Final = bytes(1 << 18)
 _WAIT_S: Final = 30.0
 # Close sends RST (socket(7), SO_LINGER with a time of 0): nothing stays of it.
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
-# No two connections of a minute are alike to IPVS and conntrack.
-_PORTS: Final = cycle(range(1_100, 8_000))
+_FIRST_PORT: Final = 10_000
 
 
 class Samples(NamedTuple):
@@ -48,6 +50,18 @@ class Samples(NamedTuple):
     rates: list[float]
 
 
+class Ends(NamedTuple):
+    """What connections of a world begin and end at.
+
+    Attributes:
+        listener: of the pod.
+        ports: of clients; none comes twice, for IPVS and conntrack remember it a while.
+    """
+
+    listener: socket.socket
+    ports: Iterator[int]
+
+
 def measure() -> Figures:
     """Seconds, bytes a second and numbers of rules, by `name_of`."""
     with worlds(SIZES) as found:
@@ -57,14 +71,14 @@ def measure() -> Figures:
             for name in world.ways
         }
         with ExitStack() as stack:
-            listeners = [stack.enter_context(_listening(world)) for world in found]
+            ends = [stack.enter_context(_ends(world)) for world in found]
             for turn, name in product(range(_TURNS), WAYS):
                 for place in range(len(found)):
                     # Nobody always comes first.
                     at = (turn + place) % len(found)
                     if name in found[at].ways:
                         way = found[at].ways[name]
-                        _take_turn(way, listeners[at], samples[at, name])
+                        _take_turn(way, ends[at], samples[at, name])
         figures: Figures = {}
         for at, world in enumerate(found):
             read = world.begin_count()
@@ -72,8 +86,8 @@ def measure() -> Figures:
                 begin = name_of(world.proxy, world.services, name)
                 # The first world is the one without a proxy.
                 figures |= _figures(begin, samples[at, name], samples[0, name])
-                ends = (way.client, way.asked, way.pod, way.endpoint)
-                counts = count_packets(read, *ends)._asdict()
+                asked = (way.client, way.asked, way.pod, way.endpoint)
+                counts = count_packets(read, *asked)._asdict()
                 figures |= {f"{begin}, rules, {k}": n for k, n in counts.items()}
     return figures
 
@@ -100,42 +114,43 @@ def _figures(name: str, found: Samples, without: Samples) -> Figures:
 
 
 @contextmanager
-def _listening(world: World) -> Iterator[socket.socket]:
+def _ends(world: World) -> Iterator[Ends]:
     pod = next(iter(world.ways.values())).pod
     with inside(pod), socket.create_server(("0.0.0.0", TCP_PORT)) as listener:
         listener.settimeout(_WAIT_S)
-        yield listener
+        yield Ends(listener, count(_FIRST_PORT))
 
 
-def _take_turn(way: Way, listener: socket.socket, samples: Samples) -> None:
+def _take_turn(way: Way, ends: Ends, samples: Samples) -> None:
     with inside(way.client):
-        samples.connect_s.append([_connect(way, listener) for _ in range(_CONNECTIONS)])
-        with _client() as client:
+        each = [_connect(way, ends) for _ in range(_WARMING + _CONNECTIONS)]
+        samples.connect_s.append(each[_WARMING:])
+        with _client(ends) as client:
             client.connect((str(way.asked.address), way.asked.tcp))
-            server, _peer = listener.accept()
+            server, _peer = ends.listener.accept()
             with server:
                 samples.answer_s.append(_ask(client, server))
                 samples.rates.append(_send(client, server))
 
 
-def _connect(way: Way, listener: socket.socket) -> float:
+def _connect(way: Way, ends: Ends) -> float:
     """Seconds until a new connection is there."""
-    with _client() as client:
+    with _client(ends) as client:
         begun = time.perf_counter()
         client.connect((str(way.asked.address), way.asked.tcp))
         passed = time.perf_counter() - begun
-        server, _peer = listener.accept()
+        server, _peer = ends.listener.accept()
         server.close()
     return passed
 
 
-def _client() -> socket.socket:
+def _client(ends: Ends) -> socket.socket:
     client = socket.socket()
     client.settimeout(_WAIT_S)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.bind(("0.0.0.0", next(_PORTS)))
+    client.bind(("0.0.0.0", next(ends.ports)))
     return client
 
 
@@ -164,6 +179,6 @@ def _send(client: socket.socket, server: socket.socket) -> float:
         with suppress(BlockingIOError):
             client.send(_CHUNK)
         with suppress(BlockingIOError):
-            while count := server.recv_into(buffer):
-                passed += count
+            while received := server.recv_into(buffer):
+                passed += received
     return passed / (time.perf_counter() - begun)
