@@ -286,7 +286,8 @@ def bench(session: nox.Session) -> None:
     start = Path(session.create_tmp(), "start.json")
     session.run(*bench, "--figures", "start", "relay", "--json", str(start))
     merge = ("--merge", str(start))
-    options = _SECOND_KERNEL if "firewalls" in session.posargs else ()
+    asked = {"firewalls", "packets"} & {*session.posargs}
+    options = _SECOND_KERNEL if asked else ()
     _in_lab(session, 3600, *bench, *merge, *session.posargs, mem="6G", options=options)
 
 

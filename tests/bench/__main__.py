@@ -19,6 +19,7 @@ from tests.bench.firewalls_page import firewall_lines
 from tests.bench.limits import FIGURES as LIMITED
 from tests.bench.limits import PREFIX, limit_lines
 from tests.bench.machine import describe
+from tests.bench.packets_page import packet_lines, packet_table
 from tests.bench.page import PAGE as PERFORMANCE
 from tests.bench.page import write
 from tests.bench.relay_page import relay_lines
@@ -40,8 +41,9 @@ ONCE = {
     **{PREFIX + name: 10_000 for name in LIMITED},
 }
 FIGURES = (*SIZED, *ONCE)
-FIREWALLS = "firewalls"
+FIREWALLS, PACKETS = "firewalls", "packets"
 """Of the lab's second kernel: the first one has no nftables."""
+SECOND_KERNEL = {FIREWALLS: 10_000, PACKETS: 1_000}
 SERVICES = (1_000, 5_000, 10_000)
 """Those that any lab has room for."""
 
@@ -54,8 +56,8 @@ def main() -> int:
     parser.add_argument(
         "--figures",
         nargs="+",
-        choices=(*FIGURES, FIREWALLS),
-        help=f"all that are not merged, but {FIREWALLS}",
+        choices=(*FIGURES, *SECOND_KERNEL),
+        help=f"all that are not merged, but {' and '.join(SECOND_KERNEL)}",
     )
     parser.add_argument("--seconds", type=float, default=60, help="of churn")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -83,6 +85,11 @@ def main() -> int:
         "--write-relay",
         action="store_true",
         help="write what is relayed on localhost into docs/performance.md",
+    )
+    parser.add_argument(
+        "--write-packets",
+        action="store_true",
+        help="write what packets cost into docs/performance.md",
     )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
@@ -118,6 +125,7 @@ def main() -> int:
         *limit_lines(ordered),
         *relay_lines(ordered.get("relay", {})),
         *firewall_lines(ordered.get(FIREWALLS, {})),
+        *packet_lines(ordered.get(PACKETS, {})),
     ]
     return int(not is_whole or any(line.holds is False for line in found))
 
@@ -130,6 +138,9 @@ def _write(
     if options.write_firewalls:
         found = markdown(firewall_lines(ordered[FIREWALLS])).splitlines()
         put(FIREWALLS, found, PERFORMANCE)
+    if options.write_packets:
+        (figures,) = ordered[PACKETS].values()
+        put(PACKETS, packet_table(figures), PERFORMANCE)
     if options.write_relay:
         found = markdown([*relay_lines(ordered["relay"])]).splitlines()
         put("relay", found, PERFORMANCE)
@@ -143,8 +154,8 @@ def _write(
 
 
 def _sizes(name: str, asked: list[int]) -> list[int]:
-    if name == FIREWALLS:
-        return [10_000]
+    if name in SECOND_KERNEL:
+        return [SECOND_KERNEL[name]]
     return asked if name in SIZED else [ONCE[name]]
 
 
@@ -169,6 +180,7 @@ def show(results: Results) -> None:
         *limit_lines(results),
         *relay_lines(results.get("relay", {})),
         *firewall_lines(results.get(FIREWALLS, {})),
+        *packet_lines(results.get(PACKETS, {})),
     ):
         table.add_row(*line.fields, style="red" if line.holds is False else None)
     Console(width=140, file=sys.stdout).print(table)

@@ -15,6 +15,7 @@ from tests.bench import (
     limits,
     looplag,
     memory,
+    packets,
     relay,
     single,
     speed,
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
         size.services, 10 * size.endpoints, streaming="off"
     ),
     "firewalls": lambda size, _: firewalls.measure(size),
+    "packets": lambda _size, _: packets.measure(),
     "list": lambda size, _: single.measure_list(size),
     "start": lambda _size, _: single.measure_start(),
     limits.PREFIX + "speed": lambda *_: speed.measure(limits.size()),

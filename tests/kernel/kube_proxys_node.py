@@ -148,10 +148,10 @@ def restore(netns: Netns, seen: Seen) -> None:
     netns.add_dummy("kube-ipvs0")
     for line in seen.addresses:
         netns.add_address("kube-ipvs0", ip_interface(line.split()[1]))
-    _feed(netns, ["ipset", "restore"], [*seen.creates, *seen.entries])
+    feed(netns, ["ipset", "restore"], [*seen.creates, *seen.entries])
     for tool, lines in seen.rules.items():
-        _feed(netns, [f"{tool}-restore", "--noflush"], lines)
-    _feed(netns, ["ipvsadm", "--restore"], seen.ipvsadm)
+        feed(netns, [f"{tool}-restore", "--noflush"], lines)
+    feed(netns, ["ipvsadm", "--restore"], seen.ipvsadm)
 
 
 def adopt(netns: Netns, kernel: Kernel) -> None:
@@ -162,21 +162,22 @@ def adopt(netns: Netns, kernel: Kernel) -> None:
     Source: kube-proxy pkg/proxy/ipvs/proxier.go (`ensureIPSet`, `syncIPSetEntries`,
         `createAndLinkKubeChain`).
     """
-    _feed(netns, ["ipset", "-exist", "restore"], [*kernel.creates, *kernel.entries])
+    feed(netns, ["ipset", "-exist", "restore"], [*kernel.creates, *kernel.entries])
     for tool, family in zip(
         ("iptables-restore", "ip6tables-restore"), kernel.families, strict=True
     ):
         own_chains = ("*", ":KUBE-", "-A KUBE-", "COMMIT")
         own = [line for line in rules(family) if line.startswith(own_chains)]
-        _feed(netns, [tool, "--noflush"], own)
+        feed(netns, [tool, "--noflush"], own)
 
 
 def run(netns: Netns, *command: str) -> None:
     """Run a tool on the node."""
-    _feed(netns, command, ())
+    feed(netns, command, ())
 
 
-def _feed(netns: Netns, command: Sequence[str], lines: Iterable[str]) -> None:
+def feed(netns: Netns, command: Sequence[str], lines: Iterable[str]) -> None:
+    """Run a tool on the node that reads lines."""
     text = "".join(f"{line}\n" for line in lines)
     with inside(netns):
         done = subprocess.run(

@@ -46,7 +46,7 @@ _EXTERNAL_NETWORKS = (ip_network("192.168.3.0/24"), ip_network("fd00:192:168:3::
 _EXTERNAL_ADDRESSES = ("192.168.3.175", "fd00:192:168:3::175")
 
 
-_DELAY_US = 200
+DELAY_US = 200
 """Keeps a refusal from arriving during the very system call that asks.
 
 A connecting TCP socket then ignores it, and asks again after a second
@@ -87,21 +87,24 @@ class Cluster:
 
 
 @contextmanager
-def cluster(pods: tuple[int, int] = (2, 2)) -> Iterator[Cluster]:
+def cluster(
+    pods: tuple[int, int] = (2, 2), *, delay_us: int = DELAY_US
+) -> Iterator[Cluster]:
     """Build the picture, and take it down at the end of the block.
 
     Args:
         pods: how many pods each node has.
+        delay_us: how long each link holds back a packet; 0 is not at all.
     """
     with ExitStack() as stack:
         underlay = stack.enter_context(create("underlay"))
         underlay.add_bridge("br0")
         nodes = (
-            _underlay_host(stack, underlay, "node-0", "10"),
-            _underlay_host(stack, underlay, "node-1", "11"),
+            _underlay_host(stack, underlay, "node-0", "10", delay_us),
+            _underlay_host(stack, underlay, "node-1", "11", delay_us),
         )
-        client = _underlay_host(stack, underlay, "client", "100")
-        external = _underlay_host(stack, underlay, "external", "175")
+        client = _underlay_host(stack, underlay, "client", "100", delay_us)
+        external = _underlay_host(stack, underlay, "external", "175", delay_us)
         for address in _EXTERNAL_ADDRESSES:
             # On lo, so that what the host itself sends comes from its other address.
             external.netns.add_address("lo", ip_interface(address))
@@ -110,19 +113,21 @@ def cluster(pods: tuple[int, int] = (2, 2)) -> Iterator[Cluster]:
         for number, node in enumerate(nodes):
             _make_router(node.netns, POD_NETWORKS[number])
             for pod in range(pods[number]):
-                host = _pod(stack, node.netns, number, pod)
+                host = _pod(stack, node.netns, (number, pod), delay_us)
                 found[host.name] = host
         yield Cluster(nodes=nodes, client=client, external=external, pods=found)
 
 
-def _underlay_host(stack: ExitStack, underlay: Netns, name: str, number: str) -> Host:
+def _underlay_host(
+    stack: ExitStack, underlay: Netns, name: str, number: str, delay_us: int
+) -> Host:
     netns = stack.enter_context(create(name))
     connect(netns, "eth0", underlay, name)
     underlay.enslave(name, "br0")
     ipv4, ipv6 = f"10.0.0.{number}", f"fd00:10::{number}"
     netns.add_address("eth0", ip_interface(f"{ipv4}/24"))
     netns.add_address("eth0", ip_interface(f"{ipv6}/64"))
-    return _delayed(netns, parse_address(ipv4), parse_address(ipv6))
+    return _delayed(netns, parse_address(ipv4), parse_address(ipv6), delay_us)
 
 
 def _add_underlay_routes(
@@ -154,7 +159,11 @@ def _make_router(node: Netns, networks: tuple[IPNetwork, ...]) -> None:
         node.add_address("cbr0", ip_interface((network[1], network.prefixlen)))
 
 
-def _pod(stack: ExitStack, node: Netns, node_number: int, number: int) -> Host:
+def _pod(
+    stack: ExitStack, node: Netns, numbers: tuple[int, int], delay_us: int
+) -> Host:
+    """A pod, by the numbers of its node and of itself."""
+    node_number, number = numbers
     netns = stack.enter_context(create(f"pod-{node_number}-{number}"))
     connect(netns, "eth0", node, netns.name)
     node.enslave(netns.name, "cbr0")
@@ -170,10 +179,10 @@ def _pod(stack: ExitStack, node: Netns, node_number: int, number: int) -> Host:
         netns.add_route(ip_network(network[1]), link="eth0")
         everything = ip_network("0.0.0.0/0" if network.version == 4 else "::/0")
         netns.add_route(everything, via=addresses.of(network[1]), link="eth0")
-    return _delayed(netns, addresses.of(ipv4), ipv6)
+    return _delayed(netns, addresses.of(ipv4), ipv6, delay_us)
 
 
-def _delayed(netns: Netns, ipv4: IPAddress, ipv6: IPAddress) -> Host:
-    for link in ("lo", "eth0"):
-        netns.add_delay(link, _DELAY_US)
+def _delayed(netns: Netns, ipv4: IPAddress, ipv6: IPAddress, delay_us: int) -> Host:
+    for link in ("lo", "eth0") if delay_us else ():
+        netns.add_delay(link, delay_us)
     return Host(netns=netns, ipv4=ipv4, ipv6=ipv6)

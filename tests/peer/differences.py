@@ -20,6 +20,7 @@ _ONLY_THEIRS = (
 )
 _ONLY_OURS = (
     ("I1", re.compile(r"-A KUBE-NODE-PORT .* KUBE(-6)?-NODE-PORT(-LOCAL)? dst,dst ")),
+    ("I2", re.compile(r"-A KUBE-IPVS-FILTER .* RELATED,ESTABLISHED -j RETURN")),
     ("I11", re.compile(r"-A KUBE-IPVS-FILTER -p (icmp|ipv6-icmp) .* -j RETURN")),
 )
 

@@ -78,9 +78,14 @@ def picture() -> Picture:
 
 
 def _rows(planned: Chains, name: Table, hook: str) -> Iterator[str]:
-    """A table's name, our chains in it as they are reached, their sets below each."""
+    """A table's name, our chains in it as they are reached, their sets below each.
+
+    The sets that decide whether to jump at all come first.
+    """
     yield f"table {name}"
     start = ChainRef(name, hook.partition(",")[0])
+    for asked in sets(planned, start):
+        yield " " * 3 + f"set {asked}"
     for chain, depth in _reached(planned, start).items():
         yield " " * (3 * depth) + chain.name
         for asked in sets(planned, chain):

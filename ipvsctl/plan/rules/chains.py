@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ipvsctl.model.net import IPFamily
-from ipvsctl.model.rules import Match, MatchSet, Rule, Side, Table, Target
+from ipvsctl.model.rules import ChainRef, Match, MatchSet, Rule, Side, Table, Target
 from ipvsctl.model.sets import SetRole, set_key
 
 SERVICES: Final = "KUBE-SERVICES"
@@ -59,6 +59,8 @@ OUR_CHAINS: Final[Mapping[Table, frozenset[str]]] = MappingProxyType(
 """Every chain that is read and, when not wanted, removed. KUBE-FIREWALL,
 KUBE-KUBELET-CANARY and KUBE-MARK-DROP are the kubelet's and never touched."""
 
+FORMER_CHAINS: Final = frozenset({ChainRef(Table.MANGLE, IPVS_OUT_FILTER)})
+"""Those of `OUR_CHAINS` that only releases before this one have."""
 
 Rules = tuple[Rule, ...]
 

@@ -7,7 +7,8 @@ sets only. Names of chains are in `chains`, the nat table is in `nat`.
 Names, comments and order are kube-proxy's, so that a live node is taken over with
 few changes. Differences: node ports are matched by address and port in one set,
 source ranges seen from the node itself are constant rules in the mangle table,
-pings of a VIP are answered, and inside clients of a Local address are marked.
+pings of a VIP are answered, and inside clients of a Local address are marked. Where
+order means nothing, what most packets are about is asked first.
 Source: kube-proxy pkg/proxy/ipvs/proxier.go (`writeIptablesRules`), v1.36.
 """
 
@@ -55,6 +56,7 @@ from ipvsctl.plan.rules.nat import nat_table
 _ACCESS_FILTER: Final = "kubernetes ipvs access filter"
 _FIREWALL: Final = "kube-proxy firewall rules"
 _SHORT_CIRCUIT: Final = "short circuit of externalTrafficPolicy=local"
+_WITHOUT_LOCAL: Final = "externalTrafficPolicy=local without local endpoints"
 _FORWARDING: Final = "kubernetes forwarding rules"
 _WITH_RANGES: Final = (
     "Kubernetes service load balancer ip + port for load balancer with sourceRange"
@@ -144,6 +146,9 @@ def _filter_table(family: IPFamily, mark: int) -> dict[str, Rules]:
         # would answer on it. Neighbour discovery is untracked, never NEW
         # (nf_conntrack_proto_icmpv6.c:nf_conntrack_icmpv6_error), and passes.
         IPVS_FILTER: (
+            # Nothing below ends but what is NEW: all that comes to the host later is
+            # spared the sets.
+            rule(Verdict.RETURN, MatchConntrackState(("RELATED", "ESTABLISHED"))),
             *(rule(Verdict.RETURN, in_set(family, role, "dst,dst")) for role in known),
             rule(Verdict.RETURN, in_set(family, SetRole.FOREIGN, "dst,dst")),
             rule(Verdict.RETURN, health_check),
@@ -190,7 +195,6 @@ def _mangle_table(
     return {
         **short_circuit,
         **arrivals,
-        IPVS_OUT_FILTER: (_to_source_ranges(family),),
         SOURCE_RANGES: (
             _source_ip(family),
             # The host reaches a VIP from the VIP itself unless its route says
@@ -211,24 +215,28 @@ def _short_circuit(
     IPVS has forgotten it. Outside clients keep the address's own virtual server; one
     without endpoints would answer them with a refusal, which a client takes for final.
     """
-    source_ranges = rule(Jump(IPVS_OUT_FILTER), comment=_ACCESS_FILTER)
+    source_ranges = _to_source_ranges(family)
     if config.is_kube_proxy:
         return {"OUTPUT": (source_ranges,)}
     to_inside = rule(Jump(INSIDE), comment=_SHORT_CIRCUIT)
     marked = MapMark(set_key(SetRole.SHORT_CIRCUIT, family), (Side.DST, Side.DST))
     pods = local_clients(family, config, node)
+    to_clients = rule(
+        Jump(CLIENTS),
+        MatchConntrackState(("NEW",)),
+        in_set(family, SetRole.NO_LOCAL_ENDPOINTS, "dst,dst"),
+        comment=_WITHOUT_LOCAL,
+    )
     return {
-        "PREROUTING": (rule(Jump(CLIENTS), comment=_SHORT_CIRCUIT),),
+        # All packets of the node come by here, so few rules are for all of them.
+        "PREROUTING": (
+            *(rule(Jump(INSIDE), pod, comment=_SHORT_CIRCUIT) for pod in pods),
+            to_clients,
+        ),
         "OUTPUT": (source_ranges, to_inside),
         CLIENTS: (
-            *(rule(Jump(INSIDE), pod) for pod in pods),
             *(rule(Verdict.RETURN, pod) for pod in pods),
-            rule(
-                Verdict.DROP,
-                MatchConntrackState(("NEW",)),
-                in_set(family, SetRole.NO_LOCAL_ENDPOINTS, "dst,dst"),
-                comment="externalTrafficPolicy=local without local endpoints",
-            ),
+            rule(Verdict.DROP, comment=_WITHOUT_LOCAL),
         ),
         INSIDE: (rule(marked),),
     }

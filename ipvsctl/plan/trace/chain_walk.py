@@ -53,6 +53,9 @@ class Walker:
     Args:
         state: where chains, sets and their entries are, and bound and routed VIPs.
         host_addresses: on the other links of this host.
+
+    Attributes:
+        compared: how many rules packets were compared with on their walks.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Walker:
             state.stand_ins,
         )
         self._sets = SetLookup(state)
+        self.compared = 0
 
     def is_local(self, address: IPAddress) -> bool:
         """True for addresses of this host and its loopback network."""
@@ -97,6 +101,7 @@ class Walker:
         for number, rule in enumerate(self._rules(packet, ref), 1):
             if isinstance(rule, UnknownRule):
                 raise TraceError(f"{ref}: a rule is not understood: {rule.text}")
+            self.compared += 1
             found = self.found(packet, rule)
             if found is None:
                 continue

@@ -62,6 +62,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         masqueraded: the packet gets an address of this host as source.
         fate: BALANCED, unless a rule after IPVS ends the way.
         steps: after IPVS.
+        compared: rules that the packet was compared with after IPVS.
         is_tunnelled: the real server is another node, to which the packet goes as it
             came, in one of this host's.
     """
@@ -70,6 +71,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     masqueraded: bool
     fate: Fate = Fate.BALANCED
     steps: tuple[Step, ...] = ()
+    compared: int = 0
     is_tunnelled: bool = False
 
 
@@ -82,6 +84,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         deliveries: one for each real server that may be chosen, sorted by its key.
         masqueraded: of a packet that was not balanced.
         steps: in the packet's order, up to IPVS or to the end.
+        compared: rules that the packet was compared with, up to there.
     """
 
     fate: Fate
@@ -89,6 +92,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: tuple[Delivery, ...] = ()
     masqueraded: bool = False
     steps: tuple[Step, ...] = ()
+    compared: int = 0
 
     @property
     def endpoints(self) -> tuple[str, ...]:

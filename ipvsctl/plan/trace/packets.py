@@ -87,6 +87,8 @@ class _Trace:
         """Up to IPVS or to the end."""
         self._after: list[Step] = []
         """After IPVS, on the way that is followed at present."""
+        self._compared: int | None = None
+        """How many rules up to IPVS; None if it has not come there."""
         self._virtual_server: VirtualServerKey | None = None
         self._deliveries: list[Delivery] = []
 
@@ -102,12 +104,14 @@ class _Trace:
         except TraceError as error:
             path = tuple(map(str, (*self._steps, *self._after)))
             raise TraceError(error.reason, path=path) from None
+        compared = self._walker.compared if self._compared is None else self._compared
         return Outcome(
             fate=fate,
             virtual_server=self._virtual_server,
             deliveries=tuple(self._deliveries),
             masqueraded=masqueraded,
             steps=tuple(self._steps),
+            compared=compared,
         )
 
     def _from_link(self, packet: Packet) -> tuple[Fate, bool]:
@@ -136,6 +140,7 @@ class _Trace:
         if key is None:
             return None
         self._virtual_server = key
+        self._compared = self._walker.compared
         self._steps.append(ServerStep(key))
         if self._is_foreign(key):
             return Fate.NOT_OURS
@@ -160,6 +165,7 @@ class _Trace:
             packet, destination=endpoint.address, port=endpoint.port
         )
         fate, masqueraded = Fate.BALANCED, False
+        before = self._walker.compared
         try:
             masqueraded = self._send(packet)
         except _Ended as end:
@@ -169,6 +175,7 @@ class _Trace:
             masqueraded=masqueraded,
             fate=fate,
             steps=tuple(self._after),
+            compared=self._walker.compared - before,
         )
 
     def _is_tunnelled(self, endpoint: RealServerKey) -> bool:

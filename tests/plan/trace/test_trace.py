@@ -237,6 +237,47 @@ def test_rules_that_are_not_known_are_an_error() -> None:
 
 
 @BOTH
+def test_compared_rules_are_counted(family: IPFamily) -> None:
+    """Those that do not match as well; none behind the one that ends a chain."""
+    nobody = Rule(matches=(MatchMark(1, 1),), target=Verdict.ACCEPT)
+    state = node_state(family)
+    more = with_rules(
+        state,
+        family,
+        INPUT=(nobody, Rule(target=Jump("OTHER"))),
+        OTHER=(nobody, Rule(target=Verdict.RETURN), nobody),
+        OUTPUT=(nobody,),
+    )
+
+    before = send(state, family, "client", "ingress local")
+    after = send(more, family, "client", "ingress local")
+    refused = send(more, family, "client", "cluster ip", 22)
+
+    assert after.compared == before.compared + 4
+    (way,), (longer,) = before.deliveries, after.deliveries
+    assert longer.compared == way.compared + 1
+    assert (
+        refused.compared == send(state, family, "client", "cluster ip", 22).compared + 4
+    )
+
+
+@BOTH
+def test_a_later_packet_meets_no_rule_about_new_ones(family: IPFamily) -> None:
+    """Not those of table nat, and one of the chain that refuses what is not served."""
+    state = node_state(family)
+    filters = {
+        ref: c for ref, c in state.chains[family].items() if ref.table is Table.FILTER
+    }
+    only_filter = msgspec.structs.replace(state, chains={family: filters})
+
+    outcome = send(only_filter, family, "client", "node", 22, ctstate="ESTABLISHED")
+
+    # Three jumps, and a rule of each of the chains that they lead to.
+    assert outcome.compared == 6
+    assert outcome.fate is Fate.LOCAL
+
+
+@BOTH
 @pytest.mark.parametrize("source", ["client", "vip"])
 def test_a_virtual_server_without_an_owning_entry_is_not_ours(
     family: IPFamily, source: str

@@ -78,6 +78,13 @@ def test_rendering_is_what_kube_proxy_left(family: IPFamily) -> None:
 
 
 SHORT_CIRCUIT = '-m comment --comment "short circuit of externalTrafficPolicy=local"'
+WITHOUT_LOCAL = (
+    '-m comment --comment "externalTrafficPolicy=local without local endpoints"'
+)
+WITH_RANGES = (
+    '-m comment --comment "Kubernetes service load balancer ip + port '
+    'for load balancer with sourceRange"'
+)
 
 
 def test_with_kube_proxy_compatibility_packets_are_not_marked() -> None:
@@ -98,6 +105,7 @@ def test_what_is_rendered_beyond_the_capture() -> None:
     extra = [line for line in render_save(chains(V4)) if line not in capture(V4)]
 
     assert extra == [
+        "-A KUBE-IPVS-FILTER -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         "-A KUBE-IPVS-FILTER -m set --match-set KUBE-FOREIGN dst,dst -j RETURN",
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 8 -j RETURN",
         "-A KUBE-IPVS-FILTER -p icmp -m icmp --icmp-type 3/4 -j RETURN",
@@ -124,21 +132,19 @@ def test_what_is_rendered_beyond_the_capture() -> None:
         "*mangle",
         ":KUBE-IPVS-CLIENTS - [0:0]",
         ":KUBE-IPVS-INSIDE - [0:0]",
-        f"-A PREROUTING {SHORT_CIRCUIT} -j KUBE-IPVS-CLIENTS",
+        f"-A PREROUTING -s 172.16.0.0/12 {SHORT_CIRCUIT} -j KUBE-IPVS-INSIDE",
+        (
+            f"-A PREROUTING {WITHOUT_LOCAL} -m conntrack --ctstate NEW "
+            "-m set --match-set KUBE-NO-LOCAL-ENDPOINTS dst,dst -j KUBE-IPVS-CLIENTS"
+        ),
+        (
+            f"-A OUTPUT {WITH_RANGES} -m set --match-set KUBE-LOAD-BALANCER-FW dst,dst "
+            "-j KUBE-SOURCE-RANGES-FIREWALL"
+        ),
         f"-A OUTPUT {SHORT_CIRCUIT} -j KUBE-IPVS-INSIDE",
-        "-A KUBE-IPVS-CLIENTS -s 172.16.0.0/12 -j KUBE-IPVS-INSIDE",
         "-A KUBE-IPVS-CLIENTS -s 172.16.0.0/12 -j RETURN",
-        (
-            '-A KUBE-IPVS-CLIENTS -m comment --comment "externalTrafficPolicy=local '
-            'without local endpoints" -m conntrack --ctstate NEW '
-            "-m set --match-set KUBE-NO-LOCAL-ENDPOINTS dst,dst -j DROP"
-        ),
+        f"-A KUBE-IPVS-CLIENTS {WITHOUT_LOCAL} -j DROP",
         "-A KUBE-IPVS-INSIDE -j SET --map-set KUBE-SHORT-CIRCUIT dst,dst --map-mark",
-        (
-            '-A KUBE-IPVS-OUT-FILTER -m comment --comment "Kubernetes service load '
-            'balancer ip + port for load balancer with sourceRange" -m set --match-set '
-            "KUBE-LOAD-BALANCER-FW dst,dst -j KUBE-SOURCE-RANGES-FIREWALL"
-        ),
         (
             "-A KUBE-SOURCE-RANGES-FIREWALL -m set --match-set KUBE-LOAD-BALANCER-FW "
             "src,dst -j DROP"
@@ -481,7 +487,6 @@ def test_node_is_taken_over_from_kube_proxy(family: IPFamily) -> None:
             ("filter", "KUBE-IPVS-FILTER"),
             ("mangle", "KUBE-IPVS-CLIENTS"),
             ("mangle", "KUBE-IPVS-INSIDE"),
-            ("mangle", "KUBE-IPVS-OUT-FILTER"),
             ("mangle", "KUBE-SOURCE-RANGES-FIREWALL"),
             ("nat", "KUBE-IPVS-INSIDE"),
             ("nat", "KUBE-NODE-PORT"),
