@@ -9,7 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +18,10 @@ from rich.table import Table
 from tests.bench.firewalls_page import firewall_lines
 from tests.bench.machine import describe
 from tests.bench.page import PAGE as PERFORMANCE
-from tests.bench.page import write
+from tests.bench.page import told_of, write
+from tests.bench.peers.contenders import find
+from tests.bench.peers.page import MACHINE, peer_lines, peer_rows
+from tests.bench.peers.page import TITLES as PEER_TITLES
 from tests.bench.relay_page import relay_lines
 from tests.bench.report import TITLES, Results, lines, markdown
 from tests.bench.sizes import Figures
@@ -39,6 +42,9 @@ ONCE = {
 FIGURES = (*SIZED, *ONCE)
 FIREWALLS = "firewalls"
 """Of the lab's second kernel: the first one has no nftables."""
+PEERS = "peers"
+"""Takes as long as all others together where there is a kube-proxy."""
+PEER_SERVICES = (200, 1_000)
 SERVICES = (1_000, 5_000, 10_000)
 """Those that any lab has room for."""
 
@@ -46,13 +52,20 @@ SERVICES = (1_000, 5_000, 10_000)
 def main() -> int:
     """Measure what is asked for and print it; 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--services", type=int, nargs="+", default=list(SERVICES))
+    parser.add_argument("--services", type=int, nargs="+")
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument(
         "--figures",
         nargs="+",
-        choices=(*FIGURES, FIREWALLS),
-        help=f"all that are not merged, but {FIREWALLS}",
+        choices=(*FIGURES, FIREWALLS, PEERS),
+        help=f"all that are not merged, but {FIREWALLS} and {PEERS}",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help=f"of the figures only {PEERS}: ipvsctl beside the kube-proxy in DIR",
     )
     parser.add_argument("--seconds", type=float, default=60, help="of churn")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -81,12 +94,19 @@ def main() -> int:
         action="store_true",
         help="write what is relayed on localhost into docs/performance.md",
     )
+    parser.add_argument(
+        "--write-peers",
+        action="store_true",
+        help=f"write the {PEERS} beside each other into docs/performance.md",
+    )
     options = parser.parse_args()
     results: dict[str, dict[int, Figures]] = {}
     is_whole = True
     machine = describe()
+    told: dict[str, str] = {}
     for path in options.merge:
         known = json.loads(path.read_text())
+        told |= known.get(PEERS, {})
         if known["machine"]["lab"] != "none":
             machine = known["machine"]
         else:
@@ -95,21 +115,27 @@ def main() -> int:
         for name, by_size in known["results"].items():
             sizes = {int(services): found for services, found in by_size.items()}
             results.setdefault(name, {}).update(sizes)
-    for name in options.figures or [f for f in FIGURES if f not in results]:
+    named = options.figures or ([] if options.peers is None else [PEERS])
+    for name in named or [f for f in FIGURES if f not in results]:
         for services in _sizes(name, options.services):
             print(f"measuring {name}, {services:,} Services", file=sys.stderr)
-            words = (name, services, options.endpoints, options.seconds)
             try:
-                results.setdefault(name, {})[services] = _measure(*words)
+                results.setdefault(name, {})[services] = _measure(
+                    name, services, options
+                )
             except subprocess.CalledProcessError as error:
                 print(f"not measured: {error}", file=sys.stderr)
                 is_whole = False
+        if name == PEERS:
+            told = {**find(_peers(options)).told, MACHINE: told_of(machine)}
     ordered = {name: dict(sorted(results[name].items())) for name in sorted(results)}
     show(ordered)
     if options.json:
-        text = json.dumps({"machine": machine, "results": ordered}, indent=2)
-        options.json.write_text(text + "\n")
+        kept = {"machine": machine, "results": ordered, PEERS: told}
+        options.json.write_text(json.dumps(kept, indent=2) + "\n")
     _write(options, ordered, machine)
+    if options.write_peers:
+        put(PEERS, peer_lines(ordered[PEERS], told), PERFORMANCE)
     found = [
         *lines(ordered),
         *relay_lines(ordered.get("relay", {})),
@@ -138,18 +164,27 @@ def _write(
         )
 
 
-def _sizes(name: str, asked: list[int]) -> list[int]:
+def _sizes(name: str, asked: Sequence[int] | None) -> Sequence[int]:
     if name == FIREWALLS:
         return [10_000]
-    return asked if name in SIZED else [ONCE[name]]
+    if name == PEERS:
+        return asked or PEER_SERVICES
+    return asked or SERVICES if name in SIZED else [ONCE[name]]
 
 
-def _measure(name: str, services: int, endpoints: int, seconds: float) -> Figures:
-    words = (name, str(services), str(endpoints), str(seconds))
+def _peers(options: argparse.Namespace) -> Path | None:
+    return Path(options.peers).resolve() if options.peers else None
+
+
+def _measure(name: str, services: int, options: argparse.Namespace) -> Figures:
+    sizes = (str(services), str(options.endpoints))
+    if name == PEERS:
+        directory = _peers(options)
+        words = ["tests.bench.peers", *sizes, *([str(directory)] if directory else [])]
+    else:
+        words = ["tests.bench.one", name, *sizes, str(options.seconds)]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.one", *words],
-        check=True,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", *words], check=True, stdout=subprocess.PIPE
     )
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -167,6 +202,11 @@ def show(results: Results) -> None:
     ):
         table.add_row(*line.fields, style="red" if line.holds is False else None)
     Console(width=140, file=sys.stdout).print(table)
+    if PEERS in results:
+        beside = Table(*PEER_TITLES, title="Beside each other", box=None)
+        for row in peer_rows(results[PEERS]):
+            beside.add_row(*row)
+        Console(width=140, file=sys.stdout).print(beside)
 
 
 if __name__ == "__main__":
