@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ipvsctl.cluster.config.flags import OWN_KEY
 from tests.bench.cluster import NODE
 
 _PODS: Final = "10.128.0.0/9"
@@ -45,9 +46,10 @@ class Contender(NamedTuple):
     def command(self, directory: Path, kubeconfig: Path) -> list[str]:
         """Write its configuration into a directory; the command that takes it.
 
-        One file is good for all of them. What it leaves out has the default, which is
-        to sync as soon as something changed. Tables of connections are not a network
-        namespace's own to size.
+        One file is good for all of them. What it leaves out has the default of
+        kube-proxy; in IPVS mode that is to sync as soon as something changed, which
+        ipvsctl has to be told. Tables of connections are not a network namespace's own
+        to size.
         """
         config = {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -63,6 +65,7 @@ class Contender(NamedTuple):
                 "tcpCloseWaitTimeout": "0s",
             },
             "featureGates": dict.fromkeys(self.gates, True),
+            **({OWN_KEY: {"minSyncPeriod": "0s"}} if self.is_ours else {}),
         }
         path = directory / "config.json"
         path.write_bytes(msgspec.json.encode(config))
