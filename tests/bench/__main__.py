@@ -22,6 +22,7 @@ from tests.bench.page import told_of, write
 from tests.bench.peers.contenders import find
 from tests.bench.peers.page import MACHINE, peer_lines, peer_rows
 from tests.bench.peers.page import TITLES as PEER_TITLES
+from tests.bench.picture import write_picture
 from tests.bench.relay_page import relay_lines
 from tests.bench.report import TITLES, Results, lines, markdown
 from tests.bench.sizes import Figures
@@ -51,6 +52,41 @@ SERVICES = (1_000, 5_000, 10_000)
 
 def main() -> int:
     """Measure what is asked for and print it; 1 when a goal is missed."""
+    options = _parser().parse_args()
+    results, machine, told = _merged(options.merge)
+    is_whole = True
+    every = FIGURES if options.peers is None else (PEERS,)
+    for name in options.figures or [f for f in every if f not in results]:
+        for services in _sizes(name, options.services):
+            print(f"measuring {name}, {services:,} Services", file=sys.stderr)
+            try:
+                results.setdefault(name, {})[services] = _measure(
+                    name, services, options
+                )
+            except subprocess.CalledProcessError as error:
+                print(f"not measured: {error}", file=sys.stderr)
+                is_whole = False
+        if name == PEERS:
+            told = {**find(_peers(options)).told, MACHINE: told_of(machine)}
+    ordered = {name: dict(sorted(results[name].items())) for name in sorted(results)}
+    show(ordered)
+    if options.json:
+        kept = {"machine": machine, "results": ordered, PEERS: told}
+        options.json.write_text(json.dumps(kept, indent=2) + "\n")
+    _write(options, ordered, machine)
+    if options.write_peers:
+        put(PEERS, peer_lines(ordered[PEERS], told), PERFORMANCE)
+    if options.write or options.write_peers:
+        write_picture()
+    found = [
+        *lines(ordered),
+        *relay_lines(ordered.get("relay", {})),
+        *firewall_lines(ordered.get(FIREWALLS, {})),
+    ]
+    return int(not is_whole or any(line.holds is False for line in found))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--services", type=int, nargs="+")
     parser.add_argument("--endpoints", type=int, default=10)
@@ -99,12 +135,17 @@ def main() -> int:
         action="store_true",
         help=f"write the {PEERS} beside each other into docs/performance.md",
     )
-    options = parser.parse_args()
+    return parser
+
+
+def _merged(
+    paths: Sequence[Path],
+) -> tuple[dict[str, dict[int, Figures]], dict[str, str], dict[str, str]]:
+    """Figures that were measured before; on what, this time; and of which peers."""
     results: dict[str, dict[int, Figures]] = {}
-    is_whole = True
     machine = describe()
     told: dict[str, str] = {}
-    for path in options.merge:
+    for path in paths:
         known = json.loads(path.read_text())
         told |= known.get(PEERS, {})
         if known["machine"]["lab"] != "none":
@@ -115,33 +156,7 @@ def main() -> int:
         for name, by_size in known["results"].items():
             sizes = {int(services): found for services, found in by_size.items()}
             results.setdefault(name, {}).update(sizes)
-    named = options.figures or ([] if options.peers is None else [PEERS])
-    for name in named or [f for f in FIGURES if f not in results]:
-        for services in _sizes(name, options.services):
-            print(f"measuring {name}, {services:,} Services", file=sys.stderr)
-            try:
-                results.setdefault(name, {})[services] = _measure(
-                    name, services, options
-                )
-            except subprocess.CalledProcessError as error:
-                print(f"not measured: {error}", file=sys.stderr)
-                is_whole = False
-        if name == PEERS:
-            told = {**find(_peers(options)).told, MACHINE: told_of(machine)}
-    ordered = {name: dict(sorted(results[name].items())) for name in sorted(results)}
-    show(ordered)
-    if options.json:
-        kept = {"machine": machine, "results": ordered, PEERS: told}
-        options.json.write_text(json.dumps(kept, indent=2) + "\n")
-    _write(options, ordered, machine)
-    if options.write_peers:
-        put(PEERS, peer_lines(ordered[PEERS], told), PERFORMANCE)
-    found = [
-        *lines(ordered),
-        *relay_lines(ordered.get("relay", {})),
-        *firewall_lines(ordered.get(FIREWALLS, {})),
-    ]
-    return int(not is_whole or any(line.holds is False for line in found))
+    return results, machine, told
 
 
 def _write(

@@ -196,6 +196,7 @@ def _churn(runner: _Runner, rate: int, services: int, course: Course) -> Figures
     churn = f"churn {rate}"
     figures: Figures = {
         f"{churn}, changes": changed.count,
+        f"{churn}, took, s": changed.took_s,
         f"{churn}, CPU, s": usage.cpu_s - before.cpu_s,
         f"{churn}, processes": usage.processes_since(before),
     }

@@ -27,11 +27,13 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
             (`time.monotonic`).
         is_ready: whether the endpoint is, now.
         count: of the changes made.
+        took_s: from the first of them to the last.
     """
 
     at_s: float
     is_ready: bool
     count: int = 1
+    took_s: float = 0
 
 
 async def serve(services: int, endpoints: int, kubeconfig: Path) -> None:
@@ -77,7 +79,7 @@ async def _churn(
     for number in range(count):
         await asyncio.sleep(begun + number / rate - loop.time())
         changed = _change(server, number % services)
-    return msgspec.structs.replace(changed, count=count)
+    return msgspec.structs.replace(changed, count=count, took_s=changed.at_s - begun)
 
 
 def _service_cidr() -> Raw:
