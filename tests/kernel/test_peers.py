@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.bench.peers.contenders import IPVSCTL, KUBE_PROXY_IPVS, find
+from tests.bench.peers.contenders import IPVSCTL, KUBE_PROXY_IPVS, Contender, find
 from tests.bench.peers.measure import Course, measure
 from tests.bench.sizes import Size
 
@@ -25,13 +25,17 @@ def stand_in(directory: Path, then: str) -> None:
     binary.chmod(0o755)
 
 
+def found(directory: Path) -> dict[str, Contender]:
+    """What can be measured, by name."""
+    return {each.name: each for each in find(directory).contenders}
+
+
 def test_two_proxies_in_turn(tmp_path: Path) -> None:
     """Both have every figure, and the second one begins with an empty kernel."""
     run = f'exec {sys.executable} -m ipvsctl run --socket={tmp_path}/socket "$@"'
     stand_in(tmp_path, f"/bin/true; /bin/true; {run}")
-    found = {each.name: each for each in find(tmp_path).contenders}
-    ours = measure(found[IPVSCTL], SIZE, COURSE)
-    theirs = measure(found[KUBE_PROXY_IPVS], SIZE, COURSE)
+    ours = measure(found(tmp_path)[IPVSCTL], SIZE, COURSE)
+    theirs = measure(found(tmp_path)[KUBE_PROXY_IPVS], SIZE, COURSE)
     assert ours.keys() == theirs.keys()
     for figures in (ours, theirs):
         assert 0 < figures["reachable, s"] <= figures["first sync, s"]
@@ -48,7 +52,7 @@ def test_two_proxies_in_turn(tmp_path: Path) -> None:
 def test_a_proxy_that_does_nothing(tmp_path: Path) -> None:
     """It is measured as far as it came, and none of its figures is made up."""
     stand_in(tmp_path, "exec sleep 60")
-    (idle,) = (each for each in find(tmp_path).contenders if each.name != IPVSCTL)
+    idle = found(tmp_path)[KUBE_PROXY_IPVS]
     figures = measure(idle, SIZE, COURSE._replace(first_s=2))
     assert figures["limit, s"] == 2
     assert figures["processes"] == 1
@@ -58,6 +62,6 @@ def test_a_proxy_that_does_nothing(tmp_path: Path) -> None:
 def test_a_proxy_that_ends(tmp_path: Path) -> None:
     """That is an error, with what it said."""
     stand_in(tmp_path, "echo no such flag >&2; exit 1")
-    (ended,) = (each for each in find(tmp_path).contenders if each.name != IPVSCTL)
+    ended = found(tmp_path)[KUBE_PROXY_IPVS]
     with pytest.raises(RuntimeError, match="no such flag"):
         measure(ended, SIZE, COURSE)

@@ -153,11 +153,12 @@ def _obstacle(directory: Path | None, table: Table) -> str | None:
 
 def _has_nftables() -> bool:
     nft = shutil.which("nft")
-    # To list what is there is refused where the kernel has nothing to list it with.
+    # A kernel may have nftables and not the family; nothing is made by a check.
+    words = ("--check", "add", "table", "ip", "probe")
     return (
         nft is not None
         and not subprocess.run(
-            [nft, "list", "tables", "ip"], capture_output=True, check=False
+            [nft, *words], capture_output=True, check=False
         ).returncode
     )
 
