@@ -31,8 +31,11 @@ class Usage(NamedTuple):
 
 
 def nothing() -> Usage:
-    """Before the process is there, which is one of those to be counted."""
-    return Usage(cpu_s=0, started=_started(), threads=0)
+    """Before the process is there, which is one of those to be counted.
+
+    Its first thread is what is counted.
+    """
+    return Usage(cpu_s=0, started=_started(), threads=1)
 
 
 def read_usage(pid: int) -> Usage:
