@@ -89,10 +89,13 @@ def test_cpu_of_children_counts() -> None:
 
 
 def test_threads_are_no_processes() -> None:
-    """The kernel counts both; threads that are there are taken off."""
-    before = Usage(cpu_s=0, started=100, threads=1)
-    after = Usage(cpu_s=0, started=112, threads=5)
+    """Both are numbered, and numbers begin anew; threads that live do not count."""
+    before = Usage(cpu_s=0, last=1000, threads=1)
+    after = Usage(cpu_s=0, last=1012, threads=5)
     assert after.processes_since(before) == 8
+    wrapped = Usage(cpu_s=0, last=400, threads=1)
+    highest = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert wrapped.processes_since(before) == highest - 1000 + 100
 
 
 def test_a_thread_is_seen() -> None:
@@ -106,7 +109,7 @@ def test_a_thread_is_seen() -> None:
     try:
         after = read_usage(pid)
         assert after.threads == before.threads + 1
-        assert after.started > before.started
+        assert after.processes_since(before) >= 0
     finally:
         ended.set()
         thread.join()

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 
 _MIB: Final = 1024
 """KiB in a MiB: `/proc` counts in KiB."""
+_RESERVED: Final = 300
+"""After the highest process number comes this one (kernel/pid.c: RESERVED_PIDS)."""
 
 
 class Usage(NamedTuple):
@@ -13,21 +15,24 @@ class Usage(NamedTuple):
 
     Attributes:
         cpu_s: of the process, and of those it started that are over.
-        started: processes of the whole machine so far, a process's threads included.
+        last: number of what was started last in this PID namespace, where threads have
+            numbers too. `/proc/stat` counts what the whole machine starts.
         threads: of this process now.
     """
 
     cpu_s: float
-    started: int
+    last: int
     threads: int
 
     def processes_since(self, before: "Usage") -> int:
         """How many processes were started, if nobody else started any.
 
-        The kernel counts threads among them. A thread that ended in between is taken
-        for a process.
+        A thread that ended in between is taken for a process.
         """
-        return self.started - before.started - (self.threads - before.threads)
+        started = self.last - before.last
+        if started < 0:
+            started += _highest() - _RESERVED
+        return started - (self.threads - before.threads)
 
 
 def nothing() -> Usage:
@@ -35,7 +40,7 @@ def nothing() -> Usage:
 
     Its first thread is what is counted.
     """
-    return Usage(cpu_s=0, started=_started(), threads=1)
+    return Usage(cpu_s=0, last=_last(), threads=1)
 
 
 def read_usage(pid: int) -> Usage:
@@ -50,7 +55,7 @@ def read_usage(pid: int) -> Usage:
     ticks = sum(map(int, fields[11:15]))
     return Usage(
         cpu_s=ticks / os.sysconf("SC_CLK_TCK"),
-        started=_started(),
+        last=_last(),
         threads=int(fields[17]),
     )
 
@@ -67,6 +72,9 @@ def read_memory(pid: int) -> tuple[float, float]:
     return now, most
 
 
-def _started() -> int:
-    words = Path("/proc/stat").read_text().split()
-    return int(words[words.index("processes") + 1])
+def _last() -> int:
+    return int(Path("/proc/loadavg").read_text().split()[4])
+
+
+def _highest() -> int:
+    return int(Path("/proc/sys/kernel/pid_max").read_text())
