@@ -12,6 +12,7 @@ import msgspec
 
 from ipvsctl.cluster.config.flags import OWN_KEY
 from tests.bench.cluster import NODE
+from tests.lab.host import Kind
 
 _PODS: Final = "10.128.0.0/9"
 _BINARY: Final = "kube-proxy"
@@ -78,6 +79,7 @@ KUBE_PROXY_IPVS: Final = "kube-proxy, IPVS mode"
 KUBE_PROXY_NFTABLES: Final = "kube-proxy, nftables mode"
 NAMES: Final = (IPVSCTL, KUBE_PROXY_IPVS, KUBE_PROXY_NFTABLES)
 """In the order of the table."""
+NATIVELY: Final = "natively"
 
 
 class Found(NamedTuple):
@@ -85,7 +87,8 @@ class Found(NamedTuple):
 
     Attributes:
         contenders: those that can.
-        told: of each name, its version, or why it is not run.
+        told: of each name, its version, or why it is not run; and why nothing is run
+            natively, if it is not.
     """
 
     contenders: tuple[Contender, ...]
@@ -100,6 +103,8 @@ def find(directory: Path | None) -> Found:
     """
     contenders = [ipvsctl()]
     told = {IPVSCTL: "this version"}
+    if os.environ.get("IPVSCTL_LAB") == Kind.UML:
+        told[NATIVELY] = "not run: in a guest, as the machine's own kernel has no IPVS"
     for name, table in (
         (KUBE_PROXY_IPVS, Table.IPVS),
         (KUBE_PROXY_NFTABLES, Table.NFTABLES),

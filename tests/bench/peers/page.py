@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from tests.bench.peers.contenders import NAMES
+from tests.bench.peers.contenders import NAMES, NATIVELY
 from tests.bench.report import in_ms
 from tests.bench.sizes import Figures
 
@@ -30,7 +30,7 @@ def peer_lines(by_size: Mapping[int, Figures], told: Told) -> list[str]:
         "",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        *(f"- {name}: {told[name]}" for name in NAMES if name in told),
+        *(f"- {name}: {told[name]}" for name in (*NAMES, NATIVELY) if name in told),
     ]
 
 
