@@ -20,6 +20,7 @@ _SOL_NETLINK: Final = 270
 _NETLINK_ADD_MEMBERSHIP: Final = 1
 _DATAGRAM: Final = 1 << 16
 _CLUSTER_IPS: Final = set_key(SetRole.CLUSTER_IP, IPFamily.IPV4)
+_ADDRESSES: Final = set_key(SetRole.IPVS_IPS, IPFamily.IPV4)
 _LEAST_PAUSE_S: Final = 0.001
 _MOST_PAUSE_S: Final = 0.25
 _PAUSE: Final = 0.02
@@ -70,7 +71,10 @@ class IpvsView:
 
     def is_whole(self) -> bool:
         """See `View`; a set's header says how many entries it has."""
-        return self._sets.count_entries().get(_CLUSTER_IPS, 0) >= self._size.services
+        counts = self._sets.count_entries()
+        # The second set is not there before Kubernetes 1.28.
+        found = [counts[key] for key in (_CLUSTER_IPS, _ADDRESSES) if key in counts]
+        return _CLUSTER_IPS in counts and min(found) >= self._size.services
 
     def has(self, number: int, *, is_ready: bool) -> bool:
         """See `View`; a real server that takes no new connections has weight 0."""
