@@ -135,7 +135,7 @@ def measure(contender: Contender, size: Size, course: Course) -> Figures:
             runner = _Runner(process, Path(name, "log"), view, server)
             figures = _first_sync(runner, begun_s, before, course)
             if "first sync, s" in figures:
-                figures |= _changes(runner, course)
+                figures |= _changes(runner, size.services, course)
                 for rate in course.rates:
                     figures |= _churn(runner, rate, size.services, course)
             figures["peak RSS, MiB"] = read_memory(process.pid)[1]
@@ -160,7 +160,7 @@ def _first_sync(
     return figures
 
 
-def _changes(runner: _Runner, course: Course) -> Figures:
+def _changes(runner: _Runner, services: int, course: Course) -> Figures:
     """One change after the other, each when the proxy has nothing else to do."""
     times: list[float] = []
     cpu: list[float] = []
@@ -168,7 +168,7 @@ def _changes(runner: _Runner, course: Course) -> Figures:
     end_s = time.monotonic() + course.changes_s
     before = runner.settle()
     while len(times) < course.changes and (time.monotonic() < end_s or not times):
-        took_s = _change(runner, len(times), course.change_s)
+        took_s = _change(runner, len(times) % services, course.change_s)
         if took_s is None:
             return {"change, limit": course.change_s}
         after = runner.settle()
