@@ -19,6 +19,10 @@ def write(found: Sequence[Line], machine: Mapping[str, str]) -> None:
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    told = ", ".join(f"{name} {value}" for name, value in machine.items())
-    body = f"{BEGIN}\n\nMeasured on: {told}.\n\n{markdown(list(found))}\n\n"
+    body = f"{BEGIN}\n\nMeasured on: {told_of(machine)}.\n\n{markdown(list(found))}\n\n"
     PAGE.write_text(f"{before}{body}{END}{after}")
+
+
+def told_of(machine: Mapping[str, str]) -> str:
+    """What the figures were measured on, in a line."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())

@@ -1,8 +1,9 @@
 """An API server that is as strict as the real one, over real HTTP and TLS.
 
-It holds Services, EndpointSlices, Nodes, Namespaces, Pods and Events, and answers in
-the words of kube-apiserver 1.36 (tests/golden/apiserver-1.36 and the tests beside this
-package); of discovery and of `exec` it has what kubectl needs. It does not run
+It holds Services, EndpointSlices, Nodes, Namespaces, Pods, Events, Leases and
+ServiceCIDRs, which is all that kube-proxy asks for, and answers in the words of
+kube-apiserver 1.36 (tests/golden/apiserver-1.36 and the tests beside this package); of
+discovery and of `exec` it has what kubectl needs. It speaks JSON alone. It does not run
 controllers, keeps `managedFields` as a client sends them, and checks only what its
 users may get wrong.
 """
@@ -25,6 +26,7 @@ from tests.fakes.apiserver.kinds import (
     NAMESPACES,
     NODES,
     PODS,
+    SERVICE_CIDRS,
     SERVICES,
     SLICES,
 )
@@ -38,6 +40,7 @@ __all__ = [
     "NODES",
     "PODS",
     "SERVICES",
+    "SERVICE_CIDRS",
     "SLICES",
     "Alter",
     "Cut",

@@ -20,6 +20,7 @@ from tests.fakes.apiserver.faults import (
     Refuse,
     Script,
 )
+from tests.fakes.apiserver.formats import check_accept, check_body
 from tests.fakes.apiserver.kinds import Target, parse_path
 from tests.fakes.apiserver.lists import Shown, expire_token, list_body
 from tests.fakes.apiserver.options import ListOptions, check_options, parse_options
@@ -106,14 +107,10 @@ class Answers:
         try:
             user = self.access.user(request.headers, _certificate(request))
             self.requests[place] = msgspec.structs.replace(recorded, user=user)
-            if request.path in _HEALTH:
-                reply = Reply(body=b"ok", content_type="text/plain; charset=utf-8")
-            elif target is None:
-                found = discovered(request.path)
-                if found is None:
-                    raise no_such_path()
-                reply = Reply(body=msgspec.json.encode(found))
+            if target is None:
+                reply = _about_itself(request)
             else:
+                check_accept(request.headers.get("Accept", ""))
                 self.access.check(user, verb, target)
                 if target.subresource == "exec":
                     name = writes.find(self.store, target).name
@@ -145,6 +142,8 @@ class Answers:
             body = list_body(self.store, target, options, _shown(faults))
             return Reply(body=body)
         body = await request.read()
+        if verb in {"create", "update"}:
+            check_body(request.headers.get("Content-Type", ""))
         entry = self._object(request, verb, target, body)
         code = 201 if verb == "create" else 200
         if verb == "delete":
@@ -223,6 +222,21 @@ def _verb(method: str, query: Mapping[str, str], target: Target | None) -> str:
     if query.get("watch", "false") in {"true", "1", ""}:
         return "watch"
     return "list" if target is not None and target.name is None else "get"
+
+
+def _about_itself(request: web.BaseRequest) -> Reply:
+    """Whether it is well, which version it is, and which resources it has.
+
+    Raises:
+        Refusal: 404, 406.
+    """
+    if request.path in _HEALTH:
+        return Reply(body=b"ok", content_type="text/plain; charset=utf-8")
+    found = discovered(request.path)
+    if found is None:
+        raise no_such_path()
+    check_accept(request.headers.get("Accept", ""))
+    return Reply(body=msgspec.json.encode(found))
 
 
 def _certificate(request: web.BaseRequest) -> Mapping[str, object]:

@@ -1,10 +1,22 @@
-"""Which resources there are, as kubectl asks before it names one."""
+"""Which resources there are, as kubectl asks before it names one, and who tells."""
 
 from collections import defaultdict
 
 from tests.fakes.apiserver.kinds import RESOURCES, Resource
 
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
+_VERSION = {
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.2",
+    "gitCommit": "",
+    "gitTreeState": "",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+"""The server whose words are spoken here; of it, what every server has."""
 
 
 def discovered(path: str) -> dict[str, object] | None:
@@ -13,6 +25,8 @@ def discovered(path: str) -> dict[str, object] | None:
     for resource in RESOURCES:
         groups[resource.group, resource.version].append(resource)
     match path.strip("/").split("/"):
+        case ["version"]:
+            return {**_VERSION}
         case ["api"]:
             return {"kind": "APIVersions", "versions": ["v1"]}
         case ["apis"]:

@@ -35,8 +35,11 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+SERVICE_CIDRS = Resource(
+    "networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", is_namespaced=False
+)
 
-RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, PODS, EVENTS, LEASES)
+RESOURCES = (SERVICES, SLICES, NODES, NAMESPACES, PODS, EVENTS, LEASES, SERVICE_CIDRS)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from tests.fakes.apiserver.entries import Entry
 from tests.fakes.apiserver.kinds import SLICES
 from tests.fakes.apiserver.store import Store
 
@@ -42,10 +43,29 @@ def change_endpoint(store: Store, number: int) -> None:
         number: which of its slices, in the order of their names; wraps around.
     """
     found = store.shelf(SLICES).entries()
-    raw = found[number % len(found)].decode()
+    _change(store, found[number % len(found)])
+
+
+def change_service(store: Store, number: int) -> bool:
+    """The same of a Service's first slice; whether the endpoint is ready now.
+
+    Raises:
+        KeyError: there is no such Service, or it has no slice.
+    """
+    name = f"service-{number}-00000"
+    entry = store.shelf(SLICES).get("default", name)
+    if entry is None:
+        raise KeyError(name)
+    return _change(store, entry)
+
+
+def _change(store: Store, entry: Entry) -> bool:
+    raw = entry.decode()
     conditions = raw["endpoints"][0]["conditions"]
-    conditions["ready"] = conditions["serving"] = not conditions["ready"]
+    is_ready = not conditions["ready"]
+    conditions["ready"] = conditions["serving"] = is_ready
     store.put(raw)
+    return is_ready
 
 
 def _node(name: str) -> Raw:

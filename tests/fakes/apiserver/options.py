@@ -43,7 +43,7 @@ class ListOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def matches(self, target: Target) -> Matches:
         """Whether an object is asked for, by name, namespace and selectors."""
-        selected = selector(self.labels, self.fields)
+        selected = selector(target.resource, self.labels, self.fields)
         namespace, name = target.namespace, target.name
 
         def wanted(entry: Entry) -> bool:

@@ -1,9 +1,12 @@
 """Label and field selectors."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from tests.fakes.apiserver.entries import Entry
+from tests.fakes.apiserver.kinds import SERVICES, Resource
 from tests.fakes.apiserver.status import bad_request
 
 Matches = Callable[[Entry], bool]
@@ -14,20 +17,22 @@ _PRESENCE = re.compile(r"^(?P<absent>!?)(?P<key>[^!=\s()]+)$")
 _BETWEEN = re.compile(r",(?![^(]*\))")
 
 
-def selector(labels: str, fields: str) -> Matches:
+def selector(resource: Resource, labels: str, fields: str) -> Matches:
     """Whether an object is selected by both.
 
     Args:
+        resource: of the objects.
         labels: `key`, `!key`, `key=value`, `key!=value`, `key in (a,b)` and `key notin
             (a,b)`, all of them when separated by commas.
-        fields: the same with `=` and `!=` over `metadata.name` and
-            `metadata.namespace`.
+        fields: the same with `=` and `!=` over `metadata.name`, over
+            `metadata.namespace` of what has one, and over `spec.clusterIP` and
+            `spec.type` of Services.
 
     Raises:
         Refusal: 400, one of them cannot be read.
     """
     tests = [_label_test(part) for part in _parts(labels)]
-    tests += [_field_test(part) for part in _parts(fields)]
+    tests += [_field_test(resource, part) for part in _parts(fields)]
     return lambda entry: all(test(entry) for test in tests)
 
 
@@ -54,16 +59,45 @@ def _membership(key: str, values: set[str], *, is_wanted: bool) -> Matches:
     )
 
 
-def _field_test(text: str) -> Matches:
+def _field_test(resource: Resource, text: str) -> Matches:
     found = _EQUALITY.match(text)
     if not found:
         raise bad_request(f'invalid selector: "{text}"; can\'t understand "{text}"')
-    attributes = {"metadata.name": "name", "metadata.namespace": "namespace"}
-    if found["key"] not in attributes:
+    known = _fields(resource)
+    if found["key"] not in known:
+        told = ", ".join(f'"{name}"' for name in known)
         raise bad_request(
-            f'"{found["key"]}" is not a known field selector: only "metadata.name", '
-            '"metadata.namespace"'
+            f'"{found["key"]}" is not a known field selector: only {told}'
         )
-    attribute, value = attributes[found["key"]], found["value"]
+    read, value = known[found["key"]], found["value"]
     is_wanted = found["word"] != "!="
-    return lambda entry: (getattr(entry, attribute) == value) is is_wanted
+    return lambda entry: (read(entry) == value) is is_wanted
+
+
+def _fields(resource: Resource) -> Mapping[str, Callable[[Entry], str]]:
+    """How each field that can be selected by is read.
+
+    Source: kubernetes `pkg/apis/core/v1/conversion.go`.
+    """
+    known: dict[str, Callable[[Entry], str]] = {"metadata.name": lambda e: e.name}
+    if resource.is_namespaced:
+        known["metadata.namespace"] = lambda e: e.namespace
+    if resource == SERVICES:
+        known["spec.clusterIP"] = lambda e: _service(e).spec.cluster_ip
+        known["spec.type"] = lambda e: _service(e).spec.type
+    return known
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    """What a Service can be selected by."""
+
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
+    type: str = "ClusterIP"
+
+
+class _Service(msgspec.Struct, frozen=True):
+    spec: _Spec = _Spec()
+
+
+def _service(entry: Entry) -> _Service:
+    return msgspec.json.decode(entry.item(), type=_Service)

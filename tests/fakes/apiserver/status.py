@@ -148,6 +148,12 @@ def too_large(asked: int, current: int) -> Refusal:
     return Refusal(504, "Timeout", message, details=details, headers=headers)
 
 
+def not_acceptable(offered: tuple[str, ...]) -> Refusal:
+    """None of the formats that the client reads is written here."""
+    message = f"only the following media types are accepted: {', '.join(offered)}"
+    return Refusal(406, "NotAcceptable", message)
+
+
 def unsupported_media_type(accepted: tuple[str, ...]) -> Refusal:
     """A body in a format that is not read."""
     message = (

@@ -4,7 +4,7 @@ import pytest
 
 from tests import builders
 from tests.fakes.apiserver.entries import make_entry
-from tests.fakes.apiserver.kinds import SERVICES
+from tests.fakes.apiserver.kinds import NODES, SERVICES, SLICES, Resource
 from tests.fakes.apiserver.selection import selector
 from tests.fakes.apiserver.status import Refusal
 
@@ -39,7 +39,7 @@ WEB = make_entry(
 )
 def test_labels(labels: str, *, is_selected: bool) -> None:
     """All requirements have to hold; a label that is missing is never equal."""
-    assert selector(labels, "")(WEB) is is_selected
+    assert selector(SERVICES, labels, "")(WEB) is is_selected
 
 
 @pytest.mark.parametrize(
@@ -49,19 +49,33 @@ def test_labels(labels: str, *, is_selected: bool) -> None:
         ("metadata.name=db", False),
         ("metadata.name!=web", False),
         ("metadata.namespace=default,metadata.name=web", True),
+        ("spec.clusterIP!=None", True),
+        ("spec.clusterIP=None", False),
+        ("spec.type=ClusterIP,spec.clusterIP!=None", True),
+        ("spec.type=NodePort", False),
     ],
 )
 def test_fields(fields: str, *, is_selected: bool) -> None:
-    """Name and namespace can be asked for."""
-    assert selector("", fields)(WEB) is is_selected
+    """Name, namespace, and of a Service its cluster IP and type can be asked for."""
+    assert selector(SERVICES, "", fields)(WEB) is is_selected
 
 
 @pytest.mark.parametrize(
-    ("labels", "fields"),
-    [("a b", ""), ("!a=b", ""), ("a in b", ""), ("", "spec.type=x"), ("", "name")],
+    ("resource", "labels", "fields"),
+    [
+        (SERVICES, "a b", ""),
+        (SERVICES, "!a=b", ""),
+        (SERVICES, "a in b", ""),
+        (SERVICES, "", "spec.externalName=x"),
+        (SERVICES, "", "name"),
+        (SLICES, "", "spec.clusterIP=x"),
+        (NODES, "", "metadata.namespace=x"),
+    ],
 )
-def test_what_cannot_be_read_is_refused(labels: str, fields: str) -> None:
+def test_what_cannot_be_read_is_refused(
+    resource: Resource, labels: str, fields: str
+) -> None:
     """A selector nobody understands selects nothing: 400."""
     with pytest.raises(Refusal) as caught:
-        selector(labels, fields)
+        selector(resource, labels, fields)
     assert caught.value.code == 400

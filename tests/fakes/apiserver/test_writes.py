@@ -136,7 +136,9 @@ async def test_formats_of_patches(
 async def test_a_body_that_is_no_object(client: aiohttp.ClientSession) -> None:
     """400, whatever it is."""
     for body in (b"{", b"[]", b"{}"):
-        async with client.post(SERVICE_PATH, data=body) as response:
+        async with client.post(
+            SERVICE_PATH, data=body, headers={"Content-Type": "application/json"}
+        ) as response:
             assert response.status == 400
 
 

@@ -26,6 +26,7 @@ _EMPTY = {
     "Namespace": b',"spec":{},"status":{}',
     "Event": b',"eventTime":null',
     "Lease": b',"spec":{}',
+    "ServiceCIDR": b',"spec":{},"status":{}',
 }
 
 
