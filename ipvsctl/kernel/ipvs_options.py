@@ -20,13 +20,14 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily
 from ipvsctl.model.state import EMPTY
+from ipvsctl.model.steps import Step, Steps, finish, parts
 from ipvsctl.wire.ipvs.dest_entries import (
     IP_VS_SO_GET_DESTS,
     IP_VS_SO_GET_SERVICE,
     IP_VS_SO_GET_SERVICES,
     RealServersWithCounts,
-    count_dests,
     dests_question,
+    iter_counts,
     read_entries,
     same_entries,
     service_name,
@@ -40,6 +41,9 @@ _GETINFO: Final = Struct("=III")
 
 _MORE: Final = 64
 """Virtual servers that may come between counting and listing them."""
+
+_STEP_COUNTED: Final = 2000
+"""Virtual servers whose real servers are counted in one step: a few milliseconds."""
 
 _FEW: Final = 64
 """Room that costs next to nothing: some 6 kB."""
@@ -78,16 +82,26 @@ class IpvsOptions:
         return count
 
     def count_dests(self) -> Mapping[bytes, int]:
+        """See `count_dests_in_steps`."""
+        return finish(self.count_dests_in_steps())
+
+    def count_dests_in_steps(self) -> Steps[Mapping[bytes, int]]:
         """How many real servers each IPv4 virtual server has, by its `service_name`.
 
         Empty if that is not to be had in this way.
         """
+        yield Step.EXCLUSIVE
+        counts: dict[bytes, int] = {}
         try:
             room = self.count() + _MORE
         except KernelError:
-            return {}
+            return counts
         answer = self._ask(IP_VS_SO_GET_SERVICES, services_question(room))
-        return {} if answer is None else count_dests(answer)
+        if answer is not None:
+            for some in parts(iter_counts(answer), _STEP_COUNTED):
+                yield Step.EXCLUSIVE
+                counts.update(some)
+        return counts
 
     def same_dests(
         self,
@@ -136,7 +150,7 @@ class IpvsOptions:
         about = self._ask(IP_VS_SO_GET_SERVICE, service_question(key))
         if about is None:
             return None
-        counts = count_dests(about)
+        counts = dict(iter_counts(about))
         if likely:
             stats = self.same_dests(key, likely, counts)
             if stats is not None:

@@ -177,7 +177,8 @@ class IpvsTable:
             missed = (key for key in likely.virtual_servers if key not in found)
             listed += self._list_some(islice(missed, _MOST_MISSED))
         listing = IpvsListing({}, {}, {}, {})
-        likely_here = _Likely(likely.real_servers, self._options.count_dests())
+        counts = yield from self._options.count_dests_in_steps()
+        likely_here = _Likely(likely.real_servers, counts)
         for place, (virtual_server, traffic) in enumerate(listed):
             if place % _STEP == 0:
                 yield Step.EXCLUSIVE

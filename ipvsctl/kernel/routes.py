@@ -10,7 +10,7 @@ from ipvsctl.kernel.links import NO_LINK, STEP_DECODED, Links, is_over_step
 from ipvsctl.kernel.netlink import NetlinkSocket
 from ipvsctl.model.errors import NotFound
 from ipvsctl.model.net import IPAddress, IPFamily, family_of
-from ipvsctl.model.steps import Step, Steps
+from ipvsctl.model.steps import Step, Steps, parts
 from ipvsctl.plan.diff.ops import AddRoute, DeleteRoute, FailedOp, Op, UpdateRoute
 from ipvsctl.wire.netlink.messages import Ack, NetlinkProtocol
 from ipvsctl.wire.route.attributes import RouteProtocol
@@ -95,8 +95,9 @@ class Routes:
         if vip_link is not None:
             for family in self._families:
                 listed = yield from self._list(family, vip_link.ifindex)
-                routes.update(_ours(listed))
-                yield Step.EXCLUSIVE
+                for some in parts(_ours(listed), STEP_DECODED):
+                    routes.update(some)
+                    yield Step.EXCLUSIVE
         stand_ins = yield from self._list(
             IPFamily.IPV4, _LOOPBACK, RouteProtocol.IPVSCTL
         )

@@ -15,7 +15,7 @@ Source: uapi/linux/ip_vs.h; ip_vs_ctl.c (`__ip_vs_get_dest_entries`,
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from struct import Struct
 from typing import Final
@@ -126,14 +126,14 @@ def services_question(room: int) -> bytearray:
     return buffer
 
 
-def count_dests(answer: bytearray) -> dict[bytes, int]:
+def iter_counts(answer: bytearray) -> Iterator[tuple[bytes, int]]:
     """How many real servers there are, by the name of the virtual server.
 
     Args:
         answer: about one virtual server or all.
     """
     start = len(answer) % _SERVICE.size
-    return dict(_SERVICE.iter_unpack(memoryview(answer)[start:]))
+    return _SERVICE.iter_unpack(memoryview(answer)[start:])
 
 
 def same_entries(

@@ -15,8 +15,8 @@ from ipvsctl.model.ipvs import (
 )
 from ipvsctl.model.net import IPFamily, Protocol, parse_address
 from ipvsctl.wire.ipvs.dest_entries import (
-    count_dests,
     dests_question,
+    iter_counts,
     same_entries,
     service_name,
     service_question,
@@ -70,11 +70,11 @@ def test_how_many() -> None:
     answer = services_question(2)
     answer[8 : 8 + 104] = entry
     assert answer[:8] == pack("=II", 2, 0)
-    assert count_dests(answer) == {service_name(KEY): 3, bytes(16): 0}
+    assert dict(iter_counts(answer)) == {service_name(KEY): 3, bytes(16): 0}
     asked = service_question(KEY)
     assert asked[:16] == service_name(KEY)
     assert len(asked) == 104
-    assert count_dests(bytearray(entry)) == {service_name(KEY): 3}
+    assert dict(iter_counts(bytearray(entry))) == {service_name(KEY): 3}
 
 
 def test_the_same() -> None:
