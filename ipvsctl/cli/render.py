@@ -15,6 +15,7 @@ from ipvsctl.model.errors import ConfigError
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.net import IPAddress, IPFamily, parse_address
 from ipvsctl.model.state import NodeState
+from ipvsctl.plan.union.vip_binding import choose_binding
 from ipvsctl.wire.ipset.save_text import render_ipset
 from ipvsctl.wire.iptables.ruleset import render_save
 from ipvsctl.wire.iptables.words import IptablesWords
@@ -56,6 +57,9 @@ def render(
     compiler.set_host(
         HostNetwork(addresses=frozenset(addresses), primary=tuple(addresses))
     )
+    # As on a node that has nothing yet.
+    vips = compiler.desired.shared.vips
+    compiler.bind_vips(choose_binding(len(vips), bound=0, routed=0))
     state = compiler.desired.state()
     if form is RenderFormat.JSON:
         words = NftablesWords() if is_nftables else IptablesWords()

@@ -124,20 +124,9 @@ def _counted(counts: Counts) -> Iterator[Span]:
 def _head(
     summary: Summary, counts: Counts | None, width: int | None, *, wide: bool
 ) -> Iterator[Line]:
-    facts = [f"ipvsctl {summary.version}", f"scheduler {summary.scheduler}"]
-    if summary.zone:
-        facts.insert(0, f"zone {summary.zone}")
-    if summary.firewall:
-        why = one_line(summary.firewall_reason) if wide else ""
-        facts.append(f"firewall {summary.firewall}{f' ({why})' if why else ''}")
-    if summary.compatibility != "none":
-        facts.append(f"compatibility {summary.compatibility}")
-    if summary.short_circuits:
-        facts.append(count(summary.short_circuits, "short circuit"))
-    if summary.source:
-        facts.append(one_line(summary.source))
+    facts = map(Span, _facts(summary, wide=wide))
     name = Span(summary.node, "bold")
-    yield from fold((name, *map(Span, facts)), width, between="  ")
+    yield from fold((name, *facts), width, between="  ")
     yield from fold(tuple(_condition(summary)), width)
     if counts is not None:
         yield from fold(tuple(_counted(counts)), width)
@@ -151,6 +140,26 @@ def _head(
     if source is not None:
         for doubt in source.doubts:
             yield from fold((Span(f"not known: {one_line(doubt)}", _ALARM),), width)
+
+
+def _facts(summary: Summary, *, wide: bool) -> Iterator[str]:
+    """What a node is served with."""
+    if summary.zone:
+        yield f"zone {summary.zone}"
+    yield f"ipvsctl {summary.version}"
+    yield f"scheduler {summary.scheduler}"
+    if summary.firewall:
+        why = one_line(summary.firewall_reason) if wide else ""
+        yield f"firewall {summary.firewall}{f' ({why})' if why else ''}"
+    if summary.vips_at_choice is not None:
+        way = "routes" if summary.vip_binding == "route" else "addresses"
+        yield f"VIPs as {way} (auto: {summary.vips_at_choice:,} at start)"
+    if summary.compatibility != "none":
+        yield f"compatibility {summary.compatibility}"
+    if summary.short_circuits:
+        yield count(summary.short_circuits, "short circuit")
+    if summary.source:
+        yield one_line(summary.source)
 
 
 def _condition(summary: Summary) -> Iterator[Span]:

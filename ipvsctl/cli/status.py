@@ -182,6 +182,7 @@ def describe_in_steps(
         doubts = source.doubts + unread
         source = msgspec.structs.replace(source, held=held, doubts=doubts)
     plan = (yield from seen.plan_in_steps()) if source else None
+    choice = seen.vip_choice
     return (
         yield from node_status_in_steps(
             StatusInputs(
@@ -193,6 +194,8 @@ def describe_in_steps(
                     compatibility=config.compatibility.value,
                     firewall=seen.capabilities.firewall.value,
                     firewall_reason=seen.capabilities.firewall_reason,
+                    vip_binding=choice.binding if choice else config.wanted_vip_binding,
+                    vips_at_choice=choice.wanted if choice else None,
                     source=source.description if source else "",
                     source_state=source,
                     loop=loop,

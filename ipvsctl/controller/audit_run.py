@@ -10,6 +10,7 @@ from collections.abc import Container, Mapping
 from typing import Final
 
 import msgspec
+import structlog
 
 from ipvsctl.cluster.taken import Taken
 from ipvsctl.controller.jobs import Aftermath, aftermath
@@ -38,6 +39,8 @@ from ipvsctl.plan.diff.ramp import Ramps
 from ipvsctl.plan.service.program import LocalhostPort
 from ipvsctl.plan.union.desired_change import DesiredChange
 from ipvsctl.plan.union.health_checks import ServiceHealth
+
+_log = structlog.get_logger("ipvsctl")
 
 STEP_OPS: Final = 400
 """Ops that are imposed in one step: some ten milliseconds."""
@@ -132,8 +135,14 @@ class AuditRun:
         reconciler = self._reconciler
         observed = yield from reconciler.read_in_steps(has_rules=has_rules)
         yield Step.EXCLUSIVE
+        before = reconciler.vip_choice
         change = yield from reconciler.absorb_in_steps(observed, self.touched)
         self.changes += (change,)
+        choice = reconciler.vip_choice
+        if choice is not before and choice is not None:
+            # To go from one way to the other may take seconds, for which this is why.
+            way = choice.binding.value
+            _log.info("VIPs", binding=way, wanted=choice.wanted, setting="auto")
         yield Step.EXCLUSIVE
         return observed
 

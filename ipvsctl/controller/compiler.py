@@ -17,7 +17,7 @@ from ipvsctl.controller.node_context import (
     is_other_node,
 )
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import ProxyConfig, VipBinding
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.objects import NodeContext
 from ipvsctl.model.parts import Part
@@ -64,6 +64,7 @@ class Compiler:
             store.node_context(), store.api_servers, HostNetwork(), config, capabilities
         )
         self._context = context_of(self._sources)
+        self._binding = VipBinding.ADDRESS
         self._desired = Desired(self._compile_node())
         self._limits = Limited(
             service_limit(config.limits), namespace_limit(config.limits)
@@ -193,6 +194,12 @@ class Compiler:
         if self._queue.is_held(turn):
             self._queue.put(self._desired.put_in_steps(turn.program))
 
+    def bind_vips(self, chosen: VipBinding) -> None:
+        """Have VIPs in this way, where the settings leave it open."""
+        if chosen is not self._binding:
+            self._binding = chosen
+            self._desired.set_node(self._compile_node())
+
     def set_host(self, host: HostNetwork) -> None:
         """Compile what another network of the host concerns."""
         finish(self._move_in_steps(host))
@@ -239,7 +246,9 @@ class Compiler:
         return self._desired.take_change()
 
     def _compile_node(self) -> NodeProgram:
-        return compile_node(self._context, self._config, self._capabilities)
+        return compile_node(
+            self._context, self._config, self._capabilities, self._binding
+        )
 
     def _enter(
         self,

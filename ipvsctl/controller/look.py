@@ -18,6 +18,7 @@ from ipvsctl.plan.diff.plan import DiffOptions, Drain, diff_in_steps
 from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.unread import require
 from ipvsctl.plan.union.frozen import FrozenDesired
+from ipvsctl.plan.union.vip_binding import VipChoice
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         capabilities: of the kernel.
         drain_ages_s: for how many seconds each drain has been seen.
         problems: what is wrong with objects as they were compiled, in any order.
+        vip_choice: see `Reconciler`.
     """
 
     observed: Observed
@@ -53,6 +55,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
     drain_ages_s: Mapping[Drain, float] = EMPTY
     problems: tuple[Problem, ...] = ()
+    vip_choice: VipChoice | None = None
 
     def plan(self) -> Plan:
         """The plan that an audit would have."""
@@ -143,6 +146,7 @@ def _see(
         capabilities=reconciler.kernel.capabilities(),
         drain_ages_s=reconciler.drain_ages_s(),
         problems=problems,
+        vip_choice=reconciler.vip_choice,
     )
 
 

@@ -18,7 +18,7 @@ from ipvsctl.controller.compiler import Compiler
 from ipvsctl.controller.imposer import Imposer
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.interface import Kernel, Reading
-from ipvsctl.model.config import ProxyConfig
+from ipvsctl.model.config import ProxyConfig, VipBinding
 from ipvsctl.model.host import HostNetwork
 from ipvsctl.model.ipvs import VirtualServerKey
 from ipvsctl.model.objects import NodeContext
@@ -34,16 +34,17 @@ from ipvsctl.plan.diff.words import FirewallWords
 from ipvsctl.plan.report.unread import require
 from ipvsctl.plan.union.desired import Desired
 from ipvsctl.plan.union.desired_change import DesiredChange
+from ipvsctl.plan.union.vip_binding import VipChoice, choose_vips
 
 
 class Reconciler:
     """One node's desired state, kept up with events and imposed on its kernel.
 
     For one thread, the worker's, with two exceptions. `take_event`, `take` and
-    `noted_problems` are for the thread of the store. And `context`, `hold`, `draining`
-    and `drain_ages_s` may be asked in any thread: each is a value that never changes,
-    in whose place another one is put; so is every answer of `desired` that is among
-    `DesiredLookups`.
+    `noted_problems` are for the thread of the store. And `context`, `hold`, `draining`,
+    `vip_choice` and `drain_ages_s` may be asked in any thread: each is a value that
+    never changes, in whose place another one is put; so is every answer of `desired`
+    that is among `DesiredLookups`.
 
     Args:
         lasts: this process goes on with what it begins; see `Ramps`.
@@ -52,6 +53,8 @@ class Reconciler:
         imposer: has what is desired imposed.
         has_absorbed: the kernel has been read once as far as that is needed to tell
             what is ours.
+        vip_choice: what `vipBinding: auto` has come to for the life of this process;
+            None until then, and with another setting.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Reconciler:
         )
         self._followers: list[ConcurrentChanges] = []
         self.has_absorbed = False
+        self.vip_choice: VipChoice | None = None
+        self._lasts = lasts
 
     @property
     def desired(self) -> Desired:
@@ -224,8 +229,8 @@ class Reconciler:
         """Take note of what is the kernel's to say; return what that changed.
 
         Recompiles for the node's own network, if it is not what it was; tells what
-        is ours from what is others'. A mark that a sync gave out since `observed` was
-        read was confirmed by that sync.
+        is ours from what is others'; chooses, once, how VIPs are bound. A mark that a
+        sync gave out since `observed` was read was confirmed by that sync.
 
         Args:
             observed: the state; what it does not know stays as it was known before.
@@ -239,13 +244,24 @@ class Reconciler:
                 require(observed, self.words)
             return self.desired.unchanged(frozenset())
         hold = self.hold
+        is_all = hold is None or not hold.services
+        self._choose_vips(observed, is_all=is_all)
         change = yield from self._compiler.absorb_in_steps(
-            observed,
-            touched or ConcurrentChanges(),
-            keeps_unwanted=hold is not None and hold.services,
+            observed, touched or ConcurrentChanges(), keeps_unwanted=not is_all
         )
         self.has_absorbed = True
         return change
+
+    def _choose_vips(self, observed: Observed, *, is_all: bool) -> None:
+        is_open = self.config.wanted_vip_binding is VipBinding.AUTO
+        if is_open and self.vip_choice is None:
+            self.vip_choice = choose_vips(
+                self.desired.shared.vips,
+                observed.state,
+                is_all=is_all,
+                lasts=self._lasts,
+            )
+            self._compiler.bind_vips(self.vip_choice.binding)
 
     def impose(self, observed: Observed) -> SyncReport:
         """Impose the whole desired state on the kernel."""

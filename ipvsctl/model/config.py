@@ -49,6 +49,7 @@ class VipBinding(StrEnum):
 
     ADDRESS = "address"
     ROUTE = "route"
+    AUTO = "auto"
 
 
 class ExternalForwarding(StrEnum):
@@ -266,8 +267,11 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             container that is not privileged has that one read-only, and mounts its
             host's somewhere else.
         vip_binding: `address` binds every VIP to the VIP link, as kube-proxy does;
-            `route` has one route a VIP instead, which costs less above some 5,000 of
-            them. Compatibility with kube-proxy is always `address`.
+            `route` has one route a VIP instead, which costs less where they are
+            thousands; `auto` is `address` for fewer than 2,000 VIPs and `route` for
+            more, as `ipvsctl run` finds them when it starts, and a node that has one of
+            both keeps it between 1,500 and 2,500. Compatibility with kube-proxy is
+            always `address`.
         tunnel_port: the UDP port on which this node takes packets that other nodes
             have put into a tunnel for it, and to which it sends such packets; the same
             on all nodes. 0: it does neither.
@@ -356,6 +360,11 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def wanted_firewall(self) -> FirewallKind:
         """The firewall, or how it is chosen."""
         return FirewallKind.IPTABLES if self.is_kube_proxy else self.firewall
+
+    @property
+    def wanted_vip_binding(self) -> VipBinding:
+        """How VIPs are bound, or that it is chosen by their number."""
+        return VipBinding.ADDRESS if self.is_kube_proxy else self.vip_binding
 
     def is_reserved(self, port: int) -> bool:
         """Whether a port is no Service's node port."""

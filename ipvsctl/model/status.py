@@ -207,6 +207,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         firewall: what has rules and sets, "" of a daemon that does not say.
         firewall_reason: why it is that one.
+        vip_binding: how VIPs are bound, `auto` until that is chosen; "" of a daemon
+            that does not say.
+        vips_at_choice: how many VIPs were wanted when `auto` chose; None if it did not.
         source: where the objects come from, "" when none were read: nothing has a
             name then.
         source_state: what the source's word is worth now; None when none were read.
@@ -224,6 +227,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     compatibility: str
     firewall: str = ""
     firewall_reason: str = ""
+    vip_binding: str = ""
+    vips_at_choice: int | None = None
     source: str = ""
     source_state: SourceState | None = None
     loop: LoopStatus | None = None

@@ -146,7 +146,11 @@ VALUES: tuple[tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...]], ...] = (
         ("clusterCIDR", "Pods"),
     ),
     (("ipvsctl.compatibility",), ("none", "kube-proxy", None), ("", "kubeproxy")),
-    (("ipvsctl.vipBinding",), ("address", "route", None), ("", "routes")),
+    (
+        ("ipvsctl.vipBinding",),
+        ("address", "route", "auto", None),
+        ("", "routes"),
+    ),
     (("ipvsctl.tunnelPort",), (0, 6080, 65535, None), (-1, 65536, "6080", True)),
     (
         ("ipvsctl.externalForwarding",),

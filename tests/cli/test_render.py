@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,32 @@ def test_every_text_form_is_printed(
     assert result.exit_code == 0
     assert result.stdout.startswith(first)
     assert contains in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("count", "form", "lines"),
+    [
+        (1_999, "addresses", 1_999),
+        (1_999, "routes", 1_999),
+        (2_000, "addresses", 0),
+        (2_000, "routes", 2_000),
+    ],
+)
+def test_auto_is_as_on_an_empty_node(
+    invoke: Invoke, tmp_path: Path, count: int, form: str, lines: int
+) -> None:
+    """`vipBinding: auto` depends on the number of VIPs, without a kernel to look at."""
+    first = IPv4Address("203.0.113.0")
+    external = [str(first + number) for number in range(count - 1)]
+    write(
+        tmp_path / "all.yaml",
+        raw_node(),
+        raw_service(externalIPs=external),
+        raw_slice(),
+    )
+    result = invoke("render", "--manifests", tmp_path, "--vip-binding=auto", "-o", form)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == lines
 
 
 def test_json_is_the_whole_state(invoke: Invoke, manifests: Path) -> None:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from ipvsctl.cluster.events import Deleted, Event, Upserted
 from ipvsctl.cluster.store import Store
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.config import FirewallKind, ProxyConfig
+from ipvsctl.model.config import FirewallKind, ProxyConfig, VipBinding
 from ipvsctl.model.net import IPFamily, parse_network
 from ipvsctl.model.objects import (
     Endpoint,
@@ -30,6 +31,9 @@ from tests.lab.topology import Host
 CONFIG = ProxyConfig(
     cluster_cidrs=(parse_network("172.16.0.0/12"), parse_network("fd00:172::/32"))
 )
+
+BINDINGS: Final = (VipBinding.ADDRESS, VipBinding.ROUTE)
+"""The ways in which VIPs are bound; `auto` is one of them."""
 
 
 class ProxiedNode:

@@ -9,7 +9,6 @@ import pytest
 
 from ipvsctl.kernel.iptables_firewall import IptablesFirewall
 from ipvsctl.kernel.linux import LinuxKernel
-from ipvsctl.model.config import VipBinding
 from ipvsctl.model.errors import Exists
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, parse_address
 from ipvsctl.model.objects import (
@@ -21,7 +20,7 @@ from ipvsctl.model.objects import (
     SlicePort,
 )
 from ipvsctl.model.problem import ObjectRef
-from tests.kernel.node import CONFIG, has, has_nodes, proxied
+from tests.kernel.node import BINDINGS, CONFIG, has, has_nodes, proxied
 from tests.lab.netns import Netns
 from tests.lab.topology import Cluster
 from tests.lab.traffic import Servers, ask
@@ -55,7 +54,7 @@ def slice_of(owner: Service, *pods: Endpoint) -> EndpointSlice:
     )
 
 
-@pytest.fixture(params=VipBinding)
+@pytest.fixture(params=BINDINGS)
 def world(
     request: pytest.FixtureRequest, cluster: Cluster, servers: Servers
 ) -> Iterator[Cluster]:

@@ -18,7 +18,7 @@ import pytest
 from ipvsctl.cli.daemon import DaemonError, ask
 from ipvsctl.cluster.objects.services import parse_service
 from ipvsctl.kube.resources import TUNNEL_NAMESPACE
-from ipvsctl.model.config import ProxyConfig, VipBinding
+from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.net import parse_address
 from ipvsctl.model.problem import ObjectRef
 from ipvsctl.model.sets import SetEntry
@@ -28,7 +28,7 @@ from tests import builders
 from tests.builders import set_called
 from tests.fakes.apiserver import LEASES, SERVICES, Door, FakeApiServer
 from tests.fakes.apiserver.large import large_cluster
-from tests.kernel.node import ProxiedNode, has, proxied
+from tests.kernel.node import BINDINGS, ProxiedNode, has, proxied
 from tests.lab.netns import Netns, connect, create, inside
 
 pytestmark = pytest.mark.kernel
@@ -251,7 +251,7 @@ def port(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(params=VipBinding)
+@pytest.fixture(params=BINDINGS)
 def node(
     request: pytest.FixtureRequest, netns: Netns, control_plane: Netns, port: int
 ) -> Iterator[ProxiedNode]:

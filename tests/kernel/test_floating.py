@@ -8,7 +8,7 @@ import pytest
 
 from ipvsctl.model.config import VipBinding
 from ipvsctl.model.net import IPFamily, parse_address
-from tests.kernel.node import CONFIG, has, slices
+from tests.kernel.node import BINDINGS, CONFIG, has, slices
 from tests.kernel.test_vip_binding import (
     PORTS,
     WEB,
@@ -46,7 +46,7 @@ def take_off(netns: Netns, link: str, family: IPFamily) -> None:
     )
 
 
-@pytest.mark.parametrize("binding", VipBinding)
+@pytest.mark.parametrize("binding", BINDINGS)
 @pytest.mark.parametrize("link", ["eth0", "lo", "vrrp0"])
 def test_a_vip_comes_and_goes(world: Cluster, link: str, binding: VipBinding) -> None:
     """It is bound where nobody has it, and nothing is lost as that changes.

@@ -34,9 +34,19 @@ from ipvsctl.plan.diff.ops import (
     UpdateRoute,
 )
 from ipvsctl.plan.diff.plan import DiffOptions, diff
+from ipvsctl.plan.union import vip_binding
+from ipvsctl.plan.union.vip_binding import VipChoice
 from ipvsctl.wire.route.show_text import render_routes
 from tests.addresses import later
-from tests.kernel.node import CONFIG, ProxiedNode, has, has_nodes, proxied, slices
+from tests.kernel.node import (
+    BINDINGS,
+    CONFIG,
+    ProxiedNode,
+    has,
+    has_nodes,
+    proxied,
+    slices,
+)
 from tests.lab.netns import Netns, inside
 from tests.lab.topology import Cluster, Host
 from tests.lab.traffic import Connection, Servers, ask, connect
@@ -124,7 +134,7 @@ def sources(world: Cluster, way: str, family: IPFamily) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("binding", VipBinding)
+@pytest.mark.parametrize("binding", BINDINGS)
 def test_endpoints_see_the_node(world: Cluster, binding: VipBinding) -> None:
     """The host asks a VIP from the node's address, whether masqueraded or not."""
     host = world.nodes[0]
@@ -155,7 +165,7 @@ def test_endpoints_see_the_vip_as_with_kube_proxy(world: Cluster) -> None:
             assert sources(world, way, family) == {str(vip(way, family))}
 
 
-@pytest.mark.parametrize("binding", VipBinding)
+@pytest.mark.parametrize("binding", BINDINGS)
 def test_what_is_not_served_is_refused(world: Cluster, binding: VipBinding) -> None:
     """A VIP's other ports are closed, although the host itself listens on them."""
     host = world.nodes[0]
@@ -235,6 +245,44 @@ def test_every_step_of_a_switch_serves(world: Cluster, before: str, after: str) 
     assert len(state.addresses) == (0 if by_route else 6)
     assert len(state.routes) == (0 if after == "as kube-proxy" else 6)
     assert not state.stand_ins
+
+
+def test_auto_goes_from_one_way_to_the_other(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start with more or fewer VIPs than before: clients notice nothing of it.
+
+    `web` has 6 VIPs, and `many` 302 more.
+    """
+    for limit, number in (
+        ("ADDRESSES_BELOW", 100),
+        ("MANY_FOR_ADDRESSES", 200),
+        ("ROUTES_ABOVE", 300),
+    ):
+        monkeypatch.setattr(vip_binding, limit, number)
+    config = msgspec.structs.replace(CONFIG, vip_binding=VipBinding.AUTO)
+    few = msgspec.structs.replace(MANY, external_ips=MANY.external_ips[:100])
+    with serving(world, config) as node:
+        node.audit()
+    with askers(world) as clients:
+        for served, choice in (
+            ((), VipChoice(VipBinding.ADDRESS, 6)),
+            ((MANY,), VipChoice(VipBinding.ROUTE, 308)),
+            ((few,), VipChoice(VipBinding.ROUTE, 108)),
+            ((), VipChoice(VipBinding.ADDRESS, 6)),
+            ((few,), VipChoice(VipBinding.ADDRESS, 108)),
+        ):
+            with serving(world, config, *served) as node:
+                node.audit()
+                assert node.reconciler.vip_choice == choice
+                assert node.audit().plan == ()
+                state = node.observe().state
+            for client in clients:
+                client.ask()
+            by_route = choice.binding is VipBinding.ROUTE
+            assert len(state.addresses) == (0 if by_route else choice.wanted)
+            assert len(state.routes) == choice.wanted
+            assert not state.stand_ins
 
 
 class Stream:

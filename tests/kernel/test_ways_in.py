@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from ipvsctl.model.config import FirewallKind, VipBinding
+from ipvsctl.model.config import FirewallKind
 from ipvsctl.model.net import IPAddress, IPFamily, Protocol, family_of, parse_address
 from ipvsctl.model.objects import Service, ServicePort, ServiceType, TrafficPolicy
 from ipvsctl.model.problem import ObjectRef
@@ -25,7 +25,7 @@ from ipvsctl.plan.trace.outcome import Fate
 from ipvsctl.plan.trace.packet import Packet
 from ipvsctl.plan.trace.packets import trace
 from tests.kernel.firewalls import BOTH, firewalls_here
-from tests.kernel.node import CONFIG, has, has_nodes, proxied, slices
+from tests.kernel.node import BINDINGS, CONFIG, has, has_nodes, proxied, slices
 from tests.lab.topology import Cluster, Host, cluster
 from tests.lab.traffic import Answer, Servers, ask
 
@@ -101,7 +101,7 @@ FIREWALLS = firewalls_here()
 @pytest.fixture(
     scope="module",
     name="world",
-    params=[*product(FIREWALLS, VipBinding)],
+    params=[*product(FIREWALLS, BINDINGS)],
     ids="-".join,
 )
 def _world(request: pytest.FixtureRequest) -> Iterator[World]:
@@ -277,8 +277,8 @@ Two pods of this node and one of another node are the endpoints of a Service. Th
 says, for each way in and external traffic policy, which of them answer, and as whom
 they see the client: an outside client, the node itself, a pod of the node, and a pod of
 another node. That one asks through its own node, but for the node port, which is this
-node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for both settings
-of `vipBinding`.
+node's. It is the same for TCP, UDP and SCTP, for IPv4 and IPv6, and for VIPs that are
+addresses or routes (`vipBinding`).
 
 `nox -s kernel` sends these requests through a real kernel and fails if this page is not
 what came of them; `nox -s kernel-6.12` does so with each firewall. Rows that are of

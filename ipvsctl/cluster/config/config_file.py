@@ -20,7 +20,7 @@ unset field looks like, since kubeadm writes every field there is:
       markRange: 0x20000/0xffffc000
       serviceMetrics: 20
       strictARP: true
-      vipBinding: route           # or address (default)
+      vipBinding: route           # or auto, or address (default)
       vipLink: kube-ipvs0
 
 The module `fields` lists the fields, and how each is treated. Callers read the file.

@@ -185,7 +185,7 @@ FLAGS: Final = (
     ),
     Flag(
         f"{OWN_KEY}.vipBinding",
-        "address|route",
+        "address|route|auto",
         "How VIPs become the host's own.",
     ),
     Flag(f"{OWN_KEY}.vipLink", "NAME", "The dummy link that VIPs are bound to."),

@@ -18,6 +18,7 @@ from ipvsctl.plan.union.node import (
     is_enough,
     wanted_sysctls,
 )
+from ipvsctl.plan.union.vip_binding import choose_binding, held_vips
 
 KEEPALIVE_SYSCTL: Final = "net/ipv4/tcp_keepalive_time"
 """Idle seconds before the first TCP keepalive, in both families."""
@@ -29,7 +30,8 @@ _OF_LOAD_BALANCERS: Final = frozenset(
 _OF_IPVS: Final = "net/ipv4/vs/"
 
 MANY_VIPS: Final = 5_000
-"""Up to here addresses cost about what routes do."""
+"""Above, addresses cost so much more than routes that it is worth a change of settings
+that says `address`; `vipBinding: auto` asks nobody, and goes to routes earlier."""
 
 
 def check_node(
@@ -54,7 +56,7 @@ def check_node(
     Returns:
         Always in the same order. What cannot be known has no finding.
     """
-    vips = _check_vips(desired, config)
+    vips = _check_vips(observed.state, desired, config, has_daemon=has_daemon)
     timeout = _check_tcp_timeout(observed.state, config)
     return (
         _kernel(capabilities),
@@ -204,18 +206,38 @@ def _check_localhost(state: NodeState, config: ProxyConfig) -> Iterator[Finding]
     )
 
 
-def _check_vips(state: NodeState, config: ProxyConfig) -> Finding:
-    count = len(state.addresses | state.routes.keys())
-    binding = VipBinding.ADDRESS if config.is_kube_proxy else config.vip_binding
+def _check_vips(
+    state: NodeState, desired: NodeState, config: ProxyConfig, *, has_daemon: bool
+) -> Finding:
+    count = len(desired.addresses | desired.routes.keys())
+    binding = config.wanted_vip_binding
+    if binding is VipBinding.AUTO:
+        return _check_choice(state, count, has_daemon=has_daemon)
     is_slow = binding is VipBinding.ADDRESS and count > MANY_VIPS
     first = "compatibility: none and " if config.is_kube_proxy else ""
     return Finding(
         severity=Severity.NOTE if is_slow else Severity.OK,
         subject="VIPs",
         found=f"{count}, vipBinding {binding}",
-        advice=f"set {first}vipBinding: route: N addresses on a link take the kernel"
-        " N x N steps (50,000: over a minute, as routes some seconds), and agents that"
-        " list the node's addresses meet them all"
+        advice=f"set {first}vipBinding: auto (or route): N addresses on a link take the"
+        " kernel N x N steps (50,000: over a minute, as routes some seconds), and"
+        " agents that list the node's addresses meet them all"
         if is_slow
+        else "",
+    )
+
+
+def _check_choice(state: NodeState, count: int, *, has_daemon: bool) -> Finding:
+    """What `vipBinding: auto` is here, and what a start would make of it."""
+    held = held_vips(state)
+    choice = choose_binding(count, *held)
+    binding = held.binding if has_daemon and held.binding else choice
+    is_old = binding is not choice
+    return Finding(
+        severity=Severity.NOTE if is_old else Severity.OK,
+        subject="VIPs",
+        found=f"{count}, vipBinding auto: {binding}",
+        advice=f"start ipvsctl run anew: it chooses at its start, for so many {choice}"
+        if is_old
         else "",
     )

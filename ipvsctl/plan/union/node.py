@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ipvsctl.model.capabilities import Capabilities
-from ipvsctl.model.config import ConntrackConfig, ProxyConfig
+from ipvsctl.model.config import ConntrackConfig, ProxyConfig, VipBinding
 from ipvsctl.model.ipvs import Timeouts
 from ipvsctl.model.marks import MarkRange
 from ipvsctl.model.net import IPFamily, Protocol, of_family
@@ -83,9 +83,19 @@ def sysctl_names() -> tuple[str, ...]:
 
 
 def compile_node(
-    node: NodeContext, config: ProxyConfig, capabilities: Capabilities
+    node: NodeContext,
+    config: ProxyConfig,
+    capabilities: Capabilities,
+    chosen: VipBinding = VipBinding.ADDRESS,
 ) -> NodeProgram:
-    """Compile the part of the desired state that no Service changes."""
+    """Compile the part of the desired state that no Service changes.
+
+    Args:
+        node: what is known of it.
+        config: settings.
+        capabilities: of its kernel.
+        chosen: see `place_vips`.
+    """
     has_gue = capabilities.release >= GUE_FIXED
     ends = tunnel_ends(node, config) if has_gue else {}
     strict_arp = config.strict_arp
@@ -97,7 +107,7 @@ def compile_node(
         timeouts=config.timeouts,
         strict_arp=strict_arp,
         marks=config.marks,
-        placement=place_vips(node, config),
+        placement=place_vips(node, config, chosen),
         has_tunnel=config.has_tunnel,
         tunnel_ends=ends,
         entries=tuple(_tunnel_entries(node, ends)),

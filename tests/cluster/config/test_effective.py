@@ -40,6 +40,7 @@ def test_defaults() -> None:
         {"ipvsctl": {"minSyncPeriod": "0s", "drainTimeout": "1ms"}},
         {"ipvsctl": {"strictARP": False, "shortCircuit": False}},
         {"ipvsctl": {"vipBinding": "route", "markRange": "0x100000/0xff00000"}},
+        {"ipvsctl": {"vipBinding": "auto"}},
         {"ipvsctl": {"serviceVirtualServers": 0, "namespaceMarks": 7}},
         {"ipvsctl": {"allowedExternalIPs": ["10.0.0.0/8"], "allowedIngressVIPs": []}},
         {"ipvsctl": {"reservedNodePorts": [22, 8472]}},

@@ -242,6 +242,12 @@ ON_LINKS = NodeContext(
             PLAIN,
         ),
         (
+            "addresses, until `auto` is chosen",
+            ON_LINKS,
+            ProxyConfig(vip_binding=VipBinding.AUTO),
+            ADDRESS,
+        ),
+        (
             "an address that no link has is no source",
             NodeContext(
                 name="node-0",
@@ -268,3 +274,23 @@ def test_placement(
 ) -> None:
     """VIPs are bound as the row says."""
     assert place_vips(node, config) == placement, fact
+
+
+@pytest.mark.parametrize(
+    ("config", "placement"),
+    [
+        (ProxyConfig(vip_binding=VipBinding.AUTO), ROUTE),
+        (ProxyConfig(vip_binding=VipBinding.ADDRESS), ADDRESS),
+        (
+            ProxyConfig(
+                vip_binding=VipBinding.AUTO, compatibility=Compatibility.KUBE_PROXY
+            ),
+            PLAIN,
+        ),
+    ],
+)
+def test_a_choice_is_for_auto_alone(
+    config: ProxyConfig, placement: VipPlacement
+) -> None:
+    """Routes were chosen, where the settings leave it open."""
+    assert place_vips(ON_LINKS, config, VipBinding.ROUTE) == placement

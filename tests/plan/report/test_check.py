@@ -29,6 +29,7 @@ from ipvsctl.plan.union.node import REUSE_MODE_SYSCTL, wanted_sysctls
 from tests.addresses import later
 
 ROUTE = ProxyConfig(vip_binding=VipBinding.ROUTE)
+AUTO = ProxyConfig(vip_binding=VipBinding.AUTO)
 KUBE_PROXY = Compatibility.KUBE_PROXY
 
 
@@ -44,6 +45,7 @@ def find(
     capabilities: Capabilities | None = None,
     observed: NodeState | None = None,
     desired: NodeState | None = None,
+    has_daemon: bool = False,
 ) -> Finding | None:
     """The only finding about a subject, if there is one."""
     findings = check_node(
@@ -51,6 +53,7 @@ def find(
         capabilities or Capabilities(),
         config or ProxyConfig(),
         desired or observed or NodeState(),
+        has_daemon=has_daemon,
     )
     found = [finding for finding in findings if finding.subject == subject]
     assert len(found) <= 1
@@ -96,6 +99,48 @@ def test_vip_binding(
     assert finding.severity is (Severity.NOTE if advice else Severity.OK)
     assert bool(finding.advice) is bool(advice)
     assert finding.advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("observed", "desired", "has_daemon", "found", "advice"),
+    [
+        (NodeState(), 1_999, False, "1999, vipBinding auto: address", ""),
+        (NodeState(), 2_000, False, "2000, vipBinding auto: route", ""),
+        (NodeState(), 2_000, True, "2000, vipBinding auto: route", ""),
+        (MANY, 2_500, False, "2500, vipBinding auto: address", ""),
+        (MANY, 2_500, True, "2500, vipBinding auto: address", ""),
+        (MANY, 2_501, False, "2501, vipBinding auto: route", ""),
+        (
+            MANY,
+            2_501,
+            True,
+            "2501, vipBinding auto: address",
+            "start ipvsctl run anew: it chooses at its start, for so many route",
+        ),
+        (MANY_ROUTES, 1_500, True, "1500, vipBinding auto: route", ""),
+        (
+            MANY_ROUTES,
+            1_499,
+            True,
+            "1499, vipBinding auto: route",
+            "start ipvsctl run anew: it chooses at its start, for so many address",
+        ),
+    ],
+)
+def test_what_auto_is_here(
+    observed: NodeState, desired: int, *, has_daemon: bool, found: str, advice: str
+) -> None:
+    """A daemon has what the kernel holds; without one it is what a start would have."""
+    finding = find(
+        "VIPs",
+        AUTO,
+        observed=observed,
+        desired=NodeState(addresses=vips(desired)),
+        has_daemon=has_daemon,
+    )
+    assert finding is not None
+    assert (finding.found, finding.advice) == (found, advice)
+    assert finding.severity is (Severity.NOTE if advice else Severity.OK)
 
 
 @pytest.mark.parametrize(
