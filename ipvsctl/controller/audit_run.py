@@ -10,12 +10,12 @@ from collections.abc import Container, Mapping
 from typing import Final
 
 import msgspec
-import structlog
 
 from ipvsctl.cluster.taken import Taken
 from ipvsctl.controller.jobs import Aftermath, aftermath
 from ipvsctl.controller.reconciler import Reconciler
 from ipvsctl.controller.sync_report import SyncReport, confirm
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import Listener
 from ipvsctl.model.errors import KernelError, WireError
 from ipvsctl.model.host import HostNetwork

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
-import structlog
-
+from ipvsctl.libraries.log import structlog
 from ipvsctl.model.config import Listener
 from ipvsctl.model.problem import Problem
 from ipvsctl.model.relay import ListenerState, RelayFigures
