@@ -237,7 +237,7 @@ def _check_choice(state: NodeState, count: int, *, has_daemon: bool) -> Finding:
         severity=Severity.NOTE if is_old else Severity.OK,
         subject="VIPs",
         found=f"{count}, vipBinding auto: {binding}",
-        advice=f"start ipvsctl run anew: it chooses at its start, for so many {choice}"
+        advice=f"restart ipvsctl run to have {choice}: it chooses at its start"
         if is_old
         else "",
     )

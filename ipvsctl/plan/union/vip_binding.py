@@ -18,14 +18,16 @@ MANY_FOR_ADDRESSES: Final = 2_000
 Each address that comes to a link is compared with all that are on it, so that the cost
 grows with the square of their number, and that of routes with their number. Measured
 in the lab (docs/improvements.md, I15): 5,000 IPv4 addresses take 0.30 s and 5,000
-routes 0.12 s; 50,000 addresses 78 s and 50,000 routes 1.3 s. At 2,000 both cost about
-the same, and agents that list a node's addresses are still quick.
+routes 0.12 s; 50,000 addresses 78 s and 50,000 routes 1.3 s. At 2,000
+addresses take twice as long as routes, 0.16 s and 0.09 s on a slower machine, which
+nobody waits for yet.
 """
 
 ROUTES_ABOVE: Final = 2_500
 """A node whose VIPs are addresses keeps them up to so many.
 
-Going from one way to the other is two ops for each VIP. Without a gap between the two
+Going to routes is four ops for each VIP, stand-ins included, and back is one
+(`plan/diff/vips.py`): about a second for 2,600 of them. Without a gap between the two
 limits, a cluster with about 2,000 VIPs would pay for that at every other restart.
 """
 

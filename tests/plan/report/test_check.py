@@ -115,7 +115,7 @@ def test_vip_binding(
             2_501,
             True,
             "2501, vipBinding auto: address",
-            "start ipvsctl run anew: it chooses at its start, for so many route",
+            "restart ipvsctl run to have route: it chooses at its start",
         ),
         (MANY_ROUTES, 1_500, True, "1500, vipBinding auto: route", ""),
         (
@@ -123,7 +123,7 @@ def test_vip_binding(
             1_499,
             True,
             "1499, vipBinding auto: route",
-            "start ipvsctl run anew: it chooses at its start, for so many address",
+            "restart ipvsctl run to have address: it chooses at its start",
         ),
     ],
 )
