@@ -34,6 +34,7 @@ from tests.reliability.page import flood_lines, put
 SIZED = ("speed", "memory")
 ONCE = {
     "churn": 10_000,
+    "fast churn": 10_000,
     "hostile": 1_000,
     "floods": 1_000,
     "looplag": 10_000,

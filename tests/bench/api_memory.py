@@ -122,6 +122,8 @@ def _follow(daemon: _Process, begun: float) -> Figures:
     for line in daemon.stdout:
         spent_s = time.perf_counter() - begun
         entry = _entry(line)
+        if entry.get("event") == "start":
+            figures["to start, s"] = spent_s
         if entry.get("event") == "source complete":
             figures["to complete, s"] = spent_s
             figures |= _memory(daemon.pid, "when complete")

@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "speed": lambda size, _: speed.measure(size),
     "memory": lambda size, _: memory.measure(size),
     "churn": churn.measure,
+    "fast churn": lambda size, _: churn.measure(size, 30, per_second=churn.FAST),
     "hostile": hostile.measure,
     "floods": floods.measure,
     "looplag": looplag.measure,
@@ -46,7 +47,7 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
 }
 
 
-_WARM = {"speed", "churn", "floods", "hostile", "looplag"}
+_WARM = {"speed", "churn", "fast churn", "floods", "hostile", "looplag"}
 """Figures that are not of the time when something is done for the first time."""
 
 
