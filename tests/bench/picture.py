@@ -134,9 +134,11 @@ class _Axes(NamedTuple):
 
 def _points(rows: Iterable[list[str]], column: int) -> Iterator[Point]:
     for row in rows:
-        if found := _SECONDS.fullmatch(row[column]):
-            services = int(row[1].replace(",", ""))
-            yield Point(services, float(found["number"]), bool(found["not"]))
+        found = _SECONDS.fullmatch(row[column])
+        services = row[1].replace(",", "")
+        # Rows of clusters with more endpoints say so.
+        if found and services.isdecimal():
+            yield Point(int(services), float(found["number"]), bool(found["not"]))
 
 
 def _decades(values: Iterable[float]) -> tuple[int, int]:
