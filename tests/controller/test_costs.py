@@ -4,12 +4,10 @@ A count that went down is to be lowered here as well. Newer interpreters have fe
 """
 
 import gc
-import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -19,6 +17,7 @@ from ipvsctl.model.config import ProxyConfig
 from ipvsctl.model.problem import Kind
 from tests.bench.cluster import NODE, change, fill, raw_objects, raw_slice
 from tests.fakes.kernel import FakeKernel
+from tests.work import calls_of
 
 SERVICES: Final = 1_000
 ENDPOINTS: Final = 10
@@ -62,22 +61,6 @@ def compiled(objects: Objects) -> Reconciler:
     return node
 
 
-def calls(do: Callable[[], object]) -> int:
-    """How many functions run."""
-    count = 0
-
-    def note(_frame: FrameType, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    sys.setprofile(note)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 @pytest.mark.usefixtures("no_collections")
 def test_memory() -> None:
     """Of all Services, without what the first one takes."""
@@ -98,7 +81,7 @@ def test_memory() -> None:
 def test_calls_of_a_service() -> None:
     """Each Service more takes so many."""
     compiled(cluster(1))
-    few, many = (calls(partial(compiled, cluster(size))) for size in (100, 200))
+    few, many = (calls_of(partial(compiled, cluster(size))) for size in (100, 200))
     assert (many - few) / 100 <= CALLS_OF_A_SERVICE
 
 
@@ -116,5 +99,5 @@ def test_calls_of_a_change(services: int) -> None:
     came, gone = (raw_slice(0, ENDPOINTS, spare=spare) for spare in (True, False))
     sync(came)
     sync(gone)
-    found = calls(partial(sync, came))
+    found = calls_of(partial(sync, came))
     assert found <= CALLS_OF_A_CHANGE
