@@ -64,8 +64,8 @@ def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "cold sync",
             f"{services:,}",
-            _s(found["cold"]),
-            _s(found["cold floor"]),
+            in_s(found["cold"]),
+            in_s(found["cold floor"]),
             f"{ratio:.2f}",
             "<= 1.25 x floor" if is_goal else "",
             ratio <= 1.25 if is_goal else None,
@@ -93,8 +93,8 @@ def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "restart, nothing to do; beside the dumps of IPVS",
             f"{services:,}",
-            _s(found["restart"]),
-            _s(found["dumps"]),
+            in_s(found["restart"]),
+            in_s(found["dumps"]),
             f"{ratio:.2f}",
             "<= 1.4 x the dumps",
             ratio <= 1.4,
@@ -102,12 +102,14 @@ def _speed(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "- reading alone, to values",
             f"{services:,}",
-            _s(found["read all"]),
-            _s(found["read floor"]),
+            in_s(found["read all"]),
+            in_s(found["read floor"]),
             f"{found['read all'] / found['read floor']:.2f}",
         )
     for services, found in by_size.items():
-        yield Line("- parsing before it", f"{services:,}", _s(found["restart, parse"]))
+        yield Line(
+            "- parsing before it", f"{services:,}", in_s(found["restart, parse"])
+        )
     for part, limit in (("median", 2.2), ("p99", 3.0)):
         for services, found in by_size.items():
             taken = found[f"change, {part}"]
@@ -186,7 +188,7 @@ def _churn(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             )
         idle_s = found["audit, idle seconds"]
         yield Line(
-            "audit, when idle", size, _s(idle_s), goal="<= 0.6 s", holds=idle_s <= 0.6
+            "audit, when idle", size, in_s(idle_s), goal="<= 0.6 s", holds=idle_s <= 0.6
         )
         share = found["audit, CPU"]
         yield Line(
@@ -237,7 +239,7 @@ def _others(
                 yield Line(
                     f"{phase}: takes",
                     size,
-                    _s(took) if goal_s is None else in_ms(took),
+                    in_s(took) if goal_s is None else in_ms(took),
                     goal="" if goal_s is None else f"<= {goal_s * 1000:.0f} ms",
                     holds=None if goal_s is None else took <= goal_s,
                 )
@@ -312,7 +314,7 @@ def _looplag(by_size: Mapping[int, Figures]) -> Iterator[Line]:
             )
         worst = found["looplag, answers, worst"]
         asked = f"{found['looplag, answers, asked']:.0f} answers"
-        yield Line("- slowest answer of 20 at once", size, f"{_s(worst)}, {asked}")
+        yield Line("- slowest answer of 20 at once", size, f"{in_s(worst)}, {asked}")
 
 
 def _api(
@@ -332,20 +334,20 @@ def _api(
         yield Line(
             "- from exec to the line `start` of its log",
             size,
-            _s(began),
+            in_s(began),
             goal="<= 3 s",
             holds=began <= 3,
         )
         whole, alone = found["to synced, s"], speed.get(services)
         if alone is None:
-            yield Line("- until the first audit ends", size, _s(whole))
+            yield Line("- until the first audit ends", size, in_s(whole))
             continue
         floor = alone["cold floor"] + alone["parse"]
         yield Line(
             "- until the first audit ends; cold sync's floor and decoding",
             size,
-            _s(whole),
-            _s(floor),
+            in_s(whole),
+            in_s(floor),
             f"{whole / floor:.2f}",
             "<= 1.3 x",
             whole <= 1.3 * floor,
@@ -355,7 +357,7 @@ def _api(
 def _long_list(by_size: Mapping[int, Figures]) -> Iterator[Line]:
     for services, found in by_size.items():
         size, name = f"{services:,}", f"a list of {found['list, MB']:.0f} MB"
-        yield Line(f"{name}: heard after", size, _s(found["to complete, s"]))
+        yield Line(f"{name}: heard after", size, in_s(found["to complete, s"]))
         peak = found["peak RSS when complete, MiB"]
         yield Line(f"{name}: peak RSS then", size, f"{peak:.0f} MiB")
         worst = found["livez, worst"]
@@ -375,7 +377,7 @@ def _list(by_size: Mapping[int, Figures]) -> Iterator[Line]:
         yield Line(
             "list decode, slices",
             f"{services:,}",
-            _s(taken),
+            in_s(taken),
             goal="<= 0.5 s" if is_goal else "",
             holds=taken <= 0.5 if is_goal else None,
         )
@@ -406,7 +408,8 @@ def markdown(found: Iterable[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _s(seconds: float) -> str:
+def in_s(seconds: float) -> str:
+    """As the table has them."""
     return f"{seconds:.2f} s"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from tests.bench.peers.contenders import NAMES, NATIVELY
-from tests.bench.report import in_ms
+from tests.bench.report import in_ms, in_s
 from tests.bench.sizes import Figures
 
 TITLES: Final = ("figure", "Services", *NAMES)
@@ -61,10 +61,6 @@ def _cell(own: Figures, name: str, write: _Write) -> str:
     return "" if own else NOT_RUN
 
 
-def _in_s(seconds: float) -> str:
-    return f"{seconds:.2f} s"
-
-
 def _in_mib(size: float) -> str:
     return f"{size:.0f} MiB"
 
@@ -83,21 +79,21 @@ _LIMITS: Final = {
 """Within what something was to be done that was not."""
 
 _ROWS: Final[tuple[tuple[str, str, _Write], ...]] = (
-    ("start to all Services reachable", "reachable, s", _in_s),
-    ("start to first sync done", "first sync, s", _in_s),
+    ("start to all Services reachable", "reachable, s", in_s),
+    ("start to first sync done", "first sync, s", in_s),
     ("- processes started", "processes", _count),
-    ("- CPU", "CPU, s", _in_s),
+    ("- CPU", "CPU, s", in_s),
     ("- RSS then", "RSS, MiB", _in_mib),
     ("one change, median", "change, s", in_ms),
     ("- processes started", "change, processes", _count),
     ("- CPU", "change, CPU, s", in_ms),
-    ("10 changes a second for 20 s, CPU", "churn 10, CPU, s", _in_s),
-    ("- they took", "churn 10, took, s", _in_s),
+    ("10 changes a second for 20 s, CPU", "churn 10, CPU, s", in_s),
+    ("- they took", "churn 10, took, s", in_s),
     ("- processes started", "churn 10, processes", _count),
-    ("- one more change is there after", "churn 10, late, s", _in_s),
-    ("200 changes a second for 20 s, CPU", "churn 200, CPU, s", _in_s),
-    ("- they took", "churn 200, took, s", _in_s),
+    ("- one more change is there after", "churn 10, late, s", in_s),
+    ("200 changes a second for 20 s, CPU", "churn 200, CPU, s", in_s),
+    ("- they took", "churn 200, took, s", in_s),
     ("- processes started", "churn 200, processes", _count),
-    ("- one more change is there after", "churn 200, late, s", _in_s),
+    ("- one more change is there after", "churn 200, late, s", in_s),
     ("peak RSS", "peak RSS, MiB", _in_mib),
 )
