@@ -14,8 +14,11 @@ LARGE: Final = 400
 ENDPOINTS: Final = 5
 """Of each Service that is not a large one."""
 
-FIGURES: Final = ("speed", "memory", "churn")
+FIGURES: Final = ("speed", "memory", "churn", "api", "list")
 """Those that are measured of it too."""
+
+EACH: Final = 15
+"""The same endpoints dealt out evenly, which is how the fake API server has them."""
 
 PREFIX: Final = "limits, "
 

@@ -42,6 +42,12 @@ FIGURES: dict[str, Callable[[Size, float], Figures]] = {
     "start": lambda _size, _: single.measure_start(),
     limits.PREFIX + "speed": lambda *_: speed.measure(limits.size()),
     limits.PREFIX + "memory": lambda *_: memory.measure(limits.size()),
+    limits.PREFIX + "api": lambda *_: api_memory.measure(
+        limits.SERVICES, limits.EACH, changes_per_s=100, after_s=30
+    ),
+    limits.PREFIX + "list": lambda *_: single.measure_list(
+        Size(limits.SERVICES, limits.EACH)
+    ),
     limits.PREFIX + "churn": lambda _, seconds: churn.measure(limits.size(), seconds),
     "relay": lambda _size, _: relay.measure(),
 }
