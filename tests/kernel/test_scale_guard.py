@@ -40,7 +40,7 @@ ENDPOINTS: Final = 3
 """Of each Service; all of them are on the node."""
 
 SETS: Final = 34
-CHAINS: Final = 48
+CHAINS: Final = 46
 RULES: Final = 120
 FAMILIES: Final = 2
 SOCKETS: Final = 3 * FAMILIES
@@ -131,7 +131,7 @@ FUNCTIONS: Final = {
 """Calls of Python functions, and by them of C functions, at most; newer interpreters
 have fewer."""
 
-FUNCTIONS_OF_A_RESTART: Final = 550
+FUNCTIONS_OF_A_RESTART: Final = 600
 """Of each Service, with nothing to do, at most."""
 
 
