@@ -93,8 +93,11 @@ def _source(
     length = number.bit_count()
     if number != (1 << 8 * size) - (1 << 8 * size - length):
         raise UnknownExpressionError
-    address = to_address(wanted.ljust(size, b"\0"))
-    return MatchSource(network_of(address, length), negated)
+    whole = wanted.ljust(size, b"\0")
+    # With a bit where the mask has none it is never so, whatever the source.
+    if len(whole) != size or int.from_bytes(whole, "big") & ~number:
+        raise UnknownExpressionError
+    return MatchSource(network_of(to_address(whole), length), negated)
 
 
 def host_number(payload: bytes) -> int:
