@@ -147,8 +147,6 @@ class CompileQueue:
 
     def work(self, parts: int) -> None:
         """Do so many of its parts."""
-        if self._parts is None:
-            return
         for _ in range(parts):
             if self._parts is None:
                 return

@@ -113,10 +113,9 @@ def list_main_routes(family: IPFamily) -> bytes:
 def _change_address(
     kind: RtmType, flags: int, ifindex: int, address: IPAddress
 ) -> bytes:
-    packed = address
     family = family_of(address)
     body = IFADDRMSG.pack(family, family.bits, 0, RT_SCOPE_UNIVERSE, ifindex)
-    body += attribute(IfaAttr.LOCAL, packed) + attribute(IfaAttr.ADDRESS, packed)
+    body += attribute(IfaAttr.LOCAL, address) + attribute(IfaAttr.ADDRESS, address)
     return message_header(kind, flags, len(body)) + body
 
 
